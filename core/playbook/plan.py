@@ -1,0 +1,267 @@
+"""The plan: a compiled playbook as plain data, what the server hands to the core.
+
+Everything is immutable and refers to other parts by index, so that the core can copy it
+into C arrays in one pass.  Nothing here validates: the server's compiler has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nextbest.core.expression.code import Code
+
+
+class ValueType(IntEnum):
+    """The type of an attribute, a property or a context field."""
+
+    BOOL = 1
+    INT = 2
+    DOUBLE = 3
+    STRING = 4
+    TIMESTAMP = 5
+    STRING_LIST = 6
+    VECTOR = 7
+
+
+class Aggregate(IntEnum):
+    """What a counter makes of the events in its window."""
+
+    COUNT = 1
+    SUM = 2
+    MIN = 3
+    MAX = 4
+    FIRST = 5
+    LAST = 6
+    LAST_N = 7
+    DISTINCT = 8
+
+
+class InputKind(IntEnum):
+    """Where an expression's input comes from; `Input.index` counts in that table."""
+
+    ATTRIBUTE = 1  # Plan.attributes
+    COUNTER = 2  # Plan.counters
+    CONTEXT = 3  # Plan.context
+    SEGMENT = 4  # Plan.segments, a bool
+    SCORE = 5  # Plan.scorecards, an int
+    GRADE = 6  # Plan.grades, a string
+    STAGE = 7  # a string; index is 0
+    NOW = 8  # a timestamp; index is 0
+    ACTION = 9  # Plan.action_attributes of the action being ranked
+    FACTOR = 10  # a Factor of the action being ranked, a double
+
+
+class Factor(IntEnum):
+    """The parts of a priority; each is 1.0 for an action that does not give it."""
+
+    PROPENSITY_OUTCOME = 0
+    CONTEXT_WEIGHT = 1
+    VALUE = 2
+    LEVER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A profile attribute.  `default` is None, or a value of the type."""
+
+    name: str
+    type: ValueType
+    default: object = None
+    pii: bool = False
+    size: int = 0  # a vector's length
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A property of an event, or a field of the request context."""
+
+    name: str
+    type: ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event and its properties."""
+
+    name: str
+    properties: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """An aggregate of an event over a window, in event time.
+
+    `key` identifies the definition (event, filter, aggregate, property, window, resolution,
+    limit): 16 bytes of BLAKE2b.  `filter` reads property i of the event in input slot i.
+    A name that starts with "@" is the compiler's own and no expression can read it.
+    """
+
+    name: str
+    key: bytes
+    event: int  # Plan.events
+    aggregate: Aggregate
+    property: int = -1  # Event.properties; -1 for a count
+    type: ValueType = ValueType.INT  # of the property
+    filter: Code | None = None
+    window_s: int = 0  # 0: all time
+    resolution_s: int = 0  # 0: one bucket, when window_s is 0
+    limit: int = 0  # n of last_n; the exact bound of distinct
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What input slot i of every condition and expression holds."""
+
+    kind: InputKind
+    index: int
+    name: str  # as an author writes it: "profile.age"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """People for whom every condition holds."""
+
+    name: str
+    conditions: tuple[int, ...]  # Plan.conditions
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRule:
+    """Points for a condition, or for each event of a hidden counter.
+
+    `points` is a whole number; `expression`, when >= 0, computes it instead.  `counter`,
+    when >= 0, is a COUNT counter with buckets of a day; its points are the sum over buckets
+    of count * points * 0.5 ** (age in days / half-life in days), rounded half away from zero
+    once.  `max` bounds the absolute value of the rule's points; 0 is no bound.
+    """
+
+    reason: str
+    text: str  # the condition as the author wrote it
+    conditions: tuple[int, ...] = ()
+    points: int = 0
+    expression: int = -1  # Plan.expressions
+    counter: int = -1  # Plan.counters
+    half_life_s: int = 0  # 0: no decay
+    max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """Rules whose points add up, within bounds."""
+
+    name: str
+    rules: tuple[ScoreRule, ...]
+    min: int = -(2**31)
+    max: int = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A matrix of two scores.
+
+    Bands are (name, least points), the best first; below the last one the last one holds.
+    """
+
+    name: str
+    fit: int  # Plan.scorecards
+    fit_bands: tuple[tuple[str, int], ...]
+    engagement: int  # Plan.scorecards
+    engagement_bands: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A step from one lifecycle stage to another; `source` -1 is any stage."""
+
+    source: int
+    target: int
+    conditions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """A form of an action.  No channels means every channel."""
+
+    name: str
+    channels: tuple[str, ...]
+    conditions: tuple[int, ...]
+    content: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What may be proposed.
+
+    `factors[Factor.X]` is a float, or the index of an expression as an int (never a bool),
+    or None when the action does not give it.  `attributes` are by Plan.action_attributes.
+    Validity is in microseconds since 1970; 0 is open.
+    """
+
+    name: str
+    group: str = ""
+    eligibility: tuple[int, ...] = ()
+    applicability: tuple[int, ...] = ()
+    suitability: tuple[int, ...] = ()
+    factors: tuple[float | int | None, ...] = (
+        None,
+        None,
+        None,
+        None,
+    )
+    attributes: tuple[object, ...] = ()
+    treatments: tuple[Treatment, ...] = ()
+    valid_from_us: int = 0
+    valid_until_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where actions are shown.
+
+    `candidates` are the actions whose static selection holds, in the playbook's order.
+    `arbitration` is an expression, -1 for the product of the four factors.  At most
+    `diversity_max` propositions share a value of `diversity_by` (one key for each candidate;
+    equal keys are equal values); 0 is no bound.
+    """
+
+    name: str
+    slots: int
+    channel: str
+    candidates: tuple[int, ...]  # Plan.actions
+    arbitration: int = -1  # Plan.expressions
+    arbitration_text: str = ""
+    diversity_max: int = 0
+    diversity_by: tuple[int, ...] = ()
+    fallback: int = -1  # Plan.actions
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled playbook.
+
+    `conditions` are distinct boolean predicates, each evaluated at most once a decision: a
+    condition `a && b` is split into `a` and `b`, since a gate needs all of them true.
+    `expressions` are evaluated where they are used.  `hash` is 16 bytes over the canonical
+    form of everything else.
+    """
+
+    hash: bytes
+    attributes: tuple[Attribute, ...] = ()
+    events: tuple[Event, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    context: tuple[Field, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    conditions: tuple[Code, ...] = ()
+    expressions: tuple[Code, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    scorecards: tuple[Scorecard, ...] = ()
+    grades: tuple[Grade, ...] = ()
+    stages: tuple[str, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    stage_attribute: int = -1  # Plan.attributes: the hidden "@stage"
+    action_attributes: tuple[Field, ...] = ()
+    actions: tuple[Action, ...] = ()
+    placements: tuple[Placement, ...] = ()

@@ -1,0 +1,93 @@
+"""Build script.
+
+Sources live in `core/`, `server/` and so on; the import name is `nextbest.*`.
+A tree of relative links under build/ bridges the two, so that setuptools,
+Cython and mypy all see one ordinary source root.
+"""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, find_packages, setup
+
+TREE = Path("build/tree")
+FOLDERS = {
+    "nextbest.core": "core",
+    "nextbest.server": "server",
+    "nextbest.client": "clients/python",
+    "nextbest.v1": "proto/nextbest/v1",
+}
+DEBUG = os.environ.get("NEXTBEST_DEBUG") == "1"
+
+
+def link_folders() -> None:
+    for package, folder in FOLDERS.items():
+        link = TREE.joinpath(*package.split("."))
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+
+
+def packages() -> list[str]:
+    # `nextbest` has no __init__.py, but it must be named: setuptools then finds
+    # the layout regular and writes a plain .pth, which type checkers can read.
+    subpackages = [f"{p}.{sub}" for p, folder in FOLDERS.items() for sub in find_packages(folder)]
+    return ["nextbest", *FOLDERS, *subpackages]
+
+
+def pkg_config(option: str, library: str) -> list[str] | None:
+    command = ["pkg-config", option, library]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return shlex.split(result.stdout) if result.returncode == 0 else None
+
+
+def engine() -> Extension:
+    flags = ["-std=c++17", *(["-O0", "-g"] if DEBUG else ["-O3"])]
+    flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
+    libraries = pkg_config("--libs", "re2")
+    if libraries is None:
+        print("nextbest: RE2 not found (Debian: libre2-dev); matches() will be refused at publish")
+        flags.append("-DNEXTBEST_NO_RE2")
+    else:
+        flags += pkg_config("--cflags", "re2") or []
+    parts = [p for p in Path("core").rglob("*") if p.suffix in {".pyx", ".pxd", ".h"}]
+    return Extension(
+        "nextbest.core.engine",
+        [str(TREE / "nextbest/core/engine.pyx")],
+        language="c++",
+        include_dirs=["core"],
+        depends=sorted(str(TREE / "nextbest" / part) for part in parts),
+        extra_compile_args=flags,
+        extra_link_args=libraries or [],
+    )
+
+
+def directives() -> dict[str, object]:
+    return {
+        "language_level": 3,
+        "boundscheck": DEBUG,
+        "wraparound": DEBUG,
+        "initializedcheck": DEBUG,
+        "cdivision": True,
+        "embedsignature": True,
+    }
+
+
+link_folders()
+setup(
+    packages=packages(),
+    package_dir={"": str(TREE)},
+    package_data={"": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml"]},
+    ext_modules=cythonize(
+        [engine()],
+        include_path=[str(TREE)],
+        build_dir="build/c",
+        compiler_directives=directives(),
+    ),
+)
