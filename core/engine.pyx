@@ -30,8 +30,9 @@ cdef double POINTS_MAX = 1e12
 cdef enum:
     PLAYBOOK_VALUES_MAX = 16777216
 
-include "expression/value.pyx"
 include "expression/arena.pyx"
+include "expression/value.pyx"
+include "expression/machine.pyx"
 include "expression/vm.pyx"
 include "profile/store.pyx"
 include "wire/fault.pyx"

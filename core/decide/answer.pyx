@@ -1,5 +1,19 @@
 """The answer: a decision written as nextbest.v1.DecideResponse."""
 
+from nextbest.core.expression.values import REASONS
+
+# The texts of values.REASONS, for the answers.
+cdef enum:
+    ERROR_TEXTS_MAX = 64
+
+cdef const char* ERROR_TEXTS[ERROR_TEXTS_MAX]
+cdef uint32_t ERROR_TEXTS_COUNT = <uint32_t>min(len(REASONS), ERROR_TEXTS_MAX)
+cdef list ERROR_TEXTS_KEPT = [reason.encode() for reason in REASONS]
+
+for _number in range(ERROR_TEXTS_COUNT):
+    ERROR_TEXTS[_number] = <char*>(<bytes>ERROR_TEXTS_KEPT[_number])
+
+
 cdef enum:
     REASONS_MAX = 16
     SCORE_REASONS_MAX = 8
@@ -102,13 +116,17 @@ cdef void write_placement(
     message_close(writer, start)
 
 
+cdef const char* error_text(uint8_t code) noexcept nogil:
+    return ERROR_TEXTS[code] if code < ERROR_TEXTS_COUNT else "unknown error"
+
+
 cdef void write_error(
     Decision* decision, Writer* writer, uint32_t missing, uint32_t error, const Value* value
 ) noexcept nogil:
     """Which input was unset, or what else went wrong."""
     if value.tag != TAG_ERROR:
         return
-    if value.extra != NO_SLOT and value.extra < decision.playbook.inputs_count:
+    if value.extra != SLOT_NONE and value.extra < decision.playbook.inputs_count:
         write_text(writer, missing, decision.playbook.inputs[value.extra].name)
     write_text(writer, error, text_of(error_text(value.flag)))
 
@@ -205,7 +223,7 @@ cdef void write_ledger(
     cdef uint32_t i
     for i in range(result.lines_count):
         line = &result.lines[i]
-        if line.points == 0 and line.count == 0 and line.missing == NO_SLOT:
+        if line.points == 0 and line.count == 0 and line.missing == SLOT_NONE:
             continue
         start = message_open(writer, 4)
         if line.rule < 0:
@@ -217,7 +235,7 @@ cdef void write_ledger(
             write_uint(writer, 2, <uint64_t>line.points)
             write_uint(writer, 3, <uint64_t>line.count)
             write_text(writer, 4, rule.text)
-            if line.missing != NO_SLOT and line.missing < decision.playbook.inputs_count:
+            if line.missing != SLOT_NONE and line.missing < decision.playbook.inputs_count:
                 write_text(writer, 5, decision.playbook.inputs[line.missing].name)
         message_close(writer, start)
 

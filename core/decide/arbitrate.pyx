@@ -55,7 +55,7 @@ cdef Value factor_value(Decision* decision, uint32_t factor) noexcept nogil:
         return decision.factor_error
     # An expression that reads its own factor is refused at publish.
     decision.factor_states[factor] = CONDITION_ERROR
-    decision.factor_error = value_error(ERROR_TYPE, NO_SLOT)
+    decision.factor_error = value_error(ERROR_NO_OVERLOAD, SLOT_NONE)
     value = decision_evaluate(
         decision, &decision.playbook.expressions[spec.expression].program
     )
@@ -63,7 +63,7 @@ cdef Value factor_value(Decision* decision, uint32_t factor) noexcept nogil:
         value = value_double(<double>value.as_.i)
     if value.tag != TAG_DOUBLE:
         decision.factor_error = (
-            value if value.tag == TAG_ERROR else value_error(ERROR_TYPE, NO_SLOT)
+            value if value.tag == TAG_ERROR else value_error(ERROR_NO_OVERLOAD, SLOT_NONE)
         )
         return decision.factor_error
     decision.factor_states[factor] = CONDITION_TRUE
@@ -111,7 +111,7 @@ cdef bint prioritise(
         candidate.priority = value.as_.d
         return True
     candidate.fate = FATE_NO_PRIORITY
-    candidate.error = value if value.tag == TAG_ERROR else value_error(ERROR_NOT_FINITE, NO_SLOT)
+    candidate.error = value if value.tag == TAG_ERROR else value_error(ERROR_RANGE, SLOT_NONE)
     return False
 
 

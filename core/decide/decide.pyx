@@ -15,8 +15,9 @@ cdef struct Serving:
 
 cdef int serving_init(Serving* serving, StoreState* store) except -1:
     memset(serving, 0, sizeof(Serving))
-    if machine_init(&serving.machine, DECISION_ARENA_MAX) != 0:
-        raise MemoryError("machine")
+    machine_init(&serving.machine)
+    arena_free(&serving.machine.arena)
+    arena_init(&serving.machine.arena, DECISION_ARENA_MAX)
     if person_init(&serving.person, store) != 0:
         raise MemoryError("person")
     return 0
@@ -104,6 +105,15 @@ cdef int check_decide(
     return kind
 
 
+cdef void set_input(
+    Machine* machine, int32_t slot, Value value, uint8_t type, const Value* default_value
+) noexcept nogil:
+    value = value_or_default(value, type, default_value)
+    if value.tag == TAG_NULL:
+        value.extra = <uint16_t>slot
+    machine.inputs[slot] = value
+
+
 cdef int set_context(
     const PlaybookState* playbook, Machine* machine, Entries* context, Fault* fault
 ) noexcept nogil:
@@ -123,9 +133,7 @@ cdef int set_context(
         if fit_value(&entry.value, spec.type, 0, True, "context", entry.name, fault):
             return fault.kind
         if spec.input >= 0:
-            machine.inputs[spec.input] = value_or_default(
-                entry.value, spec.type, &playbook.inputs[spec.input].default_value
-            )
+            set_input(machine, spec.input, entry.value, spec.type, &playbook.inputs[spec.input].default_value)
     return FAULT_NONE
 
 
@@ -154,9 +162,7 @@ cdef int set_attributes(
         if fit_value(&entry.value, spec.type, spec.size, True, "attributes", entry.name, fault):
             return fault.kind
         if spec.input >= 0:
-            machine.inputs[spec.input] = value_or_default(
-                entry.value, spec.type, &spec.default_value
-            )
+            set_input(machine, spec.input, entry.value, spec.type, &spec.default_value)
     return FAULT_NONE
 
 

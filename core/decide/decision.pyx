@@ -21,7 +21,7 @@ cdef struct LedgerLine:
     int32_t rule
     int64_t points
     int64_t count
-    # The input slot that made the condition an error; NO_SLOT for none.
+    # The input slot that made the condition an error; SLOT_NONE for none.
     uint16_t missing
 
 
@@ -99,7 +99,7 @@ cdef Value decision_evaluate(Decision* decision, const Program* program) noexcep
     if decision.nesting == 0:
         decision.machine.steps_left = STEPS_MAX
     if decision.nesting >= NESTING_MAX:
-        return value_error(ERROR_STEPS, NO_SLOT)
+        return value_error(ERROR_STEPS, SLOT_NONE)
     decision.nesting += 1
     value = evaluate(decision.machine, program)
     decision.nesting -= 1
@@ -118,7 +118,7 @@ cdef uint8_t condition_evaluate(Decision* decision, uint32_t index) noexcept nog
     elif value.tag == TAG_ERROR:
         decision.errors[index] = value
     else:
-        decision.errors[index] = value_error(ERROR_TYPE, NO_SLOT)
+        decision.errors[index] = value_error(ERROR_NO_OVERLOAD, SLOT_NONE)
     decision.states[index] = state
     return state
 
@@ -170,7 +170,11 @@ cdef void resolve_input(void* owner, uint32_t slot) noexcept nogil:
     """Fill one input slot when the VM first reads it."""
     cdef Decision* decision = <Decision*>owner
     cdef const InputSpec* spec = &decision.playbook.inputs[slot]
-    decision.machine.inputs[slot] = input_value(decision, spec)
+    cdef Value value = input_value(decision, spec)
+    if value.tag == TAG_NULL:
+        # So that an error which an unset input causes can name it.
+        value.extra = <uint16_t>slot
+    decision.machine.inputs[slot] = value
 
 
 cdef Value input_value(Decision* decision, const InputSpec* spec) noexcept nogil:

@@ -20,7 +20,7 @@ cdef const ScoreResult* score_result(Decision* decision, uint32_t index) noexcep
         return result
     for i in range(card.rules_count):
         lines[i].rule = <int32_t>i
-        lines[i].missing = NO_SLOT
+        lines[i].missing = SLOT_NONE
         rule_points(decision, &card.rules[i], &lines[i])
         sum = add_bounded(sum, lines[i].points)
     result.lines = lines
@@ -28,7 +28,7 @@ cdef const ScoreResult* score_result(Decision* decision, uint32_t index) noexcep
     bounded = min(max(sum, card.least), card.most)
     if bounded != sum:
         lines[card.rules_count].rule = -1
-        lines[card.rules_count].missing = NO_SLOT
+        lines[card.rules_count].missing = SLOT_NONE
         lines[card.rules_count].points = bounded - sum
         result.lines_count += 1
     result.points = bounded
@@ -102,7 +102,7 @@ cdef Value grade_value(Decision* decision, uint32_t index) noexcept nogil:
         &decision.machine.arena, fit.length + engagement.length
     )
     if text == NULL:
-        return value_error(ERROR_MEMORY, NO_SLOT)
+        return value_error(ERROR_MEMORY, SLOT_NONE)
     memcpy(text, fit.data, fit.length)
     memcpy(text + fit.length, engagement.data, engagement.length)
     return value_string(text, fit.length + engagement.length)

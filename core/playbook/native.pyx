@@ -227,8 +227,7 @@ cdef class Playbook:
         self.kept = []
         self.published_at_us = 0
         self.description = ""
-        if arena_init(&self.values, PLAYBOOK_VALUES_MAX) != 0:
-            raise MemoryError("playbook values")
+        arena_init(&self.values, PLAYBOOK_VALUES_MAX)
         self.load_hash(plan.hash)
         self.load_codes()
         self.load_schema(attribute_columns, counter_columns)
