@@ -117,7 +117,9 @@ cdef void write_placement(
 
 
 cdef const char* error_text(uint8_t code) noexcept nogil:
-    return ERROR_TEXTS[code] if code < ERROR_TEXTS_COUNT else "unknown error"
+    if code < ERROR_TEXTS_COUNT:
+        return ERROR_TEXTS[code]
+    return "unknown error"
 
 
 cdef void write_error(
