@@ -453,6 +453,61 @@ cdef class Store:
                     store_read(self.state, identities[j], &self.person)
         return (perf_counter_ns() - started) / (rounds * identities.size())
 
+    def time_adds(self, uint8_t kind, ids, uint64_t events, int64_t now_us, values) -> float:
+        """Nanoseconds of one store_add of a new event to a drawn id, spread over 30 days."""
+        cdef vector[IdentityRef] identities
+        cdef vector[CounterInput] inputs
+        cdef CounterInput entry
+        cdef IdentityRef identity
+        cdef uint64_t key[2]
+        cdef uint64_t i, drawn
+        cdef int64_t at_us
+        held = [id.encode() for id in ids]
+        for data in held:
+            identity = reference(kind, data)
+            identities.push_back(identity)
+        arena_reset(&self.arena)
+        for column, value in values.items():
+            entry.column = column
+            entry.value = value_from_python(value, &self.arena)
+            inputs.push_back(entry)
+        key[1] = 0
+        started = perf_counter_ns()
+        with nogil:
+            for i in range(events):
+                key[0] = XXH3_64bits(&i, sizeof(i))
+                drawn = key[0] % identities.size()
+                at_us = now_us - <int64_t>((key[0] >> 20) % 2592000) * 1000000
+                store_add(self.state, identities[drawn], 0, key, at_us // 1000, at_us,
+                          inputs.data(), <uint32_t>inputs.size())
+        return (perf_counter_ns() - started) / events
+
+    def time_sets(self, uint8_t kind, ids, uint64_t rounds, uint64_t stamp, values) -> float:
+        """Nanoseconds of one store_set of the values, over all ids so many times."""
+        cdef vector[IdentityRef] identities
+        cdef vector[AttributeInput] inputs
+        cdef AttributeInput entry
+        cdef IdentityRef identity
+        cdef uint64_t i
+        cdef size_t j
+        cdef bint created
+        held = [id.encode() for id in ids]
+        for data in held:
+            identity = reference(kind, data)
+            identities.push_back(identity)
+        arena_reset(&self.arena)
+        for column, value in values.items():
+            entry.column = column
+            entry.value = value_from_python(value, &self.arena)
+            inputs.push_back(entry)
+        started = perf_counter_ns()
+        with nogil:
+            for i in range(rounds):
+                for j in range(identities.size()):
+                    store_set(self.state, identities[j], 0, stamp + i, inputs.data(),
+                              <uint32_t>inputs.size(), &created)
+        return (perf_counter_ns() - started) / (rounds * identities.size())
+
 
 STATUS_NAMES = (
     "OK", "UNKNOWN", "DUPLICATE", "DEAD", "TOO_LATE", "FULL_DEDUPE", "FULL_SETS", "WRONG_TYPE",
