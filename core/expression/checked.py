@@ -234,8 +234,14 @@ def read_type(data: bytes) -> Type:
         if number == 11:
             return Type("type", (read_type(raw(value)),))
         if number == 14:
-            return Type(text(last(value).get(1, b"")))
+            return read_abstract(raw(value))
     return DYN
+
+
+def read_abstract(data: bytes) -> Type:
+    parts = list(fields(data))
+    names = [text(value) for number, value in parts if number == 1]
+    return Type(names[0], tuple(read_type(raw(value)) for number, value in parts if number == 2))
 
 
 def read_reference(data: bytes) -> Reference:

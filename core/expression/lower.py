@@ -105,7 +105,8 @@ def lower(checked: bytes, resolve: Resolve, text: str) -> Code:
     """Lower the bytes of a checked (or parsed) expression.
 
     `resolve` gives the input slot of a path such as ("profile", "age") or ("stage",), or
-    None when the path names no input.  Raises UnsupportedError.
+    None when the path names no input.  A first name that starts with "." is written as one
+    of no container.  Raises UnsupportedError.
     """
     tree = read_checked(checked)
     return lower_tree(tree, tree.root, resolve, text)
@@ -248,7 +249,7 @@ class Lowering:
     def path(self, node: Node, scope: Scope) -> tuple[str, ...] | None:
         """The names of a chain `a.b.c` that starts outside the comprehensions."""
         if node.kind == "ident":
-            return None if node.name in scope else (node.name.removeprefix("."),)
+            return None if node.name in scope else (node.name,)
         if node.kind != "select" or node.target is None:
             return None
         before = self.path(node.target, scope)
