@@ -151,17 +151,20 @@ cdef class Engine:
         position = self.header.position
         return position.epoch, position.sequence, position.nonce
 
-    def publish(self, plan, *, description="", published_at_us=0) -> int:
+    def publish(self, plan, *, description="", published_at_us=0, number=0) -> int:
         """Make a plan the active generation and return its number.
 
+        `number`, when not 0, is the one it had before a restart, above all others.
         The store's layout is widened for new attributes and counters; nothing is dropped.
         The oldest generation is forgotten when there are more than `generations_max`.
         """
+        if number and number <= self.published:
+            raise errors.InvalidRequestError("number", str(number), f"over {self.published}")
         columns = self.store.extend(plan.attributes, plan.counters)
         playbook = Playbook(plan, *columns)
         playbook.description = description
         playbook.published_at_us = published_at_us
-        self.published += 1
+        self.published = number or self.published + 1
         playbook.state.generation = self.published
         self.generations_by_number[self.published] = playbook
         self.playbooks_by_hash[plan.hash] = playbook
