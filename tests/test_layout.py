@@ -152,6 +152,6 @@ def test_shipped_code_does_not_print() -> None:
 
 
 def test_every_compiled_module_has_its_types() -> None:
-    units = [path for path in (ROOT / "core").glob("*.pyx")]
+    units = list((ROOT / "core").glob("*.pyx"))
     assert units
     assert not [unit.name for unit in units if not unit.with_suffix(".pyi").exists()]

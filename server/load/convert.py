@@ -121,7 +121,7 @@ def moment(raw: Any, name: str, how: Moment) -> datetime:
         found = (
             datetime.fromisoformat(text)
             if how.format == "iso"
-            else datetime.strptime(text, how.format)  # noqa: DTZ007  (the zone is set below)
+            else datetime.strptime(text, how.format)
         )
     except (ValueError, OverflowError, OSError, InvalidOperation) as error:
         raise RefusedError(name, raw, f"a time written as {how.format}") from error

@@ -193,14 +193,14 @@ def _check_columns(path: Path, mapping: Mapping, row: Row) -> None:
 def request_of(row: Row, mapping: Mapping, content: str) -> Request:
     """The request a row becomes; RefusedError when it becomes none."""
     if row.fields is None:
-        raise RefusedRow(row.fault)
+        raise RefusedRowError(row.fault)
     for rule in mapping.rules:
         if rule.holds(row.fields):
             return _request(row, rule, f"{content}-{row.number}")
-    raise RefusedRow("row: no rule of the mapping is for it")
+    raise RefusedRowError("row: no rule of the mapping is for it")
 
 
-class RefusedRow(RefusedError):
+class RefusedRowError(RefusedError):
     """A row refused as a whole."""
 
     def __init__(self, text: str) -> None:
@@ -224,7 +224,7 @@ def _request(row: Row, rule: Rule, id_: str) -> Request:
     if rule.time is not None:
         moment = rule.time(fields)
         if moment is None and rule.event:
-            raise RefusedRow("time: empty, allowed: when the event happened")
+            raise RefusedRowError("time: empty, allowed: when the event happened")
         if moment is not None:
             request.occurred_at.FromDatetime(moment)
     return request

@@ -1,25 +1,25 @@
 """The mapping file: which rows become events or profiles, and how their fields are converted.
 
-    empty: ["", Select]                          # spellings of "unknown", for every column
-    time: {format: "%Y-%m-%d %H:%M:%S", zone: UTC}
-    rows:                                        # the first rule whose `when` holds
-      - when: {CustomerID: empty}                # column: empty, set or a list of its values
-        event: purchase
-        identity: {anonymous: "{InvoiceNo}"}     # known, anonymous or alias: a template
-        time: InvoiceDate
-        properties:
-          product: StockCode                     # a column, as text
-          quantity: {column: Quantity, type: int}
-          amount: {product: [Quantity, UnitPrice], type: double}
-      - identity: {known: "{CustomerID:int}"}    # no event: the row sets attributes
-        attributes: {country: Country, source: {constant: import}}
+empty: ["", Select]                          # spellings of "unknown", for every column
+time: {format: "%Y-%m-%d %H:%M:%S", zone: UTC}
+rows:                                        # the first rule whose `when` holds
+  - when: {CustomerID: empty}                # column: empty, set or a list of its values
+    event: purchase
+    identity: {anonymous: "{InvoiceNo}"}     # known, anonymous or alias: a template
+    time: InvoiceDate
+    properties:
+      product: StockCode                     # a column, as text
+      quantity: {column: Quantity, type: int}
+      amount: {product: [Quantity, UnitPrice], type: double}
+  - identity: {known: "{CustomerID:int}"}    # no event: the row sets attributes
+    attributes: {country: Country, source: {constant: import}}
 """
 
 from __future__ import annotations
 
 import difflib
 import zoneinfo
-from collections.abc import Callable, Mapping as Table
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -140,7 +140,8 @@ class _Parser:
             if not isinstance(event, str):
                 self._stop(node, "event", f"event: {event!r}, allowed: an event's name")
             if wrong in node:
-                self._fault(node, wrong, f"{wrong}: allowed only with{'out' if event else ''} event")
+                with_ = "with" if event else "without"
+                self._fault(node, wrong, f"{wrong}: not allowed {with_} event")
             if event and "time" not in node:
                 self._fault(rows, index, "time: missing, allowed: the column with an event's time")
             kind, id_ = self._identity(rows, index, node)
@@ -155,7 +156,8 @@ class _Parser:
         identity = node.get("identity")
         if not isinstance(identity, dict) or len(identity) != 1:
             allowed = "one of known, anonymous, alias with a template"
-            self._stop(*((node, "identity") if identity else (rows, index)), f"identity: {allowed}")
+            parent, key = (node, "identity") if identity else (rows, index)
+            self._stop(parent, key, f"identity: {allowed}")
         ((kind, text),) = identity.items()
         if kind not in KINDS or not isinstance(text, str) or not text:
             self._stop(identity, kind, f"identity: {kind!r}, allowed: {_list(KINDS)}: a template")
@@ -220,7 +222,7 @@ class _Parser:
     def _conversion(self, spec: Any) -> Conversion:
         type_ = spec.get("type", "string")
         if type_ not in TYPES:
-            self._stop(spec, "type", f"type: {type_!r}, allowed: {_list(TYPES)}{_near(type_, TYPES)}")
+            self._stop(spec, "type", f"type: {type_!r}{_near(str(type_), TYPES)}")
         return Conversion(
             type=type_,
             empty=self._strings(spec, "empty", self._base.empty),
@@ -301,7 +303,7 @@ def _condition(
     return holds
 
 
-def _list(names: Table[str, object] | tuple[str, ...]) -> str:
+def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 

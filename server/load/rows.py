@@ -87,8 +87,8 @@ class Reader:
 
     def _parquet(self) -> Iterator[Row]:
         try:
-            from pyarrow import ArrowException  # noqa: PLC0415  (an optional dependency)
-            from pyarrow.parquet import ParquetFile  # noqa: PLC0415
+            from pyarrow import ArrowException  # an optional dependency
+            from pyarrow.parquet import ParquetFile
         except ImportError as error:
             raise LoadError(f"{self.path}: Parquet needs pyarrow (nextbest[parquet])") from error
         number = 0

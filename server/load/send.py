@@ -28,15 +28,13 @@ BACKOFF_S: Final = 0.2
 TIMEOUT_S: Final = 60.0
 AGAIN: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
-Request = event_pb2.TrackRequest | profile_pb2.UpsertProfileRequest
-
 
 @dataclass(slots=True)
 class Item:
     """A request and the row it came of."""
 
     row: Row
-    request: Request
+    request: Any  # a Request; all of a batch are of one sort
 
 
 @dataclass(slots=True)
@@ -48,6 +46,7 @@ class Answers:
     repeated: int = 0
 
 
+Request = event_pb2.TrackRequest | profile_pb2.UpsertProfileRequest
 Batch = list[Item]
 
 
@@ -55,8 +54,8 @@ class Sender:
     """Takes batches, keeps a few streams busy, and reports every answer."""
 
     def __init__(self, channel: grpc.aio.Channel, answers: Answers) -> None:
-        self._events: Any = EventServiceStub(channel)
-        self._profiles: Any = ProfileServiceStub(channel)
+        self._events: Any = EventServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._profiles: Any = ProfileServiceStub(channel)  # type: ignore[no-untyped-call]
         self._answers = answers
         self._queue: asyncio.Queue[Batch | None] = asyncio.Queue(WAITING_MAX)
         self._workers: list[asyncio.Task[None]] = []
