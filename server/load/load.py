@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
@@ -31,6 +32,7 @@ from nextbest.v1 import common_pb2, event_pb2, profile_pb2
 
 PROGRESS_ROWS: Final = 500
 REASONS_MAX: Final = 20
+ROWS_MAX: Final = 2**62
 
 Progress = Callable[[int, int, int], None]  # bytes read, bytes in all, rows
 
@@ -104,12 +106,13 @@ async def load(
     *,
     rejects: Path,
     progress: Progress | None = None,
-    rows_max: int = 0,
+    first_row: int = 1,
+    last_row: int = 0,
 ) -> Summary:
     """Load a file; LoadError when it or the server cannot be used at all.
 
-    `rows_max` stops after so many rows (0: all).  Running it again changes nothing: a row's
-    ids come of the file's content and its number.
+    `first_row` and `last_row` (0: the last) load a part of the file.  Running
+    it again changes nothing: a row's ids come of the file's content and its number.
     """
     if not path.is_file():
         raise LoadError(f"{path}: no such file")
@@ -120,7 +123,8 @@ async def load(
         with Rejects(rejects, summary) as refused:
             answers = Answers(refused.add)
             async with Sender(channel, answers) as sender:
-                await _send(path, mapping, sender, refused, summary, progress, rows_max)
+                rows = range(first_row, last_row + 1 if last_row else ROWS_MAX)
+                await _send(path, mapping, sender, refused, summary, progress, rows)
                 await sender.finish()
     summary.accepted, summary.repeated = answers.accepted, answers.repeated
     summary.seconds = round(time.perf_counter() - start, 3)
@@ -134,12 +138,16 @@ async def _send(
     refused: Rejects,
     summary: Summary,
     progress: Progress | None,
-    rows_max: int,
+    rows: range,
 ) -> None:
     format_ = mapping.format or format_of(path)
     reader = Reader(path, format_, mapping.delimiter)
     batches = Batches(sender)
     for row in reader:
+        if row.number >= rows.stop:
+            break
+        if row.number not in rows:
+            continue
         summary.rows += 1
         if format_ == "csv" and summary.rows == 1 and row.fields is not None:
             _check_columns(path, mapping, row)
@@ -151,8 +159,6 @@ async def _send(
             if progress:
                 progress(reader.read_bytes, reader.total_bytes, summary.rows)
             await asyncio.sleep(0)
-        if summary.rows == rows_max:
-            break
     await batches.flush()
     if progress:
         progress(reader.total_bytes, reader.total_bytes, summary.rows)
@@ -225,6 +231,9 @@ def _request(row: Row, rule: Rule, id_: str) -> Request:
         moment = rule.time(fields)
         if moment is None and rule.event:
             raise RefusedRowError("time: empty, allowed: when the event happened")
+        if moment is not None and rule.keep_order:
+            # Rows of one time stay in the file's order, and within that second.
+            moment += timedelta(microseconds=row.number % 1_000_000)
         if moment is not None:
             request.occurred_at.FromDatetime(moment)
     return request

@@ -6,7 +6,7 @@ rows:                                        # the first rule whose `when` holds
   - when: {CustomerID: empty}                # column: empty, set or a list of its values
     event: purchase
     identity: {anonymous: "{InvoiceNo}"}     # known, anonymous or alias: a template
-    time: InvoiceDate
+    time: InvoiceDate  # or {column, format, zone, keep_order: true}
     properties:
       product: StockCode                     # a column, as text
       quantity: {column: Quantity, type: int}
@@ -58,6 +58,7 @@ class Rule:
     kind: common_pb2.IdentityKind
     id: Read
     time: Read | None
+    keep_order: bool
     values: tuple[tuple[str, Read], ...]
 
 
@@ -147,8 +148,8 @@ class _Parser:
             kind, id_ = self._identity(rows, index, node)
             values = self._values(node, "properties" if event else "attributes")
             holds = self._when(node)
-            time = self._time(node)
-            return Rule(holds, event, kind, id_, time, values)
+            time, keep_order = self._time(node)
+            return Rule(holds, event, kind, id_, time, keep_order, values)
         except _Stop:
             return None
 
@@ -232,20 +233,21 @@ class _Parser:
             split=str(spec.get("split", self._base.split)) or ",",
         )
 
-    def _time(self, node: Any) -> Read | None:
+    def _time(self, node: Any) -> tuple[Read | None, bool]:
         spec = node.get("time")
         if spec is None:
-            return None
+            return None, False
         if isinstance(spec, str):
             spec = {"column": spec}
-        self._table(spec, node, "time", ("column", "format", "zone"))
+        self._table(spec, node, "time", ("column", "format", "zone", "keep_order"))
         name = spec.get("column")
         if not isinstance(name, str):
             self._stop(node, "time", "time: allowed: a column, or {column, format, zone}")
         self._columns.add(name)
-        how = self._moment({"time": {k: v for k, v in spec.items() if k != "column"}}, None)
-        moment = how or self._base.moment
-        return convert.column(name, replace(self._base, type="timestamp", moment=moment))
+        written = {key: spec[key] for key in ("format", "zone") if key in spec}
+        moment = self._moment({"time": written}, self._base.moment)
+        how = replace(self._base, type="timestamp", moment=moment)
+        return convert.column(name, how), spec.get("keep_order") is True
 
     def _moment(self, node: Any, base: Moment | None) -> Any:
         spec = node.get("time")
