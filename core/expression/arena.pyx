@@ -1,0 +1,39 @@
+# A bump arena: bounded, reset as a whole, never freed piecemeal.
+
+from libc.stdlib cimport calloc, free, malloc
+
+
+cdef struct Arena:
+    char* base
+    size_t used
+    size_t capacity
+
+
+cdef int arena_init(Arena* arena, size_t capacity) except -1:
+    arena.base = <char*>malloc(capacity if capacity else 1)
+    arena.used = 0
+    arena.capacity = capacity
+    if arena.base == NULL:
+        raise MemoryError
+    return 0
+
+
+cdef void arena_free(Arena* arena) noexcept nogil:
+    free(arena.base)
+    arena.base = NULL
+    arena.used = arena.capacity = 0
+
+
+cdef inline void arena_reset(Arena* arena) noexcept nogil:
+    arena.used = 0
+
+
+cdef inline void* arena_take(Arena* arena, size_t size) noexcept nogil:
+    """Memory for `size` bytes, aligned to 8, until the next reset; NULL when the arena is full."""
+    cdef void* taken
+    if size > arena.capacity - arena.used:
+        return NULL
+    taken = arena.base + arena.used
+    size = (size + 7) & ~<size_t>7
+    arena.used = min(arena.used + size, arena.capacity)
+    return taken

@@ -1,0 +1,57 @@
+# The VM's face: what decisions, counter filters and tests use to run a Code.
+
+cdef enum:
+    STEPS_MAX = 1000000  # instructions, and work of that order, for one evaluation
+    STACK_MAX = 4096  # values on one machine's stack, over all nested evaluations
+    ARENA_MAX = 1 << 20  # bytes that one machine's evaluations may take between resets
+
+ctypedef void (*Resolve)(void* owner, uint32_t slot) noexcept nogil
+
+cdef struct Machine:
+    # One for each serving thread.  `resolve` may evaluate on the same machine: it runs above
+    # `top`.  The caller resets `arena` and `steps_left`.
+    Value* inputs
+    uint32_t inputs_count
+    Resolve resolve  # called when an input is TAG_ABSENT; must fill inputs[slot]
+    void* owner
+    Arena arena
+    Value* stack
+    uint32_t stack_size
+    uint32_t top
+    uint32_t steps_left
+
+cdef struct Instruction:
+    uint8_t op
+    uint8_t a
+    uint16_t b
+    int32_t c
+
+cdef struct Program:
+    Instruction* instructions
+    uint32_t instructions_count
+    uint32_t constants_count
+    Value* constants
+    void** patterns  # compiled regular expressions, by constant; NULL where it is none
+    uint32_t stack
+    uint32_t locals_count
+    uint32_t fused  # the only instruction is a predicate on one slot
+    Arena memory  # of the constants
+
+
+cdef int machine_init(Machine* machine) except -1:
+    """Take the machine's stack and arena; the caller sets inputs, resolve and owner."""
+    memset(machine, 0, sizeof(Machine))
+    arena_init(&machine.arena, ARENA_MAX)
+    machine.stack = <Value*>malloc(STACK_MAX * sizeof(Value))
+    if machine.stack == NULL:
+        arena_free(&machine.arena)
+        raise MemoryError
+    machine.stack_size = STACK_MAX
+    machine.steps_left = STEPS_MAX
+    return 0
+
+
+cdef void machine_free(Machine* machine) noexcept nogil:
+    arena_free(&machine.arena)
+    free(machine.stack)
+    machine.stack = NULL

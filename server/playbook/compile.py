@@ -1,0 +1,84 @@
+"""Compiles a playbook: files in, a plan or faults out.  Pure: no clock, no disk, no network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nextbest.core.playbook.plan import Attribute, Field, Plan, ValueType
+from nextbest.server.playbook import evaluate, offers, rules
+from nextbest.server.playbook.canonical import plan_hash
+from nextbest.server.playbook.cases import Case, read_cases
+from nextbest.server.playbook.cycles import check_cycles
+from nextbest.server.playbook.faults import Fault, Faults
+from nextbest.server.playbook.read import Playbook, read_playbook
+from nextbest.server.playbook.scope import Scope, make_scope
+from nextbest.server.playbook.tables import (
+    STAGE_ATTRIBUTE,
+    Tables,
+    declare_counters,
+    schema_tables,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled playbook.  `plan` is None when one of `faults` is an error."""
+
+    plan: Plan | None
+    faults: tuple[Fault, ...]
+    tests: tuple[Case, ...] = ()
+
+
+def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
+    """Compile the files of a playbook's folder, by their path in it.
+
+    Never raises for any content: what is wrong is in `faults`, all at once, by file and line.
+    """
+    faults = Faults()
+    playbook = read_playbook(files, faults)
+    if not playbook.readable:
+        return Compiled(None, faults.sorted())
+    tables = schema_tables(playbook, faults)
+    declare_counters(playbook, tables, faults)
+    fields = offers.action_attributes(playbook, faults)
+    scope = make_scope(playbook, tables, fields, evaluate.make_checker, faults)
+    rules.visible_counters(playbook, scope)
+    plan = _plan(playbook, tables, scope, fields)
+    tests = read_cases(playbook, plan, faults)
+    if faults.errors():
+        return Compiled(None, faults.sorted())
+    return Compiled(dataclasses.replace(plan, hash=plan_hash(plan)), faults.sorted(), tests)
+
+
+def _plan(playbook: Playbook, tables: Tables, scope: Scope, fields: tuple[Field, ...]) -> Plan:
+    segments = rules.segments(playbook, scope)
+    scorecards = rules.scorecards(playbook, scope)
+    grades = rules.grades(playbook, scope)
+    stages, transitions = rules.stages(playbook, scope)
+    check_cycles(playbook, scope, segments, scorecards, grades, transitions)
+    actions = offers.actions(playbook, fields, scope)
+    placements = offers.placements(playbook, actions, fields, scope, evaluate.holds)
+    attributes = tuple(tables.attributes)
+    if stages:
+        attributes += (Attribute(STAGE_ATTRIBUTE, ValueType.STRING),)
+    return Plan(
+        hash=b"",
+        attributes=attributes,
+        events=tuple(tables.events),
+        counters=tuple(tables.counters),
+        context=tuple(tables.context),
+        inputs=tuple(scope.inputs),
+        conditions=tuple(scope.conditions),
+        expressions=tuple(scope.expressions),
+        segments=segments,
+        scorecards=scorecards,
+        grades=grades,
+        stages=stages,
+        transitions=transitions,
+        stage_attribute=len(attributes) - 1 if stages else -1,
+        action_attributes=fields,
+        actions=actions,
+        placements=placements,
+    )

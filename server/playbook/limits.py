@@ -1,0 +1,65 @@
+"""Every bound of a playbook, in one place."""
+
+import re
+from typing import Final
+
+FILES_MAX: Final = 1_024
+BYTES_MAX: Final = 16 * 1024 * 1024
+PATH_MAX: Final = 256
+NODES_MAX: Final = 4_000_000  # YAML nodes of a file, each alias counted as what it stands for
+DEPTH_MAX: Final = 16
+FAULTS_MAX: Final = 1_000
+
+ATTRIBUTES_MAX: Final = 1_024
+EVENTS_MAX: Final = 1_024
+PROPERTIES_MAX: Final = 256  # of one event
+COUNTERS_MAX: Final = 1_024  # with those the compiler makes for score rules
+CONTEXT_MAX: Final = 256
+SEGMENTS_MAX: Final = 4_096
+SCORECARDS_MAX: Final = 64
+RULES_MAX: Final = 1_024  # of one scorecard
+GRADES_MAX: Final = 64
+BANDS_MAX: Final = 26  # of one side of a grade's matrix
+STAGES_MAX: Final = 64
+TRANSITIONS_MAX: Final = 1_024
+ACTIONS_MAX: Final = 16_384
+ACTION_ATTRIBUTES_MAX: Final = 64
+CONDITIONS_MAX: Final = 64  # of one rule, gate or segment
+DISTINCT_CONDITIONS_MAX: Final = 65_536
+TREATMENTS_MAX: Final = 64  # of one action
+CHANNELS_MAX: Final = 16  # of one treatment
+CONTENT_MAX: Final = 64  # entries of one treatment
+PLACEMENTS_MAX: Final = 1_024
+SLOTS_MAX: Final = 64
+SELECTION_MAX: Final = 16_384  # groups or actions that a placement names
+CASES_MAX: Final = 10_000
+CASE_EVENTS_MAX: Final = 10_000
+
+STRING_BYTES_MAX: Final = 1_024  # an attribute's default, an action's attribute
+CONTENT_BYTES_MAX: Final = 16_384
+TITLE_BYTES_MAX: Final = 256
+EXPRESSION_BYTES_MAX: Final = 16_384
+LIST_MAX: Final = 1_024  # strings of a default, values of a last_n
+VECTOR_MAX: Final = 4_096
+DISTINCT_MAX: Final = 65_536  # the exact bound of a distinct counter
+DISTINCT_DEFAULT: Final = 1_000
+
+POINTS_MAX: Final = 1_000_000
+SCORE_MAX: Final = 2**31 - 1
+INT_MAX: Final = 2**63 - 1
+WINDOW_S_MAX: Final = 3_650 * 86_400
+BUCKETS_MAX: Final = 4_096  # of one counter
+HALF_LIVES: Final = 10  # the default window of a decaying rule, in half-lives
+DAY_S: Final = 86_400
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+NAME_TEXT: Final = "a name: a lower-case letter, then at most 63 of a-z, 0-9 and _"
+
+# Words that CEL keeps for itself; a field of that name could not be read.
+RESERVED: Final = frozenset(
+    (
+        *("as", "break", "const", "continue", "else", "false", "for", "function", "if"),
+        *("import", "in", "let", "loop", "namespace", "null", "package", "return", "true"),
+        *("var", "void", "while"),
+    )
+)

@@ -1,0 +1,133 @@
+"""A playbook's files, read by the tables of `model` and put together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nextbest.core.playbook.plan import ValueType
+from nextbest.server.playbook import limits, model, source
+from nextbest.server.playbook.faults import Fault, Faults, one_of, shown
+from nextbest.server.playbook.shapes import MISSING, Text
+
+_PART = re.compile(rf"({'|'.join(model.FILES)})(/[^/]+)?\.yaml")
+_CASES = re.compile(r"tests/([^/]+/)*[^/]+\.yaml")
+_IGNORED = re.compile(r"(.*/)?[^/]+\.md")
+_SECTIONS = (
+    "attributes",
+    "events",
+    "counters",
+    "context",
+    "segments",
+    "scores",
+    "grades",
+    "actions",
+    "placements",
+)
+
+
+@dataclass(slots=True)
+class Playbook:
+    """All that the files say, by section; each name once."""
+
+    attributes: dict[Text, model.AttributeSpec] = field(default_factory=dict)
+    events: dict[Text, dict[Text, ValueType]] = field(default_factory=dict)
+    counters: dict[Text, model.CounterSpec] = field(default_factory=dict)
+    context: dict[Text, ValueType] = field(default_factory=dict)
+    segments: dict[Text, tuple[Text, ...]] = field(default_factory=dict)
+    scores: dict[Text, model.ScorecardSpec] = field(default_factory=dict)
+    grades: dict[Text, model.GradeSpec] = field(default_factory=dict)
+    stages: model.StagesSpec | None = None
+    actions: dict[Text, model.ActionSpec] = field(default_factory=dict)
+    placements: dict[Text, model.PlacementSpec] = field(default_factory=dict)
+    cases: list[model.CaseSpec] = field(default_factory=list)
+    readable: bool = True  # False when a part was no YAML, so that names in it are not known
+
+
+def read_playbook(files: Mapping[str, bytes], faults: Faults) -> Playbook:
+    """Everything that can be read; what cannot is in `faults`."""
+    found = Playbook()
+    if not source.check_files(files, faults):
+        found.readable = False
+        return found
+    if not any(path == "schema.yaml" or path.startswith("schema/") for path in files):
+        seen = "no files" if not files else f"no schema.yaml among {len(files):,} files"
+        needed = "a schema.yaml with attributes, events, counters or context"
+        faults.add(Fault("schema.yaml", 1, 1, "playbook", seen, needed))
+        found.readable = False
+    # A part in a file of its own comes before parts in a folder of that name.
+    for path in sorted(files, key=lambda path: (path.split(".yaml")[0].split("/"), path)):
+        _read_file(found, path, files[path], faults)
+    return found
+
+
+def _read_file(found: Playbook, path: str, content: bytes, faults: Faults) -> None:
+    part = _PART.fullmatch(path)
+    if part:
+        root = source.parse(path, content, faults)
+        if root is None:
+            found.readable &= _nothing(path, faults)
+            return
+        spec = model.FILES[part[1]].read(root, "file", faults)
+        if spec is not MISSING:
+            _merge(found, spec, faults)
+        else:
+            found.readable = False
+    elif _CASES.fullmatch(path):
+        root = source.parse(path, content, faults)
+        cases = MISSING if root is None else model.CASES.read(root, "tests", faults)
+        found.cases.extend(() if cases is MISSING else cases)  # type: ignore[arg-type]
+    elif not _IGNORED.fullmatch(path):
+        _unknown(path, faults)
+
+
+def _nothing(path: str, faults: Faults) -> bool:
+    """An empty schema says nothing at all; any other part may be left empty."""
+    if path in faults.files():
+        return False
+    if path == "schema.yaml":
+        allowed = "attributes, events, counters or context"
+        faults.add(Fault(path, 1, 1, "file", "nothing", allowed))
+    return path != "schema.yaml"
+
+
+def _unknown(path: str, faults: Faults) -> None:
+    first = re.split(r"[./]", path)[0]
+    if first in model.LATER:
+        allowed = f"no {path} yet: {first} comes later"
+        faults.add(Fault(path, 1, 1, "file", shown(path), allowed))
+        return
+    known = [f"{name}.yaml" for name in model.FILES]
+    allowed = one_of(path, [*known, "tests/NAME.yaml"])
+    faults.add(Fault(path, 1, 1, "file", shown(path), allowed))
+
+
+def _merge(found: Playbook, spec: Any, faults: Faults) -> None:
+    for section in _SECTIONS:
+        whole: dict[Text, Any] = getattr(found, section)
+        for name, item in getattr(spec, section, {}).items():
+            if name not in whole:
+                whole[name] = item
+                continue
+            first = next(other for other in whole if other == name).node
+            allowed = f"each name once; the first is at {first.source.path}:{first.line}"
+            faults.add(name.node.fault(f"duplicate name in {section}", allowed))
+    stages = getattr(spec, "stages", None)
+    if stages is not None and found.stages is not None:
+        first = found.stages.at.node
+        allowed = f"stages once; the first is at {first.source.path}:{first.line}"
+        faults.add(stages.at.node.fault("duplicate stages", allowed))
+    elif stages is not None:
+        found.stages = stages
+    _check_total(found, faults)
+
+
+def _check_total(found: Playbook, faults: Faults) -> None:
+    """Parts of a section in several files keep the section's bound together."""
+    for section, most in (("actions", limits.ACTIONS_MAX), ("segments", limits.SEGMENTS_MAX)):
+        count = len(getattr(found, section))
+        if count > most:
+            allowed = f"at most {most:,}"
+            faults.add(Fault(f"{section}.yaml", 1, 1, f"{section}", f"{count:,}", allowed))

@@ -1,0 +1,201 @@
+"""The schema's tables: attributes, events, context fields, and the counters over events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from nextbest.core.playbook.plan import Aggregate, Attribute, Counter, Event, Field, ValueType
+from nextbest.server.playbook import limits, model, values
+from nextbest.server.playbook.canonical import digest
+from nextbest.server.playbook.faults import Faults, one_of
+from nextbest.server.playbook.read import Playbook
+from nextbest.server.playbook.scalars import span_text
+from nextbest.server.playbook.shapes import MISSING, Text, unknown
+
+TIME: Final = "time"  # every event's own time, always its last property
+STAGE_ATTRIBUTE: Final = "@stage"
+_NUMBERS: Final = (ValueType.INT, ValueType.DOUBLE)
+_ORDERED: Final = (*_NUMBERS, ValueType.TIMESTAMP)
+_SINGLE: Final = (*_ORDERED, ValueType.BOOL, ValueType.STRING)
+_AGGREGATE_TYPES: Final = {
+    "sum": _NUMBERS,
+    "min": _ORDERED,
+    "max": _ORDERED,
+    "first": _SINGLE,
+    "last": _SINGLE,
+    "last_n": (*_ORDERED, ValueType.STRING),
+    "distinct": _SINGLE,
+}
+_RESOLUTIONS: Final = {3_600: 300, 7 * limits.DAY_S: 6 * 3_600, 30 * limits.DAY_S: limits.DAY_S}
+_STEPS: Final = tuple(
+    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800]
+    + [3_600 * hours for hours in (1, 2, 3, 6, 12)]
+    + [limits.DAY_S * days for days in (1, 2, 3, 5, 7, 10, 14, 30, 60, 120)]
+)
+
+
+@dataclass(slots=True)
+class Tables:
+    """What names in expressions and rules refer to, by name and by index."""
+
+    attributes: list[Attribute] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    event_index: dict[str, int] = field(default_factory=dict)
+    context: list[Field] = field(default_factory=list)
+    counters: list[Counter] = field(default_factory=list)
+    counter_names: list[Text] = field(default_factory=list)
+
+    def event(self, name: Text, what: str, faults: Faults) -> int | None:
+        """An event's index; None after a fault."""
+        if name in self.event_index:
+            return self.event_index[name]
+        unknown(name, what, self.event_index, faults)
+        return None
+
+
+def schema_tables(playbook: Playbook, faults: Faults) -> Tables:
+    """All tables but the counters, each sorted by name since their order has no meaning."""
+    found = Tables()
+    for name in sorted(playbook.attributes):
+        found.attributes.append(_attribute(name, playbook.attributes[name], faults))
+    for name, properties in sorted(playbook.events.items()):
+        found.event_index[name] = len(found.events)
+        found.events.append(_event(name, properties, faults))
+    found.context = [Field(str(name), type_) for name, type_ in sorted(playbook.context.items())]
+    for name in playbook.counters:
+        if name in playbook.attributes:
+            first = next(other for other in playbook.attributes if other == name).node
+            allowed = f"a name that no attribute has; the attribute is at line {first.line}"
+            faults.add(name.node.fault("name of a counter", allowed))
+    return found
+
+
+def _attribute(name: Text, spec: model.AttributeSpec, faults: Faults) -> Attribute:
+    vector = spec.type is ValueType.VECTOR
+    size_node = spec.at.value("size")
+    if vector and not spec.size:
+        faults.add(size_node.fault(f"vector {name}", "size: the length of the vector", "no size"))
+    if spec.size and not vector:
+        kind = model.TYPE_NAMES[spec.type]
+        faults.add(spec.at.keys["size"].fault(f"size of {name}", f"no size for {kind}", "size"))
+    default: object = None
+    if spec.default is not None and not spec.default.is_null():
+        what = f"default of {name}"
+        default = values.typed(spec.default, spec.type, what, faults, spec.size)
+    if default is MISSING:
+        default = None
+    return Attribute(str(name), spec.type, default, spec.pii, spec.size if vector else 0)
+
+
+def _event(name: Text, properties: dict[Text, ValueType], faults: Faults) -> Event:
+    fields = []
+    for property_, type_ in sorted(properties.items()):
+        if property_ == TIME:
+            allowed = "another name: every event has its own time"
+            faults.add(property_.node.fault(f"property of {name}", allowed))
+            continue
+        fields.append(Field(str(property_), type_))
+    return Event(str(name), (*fields, Field(TIME, ValueType.TIMESTAMP)))
+
+
+def declare_counters(playbook: Playbook, tables: Tables, faults: Faults) -> None:
+    """The schema's counters, sorted by name, still without their filters and keys.
+
+    One with a fault is declared as a count, so that expressions that read it add no faults.
+    """
+    for name, spec in sorted(playbook.counters.items()):
+        key, of = spec.chosen()
+        found = _property(key, of, tables, faults)
+        limit = _limit(name, key, spec, faults)
+        resolution = _resolution(name, spec, faults)
+        aggregate = Aggregate[key.upper()]
+        event, property_, type_ = found or (-1, -1, ValueType.INT)
+        tables.counters.append(
+            Counter(
+                name=str(name),
+                key=b"",
+                event=event,
+                aggregate=aggregate,
+                property=property_,
+                type=type_,
+                window_s=spec.window,
+                resolution_s=resolution,
+                limit=limit,
+            )
+        )
+
+
+def _property(
+    key: str, of: Text, tables: Tables, faults: Faults
+) -> tuple[int, int, ValueType] | None:
+    """The event, its property and the property's type."""
+    event_name, dot, _ = of.partition(".")
+    if event_name not in tables.event_index:
+        if event_name not in faults.broken:
+            allowed = one_of(event_name, tables.event_index)
+            faults.add(of.node.fault(f"event of {key}", allowed))
+        return None
+    event = tables.event_index[event_name]
+    if key == "count":
+        return event, -1, ValueType.INT
+    fields = tables.events[event].properties
+    names = [f"{event_name}.{field_.name}" for field_ in fields]
+    if not dot or of not in names:
+        unknown(of, f"property of {key}", names, faults)
+        return None
+    index = names.index(of)
+    type_ = fields[index].type
+    if type_ not in _AGGREGATE_TYPES[key]:
+        allowed = ", ".join(model.TYPE_NAMES[one] for one in _AGGREGATE_TYPES[key])
+        seen = f"{model.TYPE_NAMES[type_]} {of}"
+        faults.add(of.node.fault(f"property of {key}", f"one of type {allowed}", seen))
+        return None
+    return event, index, type_
+
+
+def _limit(name: Text, key: str, spec: model.CounterSpec, faults: Faults) -> int:
+    """n of last_n and limit of distinct; neither elsewhere."""
+    for word, owner in (("n", "last_n"), ("limit", "distinct")):
+        if word in spec.at.keys and key != owner:
+            at = spec.at.keys[word]
+            faults.add(at.fault(f"counter {name}", f"{word} only with {owner}", word))
+    if key == "last_n" and "n" not in spec.at.keys:
+        faults.add(spec.at.node.fault(f"counter {name}", "n: how many values it keeps", "no n"))
+    limit = spec.n if key == "last_n" else 0
+    if key == "distinct":
+        limit = spec.limit or limits.DISTINCT_DEFAULT
+    return limit
+
+
+def _resolution(name: Text, spec: model.CounterSpec, faults: Faults) -> int:
+    """The stated resolution, or the default for the window, in seconds; 0 for all time."""
+    if spec.window == 0:
+        if spec.resolution:
+            at = spec.at.keys["resolution"]
+            allowed = "no resolution for window all"
+            faults.add(at.fault(f"counter {name}", allowed, "resolution"))
+        return 0
+    resolution = spec.resolution or default_resolution(spec.window)
+    least = -(-spec.window // limits.BUCKETS_MAX)
+    if not least <= resolution <= spec.window:
+        allowed = f"from {span_text(least)} to {span_text(spec.window)} for that window"
+        faults.add(spec.at.value("resolution").fault(f"resolution of {name}", allowed))
+    return resolution
+
+
+def default_resolution(window_s: int) -> int:
+    """The step of a window that states none: the round step nearest to a 28th of it."""
+    if window_s in _RESOLUTIONS:
+        return _RESOLUTIONS[window_s]
+    wanted = window_s / 28
+    return min(_STEPS, key=lambda step: max(step / wanted, wanted / step))
+
+
+def counter_key(counter: Counter, tables: Tables, filter_text: str) -> bytes:
+    """Identifies a definition, by names and texts: a counter keeps its values over playbooks."""
+    event = tables.events[counter.event] if counter.event >= 0 else None
+    property_ = event.properties[counter.property].name if event and counter.property >= 0 else ""
+    what = (event.name if event else "", filter_text, counter.aggregate.name, property_)
+    numbers = (counter.window_s, counter.resolution_s, counter.limit)
+    return digest((*what, counter.type.name, *numbers))
