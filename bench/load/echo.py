@@ -17,7 +17,7 @@ import uvloop
 SERVICE = "nextbest.v1.DecisionService"
 
 
-def handlers(response: bytes) -> grpc.GenericRpcHandler:
+def handlers(response: bytes) -> grpc.GenericRpcHandler[Any, Any]:
     """Decide under the real name, so that the generator sends the same headers."""
 
     async def decide(_request: bytes, _context: Any) -> bytes:

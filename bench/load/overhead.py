@@ -77,7 +77,7 @@ def running(name: str, arguments: list[str], port: int) -> Iterator[Served]:
 
 def ask(server: Served, path: str, request: bytes) -> bytes:
     """One call with bytes."""
-    method = server.call.unary_unary(path)
+    method = server.call.unary_unary(path, None, None)
     return bytes(method(request, timeout=10))
 
 
@@ -190,7 +190,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command's options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=4)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from google.protobuf import timestamp_pb2
 
-from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, mutation_pb2, profile_pb2
 
 from . import people
 
 
 def identity(kind: int, id: str) -> common_pb2.Identity:
     """An Identity."""
-    return common_pb2.Identity(kind=common_pb2.IdentityKind.ValueType(kind), id=id)
+    return common_pb2.Identity(kind=common_pb2.IdentityKind.Name(kind), id=id)
 
 
 def value(scalar: people.Scalar, kind: str) -> common_pb2.Value:
@@ -71,3 +71,12 @@ def segments(request: people.Request) -> bytes:
     message = decision_pb2.DecideRequest.FromString(decide(request, False, False))
     message.segments = True
     return message.SerializeToString()
+
+
+def mutation(event: bytes, playbook_hash: bytes, number: int) -> bytes:
+    """A Mutation around a TrackRequest, as the node that accepted it writes it to the log."""
+    return mutation_pb2.Mutation(
+        stamp=(people.BASE_S * 1000 << 16) + number,
+        playbook=playbook_hash,
+        event=event_pb2.TrackRequest.FromString(event),
+    ).SerializeToString()
