@@ -1,6 +1,6 @@
 """What nextbest adds to a bare grpc.aio servicer: server CPU for each call, in one run.
 
-    python -m bench.load.overhead [--rounds N] [--calls N] [--clients N] [--streams N] [--json]
+    python -m bench.load [--rounds N] [--calls N] [--clients N] [--streams N] [--json]
 
 Two servers take turns at the same core, the generator has another: `nextbest serve` with the
 shop-100 playbook, and an echo servicer that gives back an answer of the same size.  Each round

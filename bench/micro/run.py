@@ -1,6 +1,6 @@
 """Microseconds of the engine's calls, in process, and of its peers on the same predicates.
 
-    python -m bench.micro.run [--profiles N] [--samples N] [--passes N] [--json]
+    python -m bench.micro [--profiles N] [--samples N] [--passes N] [--json]
 
 Everything runs in one process on one core.  Not shown: the network, many threads, a store
 larger than shop-100, cel-cpp without its Python binding (about half of the time of so small a

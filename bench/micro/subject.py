@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from random import Random
 
+import numpy as np
+
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.compile import compile_playbook
@@ -39,15 +41,23 @@ def gated(files: dict[str, str]) -> dict[str, str]:
     return {**files, "actions.yaml": "\n".join(lines) + "\n"}
 
 
-def columns(crowd: list[people.Person]) -> dict[str, list[object]]:
-    """Attributes as columns, None where unset; moments in microseconds."""
-    found: dict[str, list[object]] = {}
-    for name, kind in people.TYPES.items():
-        values: list[object] = [person.attributes.get(name) for person in crowd]
-        if kind == "timestamp":
-            values = [None if v is None else int(str(v)) * 1_000_000 for v in values]
-        found[name] = values
-    return found
+def columns(crowd: list[people.Person]) -> dict[str, object]:
+    """Attributes as columns: numbers as arrays with a mask of the unset, text as lists."""
+    return {
+        name: column([person.attributes.get(name) for person in crowd], kind)
+        for name, kind in people.TYPES.items()
+    }
+
+
+def column(values: list[people.Scalar | None], kind: str) -> object:
+    """One column; moments in microseconds."""
+    if kind in ("string", "bool"):
+        return values
+    unset = np.array([value is None for value in values])
+    numbers = np.array(
+        [value or 0 for value in values], np.float64 if kind == "double" else np.int64
+    )
+    return numbers * 1_000_000 if kind == "timestamp" else numbers, unset
 
 
 def load_columns(engine: Engine, crowd: list[people.Person]) -> float:
