@@ -85,9 +85,13 @@ def _factor(name: Text, spec: model.ActionSpec, word: str, scope: Scope) -> floa
 
 def _attribute(spec: model.ActionSpec, one: Field, faults: Faults) -> object:
     for name, node in spec.attributes.items():
-        if name == one.name and not node.is_null():
-            value = values.typed(node, one.type, f"action attribute {name}", faults)
-            return None if value is MISSING else value
+        if name != one.name or node.is_null():
+            continue
+        guessed = values.guess(node)
+        if guessed is not one.type and one.type is not ValueType.DOUBLE:
+            return None  # of another type than the other actions', which is a fault already
+        value = values.typed(node, one.type, f"action attribute {name}", faults)
+        return None if value is MISSING else value
     return None
 
 

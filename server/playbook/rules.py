@@ -205,6 +205,8 @@ def visible_counters(playbook: Playbook, scope: Scope) -> None:
             filter_ = scope.event_filter(counter.event, texts, f"where of {name}")
         text = _text(texts) if texts else ""
         key = counter_key(counter, scope.tables, text)
+        if counter.event < 0:
+            continue
         if key in keys:
             allowed = f"a definition of its own: {keys[key]} counts the same"
             scope.faults.add(name.node.fault("counter", allowed))

@@ -256,6 +256,9 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             node = self.make(event, Kind.SCALAR)
             node.text = event.value
+            if not _encodable(node.text):
+                self.refuse(event, "half a surrogate pair", "whole characters")
+                node.text = ""
             node.plain = event.style is None or event.style == ""
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.make(event, Kind.LIST)
@@ -280,7 +283,9 @@ class _Composer:
         node = self.anchors.get(event.anchor)
         if node is None:
             self.refuse(event, f"the alias *{event.anchor}", "an anchor that was ended before it")
-            node = Node(self.source, Kind.SCALAR, 1, 1, 0, 0, plain=True)
+            mark = event.start_mark
+            at = mark.line + 1, mark.column + 1, mark.index, mark.index
+            node = Node(self.source, Kind.SCALAR, *at, plain=True)
         return node
 
     def fill_list(self, node: Node, depth: int) -> None:
@@ -303,6 +308,10 @@ class _Composer:
                 keys[key.text] = key
                 node.entries.append((key, value))
         node.end = self.parser.get_event().end_mark.index
+
+
+def _encodable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def finite(value: float) -> bool:
