@@ -6,7 +6,7 @@ from typing import Final
 FILES_MAX: Final = 1_024
 BYTES_MAX: Final = 16 * 1024 * 1024
 PATH_MAX: Final = 256
-NODES_MAX: Final = 4_000_000  # YAML nodes of a file, each alias counted as what it stands for
+NODES_MAX: Final = 1_000_000  # YAML nodes of all files, an alias counted as what it stands for
 DEPTH_MAX: Final = 16
 FAULTS_MAX: Final = 1_000
 

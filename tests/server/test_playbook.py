@@ -233,6 +233,13 @@ def test_deep_nesting_is_refused(opening: str) -> None:
     assert found.plan is None
 
 
+def test_sixteen_megabytes_of_values_are_refused_early() -> None:
+    content = b"attributes: [" + b"a," * (limits.BYTES_MAX // 2 - 10) + b"]"
+    found = compile_playbook({"schema.yaml": content})
+    allowed = "at most 1,000,000 in all files, aliases counted in full"
+    assert [fault.allowed for fault in found.faults] == [allowed]
+
+
 def test_megabyte_strings_are_refused_with_a_short_message() -> None:
     text = "x" * 1_000_000
     for files in (
