@@ -1,0 +1,279 @@
+"""The answer: a decision written as nextbest.v1.DecideResponse."""
+
+from nextbest.core.expression.values import REASONS
+
+# The texts of values.REASONS, for the answers.
+cdef enum:
+    ERROR_TEXTS_MAX = 64
+
+cdef const char* ERROR_TEXTS[ERROR_TEXTS_MAX]
+cdef uint32_t ERROR_TEXTS_COUNT = <uint32_t>min(len(REASONS), ERROR_TEXTS_MAX)
+cdef list ERROR_TEXTS_KEPT = [reason.encode() for reason in REASONS]
+
+for _number in range(ERROR_TEXTS_COUNT):
+    ERROR_TEXTS[_number] = <char*>(<bytes>ERROR_TEXTS_KEPT[_number])
+
+
+cdef enum:
+    REASONS_MAX = 16
+    SCORE_REASONS_MAX = 8
+    DEGRADATION_BOUND_REACHED = 3
+
+
+cdef struct Position:
+    uint64_t epoch
+    uint64_t sequence
+    uint64_t nonce
+
+
+cdef struct Header:
+    # What every answer tells.
+    uint64_t generation
+    Position position
+    uint32_t staleness_ms
+
+
+cdef void write_position(Writer* writer, uint32_t field, const Position* position) noexcept nogil:
+    cdef size_t start = message_open(writer, field)
+    write_uint(writer, 1, position.epoch)
+    write_uint(writer, 2, position.sequence)
+    write_fixed64(writer, 3, position.nonce)
+    message_close(writer, start)
+
+
+cdef void write_header(Writer* writer, const Header* header) noexcept nogil:
+    write_uint(writer, 1, header.generation)
+    write_position(writer, 2, &header.position)
+    write_uint(writer, 3, header.staleness_ms)
+
+
+cdef void write_degraded(Writer* writer, bint bound_reached) noexcept nogil:
+    cdef size_t start
+    if bound_reached:
+        start = message_open(writer, 4)
+        put_varint(writer, DEGRADATION_BOUND_REACHED)
+        message_close(writer, start)
+
+
+cdef void write_reasons(
+    Decision* decision, Writer* writer, const ActionSpec* action
+) noexcept nogil:
+    """The conditions that admitted the action, gate by gate."""
+    cdef uint32_t written = 0
+    cdef uint32_t gate, i
+    for gate in range(3):
+        for i in range(action.gates[gate].count):
+            if written == REASONS_MAX:
+                return
+            written += 1
+            write_text_always(
+                writer, 10, decision.playbook.conditions[action.gates[gate].items[i]].text
+            )
+
+
+cdef void write_proposition(
+    Decision* decision, Writer* writer, uint32_t number, const Slot* slot
+) noexcept nogil:
+    cdef const ActionSpec* action = slot.action
+    cdef size_t start = message_open(writer, 2)
+    cdef size_t entry
+    cdef uint32_t i
+    cdef Value propensity
+    write_uint(writer, 1, number)
+    write_text(writer, 2, action.name)
+    if slot.treatment != NULL:
+        write_text(writer, 3, slot.treatment.name)
+    write_text(writer, 4, action.group)
+    if slot.candidate != NULL:
+        write_double(writer, 5, slot.candidate.priority)
+    if action.factors[FACTOR_PROPENSITY_OUTCOME].given:
+        begin_action(decision, action)
+        propensity = factor_value(decision, FACTOR_PROPENSITY_OUTCOME)
+        if propensity.tag == TAG_DOUBLE:
+            write_double_always(writer, 6, propensity.as_.d)
+    # Rules choose without chance.
+    write_double(writer, 7, 1.0)
+    write_uint(writer, 8, slot.fallback)
+    if slot.treatment != NULL:
+        for i in range(slot.treatment.content_count):
+            entry = message_open(writer, 9)
+            write_text_always(writer, 1, slot.treatment.content[2 * i])
+            write_text_always(writer, 2, slot.treatment.content[2 * i + 1])
+            message_close(writer, entry)
+    if not slot.fallback:
+        write_reasons(decision, writer, action)
+    message_close(writer, start)
+
+
+cdef void write_placement(
+    Decision* decision, Writer* writer, const PlacementSpec* placement, const Ranking* ranking
+) noexcept nogil:
+    cdef size_t start = message_open(writer, 7)
+    cdef uint32_t i
+    write_text(writer, 1, placement.name)
+    for i in range(ranking.slots_filled):
+        write_proposition(decision, writer, i, &ranking.slots[i])
+    message_close(writer, start)
+
+
+cdef const char* error_text(uint8_t code) noexcept nogil:
+    if code < ERROR_TEXTS_COUNT:
+        return ERROR_TEXTS[code]
+    return "unknown error"
+
+
+cdef void write_error(
+    Decision* decision, Writer* writer, uint32_t missing, uint32_t error, const Value* value
+) noexcept nogil:
+    """Which input was unset, or what else went wrong."""
+    if value.tag != TAG_ERROR:
+        return
+    if value.extra != SLOT_NONE and value.extra < decision.playbook.inputs_count:
+        write_text(writer, missing, decision.playbook.inputs[value.extra].name)
+    write_text(writer, error, text_of(error_text(value.flag)))
+
+
+cdef void write_factors(Writer* writer, const Candidate* candidate) noexcept nogil:
+    cdef const char* names[FACTORS]
+    cdef size_t entry
+    cdef uint32_t i
+    names[0] = "propensity_outcome"
+    names[1] = "context_weight"
+    names[2] = "value"
+    names[3] = "lever"
+    for i in range(FACTORS):
+        entry = message_open(writer, 7)
+        write_text_always(writer, 1, text_of(names[i]))
+        write_double_always(writer, 2, candidate.factors[i])
+        message_close(writer, entry)
+
+
+cdef void write_candidate(
+    Decision* decision, Writer* writer, const Candidate* candidate, bint ranked
+) noexcept nogil:
+    cdef size_t start = message_open(writer, 2)
+    cdef const Value* error = &candidate.error
+    write_text(writer, 1, decision.playbook.actions[candidate.action].name)
+    write_uint(writer, 2, candidate.fate)
+    if candidate.condition >= 0:
+        write_text(writer, 3, decision.playbook.conditions[candidate.condition].text)
+        if decision.states[candidate.condition] == CONDITION_ERROR:
+            error = &decision.errors[candidate.condition]
+    write_error(decision, writer, 4, 5, error)
+    if ranked:
+        write_double(writer, 6, candidate.priority)
+        write_factors(writer, candidate)
+    message_close(writer, start)
+
+
+cdef void write_explanation(
+    Decision* decision, Writer* writer, const PlacementSpec* placement, const Ranking* ranking
+) noexcept nogil:
+    cdef size_t start = message_open(writer, 15)
+    cdef uint32_t i
+    write_text(writer, 1, placement.name)
+    for i in range(ranking.ranked):
+        write_candidate(decision, writer, &ranking.candidates[i], True)
+    # They were kept from the end, so this is the playbook's order.
+    for i in range(ranking.dropped):
+        write_candidate(
+            decision, writer, &ranking.candidates[placement.candidates_count - 1 - i], False
+        )
+    message_close(writer, start)
+
+
+cdef void write_score_reasons(
+    Writer* writer, const ScorecardSpec* card, const ScoreResult* result
+) noexcept nogil:
+    """Reason codes by descending share of the points; ties in the card's order."""
+    cdef uint64_t written[16]
+    cdef uint32_t count, i
+    cdef int64_t best, share, bound = 9223372036854775807
+    cdef int64_t after = -1
+    cdef int64_t next_line
+    for count in range(SCORE_REASONS_MAX):
+        best = 0
+        next_line = -1
+        for i in range(result.lines_count):
+            share = abs_points(result.lines[i].points)
+            if result.lines[i].rule < 0 or share == 0:
+                continue
+            # Lines after the last written one in the order (share down, line up).
+            if share > bound or (share == bound and <int64_t>i <= after):
+                continue
+            if share > best:
+                best = share
+                next_line = i
+        if next_line < 0:
+            return
+        write_text_always(writer, 3, card.rules[result.lines[next_line].rule].reason)
+        bound = best
+        after = next_line
+
+
+cdef inline int64_t abs_points(int64_t points) noexcept nogil:
+    return -points if points < 0 else points
+
+
+cdef void write_ledger(
+    Decision* decision, Writer* writer, const ScorecardSpec* card, const ScoreResult* result
+) noexcept nogil:
+    """The lines with points, with a count, or with a missing input."""
+    cdef const LedgerLine* line
+    cdef const RuleSpec* rule
+    cdef size_t start
+    cdef uint32_t i
+    for i in range(result.lines_count):
+        line = &result.lines[i]
+        if line.points == 0 and line.count == 0 and line.missing == SLOT_NONE:
+            continue
+        start = message_open(writer, 4)
+        if line.rule < 0:
+            write_text(writer, 1, text_of("cap"))
+            write_uint(writer, 2, <uint64_t>line.points)
+        else:
+            rule = &card.rules[line.rule]
+            write_text(writer, 1, rule.reason)
+            write_uint(writer, 2, <uint64_t>line.points)
+            write_uint(writer, 3, <uint64_t>line.count)
+            write_text(writer, 4, rule.text)
+            if line.missing != SLOT_NONE and line.missing < decision.playbook.inputs_count:
+                write_text(writer, 5, decision.playbook.inputs[line.missing].name)
+        message_close(writer, start)
+
+
+cdef void write_score(
+    Decision* decision, Writer* writer, uint32_t field, uint32_t index, bint ledger
+) noexcept nogil:
+    cdef const ScorecardSpec* card = &decision.playbook.scorecards[index]
+    cdef const ScoreResult* result = score_result(decision, index)
+    cdef size_t start = message_open(writer, field)
+    write_text(writer, 1, card.name)
+    write_uint(writer, 2, <uint64_t>result.points)
+    write_score_reasons(writer, card, result)
+    if ledger:
+        write_ledger(decision, writer, card, result)
+    message_close(writer, start)
+
+
+cdef void write_grade(
+    Decision* decision, Writer* writer, uint32_t field, uint32_t index
+) noexcept nogil:
+    cdef Value value = grade_value(decision, index)
+    cdef size_t start = message_open(writer, field)
+    write_text(writer, 1, decision.playbook.grades[index].name)
+    if value.tag == TAG_STRING:
+        write_text(writer, 2, value_text(&value))
+    message_close(writer, start)
+
+
+cdef void write_stage(Decision* decision, Writer* writer, uint32_t field) noexcept nogil:
+    if decision.playbook.stages_count:
+        write_text(writer, field, decision.playbook.stages[stage_index(decision)])
+
+
+cdef void write_segments(Decision* decision, Writer* writer, uint32_t field) noexcept nogil:
+    cdef uint32_t i
+    for i in range(decision.playbook.segments_count):
+        if in_segment(decision, i):
+            write_text_always(writer, field, decision.playbook.segments[i].name)

@@ -1,0 +1,271 @@
+"""Gates, priorities and slots: from a placement's candidates to its propositions."""
+
+cdef enum Fate:
+    FATE_PROPOSED = 1
+    FATE_OUTRANKED = 2
+    FATE_OUTSIDE_VALIDITY = 3
+    FATE_NOT_ELIGIBLE = 4
+    FATE_NOT_APPLICABLE = 5
+    FATE_NOT_SUITABLE = 6
+    FATE_NO_TREATMENT = 7
+    FATE_NO_PRIORITY = 8
+    FATE_DIVERSITY = 9
+    FATE_TAKEN = 10
+
+
+cdef struct Candidate:
+    double priority
+    double factors[FACTORS]
+    uint32_t action
+    # Its place among the placement's candidates: what breaks ties.
+    uint32_t order
+    uint8_t fate
+    # The condition that dropped it; -1 for none.
+    int64_t condition
+    # The error of its formula or condition; TAG_NULL for none.
+    Value error
+
+
+cdef struct Slot:
+    Candidate* candidate
+    const ActionSpec* action
+    const TreatmentSpec* treatment
+    bint fallback
+
+
+cdef struct Ranking:
+    # The candidates of one placement: ranked ones first, then the dropped ones.
+    Candidate* candidates
+    uint32_t ranked
+    uint32_t dropped
+    Slot* slots
+    uint32_t slots_filled
+
+
+cdef Value factor_value(Decision* decision, uint32_t factor) noexcept nogil:
+    """One factor of the action being ranked; computed once for each action."""
+    cdef const FactorSpec* spec = &decision.action.factors[factor]
+    cdef Value value
+    if spec.expression < 0:
+        decision.factors[factor] = spec.constant
+        return value_double(spec.constant)
+    if decision.factor_states[factor] == CONDITION_TRUE:
+        return value_double(decision.factors[factor])
+    if decision.factor_states[factor] != CONDITION_UNKNOWN:
+        return decision.factor_error
+    # An expression that reads its own factor is refused at publish.
+    decision.factor_states[factor] = CONDITION_ERROR
+    decision.factor_error = value_error(ERROR_NO_OVERLOAD, SLOT_NONE)
+    value = decision_evaluate(
+        decision, &decision.playbook.expressions[spec.expression].program
+    )
+    if value.tag == TAG_INT:
+        value = value_double(<double>value.as_.i)
+    if value.tag != TAG_DOUBLE:
+        decision.factor_error = (
+            value if value.tag == TAG_ERROR else value_error(ERROR_NO_OVERLOAD, SLOT_NONE)
+        )
+        return decision.factor_error
+    decision.factor_states[factor] = CONDITION_TRUE
+    decision.factors[factor] = value.as_.d
+    return value
+
+
+cdef Value product_of_factors(Decision* decision) noexcept nogil:
+    cdef double product = 1.0
+    cdef Value value
+    cdef uint32_t i
+    for i in range(FACTORS):
+        value = factor_value(decision, i)
+        if value.tag == TAG_ERROR:
+            return value
+        product *= value.as_.d
+    return value_double(product)
+
+
+cdef void begin_action(Decision* decision, const ActionSpec* action) noexcept nogil:
+    """Forget what expressions have read of the action before."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t i
+    decision.action = action
+    memset(decision.factor_states, 0, sizeof(decision.factor_states))
+    for i in range(playbook.action_inputs_count):
+        decision.machine.inputs[playbook.action_inputs[i]].tag = TAG_ABSENT
+
+
+cdef bint prioritise(
+    Decision* decision, const PlacementSpec* placement, Candidate* candidate
+) noexcept nogil:
+    """Compute a candidate's priority; False when it has none."""
+    cdef Value value
+    begin_action(decision, &decision.playbook.actions[candidate.action])
+    if placement.arbitration < 0:
+        value = product_of_factors(decision)
+    else:
+        value = decision_evaluate(
+            decision, &decision.playbook.expressions[placement.arbitration].program
+        )
+    if value.tag == TAG_INT:
+        value = value_double(<double>value.as_.i)
+    if value.tag == TAG_DOUBLE and isfinite(value.as_.d):
+        candidate.priority = value.as_.d
+        return True
+    candidate.fate = FATE_NO_PRIORITY
+    candidate.error = value if value.tag == TAG_ERROR else value_error(ERROR_RANGE, SLOT_NONE)
+    return False
+
+
+cdef bint qualifies(
+    Decision* decision, const ActionSpec* action, Candidate* candidate
+) noexcept nogil:
+    """Pass the gates in their order; else say which one held the candidate back."""
+    cdef int64_t failing
+    cdef uint32_t gate
+    if action.valid_from_us and decision.now_us < action.valid_from_us:
+        candidate.fate = FATE_OUTSIDE_VALIDITY
+        return False
+    if action.valid_until_us and decision.now_us >= action.valid_until_us:
+        candidate.fate = FATE_OUTSIDE_VALIDITY
+        return False
+    for gate in range(3):
+        failing = first_failing(decision, &action.gates[gate])
+        if failing >= 0:
+            candidate.fate = <uint8_t>(FATE_NOT_ELIGIBLE + gate)
+            candidate.condition = failing
+            return False
+    return True
+
+
+cdef bint ranks_before(const Candidate& a, const Candidate& b) noexcept nogil:
+    if a.priority != b.priority:
+        return a.priority > b.priority
+    return a.order < b.order
+
+
+cdef void rank_candidates(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, bint explain
+) noexcept nogil:
+    """Gate and rank; the dropped ones are kept, from the end, only to be explained."""
+    cdef Candidate* candidate
+    cdef uint32_t i
+    cdef uint32_t last = placement.candidates_count
+    ranking.ranked = 0
+    ranking.dropped = 0
+    ranking.slots_filled = 0
+    for i in range(placement.candidates_count):
+        candidate = &ranking.candidates[ranking.ranked]
+        candidate.action = placement.candidates[i]
+        candidate.order = i
+        candidate.fate = FATE_OUTRANKED
+        candidate.condition = -1
+        candidate.error.tag = TAG_NULL
+        if qualifies(decision, &decision.playbook.actions[candidate.action], candidate):
+            if prioritise(decision, placement, candidate):
+                if explain:
+                    keep_factors(decision, candidate)
+                ranking.ranked += 1
+                continue
+        if explain:
+            # Dropped ones fill the array from its end; there is a place for each.
+            ranking.dropped += 1
+            ranking.candidates[last - ranking.dropped] = candidate[0]
+    sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)
+
+
+cdef void keep_factors(Decision* decision, Candidate* candidate) noexcept nogil:
+    cdef Value value
+    cdef uint32_t i
+    for i in range(FACTORS):
+        value = factor_value(decision, i)
+        # A factor that the formula did not need may be an error: not a number.
+        candidate.factors[i] = value.as_.d if value.tag == TAG_DOUBLE else NAN
+
+
+cdef const TreatmentSpec* choose_treatment(
+    Decision* decision, const PlacementSpec* placement, const ActionSpec* action
+) noexcept nogil:
+    """The first treatment for the placement's channel whose conditions hold; NULL for none."""
+    cdef const TreatmentSpec* treatment
+    cdef uint32_t i
+    for i in range(action.treatments_count):
+        treatment = &action.treatments[i]
+        if suits_channel(treatment, placement.channel):
+            if first_failing(decision, &treatment.conditions) < 0:
+                return treatment
+    return NULL
+
+
+cdef bint suits_channel(const TreatmentSpec* treatment, Text channel) noexcept nogil:
+    cdef uint32_t i
+    if treatment.channels_count == 0 or channel.length == 0:
+        return True
+    for i in range(treatment.channels_count):
+        if text_equal(treatment.channels[i], channel):
+            return True
+    return False
+
+
+cdef bint breaks_diversity(
+    const PlacementSpec* placement, const Ranking* ranking, const Candidate* candidate
+) noexcept nogil:
+    cdef uint32_t same = 0
+    cdef uint32_t i
+    cdef int32_t key
+    if placement.diversity_max == 0:
+        return False
+    key = placement.diversity_by[candidate.order]
+    for i in range(ranking.slots_filled):
+        same += placement.diversity_by[ranking.slots[i].candidate.order] == key
+    return same >= placement.diversity_max
+
+
+cdef void fill_slots(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
+) noexcept nogil:
+    """Give the slots to the best candidates; `taken` marks the actions of this decision."""
+    cdef const ActionSpec* action
+    cdef const TreatmentSpec* treatment
+    cdef Candidate* candidate
+    cdef uint32_t i
+    for i in range(ranking.ranked):
+        if ranking.slots_filled == placement.slots:
+            break
+        candidate = &ranking.candidates[i]
+        action = &decision.playbook.actions[candidate.action]
+        treatment = NULL
+        if taken[candidate.action]:
+            candidate.fate = FATE_TAKEN
+            continue
+        if breaks_diversity(placement, ranking, candidate):
+            candidate.fate = FATE_DIVERSITY
+            continue
+        if action.treatments_count:
+            treatment = choose_treatment(decision, placement, action)
+            if treatment == NULL:
+                candidate.fate = FATE_NO_TREATMENT
+                continue
+        candidate.fate = FATE_PROPOSED
+        taken[candidate.action] = True
+        ranking.slots[ranking.slots_filled].candidate = candidate
+        ranking.slots[ranking.slots_filled].action = action
+        ranking.slots[ranking.slots_filled].treatment = treatment
+        ranking.slots[ranking.slots_filled].fallback = False
+        ranking.slots_filled += 1
+    if placement.fallback >= 0 and ranking.slots_filled < placement.slots:
+        fill_fallback(decision, placement, ranking, taken)
+
+
+cdef void fill_fallback(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
+) noexcept nogil:
+    """Put the fallback into the first empty slot, whatever its gates say."""
+    cdef const ActionSpec* action = &decision.playbook.actions[placement.fallback]
+    cdef Slot* slot = &ranking.slots[ranking.slots_filled]
+    if taken[placement.fallback]:
+        return
+    taken[placement.fallback] = True
+    slot.candidate = NULL
+    slot.action = action
+    slot.treatment = choose_treatment(decision, placement, action)
+    slot.fallback = True
+    ranking.slots_filled += 1

@@ -1,0 +1,273 @@
+"""Decide: from a DecideRequest's bytes to a DecideResponse's, without the GIL."""
+
+cdef enum:
+    # Bounds what one decision may use; the arena is emptied, not freed, after each.
+    DECISION_ARENA_MAX = 16777216
+
+
+cdef struct Serving:
+    # What one serving thread owns and uses again for each decision.
+    Machine machine
+    Person person
+    Writer writer
+    Fault fault
+
+
+cdef int serving_init(Serving* serving, StoreState* store) except -1:
+    memset(serving, 0, sizeof(Serving))
+    machine_init(&serving.machine)
+    arena_free(&serving.machine.arena)
+    arena_init(&serving.machine.arena, DECISION_ARENA_MAX)
+    if person_init(&serving.person, store) != 0:
+        raise MemoryError("person")
+    return 0
+
+
+cdef void serving_free(Serving* serving) noexcept:
+    machine_free(&serving.machine)
+    person_free(&serving.person)
+    writer_free(&serving.writer)
+
+
+cdef struct DecideCall:
+    # A checked request.
+    DecideMessage message
+    IdentityRef identity
+    int64_t now_us
+    const PlacementSpec* placements[PLACEMENTS_MAX]
+    # Marks for scorecards, then grades.
+    uint8_t* scores
+
+
+cdef int fault_arena(Fault* fault) noexcept nogil:
+    return fault_set(
+        fault, FAULT_INVALID, "request", "too large", "what is decided within 16 MiB"
+    )
+
+
+cdef int check_placements(
+    const PlaybookState* playbook, DecideCall* call, Fault* fault
+) noexcept nogil:
+    cdef DecideMessage* message = &call.message
+    cdef int32_t index
+    cdef uint32_t i, j
+    for i in range(message.placements_count):
+        index = names_find(&playbook.placement_names, message.placements[i])
+        if index < 0:
+            return fault_unknown(
+                fault, "placements", "placement", message.placements[i],
+                &playbook.placement_names,
+            )
+        call.placements[i] = &playbook.placements[index]
+        for j in range(i):
+            if call.placements[j] == call.placements[i]:
+                return fault_text(
+                    fault, FAULT_INVALID, "placements", message.placements[i], "each once"
+                )
+    return FAULT_NONE
+
+
+cdef int check_scores(
+    const PlaybookState* playbook, DecideCall* call, Arena* arena, Fault* fault
+) noexcept nogil:
+    cdef int32_t index
+    cdef uint32_t i
+    call.scores = <uint8_t*>arena_zeroed(arena, playbook.score_names.count)
+    if call.scores == NULL:
+        return fault_arena(fault)
+    for i in range(call.message.scores_count):
+        if text_equal(call.message.scores[i], text_of("*")):
+            memset(call.scores, 1, playbook.score_names.count)
+            continue
+        index = names_find(&playbook.score_names, call.message.scores[i])
+        if index < 0:
+            return fault_unknown(
+                fault, "scores", "score", call.message.scores[i], &playbook.score_names
+            )
+        call.scores[index] = True
+    return FAULT_NONE
+
+
+cdef int check_decide(
+    const PlaybookState* playbook, DecideCall* call, Arena* arena, int64_t clock_us, Fault* fault
+) noexcept nogil:
+    """Check all of a request but its values."""
+    cdef int kind = check_id(call.message.decision_id, "decision_id", False, fault)
+    if kind == FAULT_NONE:
+        kind = check_identity(&call.message.identity, "identity", &call.identity, fault)
+    call.now_us = clock_us
+    if kind == FAULT_NONE and call.message.now.present:
+        kind = check_time(&call.message.now, "now", &call.now_us, fault)
+    if kind == FAULT_NONE:
+        kind = check_placements(playbook, call, fault)
+    if kind == FAULT_NONE:
+        kind = check_scores(playbook, call, arena, fault)
+    return kind
+
+
+cdef void set_input(
+    Machine* machine, int32_t slot, Value value, uint8_t type, const Value* default_value
+) noexcept nogil:
+    value = value_or_default(value, type, default_value)
+    if value.tag == TAG_NULL:
+        value.extra = <uint16_t>slot
+    machine.inputs[slot] = value
+
+
+cdef int set_context(
+    const PlaybookState* playbook, Machine* machine, Entries* context, Fault* fault
+) noexcept nogil:
+    """Put the request's context into the input slots; the last one of a name wins."""
+    cdef const FieldSpec* spec
+    cdef Entry* entry
+    cdef int32_t index
+    cdef uint32_t i
+    for i in range(context.count):
+        entry = &context.items[i]
+        index = names_find(&playbook.context_names, entry.name)
+        if index < 0:
+            return fault_unknown(
+                fault, "context", "context field", entry.name, &playbook.context_names
+            )
+        spec = &playbook.context[index]
+        if fit_value(&entry.value, spec.type, 0, True, "context", entry.name, fault):
+            return fault.kind
+        if spec.input >= 0:
+            set_input(machine, spec.input, entry.value, spec.type, &playbook.inputs[spec.input].default_value)
+    return FAULT_NONE
+
+
+cdef int32_t find_attribute(const PlaybookState* playbook, Text name) noexcept nogil:
+    """An attribute that a request may name, or -1."""
+    cdef int32_t index = names_find(&playbook.attribute_names, name)
+    return index if index < <int32_t>playbook.attribute_names.visible else -1
+
+
+cdef int set_attributes(
+    const PlaybookState* playbook, Machine* machine, Entries* attributes, Fault* fault
+) noexcept nogil:
+    """Put the request's attributes into the input slots, over the stored ones."""
+    cdef const AttributeSpec* spec
+    cdef Entry* entry
+    cdef int32_t index
+    cdef uint32_t i
+    for i in range(attributes.count):
+        entry = &attributes.items[i]
+        index = find_attribute(playbook, entry.name)
+        if index < 0:
+            return fault_unknown(
+                fault, "attributes", "attribute", entry.name, &playbook.attribute_names
+            )
+        spec = &playbook.attributes[index]
+        if fit_value(&entry.value, spec.type, spec.size, True, "attributes", entry.name, fault):
+            return fault.kind
+        if spec.input >= 0:
+            set_input(machine, spec.input, entry.value, spec.type, &spec.default_value)
+    return FAULT_NONE
+
+
+cdef int begin_call(
+    Serving* serving, const PlaybookState* playbook, StoreState* store, DecideCall* call,
+    Decision* decision, Fault* fault,
+) noexcept nogil:
+    """Read the person and lay the request's values over it."""
+    cdef Machine* machine = &serving.machine
+    cdef StoreStatus status = store_read(store, call.identity, &serving.person)
+    cdef int kind
+    if status != STORE_OK and status != STORE_UNKNOWN:
+        return fault_set(fault, FAULT_MEMORY, "profile", "", "")
+    if not decision_begin(
+        decision, playbook, machine, &serving.person, status == STORE_OK, call.now_us,
+        call.message.seed,
+    ):
+        return fault_arena(fault)
+    kind = set_context(playbook, machine, &call.message.context, fault)
+    if kind == FAULT_NONE:
+        kind = set_attributes(playbook, machine, &call.message.attributes, fault)
+    return kind
+
+
+cdef int rank_placements(
+    Decision* decision, DecideCall* call, Ranking* rankings, Fault* fault
+) noexcept nogil:
+    """Fill every requested placement, in the request's order."""
+    cdef Arena* arena = &decision.machine.arena
+    cdef const PlacementSpec* placement
+    cdef uint8_t* taken
+    cdef uint32_t i
+    taken = <uint8_t*>arena_zeroed(arena, decision.playbook.actions_count)
+    for i in range(call.message.placements_count):
+        placement = call.placements[i]
+        rankings[i].slots = <Slot*>arena_take(arena, placement.slots * sizeof(Slot))
+        rankings[i].candidates = <Candidate*>arena_take(
+            arena, (placement.candidates_count + 1) * sizeof(Candidate)
+        )
+        if taken == NULL or rankings[i].slots == NULL or rankings[i].candidates == NULL:
+            return fault_arena(fault)
+        rank_candidates(decision, placement, &rankings[i], call.message.explain)
+        fill_slots(decision, placement, &rankings[i], taken)
+    return FAULT_NONE
+
+
+cdef void write_answer(
+    Decision* decision, DecideCall* call, const Ranking* rankings, const Header* header,
+    Writer* writer,
+) noexcept nogil:
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t i
+    write_header(writer, header)
+    write_degraded(writer, decision.bound_reached)
+    write_text(writer, 5, call.message.decision_id)
+    write_uint(writer, 6, decision.person_known)
+    for i in range(call.message.placements_count):
+        write_placement(decision, writer, call.placements[i], &rankings[i])
+    for i in range(playbook.scorecards_count):
+        if call.scores[i]:
+            write_score(decision, writer, 8, i, call.message.explain)
+    for i in range(playbook.grades_count):
+        if call.scores[playbook.scorecards_count + i]:
+            write_grade(decision, writer, 9, i)
+    write_stage(decision, writer, 10)
+    if call.message.segments:
+        write_segments(decision, writer, 11)
+    write_timestamp(writer, 12, call.now_us)
+    write_fixed64(writer, 13, call.message.seed)
+    write_text(writer, 14, playbook_hash(playbook))
+    if call.message.explain:
+        for i in range(call.message.placements_count):
+            write_explanation(decision, writer, call.placements[i], &rankings[i])
+
+
+cdef inline Text playbook_hash(const PlaybookState* playbook) noexcept nogil:
+    cdef Text text
+    text.data = &playbook.hash_text[0]
+    text.length = 32
+    return text
+
+
+cdef int decide_call(
+    Serving* serving, const PlaybookState* playbook, StoreState* store, DecideCall* call,
+    const Header* header,
+) noexcept nogil:
+    """Decide a checked request and append the answer to the serving thread's writer."""
+    cdef Decision decision
+    cdef Ranking rankings[PLACEMENTS_MAX]
+    cdef Writer* writer = &serving.writer
+    cdef size_t start = writer.length
+    cdef int kind = begin_call(serving, playbook, store, call, &decision, &serving.fault)
+    cdef bint bound_reached
+    if kind == FAULT_NONE:
+        kind = rank_placements(&decision, call, rankings, &serving.fault)
+    if kind != FAULT_NONE:
+        return kind
+    bound_reached = decision.bound_reached
+    write_answer(&decision, call, rankings, header, writer)
+    if decision.bound_reached != bound_reached:
+        # A score met its bound while it was written: say so at the head of the answer.
+        writer.length = start
+        write_answer(&decision, call, rankings, header, writer)
+    if writer.failed:
+        return fault_set(
+            &serving.fault, FAULT_INVALID, "explain", "an answer over 64 MiB", "fewer placements"
+        )
+    return FAULT_NONE

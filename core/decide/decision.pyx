@@ -1,0 +1,202 @@
+"""One decision under way: what has been read and computed so far, each at most once.
+
+Pure: nothing here reads a clock, draws at random or writes to the store.
+"""
+
+cdef enum ConditionState:
+    CONDITION_UNKNOWN = 0
+    CONDITION_TRUE = 1
+    CONDITION_FALSE = 2
+    CONDITION_ERROR = 3
+
+
+cdef enum:
+    # Expressions that read segments and scores evaluate others; publishing refuses cycles.
+    NESTING_MAX = 64
+    STAGE_UNKNOWN = -1
+
+
+cdef struct LedgerLine:
+    # The rule, or -1 for what a bound took or gave.
+    int32_t rule
+    int64_t points
+    int64_t count
+    # The input slot that made the condition an error; SLOT_NONE for none.
+    uint16_t missing
+
+
+cdef struct ScoreResult:
+    bint known
+    int64_t points
+    LedgerLine* lines
+    uint32_t lines_count
+
+
+cdef struct Decision:
+    const PlaybookState* playbook
+    Machine* machine
+    const Person* person
+    bint person_known
+    int64_t now_us
+    uint64_t seed
+    uint8_t* states
+    # For a condition in error: the error's value.
+    Value* errors
+    ScoreResult* scores
+    uint8_t* segments
+    int32_t stage
+    # The action being ranked, and its factors.
+    const ActionSpec* action
+    double factors[FACTORS]
+    uint8_t factor_states[FACTORS]
+    Value factor_error
+    uint32_t nesting
+    # A step or memory bound was reached somewhere.
+    bint bound_reached
+
+
+cdef bint decision_begin(
+    Decision* decision, const PlaybookState* playbook, Machine* machine, const Person* person,
+    bint person_known, int64_t now_us, uint64_t seed,
+) noexcept nogil:
+    """Prepare a decision in the machine's arena; False when the arena is too small for it."""
+    cdef Arena* arena = &machine.arena
+    memset(decision, 0, sizeof(Decision))
+    decision.playbook = playbook
+    decision.machine = machine
+    decision.person = person
+    decision.person_known = person_known
+    decision.now_us = now_us
+    decision.seed = seed
+    decision.stage = STAGE_UNKNOWN
+    decision.states = <uint8_t*>arena_zeroed(arena, playbook.conditions_count)
+    decision.errors = <Value*>arena_take(arena, playbook.conditions_count * sizeof(Value))
+    decision.scores = <ScoreResult*>arena_zeroed(
+        arena, playbook.scorecards_count * sizeof(ScoreResult)
+    )
+    decision.segments = <uint8_t*>arena_zeroed(arena, playbook.segments_count)
+    machine.inputs = <Value*>arena_zeroed(arena, playbook.inputs_count * sizeof(Value))
+    machine.inputs_count = playbook.inputs_count
+    machine.resolve = resolve_input
+    machine.owner = decision
+    machine.top = 0
+    return (
+        decision.states != NULL and decision.errors != NULL and decision.scores != NULL
+        and decision.segments != NULL and machine.inputs != NULL
+    )
+
+
+cdef inline void* arena_zeroed(Arena* arena, size_t size) noexcept nogil:
+    cdef void* memory = arena_take(arena, size if size else 1)
+    if memory != NULL:
+        memset(memory, 0, size)
+    return memory
+
+
+cdef Value decision_evaluate(Decision* decision, const Program* program) noexcept nogil:
+    """Evaluate within the decision; nested evaluations share the outer one's steps."""
+    cdef Value value
+    if decision.nesting == 0:
+        decision.machine.steps_left = STEPS_MAX
+    if decision.nesting >= NESTING_MAX:
+        return value_error(ERROR_STEPS, SLOT_NONE)
+    decision.nesting += 1
+    value = evaluate(decision.machine, program)
+    decision.nesting -= 1
+    if value.tag == TAG_ERROR and (value.flag == ERROR_STEPS or value.flag == ERROR_MEMORY):
+        decision.bound_reached = True
+    return value
+
+
+cdef uint8_t condition_evaluate(Decision* decision, uint32_t index) noexcept nogil:
+    cdef Value value = decision_evaluate(
+        decision, &decision.playbook.conditions[index].program
+    )
+    cdef uint8_t state = CONDITION_ERROR
+    if value.tag == TAG_BOOL:
+        state = CONDITION_TRUE if value.as_.i else CONDITION_FALSE
+    elif value.tag == TAG_ERROR:
+        decision.errors[index] = value
+    else:
+        decision.errors[index] = value_error(ERROR_NO_OVERLOAD, SLOT_NONE)
+    decision.states[index] = state
+    return state
+
+
+cdef inline uint8_t condition_state(Decision* decision, uint32_t index) noexcept nogil:
+    cdef uint8_t state = decision.states[index]
+    return state if state != CONDITION_UNKNOWN else condition_evaluate(decision, index)
+
+
+cdef inline int64_t first_failing(Decision* decision, const Indexes* conditions) noexcept nogil:
+    """The first condition that is not true, or -1 when all hold."""
+    cdef uint32_t i
+    for i in range(conditions.count):
+        if condition_state(decision, conditions.items[i]) != CONDITION_TRUE:
+            return conditions.items[i]
+    return -1
+
+
+cdef bint in_segment(Decision* decision, uint32_t index) noexcept nogil:
+    cdef uint8_t state = decision.segments[index]
+    if state == CONDITION_UNKNOWN:
+        state = CONDITION_TRUE
+        if first_failing(decision, &decision.playbook.segments[index].conditions) >= 0:
+            state = CONDITION_FALSE
+        decision.segments[index] = state
+    return state == CONDITION_TRUE
+
+
+cdef Value read_attribute(
+    Decision* decision, uint8_t type, uint32_t column, const Value* default_value
+) noexcept nogil:
+    """An attribute as expressions see it: the default when unset, a list never null."""
+    cdef Value value = person_attribute(decision.person, column, &decision.machine.arena)
+    return value_or_default(value, type, default_value)
+
+
+cdef inline Value value_or_default(
+    Value value, uint8_t type, const Value* default_value
+) noexcept nogil:
+    if value.tag == TAG_NULL:
+        value = default_value[0]
+    if value.tag == TAG_NULL and type >= TYPE_STRING_LIST:
+        memset(&value, 0, sizeof(Value))
+        value.tag = TAG_LIST
+    return value
+
+
+cdef void resolve_input(void* owner, uint32_t slot) noexcept nogil:
+    """Fill one input slot when the VM first reads it."""
+    cdef Decision* decision = <Decision*>owner
+    cdef const InputSpec* spec = &decision.playbook.inputs[slot]
+    cdef Value value = input_value(decision, spec)
+    if value.tag == TAG_NULL:
+        # So that an error which an unset input causes can name it.
+        value.extra = <uint16_t>slot
+    decision.machine.inputs[slot] = value
+
+
+cdef Value input_value(Decision* decision, const InputSpec* spec) noexcept nogil:
+    cdef bint approximate
+    if spec.kind == INPUT_ATTRIBUTE:
+        return read_attribute(decision, spec.type, spec.column, &spec.default_value)
+    if spec.kind == INPUT_COUNTER:
+        return person_counter(
+            decision.person, spec.column, decision.now_us, &decision.machine.arena, &approximate
+        )
+    if spec.kind == INPUT_CONTEXT:
+        return value_or_default(value_null(), spec.type, &spec.default_value)
+    if spec.kind == INPUT_SEGMENT:
+        return value_bool(in_segment(decision, spec.index))
+    if spec.kind == INPUT_SCORE:
+        return value_int(score_result(decision, spec.index).points)
+    if spec.kind == INPUT_GRADE:
+        return grade_value(decision, spec.index)
+    if spec.kind == INPUT_STAGE:
+        return stage_value(decision)
+    if spec.kind == INPUT_NOW:
+        return value_timestamp_us(decision.now_us)
+    if spec.kind == INPUT_ACTION:
+        return decision.action.attributes[spec.index]
+    return factor_value(decision, spec.index)

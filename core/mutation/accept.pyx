@@ -1,0 +1,203 @@
+"""Accept: a write request checked at the edge and framed as a Mutation.
+
+Everything that can be refused is refused here.  Apply never refuses, so that every node
+ends in the same state.
+"""
+
+cdef struct Stamping:
+    # What the accepting node adds to a mutation.
+    uint64_t stamp
+    Text playbook
+    uint32_t incarnation
+    uint32_t second_incarnation
+
+
+cdef void write_mutation(
+    Writer* writer, const Stamping* stamping, uint32_t field, Text request
+) noexcept nogil:
+    """Frame a request as the body `field` of a nextbest.v1.Mutation."""
+    write_fixed64(writer, 1, stamping.stamp)
+    write_text(writer, 2, stamping.playbook)
+    write_uint(writer, 3, stamping.incarnation)
+    write_uint(writer, 4, stamping.second_incarnation)
+    write_text_always(writer, field, request)
+
+
+cdef inline int32_t hex_digit(char c) noexcept nogil:
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    if c'a' <= c <= c'f':
+        return c - c'a' + 10
+    if c'A' <= c <= c'F':
+        return c - c'A' + 10
+    return -1
+
+
+cdef int64_t uuid7_ms(Text id) noexcept nogil:
+    """The milliseconds since 1970 in a UUIDv7 (RFC 9562, 36 characters), or -1."""
+    cdef int64_t ms = 0
+    cdef int32_t digit
+    cdef uint32_t i
+    if id.length != 36 or id.data[14] != c'7':
+        return -1
+    for i in range(36):
+        digit = hex_digit(id.data[i])
+        if i == 8 or i == 13 or i == 18 or i == 23:
+            if id.data[i] != c'-':
+                return -1
+        elif digit < 0:
+            return -1
+        elif i < 13:
+            ms = ms << 4 | digit
+    return ms
+
+
+cdef int event_times(
+    TrackMessage* message, int64_t now_us, int64_t* id_ms, int64_t* occurred_us, Fault* fault
+) noexcept nogil:
+    """The time in the event's id, and when it happened: each stands in for the other."""
+    id_ms[0] = uuid7_ms(message.event_id)
+    if message.occurred_at.present:
+        if check_occurred(&message.occurred_at, now_us, occurred_us, fault):
+            return fault.kind
+        if id_ms[0] < 0:
+            id_ms[0] = occurred_us[0] // 1000
+    elif id_ms[0] < 0:
+        return fault_set(
+            fault, FAULT_INVALID, "occurred_at", "unset",
+            "a time, since event_id is not a UUIDv7, which would carry one",
+        )
+    else:
+        occurred_us[0] = id_ms[0] * 1000
+    if id_ms[0] * 1000 > now_us + AHEAD_US_MAX:
+        return fault_text(
+            fault, FAULT_INVALID, "event_id", message.event_id,
+            "a UUIDv7 of at most 5 minutes after the server's clock",
+        )
+    return FAULT_NONE
+
+
+cdef int fit_properties(
+    const EventSpec* event, Entries* properties, Value* values, Fault* fault
+) noexcept nogil:
+    """Fit an event's properties and put each at its index in `values`."""
+    cdef Entry* entry
+    cdef int32_t index
+    cdef uint32_t i
+    for i in range(event.property_names.count):
+        values[i] = value_null()
+    for i in range(properties.count):
+        entry = &properties.items[i]
+        index = names_find(&event.property_names, entry.name)
+        if index < 0 or index >= <int32_t>event.property_names.visible:
+            return fault_unknown(
+                fault, "properties", "property", entry.name, &event.property_names
+            )
+        if fit_value(
+            &entry.value, event.properties[index].type, 0, True, "properties", entry.name, fault
+        ):
+            return fault.kind
+        if check_sum_range(&entry.value, entry.name, fault):
+            return fault.kind
+        values[index] = entry.value
+    return FAULT_NONE
+
+
+cdef int check_sum_range(const Value* value, Text name, Fault* fault) noexcept nogil:
+    """Sums are kept in micro-units of 64 bits: larger numbers are refused, not cut."""
+    cdef char seen[32]
+    if value.tag != TAG_DOUBLE or -SUM_LIMIT <= value.as_.d <= SUM_LIMIT:
+        return FAULT_NONE
+    snprintf(seen, sizeof(seen), "%.17g", value.as_.d)
+    return fault_entry(
+        fault, FAULT_INVALID, "properties", name, seen, "from -9e12 to 9e12"
+    )
+
+
+cdef int check_track(
+    const PlaybookState* playbook, TrackMessage* message, Arena* arena, int64_t now_us,
+    int64_t horizon_ms, IdentityRef* identity, Fault* fault,
+) noexcept nogil:
+    """Check a TrackRequest against the playbook."""
+    cdef int64_t id_ms = 0, occurred_us = 0
+    cdef int32_t index
+    cdef Value* values
+    cdef char seen[48]
+    if check_id(message.event_id, "event_id", True, fault):
+        return fault.kind
+    if check_identity(&message.identity, "identity", identity, fault):
+        return fault.kind
+    if check_ack(message.ack, fault) or event_times(message, now_us, &id_ms, &occurred_us, fault):
+        return fault.kind
+    if id_ms < horizon_ms:
+        snprintf(seen, sizeof(seen), "an id of %lld ms since 1970", <long long>id_ms)
+        fault_set(fault, FAULT_TOO_LATE, "event_id", seen, "")
+        snprintf(
+            fault.allowed, sizeof(fault.allowed), "from the horizon %lld ms since 1970",
+            <long long>horizon_ms,
+        )
+        return fault.kind
+    index = names_find(&playbook.event_names, message.event)
+    if index < 0:
+        return fault_unknown(fault, "event", "event", message.event, &playbook.event_names)
+    values = <Value*>arena_take(
+        arena, playbook.events[index].property_names.count * sizeof(Value)
+    )
+    if values == NULL:
+        return fault_arena(fault)
+    return fit_properties(&playbook.events[index], &message.properties, values, fault)
+
+
+cdef int check_upsert(
+    const PlaybookState* playbook, UpsertMessage* message, int64_t now_us, int64_t* occurred_us,
+    IdentityRef* identity, Fault* fault,
+) noexcept nogil:
+    """Check an UpsertProfileRequest against the playbook; -1 us when it names no time."""
+    cdef const AttributeSpec* spec
+    cdef Entry* entry
+    cdef int32_t index
+    cdef uint32_t i
+    occurred_us[0] = -1
+    if check_id(message.write_id, "write_id", True, fault):
+        return fault.kind
+    if check_identity(&message.identity, "identity", identity, fault):
+        return fault.kind
+    if check_ack(message.ack, fault):
+        return fault.kind
+    if message.occurred_at.present:
+        if check_occurred(&message.occurred_at, now_us, occurred_us, fault):
+            return fault.kind
+    for i in range(message.attributes.count):
+        entry = &message.attributes.items[i]
+        index = find_attribute(playbook, entry.name)
+        if index < 0:
+            return fault_unknown(
+                fault, "attributes", "attribute", entry.name, &playbook.attribute_names
+            )
+        spec = &playbook.attributes[index]
+        if fit_value(&entry.value, spec.type, spec.size, True, "attributes", entry.name, fault):
+            return fault.kind
+    return FAULT_NONE
+
+
+cdef int check_link(
+    LinkMessage* message, int64_t now_us, int64_t* occurred_us, IdentityRef* first,
+    IdentityRef* second, Fault* fault,
+) noexcept nogil:
+    """Check a LinkIdentityRequest; -1 us when it names no time."""
+    occurred_us[0] = -1
+    if check_id(message.write_id, "write_id", True, fault):
+        return fault.kind
+    if check_identity(&message.first, "first", first, fault):
+        return fault.kind
+    if check_identity(&message.second, "second", second, fault):
+        return fault.kind
+    if check_ack(message.ack, fault):
+        return fault.kind
+    if first.kind == second.kind and text_equal(message.first.id, message.second.id):
+        return fault_text(
+            fault, FAULT_INVALID, "second", message.second.id, "another identity than first"
+        )
+    if message.occurred_at.present:
+        return check_occurred(&message.occurred_at, now_us, occurred_us, fault)
+    return FAULT_NONE

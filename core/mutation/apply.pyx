@@ -1,0 +1,247 @@
+"""Apply: a Mutation into the store.  In any order, any number of times, the same state.
+
+Nothing is refused here and nothing is emitted.  What the edge has let through fits; a value
+that does not (a foreign or damaged mutation) counts as unset.
+"""
+
+cdef enum MutationBody:
+    BODY_NONE = 0
+    BODY_EVENT = 5
+    BODY_ATTRIBUTES = 6
+    BODY_LINK = 7
+    BODY_EXPIRY = 8
+    BODY_HORIZON = 9
+
+
+cdef struct MutationMessage:
+    uint64_t stamp
+    Text playbook
+    uint32_t incarnation
+    uint32_t second_incarnation
+    uint32_t body
+    Text request
+
+
+cdef struct Applied:
+    # What became of a mutation on this node; for the answer, not for the state.
+    bint duplicate
+    bint created
+
+
+cdef bint read_mutation(Text data, MutationMessage* message) noexcept nogil:
+    """Read a nextbest.v1.Mutation; False when it is malformed."""
+    cdef Reader reader = reader_of(data.data, data.length)
+    cdef uint32_t field = 0, wire = 0
+    memset(message, 0, sizeof(MutationMessage))
+    while read_tag(&reader, &field, &wire):
+        if field == 1 and wire == WIRE_FIXED64:
+            message.stamp = read_fixed64(&reader)
+        elif field == 2 and wire == WIRE_BYTES:
+            message.playbook = read_bytes(&reader)
+        elif field == 3 and wire == WIRE_VARINT:
+            message.incarnation = <uint32_t>read_varint(&reader)
+        elif field == 4 and wire == WIRE_VARINT:
+            message.second_incarnation = <uint32_t>read_varint(&reader)
+        elif BODY_EVENT <= field <= BODY_HORIZON and wire == WIRE_BYTES:
+            message.body = field
+            message.request = read_bytes(&reader)
+        else:
+            read_skip(&reader, field, wire)
+    return not reader.failed and message.body != BODY_NONE
+
+
+cdef void event_key(
+    const TrackMessage* message, int64_t occurred_us, uint64_t* key
+) noexcept nogil:
+    """What identifies an event besides its identity: 128 bits of its id and payload.
+
+    Properties are summed, so that their order on the wire does not matter.
+    """
+    cdef uint64_t parts[4]
+    cdef const Entry* entry
+    cdef uint32_t i
+    cdef XXH128_hash_t digest
+    parts[0] = XXH3_64bits(message.event_id.data, message.event_id.length)
+    parts[1] = XXH3_64bits(message.event.data, message.event.length)
+    parts[2] = <uint64_t>occurred_us
+    parts[3] = 0
+    for i in range(message.properties.count):
+        entry = &message.properties.items[i]
+        parts[3] += XXH3_64bits_withSeed(
+            entry.name.data, entry.name.length, value_hash(&entry.value)
+        )
+    digest = XXH3_128bits_withSeed(parts, sizeof(parts), message.event_id.length)
+    key[0] = digest.low64
+    key[1] = digest.high64
+
+
+cdef uint64_t value_hash(const Value* value) noexcept nogil:
+    """A hash of a request's value: of its tag and content."""
+    cdef uint64_t sum
+    cdef uint32_t i
+    if value.tag == TAG_STRING:
+        return XXH3_64bits_withSeed(value.as_.s, value.length, value.tag)
+    if value.tag == TAG_LIST:
+        sum = value.length
+        for i in range(value.length):
+            sum = sum * <uint64_t>0x9E3779B97F4A7C15 + value_hash(&value.as_.items[i])
+        return sum
+    sum = value.as_.u if value.tag != TAG_NULL else 0
+    return XXH3_64bits_withSeed(&sum, 8, (<uint64_t>value.length << 8) | value.tag)
+
+
+cdef Value* event_values(
+    const EventSpec* event, TrackMessage* message, int64_t occurred_us, Arena* arena, Fault* fault
+) noexcept nogil:
+    """The event's properties by index, its own time last; NULL without memory."""
+    cdef uint32_t count = event.property_names.count
+    cdef Value* values = <Value*>arena_take(arena, count * sizeof(Value))
+    if values == NULL:
+        return NULL
+    # A fault leaves unset what came after it; the edge has let none through.
+    fit_properties(event, &message.properties, values, fault)
+    values[count - 1] = value_timestamp_us(occurred_us)
+    return values
+
+
+cdef uint32_t matching_counters(
+    const PlaybookState* playbook, const EventSpec* event, Value* values, Machine* machine,
+    CounterInput* inputs,
+) noexcept nogil:
+    """The counters whose filter the event passes, with the property each counts."""
+    cdef const CounterSpec* counter
+    cdef Value passed
+    cdef uint32_t count = 0
+    cdef uint32_t i
+    machine.inputs = values
+    machine.inputs_count = event.property_names.count
+    for i in range(event.counters_count):
+        counter = &playbook.counters[event.counters[i]]
+        if counter.filtered:
+            machine.steps_left = STEPS_MAX
+            machine.top = 0
+            passed = evaluate(machine, &counter.filter)
+            if passed.tag != TAG_BOOL or not passed.as_.i:
+                continue
+        inputs[count].column = counter.column
+        inputs[count].value = value_null()
+        if counter.property >= 0:
+            inputs[count].value = values[counter.property]
+            # Nothing can be made of a property the event does not have.
+            if inputs[count].value.tag == TAG_NULL:
+                continue
+        count += 1
+    return count
+
+
+cdef StoreStatus apply_event(
+    const PlaybookState* playbook, const MutationMessage* mutation, StoreState* store,
+    Serving* serving, Applied* applied,
+) noexcept nogil:
+    cdef TrackMessage message
+    cdef IdentityRef identity
+    cdef Arena* arena = &serving.machine.arena
+    cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
+    cdef int64_t id_ms = 0, occurred_us = 0
+    cdef uint64_t key[2]
+    cdef const EventSpec* event
+    cdef CounterInput* inputs
+    cdef Value* values
+    cdef int32_t index
+    cdef uint32_t count
+    cdef StoreStatus status
+    if read_track(&reader, &message, arena, &serving.fault):
+        return STORE_OK
+    # The clock was checked at the edge: no time is too far ahead here.
+    if event_times(&message, TIMESTAMP_US_FAR, &id_ms, &occurred_us, &serving.fault):
+        return STORE_OK
+    index = names_find(&playbook.event_names, message.event)
+    if index < 0 or check_identity(&message.identity, "identity", &identity, &serving.fault):
+        return STORE_OK
+    event = &playbook.events[index]
+    values = event_values(event, &message, occurred_us, arena, &serving.fault)
+    inputs = <CounterInput*>arena_take(arena, (event.counters_count + 1) * sizeof(CounterInput))
+    if values == NULL or inputs == NULL:
+        return STORE_NO_MEMORY
+    count = matching_counters(playbook, event, values, &serving.machine, inputs)
+    event_key(&message, occurred_us, key)
+    status = store_add(
+        store, identity, mutation.incarnation, key, id_ms, occurred_us, inputs, count
+    )
+    applied.duplicate = status == STORE_DUPLICATE
+    return status
+
+
+cdef StoreStatus apply_attributes(
+    const PlaybookState* playbook, const MutationMessage* mutation, StoreState* store,
+    Serving* serving, Applied* applied,
+) noexcept nogil:
+    cdef UpsertMessage message
+    cdef IdentityRef identity
+    cdef Arena* arena = &serving.machine.arena
+    cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
+    cdef AttributeInput* inputs
+    cdef const AttributeSpec* spec
+    cdef Entry* entry
+    cdef int32_t index
+    cdef uint32_t count = 0
+    cdef uint32_t i
+    if read_upsert(&reader, &message, arena, &serving.fault):
+        return STORE_OK
+    if check_identity(&message.identity, "identity", &identity, &serving.fault):
+        return STORE_OK
+    inputs = <AttributeInput*>arena_take(
+        arena, (message.attributes.count + 1) * sizeof(AttributeInput)
+    )
+    if inputs == NULL:
+        return STORE_NO_MEMORY
+    for i in range(message.attributes.count):
+        entry = &message.attributes.items[i]
+        # Hidden attributes too: this is where the lifecycle stage comes in.
+        index = names_find(&playbook.attribute_names, entry.name)
+        if index < 0:
+            continue
+        spec = &playbook.attributes[index]
+        if fit_value(
+            &entry.value, spec.type, spec.size, True, "attributes", entry.name, &serving.fault
+        ):
+            continue
+        inputs[count].column = spec.column
+        inputs[count].value = entry.value
+        count += 1
+    return store_set(
+        store, identity, mutation.incarnation, mutation.stamp, inputs, count, &applied.created
+    )
+
+
+cdef StoreStatus apply_link(
+    const MutationMessage* mutation, StoreState* store, Serving* serving
+) noexcept nogil:
+    cdef LinkMessage message
+    cdef IdentityRef first, second
+    cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
+    if read_link(&reader, &message, &serving.fault):
+        return STORE_OK
+    if check_identity(&message.first, "first", &first, &serving.fault):
+        return STORE_OK
+    if check_identity(&message.second, "second", &second, &serving.fault):
+        return STORE_OK
+    return store_link(
+        store, first, mutation.incarnation, second, mutation.second_incarnation,
+        mutation.stamp, not message.unlink,
+    )
+
+
+cdef void read_pair(Text request, int64_t* first, int64_t* second) noexcept nogil:
+    """The varint fields 1 and 2 of a small message."""
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef uint32_t field = 0, wire = 0
+    first[0] = 0
+    second[0] = 0
+    while read_tag(&reader, &field, &wire):
+        if field == 1 and wire == WIRE_VARINT:
+            first[0] = <int64_t>read_varint(&reader)
+        elif field == 2 and wire == WIRE_VARINT:
+            second[0] = <int64_t>read_varint(&reader)
+        else:
+            read_skip(&reader, field, wire)

@@ -1,0 +1,556 @@
+"""The playbook in native form: a Plan copied into C arrays that decisions only read."""
+
+cdef struct Indexes:
+    # Indexes of conditions; all must hold.
+    uint32_t* items
+    uint32_t count
+
+
+cdef struct InputSpec:
+    uint8_t kind
+    uint8_t type
+    uint32_t index
+    # The store's column, for an attribute or a counter.
+    uint32_t column
+    # What an unset attribute reads as; TAG_NULL for none.
+    Value default_value
+    Text name
+
+
+cdef struct AttributeSpec:
+    Text name
+    uint8_t type
+    uint32_t size
+    uint32_t column
+    # The input slot that reads it; -1 when no expression does.
+    int32_t input
+    Value default_value
+
+
+cdef struct FieldSpec:
+    Text name
+    uint8_t type
+    # The input slot that reads it; -1 when no expression does.
+    int32_t input
+
+
+cdef struct CounterSpec:
+    Text name
+    uint32_t column
+    uint8_t aggregate
+    int32_t property
+    bint filtered
+    Program filter
+    int64_t window_s
+    int64_t resolution_s
+
+
+cdef struct EventSpec:
+    Text name
+    FieldSpec* properties
+    Names property_names
+    # The counters that count it, as indexes of counters.
+    uint32_t* counters
+    uint32_t counters_count
+
+
+cdef struct ConditionSpec:
+    Program program
+    Text text
+
+
+cdef struct SegmentSpec:
+    Text name
+    Indexes conditions
+
+
+cdef struct RuleSpec:
+    Text reason
+    Text text
+    Indexes conditions
+    int64_t points
+    int32_t expression
+    int32_t counter
+    int64_t half_life_s
+    int64_t most
+
+
+cdef struct ScorecardSpec:
+    Text name
+    RuleSpec* rules
+    uint32_t rules_count
+    int64_t least
+    int64_t most
+
+
+cdef struct Band:
+    Text name
+    int64_t least
+
+
+cdef struct Bands:
+    Band* items
+    uint32_t count
+    uint32_t scorecard
+
+
+cdef struct GradeSpec:
+    Text name
+    Bands fit
+    Bands engagement
+
+
+cdef struct TransitionSpec:
+    int32_t source
+    int32_t target
+    Indexes conditions
+
+
+cdef struct TreatmentSpec:
+    Text name
+    Text* channels
+    uint32_t channels_count
+    Indexes conditions
+    # Keys and values in turn.
+    Text* content
+    uint32_t content_count
+
+
+cdef struct FactorSpec:
+    double constant
+    # The expression that computes it; -1 for the constant.
+    int32_t expression
+    bint given
+
+
+cdef enum:
+    FACTORS = 4
+    FACTOR_PROPENSITY_OUTCOME = 0
+
+
+cdef struct ActionSpec:
+    Text name
+    Text group
+    # Eligibility, applicability, suitability.
+    Indexes gates[3]
+    FactorSpec factors[FACTORS]
+    Value* attributes
+    TreatmentSpec* treatments
+    uint32_t treatments_count
+    int64_t valid_from_us
+    int64_t valid_until_us
+
+
+cdef struct PlacementSpec:
+    Text name
+    Text channel
+    uint32_t slots
+    uint32_t* candidates
+    uint32_t candidates_count
+    int32_t arbitration
+    uint32_t diversity_max
+    int32_t* diversity_by
+    int32_t fallback
+
+
+cdef enum InputKind:
+    INPUT_ATTRIBUTE = 1
+    INPUT_COUNTER = 2
+    INPUT_CONTEXT = 3
+    INPUT_SEGMENT = 4
+    INPUT_SCORE = 5
+    INPUT_GRADE = 6
+    INPUT_STAGE = 7
+    INPUT_NOW = 8
+    INPUT_ACTION = 9
+    INPUT_FACTOR = 10
+
+
+cdef struct PlaybookState:
+    uint64_t generation
+    uint8_t hash[16]
+    char hash_text[33]
+    InputSpec* inputs
+    uint32_t inputs_count
+    # The slots that hold something of the action being ranked.
+    uint32_t* action_inputs
+    uint32_t action_inputs_count
+    AttributeSpec* attributes
+    Names attribute_names
+    FieldSpec* context
+    Names context_names
+    CounterSpec* counters
+    uint32_t counters_count
+    uint32_t counters_visible
+    EventSpec* events
+    Names event_names
+    ConditionSpec* conditions
+    uint32_t conditions_count
+    ConditionSpec* expressions
+    uint32_t expressions_count
+    SegmentSpec* segments
+    uint32_t segments_count
+    ScorecardSpec* scorecards
+    uint32_t scorecards_count
+    GradeSpec* grades
+    uint32_t grades_count
+    # Scorecards, then grades.
+    Names score_names
+    Text* stages
+    uint32_t stages_count
+    TransitionSpec* transitions
+    uint32_t transitions_count
+    int32_t stage_attribute
+    ActionSpec* actions
+    uint32_t actions_count
+    # The largest number of candidates and of slots of any placement.
+    uint32_t candidates_max
+    PlacementSpec* placements
+    uint32_t placements_count
+    Names placement_names
+
+
+@cython.final
+cdef class Playbook:
+    """One generation: the native form of a Plan.  Immutable once made."""
+
+    cdef PlaybookState state
+    cdef readonly object plan
+    cdef public object published_at_us
+    cdef public object description
+    cdef vector[void*] blocks
+    cdef Arena values
+    cdef list kept
+
+    def __cinit__(self, plan, attribute_columns, counter_columns):
+        self.plan = plan
+        self.kept = []
+        self.published_at_us = 0
+        self.description = ""
+        arena_init(&self.values, PLAYBOOK_VALUES_MAX)
+        self.load_hash(plan.hash)
+        self.load_codes()
+        self.load_schema(attribute_columns, counter_columns)
+        self.load_inputs()
+        self.load_scores()
+        self.load_actions()
+        self.load_placements()
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.state.conditions_count):
+            program_free(&self.state.conditions[i].program)
+        for i in range(self.state.expressions_count):
+            program_free(&self.state.expressions[i].program)
+        for i in range(self.state.counters_count):
+            if self.state.counters[i].filtered:
+                program_free(&self.state.counters[i].filter)
+        free(self.state.attribute_names.table)
+        free(self.state.context_names.table)
+        free(self.state.event_names.table)
+        free(self.state.score_names.table)
+        free(self.state.placement_names.table)
+        if self.state.events != NULL:
+            for i in range(self.state.event_names.count):
+                free(self.state.events[i].property_names.table)
+        for i in range(self.blocks.size()):
+            free(self.blocks[i])
+        arena_free(&self.values)
+
+    cdef void* take(self, size_t size) except NULL:
+        """Zeroed memory that lives as long as the playbook."""
+        cdef void* block = calloc(1, size if size else 1)
+        if block == NULL:
+            raise MemoryError("playbook")
+        self.blocks.push_back(block)
+        return block
+
+    cdef Text text(self, value) except *:
+        """A Text of a str that lives as long as the playbook."""
+        cdef Text text
+        data = (<str>value).encode()
+        self.kept.append(data)
+        text.data = <char*>(<bytes>data)
+        text.length = <uint32_t>len(data)
+        return text
+
+    cdef Text* texts(self, values) except NULL:
+        cdef Text* texts = <Text*>self.take(len(values) * sizeof(Text))
+        for i, value in enumerate(values):
+            texts[i] = self.text(value)
+        return texts
+
+    cdef Indexes indexes(self, values) except *:
+        cdef Indexes indexes
+        indexes.count = <uint32_t>len(values)
+        indexes.items = <uint32_t*>self.take(len(values) * sizeof(uint32_t))
+        for i, value in enumerate(values):
+            indexes.items[i] = value
+        return indexes
+
+    cdef int load_hash(self, hash_bytes) except -1:
+        memcpy(self.state.hash, <char*>(<bytes>hash_bytes), 16)
+        text = hash_bytes.hex().encode()
+        memcpy(self.state.hash_text, <char*>(<bytes>text), 33)
+        return 0
+
+    cdef int load_codes(self) except -1:
+        self.fill_codes(self.plan.conditions, &self.state.conditions, &self.state.conditions_count)
+        self.fill_codes(
+            self.plan.expressions, &self.state.expressions, &self.state.expressions_count
+        )
+        return 0
+
+    cdef int fill_codes(self, codes, ConditionSpec** to, uint32_t* count) except -1:
+        to[0] = <ConditionSpec*>self.take(len(codes) * sizeof(ConditionSpec))
+        for i, code in enumerate(codes):
+            program_load(&to[0][i].program, code)
+            to[0][i].text = self.text(code.text)
+            # Counted one by one, so that a failure half-way frees what was loaded.
+            count[0] = i + 1
+        return 0
+
+    cdef Value default(self, value) except *:
+        return value_from_python(value, &self.values)
+
+    cdef int load_schema(self, attribute_columns, counter_columns) except -1:
+        cdef AttributeSpec* attributes
+        cdef Text* names
+        plan = self.plan
+        attributes = <AttributeSpec*>self.take(len(plan.attributes) * sizeof(AttributeSpec))
+        self.state.attributes = attributes
+        for i, attribute in enumerate(plan.attributes):
+            attributes[i].name = self.text(attribute.name)
+            attributes[i].type = int(attribute.type)
+            attributes[i].size = attribute.size
+            attributes[i].column = attribute_columns[i]
+            attributes[i].input = -1
+            attributes[i].default_value = self.default(attribute.default)
+        names = self.texts([a.name for a in plan.attributes])
+        # Hidden attributes stand last and cannot be named by a request.
+        visible = sum(not a.name.startswith("@") for a in plan.attributes)
+        names_build(&self.state.attribute_names, names, len(plan.attributes), visible)
+        self.state.context = self.fields(plan.context)
+        names = self.texts([f.name for f in plan.context])
+        names_build(&self.state.context_names, names, len(plan.context), len(plan.context))
+        self.load_counters(counter_columns)
+        self.load_events()
+        return 0
+
+    cdef FieldSpec* fields(self, fields) except NULL:
+        cdef FieldSpec* specs = <FieldSpec*>self.take(len(fields) * sizeof(FieldSpec))
+        for i, field in enumerate(fields):
+            specs[i].name = self.text(field.name)
+            specs[i].type = int(field.type)
+            specs[i].input = -1
+        return specs
+
+    cdef int load_counters(self, columns) except -1:
+        cdef CounterSpec* counter
+        counters = self.plan.counters
+        self.state.counters = <CounterSpec*>self.take(len(counters) * sizeof(CounterSpec))
+        self.state.counters_count = <uint32_t>len(counters)
+        for i, each in enumerate(counters):
+            counter = &self.state.counters[i]
+            counter.name = self.text(each.name)
+            counter.column = columns[i]
+            counter.aggregate = int(each.aggregate)
+            counter.property = each.property
+            counter.window_s = each.window_s
+            counter.resolution_s = each.resolution_s
+            if each.filter is not None:
+                program_load(&counter.filter, each.filter)
+                counter.filtered = True
+            if not each.name.startswith("@"):
+                self.state.counters_visible = i + 1
+        return 0
+
+    cdef int load_events(self) except -1:
+        cdef EventSpec* event
+        cdef Text* names
+        events = self.plan.events
+        self.state.events = <EventSpec*>self.take(len(events) * sizeof(EventSpec))
+        for i, each in enumerate(events):
+            event = &self.state.events[i]
+            event.name = self.text(each.name)
+            event.properties = self.fields(each.properties)
+            names = self.texts([f.name for f in each.properties])
+            # The last property is the event's own time, which no request gives.
+            names_build(
+                &event.property_names, names, len(each.properties), len(each.properties) - 1
+            )
+            counters = [n for n, c in enumerate(self.plan.counters) if c.event == i]
+            event.counters = self.indexes(counters).items
+            event.counters_count = <uint32_t>len(counters)
+        names = self.texts([e.name for e in events])
+        names_build(&self.state.event_names, names, len(events), len(events))
+        return 0
+
+    cdef int load_inputs(self) except -1:
+        cdef InputSpec* spec
+        inputs = self.plan.inputs
+        self.state.inputs = <InputSpec*>self.take(len(inputs) * sizeof(InputSpec))
+        self.state.inputs_count = <uint32_t>len(inputs)
+        actions = []
+        for i, each in enumerate(inputs):
+            spec = &self.state.inputs[i]
+            spec.kind = int(each.kind)
+            spec.index = each.index
+            spec.name = self.text(each.name)
+            spec.default_value = self.default(None)
+            if spec.kind == INPUT_ATTRIBUTE:
+                spec.type = self.state.attributes[spec.index].type
+                spec.column = self.state.attributes[spec.index].column
+                spec.default_value = self.state.attributes[spec.index].default_value
+                self.state.attributes[spec.index].input = i
+            elif spec.kind == INPUT_COUNTER:
+                spec.column = self.state.counters[spec.index].column
+            elif spec.kind == INPUT_CONTEXT:
+                spec.type = self.state.context[spec.index].type
+                self.state.context[spec.index].input = i
+            elif spec.kind == INPUT_ACTION or spec.kind == INPUT_FACTOR:
+                actions.append(i)
+        self.state.action_inputs = self.indexes(actions).items
+        self.state.action_inputs_count = <uint32_t>len(actions)
+        return 0
+
+    cdef int load_scores(self) except -1:
+        cdef GradeSpec* grade
+        plan = self.plan
+        self.load_scorecards()
+        self.state.grades = <GradeSpec*>self.take(len(plan.grades) * sizeof(GradeSpec))
+        self.state.grades_count = <uint32_t>len(plan.grades)
+        for i, each in enumerate(plan.grades):
+            grade = &self.state.grades[i]
+            grade.name = self.text(each.name)
+            grade.fit = self.bands(each.fit, each.fit_bands)
+            grade.engagement = self.bands(each.engagement, each.engagement_bands)
+        names = [c.name for c in plan.scorecards] + [g.name for g in plan.grades]
+        names_build(&self.state.score_names, self.texts(names), len(names), len(names))
+        self.state.stages = self.texts(plan.stages)
+        self.state.stages_count = <uint32_t>len(plan.stages)
+        self.state.stage_attribute = plan.stage_attribute
+        self.load_transitions()
+        self.load_segments()
+        return 0
+
+    cdef int load_segments(self) except -1:
+        segments = self.plan.segments
+        self.state.segments = <SegmentSpec*>self.take(len(segments) * sizeof(SegmentSpec))
+        self.state.segments_count = <uint32_t>len(segments)
+        for i, each in enumerate(segments):
+            self.state.segments[i].name = self.text(each.name)
+            self.state.segments[i].conditions = self.indexes(each.conditions)
+        return 0
+
+    cdef int load_transitions(self) except -1:
+        transitions = self.plan.transitions
+        self.state.transitions = <TransitionSpec*>self.take(
+            len(transitions) * sizeof(TransitionSpec)
+        )
+        self.state.transitions_count = <uint32_t>len(transitions)
+        for i, each in enumerate(transitions):
+            self.state.transitions[i].source = each.source
+            self.state.transitions[i].target = each.target
+            self.state.transitions[i].conditions = self.indexes(each.conditions)
+        return 0
+
+    cdef Bands bands(self, scorecard, bands) except *:
+        cdef Bands result
+        result.scorecard = scorecard
+        result.count = <uint32_t>len(bands)
+        result.items = <Band*>self.take(len(bands) * sizeof(Band))
+        for i, (name, least) in enumerate(bands):
+            result.items[i].name = self.text(name)
+            result.items[i].least = least
+        return result
+
+    cdef int load_scorecards(self) except -1:
+        cdef ScorecardSpec* card
+        cards = self.plan.scorecards
+        self.state.scorecards = <ScorecardSpec*>self.take(len(cards) * sizeof(ScorecardSpec))
+        self.state.scorecards_count = <uint32_t>len(cards)
+        for i, each in enumerate(cards):
+            card = &self.state.scorecards[i]
+            card.name = self.text(each.name)
+            card.least = each.min
+            card.most = each.max
+            card.rules_count = <uint32_t>len(each.rules)
+            card.rules = <RuleSpec*>self.take(len(each.rules) * sizeof(RuleSpec))
+            for j, rule in enumerate(each.rules):
+                self.load_rule(&card.rules[j], rule)
+        return 0
+
+    cdef int load_rule(self, RuleSpec* to, rule) except -1:
+        to.reason = self.text(rule.reason)
+        to.text = self.text(rule.text)
+        to.conditions = self.indexes(rule.conditions)
+        to.points = rule.points
+        to.expression = rule.expression
+        to.counter = rule.counter
+        to.half_life_s = rule.half_life_s
+        to.most = rule.max
+        return 0
+
+    cdef int load_actions(self) except -1:
+        cdef ActionSpec* action
+        actions = self.plan.actions
+        self.state.actions = <ActionSpec*>self.take(len(actions) * sizeof(ActionSpec))
+        self.state.actions_count = <uint32_t>len(actions)
+        for i, each in enumerate(actions):
+            action = &self.state.actions[i]
+            action.name = self.text(each.name)
+            action.group = self.text(each.group)
+            action.gates[0] = self.indexes(each.eligibility)
+            action.gates[1] = self.indexes(each.applicability)
+            action.gates[2] = self.indexes(each.suitability)
+            for j, factor in enumerate(each.factors):
+                action.factors[j].given = factor is not None
+                action.factors[j].expression = factor if isinstance(factor, int) else -1
+                action.factors[j].constant = factor if isinstance(factor, float) else 1.0
+            action.attributes = <Value*>self.take(len(each.attributes) * sizeof(Value))
+            for j, value in enumerate(each.attributes):
+                action.attributes[j] = self.default(value)
+            action.valid_from_us = each.valid_from_us
+            action.valid_until_us = each.valid_until_us
+            self.load_treatments(action, each.treatments)
+        return 0
+
+    cdef int load_treatments(self, ActionSpec* action, treatments) except -1:
+        cdef TreatmentSpec* treatment
+        action.treatments = <TreatmentSpec*>self.take(len(treatments) * sizeof(TreatmentSpec))
+        action.treatments_count = <uint32_t>len(treatments)
+        for i, each in enumerate(treatments):
+            treatment = &action.treatments[i]
+            treatment.name = self.text(each.name)
+            treatment.channels = self.texts(each.channels)
+            treatment.channels_count = <uint32_t>len(each.channels)
+            treatment.conditions = self.indexes(each.conditions)
+            treatment.content = self.texts([text for pair in each.content for text in pair])
+            treatment.content_count = <uint32_t>len(each.content)
+        return 0
+
+    cdef int load_placements(self) except -1:
+        cdef PlacementSpec* placement
+        placements = self.plan.placements
+        self.state.placements = <PlacementSpec*>self.take(len(placements) * sizeof(PlacementSpec))
+        self.state.placements_count = <uint32_t>len(placements)
+        for i, each in enumerate(placements):
+            placement = &self.state.placements[i]
+            placement.name = self.text(each.name)
+            placement.channel = self.text(each.channel)
+            placement.slots = each.slots
+            placement.candidates = self.indexes(each.candidates).items
+            placement.candidates_count = <uint32_t>len(each.candidates)
+            placement.arbitration = each.arbitration
+            placement.diversity_max = each.diversity_max
+            placement.diversity_by = <int32_t*>self.take(len(each.diversity_by) * sizeof(int32_t))
+            for j, key in enumerate(each.diversity_by):
+                placement.diversity_by[j] = key
+            placement.fallback = each.fallback
+            self.state.candidates_max = max(
+                self.state.candidates_max, placement.candidates_count
+            )
+        names = self.texts([p.name for p in placements])
+        names_build(&self.state.placement_names, names, len(placements), len(placements))
+        return 0

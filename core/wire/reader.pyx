@@ -1,0 +1,186 @@
+"""Reader: the protobuf wire format, read field by field.
+
+Source: protobuf.dev/programming-guides/encoding.  A field of a wire type its schema does
+not know is skipped like an unknown field, as the official parsers do.
+"""
+
+cdef enum WireType:
+    WIRE_VARINT = 0
+    WIRE_FIXED64 = 1
+    WIRE_BYTES = 2
+    WIRE_GROUP = 3
+    WIRE_GROUP_END = 4
+    WIRE_FIXED32 = 5
+
+
+cdef enum:
+    # The official parsers' recursion limit.
+    DEPTH_MAX = 100
+
+
+cdef struct Reader:
+    const uint8_t* at
+    const uint8_t* end
+    bint failed
+
+
+cdef inline Reader reader_of(const char* data, size_t length) noexcept nogil:
+    cdef Reader reader
+    reader.at = <const uint8_t*>data
+    reader.end = reader.at + length
+    reader.failed = False
+    return reader
+
+
+cdef inline uint64_t read_varint(Reader* reader) noexcept nogil:
+    cdef uint64_t value = 0
+    cdef uint32_t shift
+    cdef uint8_t byte
+    if reader.at < reader.end and reader.at[0] < 0x80:
+        value = reader.at[0]
+        reader.at += 1
+        return value
+    for shift in range(0, 70, 7):
+        if reader.at >= reader.end:
+            break
+        byte = reader.at[0]
+        reader.at += 1
+        if shift == 63 and byte > 1:
+            break
+        value |= <uint64_t>(byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+    reader.failed = True
+    return 0
+
+
+cdef inline bint read_tag(Reader* reader, uint32_t* field, uint32_t* wire) noexcept nogil:
+    """Read the next tag; False at the end of the message or when it is malformed."""
+    cdef uint64_t tag
+    if reader.failed or reader.at >= reader.end:
+        return False
+    tag = read_varint(reader)
+    field[0] = <uint32_t>(tag >> 3)
+    wire[0] = <uint32_t>(tag & 7)
+    if tag >> 32 != 0 or field[0] == 0:
+        reader.failed = True
+    return not reader.failed
+
+
+cdef inline uint64_t read_fixed64(Reader* reader) noexcept nogil:
+    cdef uint64_t value = 0
+    if reader.end - reader.at < 8:
+        reader.failed = True
+        return 0
+    memcpy(&value, reader.at, 8)
+    reader.at += 8
+    return value
+
+
+cdef inline Text read_bytes(Reader* reader) noexcept nogil:
+    cdef Text text
+    cdef uint64_t length = read_varint(reader)
+    text.data = <const char*>reader.at
+    text.length = 0
+    if length > <uint64_t>(reader.end - reader.at):
+        reader.failed = True
+        return text
+    text.length = <uint32_t>length
+    reader.at += length
+    return text
+
+
+cdef inline Reader read_message(Reader* reader) noexcept nogil:
+    """A reader of the nested message that follows."""
+    cdef Text text = read_bytes(reader)
+    return reader_of(text.data, text.length)
+
+
+cdef inline Text read_string(Reader* reader) noexcept nogil:
+    """Read a string; one that is not UTF-8 fails the message (proto3)."""
+    cdef Text text = read_bytes(reader)
+    if not utf8_valid(text):
+        reader.failed = True
+    return text
+
+
+cdef void read_skip(Reader* reader, uint32_t field, uint32_t wire) noexcept nogil:
+    """Skip a field that nobody knows, groups included."""
+    cdef uint32_t groups[DEPTH_MAX]
+    cdef uint32_t depth = 0
+    cdef uint32_t inner = field
+    cdef uint32_t inner_wire = wire
+    while not reader.failed:
+        if inner_wire == WIRE_GROUP and depth < DEPTH_MAX:
+            groups[depth] = inner
+            depth += 1
+        elif inner_wire == WIRE_GROUP_END and depth > 0 and groups[depth - 1] == inner:
+            depth -= 1
+        else:
+            read_skip_plain(reader, inner_wire)
+        if depth == 0:
+            return
+        if not read_tag(reader, &inner, &inner_wire):
+            reader.failed = True
+
+
+cdef inline void read_skip_plain(Reader* reader, uint32_t wire) noexcept nogil:
+    if wire == WIRE_VARINT:
+        read_varint(reader)
+    elif wire == WIRE_FIXED64:
+        read_fixed64(reader)
+    elif wire == WIRE_BYTES:
+        read_bytes(reader)
+    elif wire == WIRE_FIXED32 and reader.end - reader.at >= 4:
+        reader.at += 4
+    else:
+        reader.failed = True
+
+
+cdef inline uint32_t utf8_width(const uint8_t* at, size_t left) noexcept nogil:
+    """Bytes of the well-formed sequence at `at` (Unicode table 3-7); 0 when there is none."""
+    cdef uint8_t lead = at[0]
+    cdef uint8_t low = 0x80
+    cdef uint8_t high = 0xBF
+    cdef uint32_t width
+    cdef uint32_t i
+    if lead < 0x80:
+        return 1
+    if lead < 0xC2 or lead > 0xF4:
+        return 0
+    width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+    if left < width:
+        return 0
+    if lead == 0xE0:
+        low = 0xA0
+    elif lead == 0xED:
+        high = 0x9F
+    elif lead == 0xF0:
+        low = 0x90
+    elif lead == 0xF4:
+        high = 0x8F
+    if at[1] < low or at[1] > high:
+        return 0
+    for i in range(2, width):
+        if (at[i] & 0xC0) != 0x80:
+            return 0
+    return width
+
+
+cdef inline bint utf8_valid(Text text) noexcept nogil:
+    cdef const uint8_t* at = <const uint8_t*>text.data
+    cdef const uint8_t* end = at + text.length
+    cdef uint64_t word
+    cdef uint32_t width
+    while at < end:
+        # Eight ASCII bytes at once: nearly all that arrives.
+        if end - at >= 8:
+            memcpy(&word, at, 8)
+            if (word & <uint64_t>0x8080808080808080) == 0:
+                at += 8
+                continue
+        width = utf8_width(at, end - at)
+        if width == 0:
+            return False
+        at += width
+    return True

@@ -1,0 +1,363 @@
+"""Values of requests: nextbest.v1.Value read into a Value and fitted to its declared type."""
+
+cdef enum:
+    STRING_BYTES_MAX = 1024
+    STRINGS_MAX = 1024
+    NUMBERS_MAX = 4096
+    ENTRIES_MAX = 256
+
+
+cdef enum:
+    TYPE_BOOL = 1
+    TYPE_INT = 2
+    TYPE_DOUBLE = 3
+    TYPE_STRING = 4
+    TYPE_TIMESTAMP = 5
+    TYPE_STRING_LIST = 6
+    TYPE_VECTOR = 7
+
+
+cdef struct Entry:
+    # One entry of a map<string, Value>.
+    Text name
+    Value value
+
+
+cdef struct Entries:
+    Entry* items
+    uint32_t count
+    uint32_t capacity
+
+
+cdef bint read_timestamp(Reader* reader, int64_t* seconds, int64_t* nanos) noexcept nogil:
+    """Read the fields of a google.protobuf.Timestamp over what stands there already."""
+    cdef uint32_t field = 0, wire = 0
+    while read_tag(reader, &field, &wire):
+        if field == 1 and wire == WIRE_VARINT:
+            seconds[0] = <int64_t>read_varint(reader)
+        elif field == 2 and wire == WIRE_VARINT:
+            nanos[0] = <int32_t>read_varint(reader)
+        else:
+            read_skip(reader, field, wire)
+    return not reader.failed
+
+
+cdef bint list_append(Value* list_value, const Value* item, uint32_t* capacity, Arena* arena) noexcept nogil:
+    """Append to a list under construction, which has room for `capacity` items."""
+    cdef Value* items
+    cdef uint32_t larger
+    if list_value.length == capacity[0]:
+        larger = 2 * capacity[0] if capacity[0] else 8
+        items = <Value*>arena_take(arena, larger * sizeof(Value))
+        if items == NULL:
+            return False
+        if list_value.length:
+            memcpy(items, list_value.as_.items, list_value.length * sizeof(Value))
+        list_value.as_.items = items
+        capacity[0] = larger
+    memcpy(<Value*>list_value.as_.items + list_value.length, item, sizeof(Value))
+    list_value.length += 1
+    return True
+
+
+cdef void list_begin(Value* value, uint32_t* capacity) noexcept nogil:
+    """Make `value` a list to append to; a list that stands there is added to (a merge)."""
+    if value.tag != TAG_LIST:
+        memset(value, 0, sizeof(Value))
+        value.tag = TAG_LIST
+    # What stands there has no spare room; the first append moves it.
+    capacity[0] = value.length
+
+
+cdef int read_strings(Reader* reader, Value* value, Arena* arena, Fault* fault) noexcept nogil:
+    cdef uint32_t field = 0, wire = 0, capacity = 0
+    cdef Value item
+    cdef Text text
+    list_begin(value, &capacity)
+    while read_tag(reader, &field, &wire):
+        if field != 1 or wire != WIRE_BYTES:
+            read_skip(reader, field, wire)
+            continue
+        text = read_string(reader)
+        if text.length > STRING_BYTES_MAX:
+            return fault_size(fault, "string_list", text.length, "bytes", STRING_BYTES_MAX)
+        if value.length >= STRINGS_MAX:
+            return fault_set(
+                fault, FAULT_INVALID, "string_list", "more than 1024 strings", "at most 1024"
+            )
+        item = value_string(text.data, text.length)
+        if not list_append(value, &item, &capacity, arena):
+            return fault_set(fault, FAULT_INVALID, "request", "too large", "at most 1 MiB of values")
+    return FAULT_NONE
+
+
+cdef int read_numbers(Reader* reader, Value* value, Arena* arena, Fault* fault) noexcept nogil:
+    cdef uint32_t field = 0, wire = 0, capacity = 0
+    cdef Reader packed
+    cdef Value item
+    memset(&item, 0, sizeof(Value))
+    item.tag = TAG_DOUBLE
+    list_begin(value, &capacity)
+    # The flag tells an empty vector from an empty list of strings.
+    value.flag = 1
+    while read_tag(reader, &field, &wire):
+        if field == 1 and wire == WIRE_BYTES:
+            packed = read_message(reader)
+        elif field == 1 and wire == WIRE_FIXED64:
+            packed = reader_of(<const char*>reader.at, 8)
+            read_fixed64(reader)
+        else:
+            read_skip(reader, field, wire)
+            continue
+        while not reader.failed and packed.at < packed.end:
+            item.as_.u = read_fixed64(&packed)
+            if value.length >= NUMBERS_MAX:
+                return fault_set(
+                    fault, FAULT_INVALID, "vector", "more than 4096 numbers", "at most 4096"
+                )
+            if packed.failed:
+                reader.failed = True
+            elif not list_append(value, &item, &capacity, arena):
+                return fault_set(
+                    fault, FAULT_INVALID, "request", "too large", "at most 1 MiB of values"
+                )
+    return FAULT_NONE
+
+
+cdef int read_value(Reader* reader, Value* value, Arena* arena, Fault* fault) noexcept nogil:
+    """Read a Value; TAG_ABSENT stays when none of its kinds is there.  The last kind wins."""
+    cdef uint32_t field = 0, wire = 0
+    cdef int64_t seconds, nanos
+    cdef Text text
+    cdef Reader inner
+    cdef int kind = FAULT_NONE
+    while kind == FAULT_NONE and read_tag(reader, &field, &wire):
+        if wire == WIRE_VARINT and (field == 1 or field == 2 or field == 8):
+            value.as_.u = read_varint(reader)
+            if field == 1:
+                value.as_.u = value.as_.u != 0
+            value.tag = TAG_BOOL if field == 1 else TAG_INT if field == 2 else TAG_NULL
+        elif wire == WIRE_FIXED64 and field == 3:
+            value.as_.u = read_fixed64(reader)
+            value.tag = TAG_DOUBLE
+        elif wire == WIRE_BYTES and field == 4:
+            text = read_string(reader)
+            value[0] = value_string(text.data, text.length)
+        elif wire == WIRE_BYTES and field == 5:
+            seconds = value.as_.i if value.tag == TAG_TIMESTAMP else 0
+            # Nanoseconds out of range are kept for fit_value to refuse.
+            nanos = <int32_t>value.length if value.tag == TAG_TIMESTAMP else 0
+            inner = read_message(reader)
+            if not read_timestamp(&inner, &seconds, &nanos):
+                reader.failed = True
+            value.tag = TAG_TIMESTAMP
+            value.length = <uint32_t><int32_t>nanos
+            value.as_.i = seconds
+        elif wire == WIRE_BYTES and (field == 6 or field == 7):
+            if value.flag != (field == 7):
+                memset(value, 0, sizeof(Value))
+            inner = read_message(reader)
+            if field == 6:
+                kind = read_strings(&inner, value, arena, fault)
+            else:
+                kind = read_numbers(&inner, value, arena, fault)
+            if inner.failed:
+                reader.failed = True
+        else:
+            read_skip(reader, field, wire)
+    return kind
+
+
+cdef int read_entry(Reader* reader, Entries* entries, const char* map_name, Arena* arena, Fault* fault) noexcept nogil:
+    """Read one entry of a map<string, Value> and append it."""
+    cdef uint32_t field = 0, wire = 0
+    cdef Reader entry = read_message(reader)
+    cdef Reader inner
+    cdef Entry* to = entries_next(entries, arena)
+    cdef int kind = FAULT_NONE
+    if to == NULL:
+        return fault_size(fault, map_name, entries.count + 1, "entries", ENTRIES_MAX)
+    while kind == FAULT_NONE and read_tag(&entry, &field, &wire):
+        if field == 1 and wire == WIRE_BYTES:
+            to.name = read_string(&entry)
+        elif field == 2 and wire == WIRE_BYTES:
+            inner = read_message(&entry)
+            kind = read_value(&inner, &to.value, arena, fault)
+            if inner.failed:
+                entry.failed = True
+        else:
+            read_skip(&entry, field, wire)
+    if entry.failed:
+        reader.failed = True
+    if kind != FAULT_NONE:
+        prefix_field(fault, map_name, to.name)
+    drop_overridden(entries)
+    return kind
+
+
+cdef void drop_overridden(Entries* entries) noexcept nogil:
+    """The last entry of a name wins: drop an earlier one of the last entry's name."""
+    cdef Entry* last = &entries.items[entries.count - 1]
+    cdef uint32_t i
+    for i in range(entries.count - 1):
+        if text_equal(entries.items[i].name, last.name):
+            entries.items[i] = last[0]
+            entries.count -= 1
+            return
+
+
+cdef Entry* entries_next(Entries* entries, Arena* arena) noexcept nogil:
+    cdef Entry* items
+    cdef uint32_t capacity
+    if entries.count == entries.capacity:
+        capacity = 2 * entries.capacity if entries.capacity else 16
+        items = NULL
+        if capacity <= ENTRIES_MAX:
+            items = <Entry*>arena_take(arena, capacity * sizeof(Entry))
+        if items == NULL:
+            return NULL
+        if entries.count:
+            memcpy(items, entries.items, entries.count * sizeof(Entry))
+        entries.items = items
+        entries.capacity = capacity
+    memset(&entries.items[entries.count], 0, sizeof(Entry))
+    entries.count += 1
+    return &entries.items[entries.count - 1]
+
+
+cdef void prefix_field(Fault* fault, const char* map_name, Text name) noexcept nogil:
+    """Put the path of a map's entry before the fault's own field."""
+    cdef char rest[64]
+    snprintf(rest, sizeof(rest), "%s", fault.field)
+    snprintf(
+        fault.field, sizeof(fault.field), "%s.%.*s.%s", map_name,
+        <int>min(name.length, 120), name.data, rest,
+    )
+
+
+cdef const char* tag_name(const Value* value) noexcept nogil:
+    """What a value is, in the words of the schema."""
+    if value.tag == TAG_BOOL:
+        return "bool"
+    if value.tag == TAG_INT:
+        return "int"
+    if value.tag == TAG_DOUBLE:
+        return "double"
+    if value.tag == TAG_STRING:
+        return "string"
+    if value.tag == TAG_TIMESTAMP:
+        return "timestamp"
+    if value.tag == TAG_LIST:
+        return "vector" if value.flag else "list(string)"
+    if value.tag == TAG_NULL:
+        return "null"
+    return "no value"
+
+
+cdef const char* type_name(uint8_t type) noexcept nogil:
+    if type == TYPE_BOOL:
+        return "bool"
+    if type == TYPE_INT:
+        return "int"
+    if type == TYPE_DOUBLE:
+        return "double"
+    if type == TYPE_STRING:
+        return "string"
+    if type == TYPE_TIMESTAMP:
+        return "timestamp"
+    if type == TYPE_STRING_LIST:
+        return "list(string)"
+    return "vector"
+
+
+cdef const char* fit_number(Value* value, uint8_t type) noexcept nogil:
+    """Fit a number to int or double; NULL when it fits, else what is allowed."""
+    cdef double number
+    if type == TYPE_INT:
+        if value.tag == TAG_INT:
+            return NULL
+        # 2**63 is exact as a double; every double below it converts exactly when whole.
+        if value.as_.d >= -9223372036854775808.0 and value.as_.d < 9223372036854775808.0:
+            if floor(value.as_.d) == value.as_.d:
+                value.as_.i = <int64_t>value.as_.d
+                value.tag = TAG_INT
+                return NULL
+        return "a whole number"
+    if value.tag == TAG_DOUBLE:
+        if not isfinite(value.as_.d):
+            return "a finite number"
+        return NULL
+    number = <double>value.as_.i
+    if number >= 9223372036854775808.0 or <int64_t>number != value.as_.i:
+        return "a number that a double holds exactly"
+    value.as_.d = number
+    value.tag = TAG_DOUBLE
+    return NULL
+
+
+cdef const char* fit_vector(const Value* value, uint32_t size) noexcept nogil:
+    cdef uint32_t i
+    if size and value.length and value.length != size:
+        return "a vector of the declared size"
+    for i in range(value.length):
+        if not isfinite(value.as_.items[i].as_.d):
+            return "finite numbers"
+    return NULL
+
+
+cdef const char* fit_timestamp(Value* value) noexcept nogil:
+    if value.as_.i < TIMESTAMP_SECONDS_MIN or value.as_.i > TIMESTAMP_SECONDS_MAX:
+        return "a moment from year 1 to 9999"
+    if value.length > 999999999:
+        return "nanos from 0 to 999999999"
+    # Kept to the microsecond, as the contract says.
+    value.length -= value.length % 1000
+    return NULL
+
+
+cdef int fit_value(
+    Value* value, uint8_t type, uint32_t size, bint nullable, const char* map_name, Text name,
+    Fault* fault,
+) noexcept nogil:
+    """Fit a request's value to its declared type, or say why it does not fit."""
+    cdef const char* allowed = NULL
+    cdef char seen[64]
+    cdef uint8_t tag = value.tag
+    if tag == TAG_NULL and nullable:
+        return FAULT_NONE
+    if type == TYPE_INT or type == TYPE_DOUBLE:
+        if tag == TAG_INT or tag == TAG_DOUBLE:
+            allowed = fit_number(value, type)
+            if allowed == NULL:
+                return FAULT_NONE
+            if tag == TAG_INT:
+                snprintf(seen, sizeof(seen), "%lld", <long long>value.as_.i)
+            else:
+                snprintf(seen, sizeof(seen), "%.17g", value.as_.d)
+            return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
+    elif type == TYPE_BOOL and tag == TAG_BOOL:
+        return FAULT_NONE
+    elif type == TYPE_STRING and tag == TAG_STRING:
+        if value.length <= STRING_BYTES_MAX:
+            return FAULT_NONE
+        snprintf(seen, sizeof(seen), "%u bytes", value.length)
+        return fault_entry(fault, FAULT_INVALID, map_name, name, seen, "at most 1024 bytes")
+    elif type == TYPE_TIMESTAMP and tag == TAG_TIMESTAMP:
+        allowed = fit_timestamp(value)
+        if allowed != NULL:
+            snprintf(
+                seen, sizeof(seen), "%lld seconds, %d nanos", <long long>value.as_.i,
+                <int32_t>value.length,
+            )
+            return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
+        return FAULT_NONE
+    elif type == TYPE_STRING_LIST and tag == TAG_LIST and not value.flag:
+        return FAULT_NONE
+    elif type == TYPE_VECTOR and tag == TAG_LIST and (value.flag or value.length == 0):
+        allowed = fit_vector(value, size)
+        if allowed != NULL:
+            snprintf(seen, sizeof(seen), "a vector of %u numbers", value.length)
+            return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
+        value.flag = 0
+        return FAULT_NONE
+    return fault_entry(fault, FAULT_INVALID, map_name, name, tag_name(value), type_name(type))

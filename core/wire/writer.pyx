@@ -1,0 +1,187 @@
+"""Writer: the protobuf wire format, written into one growing and bounded buffer."""
+
+cdef enum:
+    WRITER_START = 4096
+    # Larger than any answer that the bounds on placements and actions allow.
+    WRITER_MAX = 67108864
+
+
+cdef struct Writer:
+    uint8_t* data
+    size_t length
+    size_t capacity
+    # Out of memory or over WRITER_MAX; what was written is then not to be used.
+    bint failed
+
+
+cdef void writer_free(Writer* writer) noexcept nogil:
+    free(writer.data)
+    memset(writer, 0, sizeof(Writer))
+
+
+cdef bint writer_grow(Writer* writer, size_t need) noexcept nogil:
+    cdef size_t capacity = writer.capacity if writer.capacity else WRITER_START
+    cdef void* data
+    while capacity < writer.length + need:
+        capacity *= 2
+    data = realloc(writer.data, capacity) if capacity <= WRITER_MAX else NULL
+    if data == NULL:
+        writer.failed = True
+        return False
+    writer.data = <uint8_t*>data
+    writer.capacity = capacity
+    return True
+
+
+cdef inline bint writer_room(Writer* writer, size_t need) noexcept nogil:
+    if writer.failed:
+        return False
+    return writer.length + need <= writer.capacity or writer_grow(writer, need)
+
+
+cdef inline void put_varint(Writer* writer, uint64_t value) noexcept nogil:
+    if not writer_room(writer, 10):
+        return
+    while value >= 0x80:
+        writer.data[writer.length] = <uint8_t>(value | 0x80)
+        writer.length += 1
+        value >>= 7
+    writer.data[writer.length] = <uint8_t>value
+    writer.length += 1
+
+
+cdef inline void put_tag(Writer* writer, uint32_t field, uint32_t wire) noexcept nogil:
+    put_varint(writer, field << 3 | wire)
+
+
+cdef inline void put_raw(Writer* writer, const void* data, size_t length) noexcept nogil:
+    if length == 0 or not writer_room(writer, length):
+        return
+    memcpy(writer.data + writer.length, data, length)
+    writer.length += length
+
+
+cdef inline void write_uint(Writer* writer, uint32_t field, uint64_t value) noexcept nogil:
+    """A varint field; nothing for 0, as proto3 has it."""
+    if value != 0:
+        put_tag(writer, field, WIRE_VARINT)
+        put_varint(writer, value)
+
+
+cdef inline void write_fixed64(Writer* writer, uint32_t field, uint64_t value) noexcept nogil:
+    if value != 0:
+        put_tag(writer, field, WIRE_FIXED64)
+        put_raw(writer, &value, 8)
+
+
+cdef inline void write_double_always(Writer* writer, uint32_t field, double value) noexcept nogil:
+    """A double whose field has presence."""
+    put_tag(writer, field, WIRE_FIXED64)
+    put_raw(writer, &value, 8)
+
+
+cdef inline void write_double(Writer* writer, uint32_t field, double value) noexcept nogil:
+    cdef uint64_t bits
+    # Minus zero is not the default value; its bits tell.
+    memcpy(&bits, &value, 8)
+    write_fixed64(writer, field, bits)
+
+
+cdef inline void write_text_always(Writer* writer, uint32_t field, Text text) noexcept nogil:
+    """A string that is written even when empty: an element of a repeated field."""
+    put_tag(writer, field, WIRE_BYTES)
+    put_varint(writer, text.length)
+    put_raw(writer, text.data, text.length)
+
+
+cdef inline void write_text(Writer* writer, uint32_t field, Text text) noexcept nogil:
+    if text.length != 0:
+        write_text_always(writer, field, text)
+
+
+cdef inline size_t message_open(Writer* writer, uint32_t field) noexcept nogil:
+    """Begin a nested message; give what it returns to message_close."""
+    put_tag(writer, field, WIRE_BYTES)
+    put_varint(writer, 0)
+    return writer.length
+
+
+cdef inline void message_close(Writer* writer, size_t start) noexcept nogil:
+    cdef size_t length = writer.length - start
+    cdef size_t size = length
+    cdef size_t extra = 0
+    if writer.failed:
+        return
+    # One byte was left for the length; longer messages are moved up.
+    while size >= 0x80:
+        size >>= 7
+        extra += 1
+    if extra:
+        if not writer_room(writer, extra):
+            return
+        memmove(writer.data + start + extra, writer.data + start, length)
+    writer.length = start - 1
+    put_varint(writer, length)
+    writer.length = start + extra + length
+
+
+cdef void write_timestamp(Writer* writer, uint32_t field, int64_t time_us) noexcept nogil:
+    """A google.protobuf.Timestamp of microseconds since 1970."""
+    cdef size_t start = message_open(writer, field)
+    cdef int64_t seconds = floor_divide(time_us, 1000000)
+    write_uint(writer, 1, <uint64_t>seconds)
+    write_uint(writer, 2, <uint64_t>((time_us - seconds * 1000000) * 1000))
+    message_close(writer, start)
+
+
+cdef inline int64_t floor_divide(int64_t a, int64_t b) noexcept nogil:
+    """Division towards minus infinity; `b` is positive."""
+    return a // b - (1 if a % b < 0 else 0)
+
+
+cdef void write_value(Writer* writer, uint32_t field, const Value* value) noexcept nogil:
+    """A nextbest.v1.Value."""
+    cdef size_t start = message_open(writer, field)
+    cdef size_t inner
+    cdef uint32_t i
+    cdef const Value* items = value.as_.items
+    if value.tag == TAG_BOOL or value.tag == TAG_INT or value.tag == TAG_UINT:
+        put_tag(writer, 1 if value.tag == TAG_BOOL else 2, WIRE_VARINT)
+        put_varint(writer, value.as_.u)
+    elif value.tag == TAG_DOUBLE:
+        write_double_always(writer, 3, value.as_.d)
+    elif value.tag == TAG_STRING:
+        write_text_always(writer, 4, value_text(value))
+    elif value.tag == TAG_TIMESTAMP:
+        inner = message_open(writer, 5)
+        write_uint(writer, 1, <uint64_t>value.as_.i)
+        write_uint(writer, 2, value.length)
+        message_close(writer, inner)
+    elif value.tag == TAG_LIST and value.length and items[0].tag == TAG_DOUBLE:
+        write_vector(writer, value)
+    elif value.tag == TAG_LIST:
+        inner = message_open(writer, 6)
+        for i in range(value.length):
+            write_text_always(writer, 1, value_text(&items[i]))
+        message_close(writer, inner)
+    else:
+        put_tag(writer, 8, WIRE_VARINT)
+        put_varint(writer, 0)
+    message_close(writer, start)
+
+
+cdef void write_vector(Writer* writer, const Value* value) noexcept nogil:
+    cdef size_t inner = message_open(writer, 7)
+    cdef uint32_t i
+    put_tag(writer, 1, WIRE_BYTES)
+    put_varint(writer, 8 * <uint64_t>value.length)
+    for i in range(value.length):
+        put_raw(writer, &value.as_.items[i].as_.d, 8)
+    message_close(writer, inner)
+
+
+cdef inline Text value_text(const Value* value) noexcept nogil:
+    cdef Text text
+    text.data = value.as_.s
+    text.length = value.length
+    return text

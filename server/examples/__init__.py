@@ -1,0 +1,7 @@
+"""The example playbooks and what belongs to them: how their points were derived, how they score."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+LEADS = FOLDER / "leads"
+SHOP = FOLDER / "shop"
