@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nextbest.core.expression.code import Code
 from nextbest.core.playbook.plan import Action, Factor, Field, Placement, Treatment, ValueType
 from nextbest.server.playbook import limits, model, values
 from nextbest.server.playbook.canonical import one_line
-from nextbest.server.playbook.faults import Faults
+from nextbest.server.playbook.faults import Faults, Severity
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import FACTORS, Scope, Want, World
 from nextbest.server.playbook.shapes import MISSING, Text, unknown
@@ -142,6 +142,11 @@ def placements(
 
 def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placement:
     candidates = _candidates(name, spec, offers)
+    if spec.candidates is not None and not candidates:
+        node = spec.candidates.at.node
+        allowed = "at least one action, or the placement only ever shows its fallback"
+        fault = node.fault(f"candidates of {name}", allowed, "no action")
+        offers.scope.faults.add(replace(fault, severity=Severity.WARNING))
     arbitration, text = -1, ""
     if spec.arbitration is not None:
         what = f"arbitration of {name}"
