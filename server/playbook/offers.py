@@ -142,7 +142,7 @@ def placements(
 
 def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placement:
     candidates = _candidates(name, spec, offers)
-    if spec.candidates is not None and not candidates:
+    if spec.candidates is not None and offers.actions and not candidates:
         node = spec.candidates.at.node
         allowed = "at least one action, or the placement only ever shows its fallback"
         fault = node.fault(f"candidates of {name}", allowed, "no action")

@@ -162,7 +162,7 @@ class Scope:
         index = self._pooled(code, "c", self.conditions)
         if index == limits.DISTINCT_CONDITIONS_MAX:
             allowed = f"at most {limits.DISTINCT_CONDITIONS_MAX:,}"
-            fault = Fault("", 1, 1, "number of distinct conditions", f"{index + 1:,}", allowed)
+            fault = Fault(".", 1, 1, "number of distinct conditions", f"{index + 1:,}", allowed)
             self.faults.add(fault)
         return index
 

@@ -359,16 +359,16 @@ def check_files(files: Mapping[str, bytes], faults: Faults) -> bool:
     total = sum(len(content) for content in files.values())
     if len(files) > limits.FILES_MAX:
         allowed = f"at most {limits.FILES_MAX:,}"
-        faults.add(Fault("", 1, 1, "number of files", f"{len(files):,}", allowed))
+        faults.add(Fault(".", 1, 1, "number of files", f"{len(files):,}", allowed))
         return False
     if total > limits.BYTES_MAX:
         allowed = f"at most {_megabytes()} for all files together"
-        faults.add(Fault("", 1, 1, "size of the playbook", f"{total:,} bytes", allowed))
+        faults.add(Fault(".", 1, 1, "size of the playbook", f"{total:,} bytes", allowed))
         return False
     bad = [path for path in files if not _inside(path)]
     for path in bad:
         allowed = "a path inside the folder, with forward slashes and no '..'"
-        faults.add(Fault("", 1, 1, "path", shown(path), allowed))
+        faults.add(Fault(".", 1, 1, "path", shown(path), allowed))
     return not bad
 
 

@@ -277,7 +277,7 @@ def test_faults_are_bounded_and_counted() -> None:
     many = "\n".join(f"  a{n}: integer" for n in range(1_020))
     found = compiled(schema=f"attributes:\n{many}\n")
     assert len(found.faults) == limits.FAULTS_MAX + 1
-    assert str(found.faults[-1]) == ":1:1: more faults, seen 20, allowed: mend these first"
+    assert str(found.faults[-1]) == ".:1:1: more faults, seen 20, allowed: mend these first"
 
 
 def test_ten_thousand_actions_compile_in_reasonable_time() -> None:
