@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nextbest.core.expression.code import Code
-from nextbest.core.playbook.plan import Action, Factor, Field, Placement, Treatment, ValueType
+from nextbest.core.playbook.plan import (
+    Action,
+    Factor,
+    Field,
+    InputKind,
+    Placement,
+    Treatment,
+    ValueType,
+)
 from nextbest.server.playbook import limits, model, values
 from nextbest.server.playbook.canonical import one_line
 from nextbest.server.playbook.faults import Faults, Severity
@@ -14,8 +22,9 @@ from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import FACTORS, Scope, Want, World
 from nextbest.server.playbook.shapes import MISSING, Text, unknown
 
-# Tells whether a code is true for an action's attributes; a value or an error is not.
-Holds = Callable[[Code, Sequence[object]], bool]
+# Tells whether a code is true for an action's attributes, the first of which is in the slot
+# given; an error is not true.
+Holds = Callable[[Code, Sequence[object], int], bool]
 
 
 def action_attributes(playbook: Playbook, faults: Faults) -> tuple[Field, ...]:
@@ -195,12 +204,17 @@ def _candidates(name: Text, spec: model.PlacementSpec, offers: Offers) -> tuple[
         return tuple(sorted(found))
     what = f"where of candidates of {name}"
     codes = offers.scope.check(chosen.where, Want.CONDITION, what, World.ACTION)
+    if not codes:
+        return ()
     return tuple(index for index in sorted(found) if _selected(offers, codes, index))
 
 
 def _selected(offers: Offers, codes: Sequence[Code], index: int) -> bool:
     attributes = offers.actions[index].attributes
-    return all(offers.holds(code, attributes) for code in codes)
+    first = next(
+        (n for n, one in enumerate(offers.scope.inputs) if one.kind is InputKind.ACTION), 0
+    )
+    return all(offers.holds(code, attributes, first) for code in codes)
 
 
 def _diversity(

@@ -8,7 +8,7 @@ from nextbest.core.errors import InvalidRequestError
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook import evaluate, limits
 from nextbest.server.playbook.faults import Severity, shown
-from nextbest.server.playbook.scope import Want, World, variables, whole
+from nextbest.server.playbook.scope import Want, World, variables
 
 
 def query_plan(plan: Plan, condition: str) -> Plan:
@@ -20,11 +20,11 @@ def query_plan(plan: Plan, condition: str) -> Plan:
     if not condition.strip() or len(condition.encode()) > limits.EXPRESSION_BYTES_MAX:
         raise InvalidRequestError("condition", shown(condition), allowed)
     checker = evaluate.make_checker(variables(plan, World.QUERY))
-    for issue in checker.check(condition, Want.CONDITION).issues:
+    checked = checker.check(condition, Want.CONDITION)
+    for issue in checked.issues:
         if issue.severity is Severity.ERROR:
             seen = f"{issue.seen} at character {issue.offset + 1}"
             raise InvalidRequestError("condition", f"{issue.what} {seen}", issue.allowed)
-    code = whole(checker, condition)
-    if code is None:
+    if checked.whole is None:
         raise InvalidRequestError("condition", shown(condition), allowed)
-    return dataclasses.replace(plan, expressions=(*plan.expressions, code))
+    return dataclasses.replace(plan, expressions=(*plan.expressions, checked.whole))

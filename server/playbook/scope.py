@@ -61,9 +61,10 @@ class Issue(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A checked expression: one code, or one for each conjunct of a condition."""
+    """A checked expression: its conjuncts when it is a condition, and the whole of it."""
 
     codes: tuple[Code, ...]
+    whole: Code | None
     issues: tuple[Issue, ...]
 
 
@@ -146,15 +147,15 @@ class Scope:
         if event not in self._events:
             self._events[event] = self.make(event_variables(self.tables.events[event].properties))
         checker = self._events[event]
-        sound = bool(texts)
+        found = []
         for text in texts:
             checked = checker.check(text, Want.CONDITION)
             self._report(text, what, checked.issues)
-            sound &= bool(checked.codes)
-        if not sound:
-            return None
-        joined = texts[0] if len(texts) == 1 else " && ".join(f"({text})" for text in texts)
-        return whole(checker, joined)
+            found.append(checked.whole)
+        if len(found) < 2 or None in found:
+            return found[0] if found else None
+        joined = " && ".join(f"({text})" for text in texts)
+        return checker.check(joined, Want.CONDITION).whole
 
     def _condition(self, code: Code) -> int:
         if len(self.conditions) > limits.DISTINCT_CONDITIONS_MAX:
@@ -184,12 +185,6 @@ class Scope:
             self.faults.add(
                 Fault(path, line, column, where, issue.seen, issue.allowed, issue.severity)
             )
-
-
-def whole(checker: Checker, text: str) -> Code | None:
-    """One code for a condition, not split into conjuncts."""
-    codes = checker.check(f"({text}) == true", Want.CONDITION).codes
-    return codes[0] if codes else None
 
 
 def event_variables(properties: Sequence[Field]) -> list[Variable]:
