@@ -384,7 +384,8 @@ class Environment:
         first, _, rest = name.partition(".")
         near = nearest(first, [*self.variables, *FUNCTIONS])
         if near and rest:
-            near = f"{near}.{rest}"
+            field_near = nearest(rest, self.fields_of(near))
+            near = f"{near}.{field_near}" if field_near else near
         allowed = near or ", ".join(sorted(self.variables))
         line, column = place
         if rest and column > len(first):
@@ -405,12 +406,13 @@ class Environment:
     def select(
         self, place: tuple[int, int], match: re.Match[str], _before: str
     ) -> ExpressionFault:
-        return ExpressionFault(*place, f"a {plain_types(match[1])} has no fields")
+        return ExpressionFault(*place, f"{plain_types(match[1])} has no fields")
 
     def syntax(
         self, place: tuple[int, int], match: re.Match[str], _before: str
     ) -> ExpressionFault:
         said = match[1].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
+        said = said.replace("input the end", "end").replace("'the end'", "the end")
         said = re.sub(r" expecting \{.*\}", "", said).replace("mismatched input", "unexpected")
         said = said.replace("extraneous input", "unexpected")
         said = said.replace("token recognition error at:", "unreadable")
@@ -487,16 +489,16 @@ def nodes(node: Node) -> Iterator[Node]:
 ARITHMETIC = {"_+_", "_-_", "_*_", "_/_", "-_", "_?_:_"}
 
 
-def is_double_kin(node: Node) -> bool:
+def is_whole(node: Node) -> bool:
     """Whether a node is made of whole-number literals alone, so that it may become a double."""
     if node.kind == "const":
         return type(node.value) is int and int(float(node.value)) == node.value
     if node.kind == "list":
-        return bool(node.args) and all(map(is_double_kin, node.args))
+        return bool(node.args) and all(map(is_whole, node.args))
     if node.kind != "call" or node.name not in ARITHMETIC or node.target is not None:
         return False
     args = node.args[1:] if node.name == "_?_:_" else node.args
-    return all(map(is_double_kin, args))
+    return all(map(is_whole, args))
 
 
 def literals_within(node: Node, tree: Checked) -> set[int]:
@@ -514,7 +516,7 @@ def literals_of(call: Node, types: list[str], tree: Checked) -> set[int]:
     return {
         at
         for arg, kind in zip(args, types, strict=True)
-        if kind in ("int", "list(int)") and is_double_kin(arg)
+        if kind in ("int", "list(int)") and is_whole(arg)
         for at in literals_within(arg, tree)
     }
 
@@ -531,7 +533,7 @@ def insert_points(literals: set[int], text: Text) -> bool:
 
 
 def add_points(root: Node, tree: Checked, text: Text) -> bool:
-    return is_double_kin(root) and insert_points(literals_within(root, tree), text)
+    return is_whole(root) and insert_points(literals_within(root, tree), text)
 
 
 def type_text(static: Type) -> str:
