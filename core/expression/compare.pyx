@@ -1,5 +1,9 @@
 # Equality, order, membership and keys, as CEL defines them over run-time tags.
 
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+
 cdef double INT_LIMIT = 9223372036854775808.0
 cdef double UINT_LIMIT = 18446744073709551616.0
 

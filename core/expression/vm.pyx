@@ -1,5 +1,9 @@
 # The stack VM: runs a loaded Code without the GIL, over values it never frees.
 
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp
+
+
 # The numbers of operation.Op.
 cdef enum Op:
     OP_RETURN = 0

@@ -25,6 +25,10 @@ from nextbest.core.errors import NextbestError
 from nextbest.core.expression.checked import Checked, Node, Type, read_checked
 from nextbest.core.expression.code import Code
 from nextbest.core.expression.lower import (
+    CONVERSIONS,
+    GLOBALS,
+    MEMBERS,
+    PARTS,
     Slot,
     UnsupportedError,
     children,
@@ -35,8 +39,11 @@ from nextbest.core.playbook.plan import ValueType
 
 # Names that CEL keeps for itself; a schema may not use them.
 RESERVED_WORDS = frozenset(
-    "as break const continue else false for function if import in let loop namespace null "
-    "package return true var void while".split()
+    re.findall(
+        r"\w+",
+        "as break const continue else false for function if import in let loop namespace null "
+        "package return true var void while",
+    )
 )
 
 EXTENSIONS = ("two-var-comprehensions", "bindings", "optional", "math", "strings", "encoders")
@@ -53,11 +60,8 @@ WANTED = {
     "string": ("string",),
     "number": ("int", "double"),
 }
-FUNCTIONS = (
-    "has all exists exists_one map filter size contains startsWith endsWith matches int uint "
-    "double string bytes bool timestamp duration type dyn getFullYear getMonth getDate "
-    "getDayOfMonth getDayOfWeek getDayOfYear getHours getMinutes getSeconds getMilliseconds"
-).split()
+MACROS = ("has", "all", "exists", "exists_one", "map", "filter")
+FUNCTIONS = (*MACROS, *GLOBALS, *MEMBERS, *CONVERSIONS, *PARTS)
 
 TYPE_NAMES = {
     ValueType.BOOL: "bool",
@@ -187,7 +191,7 @@ def new_pool(variables: Mapping[str, Variable]) -> descriptor_pool.DescriptorPoo
     pool = descriptor_pool.DescriptorPool()
     known = (wrappers_pb2.DESCRIPTOR, timestamp_pb2.DESCRIPTOR)
     for module in known:
-        pool.AddSerializedFile(module.serialized_pb)  # type: ignore[no-untyped-call]
+        pool.AddSerializedFile(module.serialized_pb)
     file = descriptor_pb2.FileDescriptorProto(name="playbook.proto", package=PACKAGE)
     file.dependency.extend(module.name for module in known)
     for name, kind in variables.items():
@@ -195,7 +199,7 @@ def new_pool(variables: Mapping[str, Variable]) -> descriptor_pool.DescriptorPoo
             message = file.message_type.add(name=name)
             for field_name, field_type in kind.items():
                 add_field(message, field_name, field_type)
-    pool.AddSerializedFile(file.SerializeToString())  # type: ignore[no-untyped-call]
+    pool.AddSerializedFile(file.SerializeToString())
     return pool
 
 
@@ -257,9 +261,7 @@ class Environment:
 
     def message_class(self, variable: str) -> type[Message]:
         """The run-time message of a variable with fields, for tests against the library."""
-        found = self.pool.FindMessageTypeByName(  # type: ignore[no-untyped-call]
-            f"{PACKAGE}.{variable}"
-        )
+        found = self.pool.FindMessageTypeByName(f"{PACKAGE}.{variable}")
         return message_factory.GetMessageClass(found)
 
     def field(self, path: Path) -> FieldType | None:
@@ -287,10 +289,10 @@ class Environment:
         rewritten = Text.of(text)
         checked = self.check(rewritten)
         tree = read_checked(checked)
-        if want == "double" and type_text(tree.types[tree.root.id]) == "int":
-            if add_points(tree.root, tree, rewritten):
-                checked = self.check(rewritten)
-                tree = read_checked(checked)
+        whole = want == "double" and type_text(tree.types[tree.root.id]) == "int"
+        if whole and add_points(tree.root, tree, rewritten):
+            checked = self.check(rewritten)
+            tree = read_checked(checked)
         review = Review(self, rewritten, text, tree)
         review.all(want)
         try:
@@ -308,7 +310,7 @@ class Environment:
         """Compile, making doubles of literals as long as that helps."""
         for _ in range(REWRITES_MAX):
             try:
-                return self.env.compile(text.text).serialize()
+                return bytes(self.env.compile(text.text).serialize())
             except RuntimeError as error:
                 failure = str(error)
             if not self.rewrite(text, failure):
@@ -403,14 +405,10 @@ class Environment:
             return ExpressionFault(*place, what, hint="write double(...) around the int")
         return ExpressionFault(*place, what)
 
-    def select(
-        self, place: tuple[int, int], match: re.Match[str], _before: str
-    ) -> ExpressionFault:
+    def select(self, place: tuple[int, int], match: re.Match[str], _before: str) -> ExpressionFault:
         return ExpressionFault(*place, f"{plain_types(match[1])} has no fields")
 
-    def syntax(
-        self, place: tuple[int, int], match: re.Match[str], _before: str
-    ) -> ExpressionFault:
+    def syntax(self, place: tuple[int, int], match: re.Match[str], _before: str) -> ExpressionFault:
         said = match[1].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
         said = said.replace("input the end", "end").replace("'the end'", "the end")
         said = re.sub(r" expecting \{.*\}", "", said).replace("mismatched input", "unexpected")
@@ -547,9 +545,7 @@ def type_text(static: Type) -> str:
 class Review:
     """What the checker allows and we do not, and what an author should think about."""
 
-    def __init__(
-        self, environment: Environment, text: Text, original: str, tree: Checked
-    ) -> None:
+    def __init__(self, environment: Environment, text: Text, original: str, tree: Checked) -> None:
         self.environment = environment
         self.text = text
         self.original = original

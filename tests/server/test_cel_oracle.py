@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextbest.core.engine import Expression
+from nextbest.core.expression.operation import Part
 from nextbest.core.expression.values import Duration, EvaluationError, Timestamp
 from nextbest.core.playbook.plan import ValueType
 from nextbest.server.playbook.cel import Environment, ExpressionError, FieldType
@@ -63,9 +64,7 @@ ZONES = (
     "UTC",
     "Nowhere/City",
 )
-PARTS = (
-    "FullYear Month Date DayOfMonth DayOfWeek DayOfYear Hours Minutes Seconds Milliseconds"
-).split()
+PARTS = tuple(part.title().replace("_", "") for part in Part.__members__)
 PATTERNS = ('"^a"', '"[a-z]+$"', '"P.?L"', '"\\\\d+"', '"("')
 ORDERS = ("<", "<=", ">", ">=", "==", "!=")
 ORDERED = ("int", "double", "string", "uint", "timestamp", "duration", "bool", "bytes")
@@ -166,7 +165,7 @@ class Generator:
             lambda: f"({self.make('string', depth - 1)} in {self.make('map', depth - 1)})",
             lambda: self.pair(self.pick(("list_int", "list_string", "map")), ("==", "!="), depth),
             lambda: self.call("bool", "string", depth),
-            lambda: f"(type({self.make(self.pick(ORDERED), depth - 1)}) == {self.pick(ORDERED[:4])})",
+            lambda: f"({self.call('type', self.pick(ORDERED), depth)} == {self.pick(ORDERED[:4])})",
         ]
 
     def int_choices(self, depth: int) -> list[Any]:
@@ -175,9 +174,7 @@ class Generator:
             lambda: self.pick(("profile.age", "profile.visits")),
             *[lambda: self.pair("int", ("+", "-", "*", "/", "%"), depth)] * 3,
             lambda: f"(-{self.make('int', depth - 1)})",
-            lambda: self.call(
-                "int", self.pick(("double", "string", "uint", "timestamp")), depth
-            ),
+            lambda: self.call("int", self.pick(("double", "string", "uint", "timestamp")), depth),
             lambda: self.call(
                 "size", self.pick(("string", "bytes", "list_int", "list_string", "map")), depth
             ),
@@ -227,8 +224,10 @@ class Generator:
         return [
             lambda: f"timestamp({self.pick(MOMENTS)})",
             lambda: self.pick(("profile.seen", "now")),
-            lambda: f"({self.make('timestamp', depth - 1)} {self.pick(('+', '-'))} "
-            f"{self.make('duration', depth - 1)})",
+            lambda: (
+                f"({self.make('timestamp', depth - 1)} {self.pick(('+', '-'))} "
+                f"{self.make('duration', depth - 1)})"
+            ),
             lambda: f"timestamp({self.pick(('0', '1', '-1', '1750000000'))})",
             lambda: self.choice("timestamp", depth),
         ]
@@ -358,18 +357,14 @@ def theirs(text: str, profile: dict[str, Any]) -> object:
     return normal(value.plain_value())
 
 
-@given(
-    source=st.randoms(use_true_random=False), kind=st.sampled_from(KINDS), profile=PROFILES
-)
+@given(source=st.randoms(use_true_random=False), kind=st.sampled_from(KINDS), profile=PROFILES)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_vm_gives_what_cel_gives(
-    source: random.Random, kind: str, profile: dict[str, Any]
-) -> None:
+def test_vm_gives_what_cel_gives(source: random.Random, kind: str, profile: dict[str, Any]) -> None:
     text = Generator(source).make(kind, 4)
     try:
         expected = theirs(text, profile)
