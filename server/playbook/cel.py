@@ -32,6 +32,7 @@ from nextbest.core.expression.lower import (
     Slot,
     UnsupportedError,
     children,
+    constant_errors,
     lower,
     lower_conjuncts,
 )
@@ -238,16 +239,20 @@ class Environment:
     """What an expression may read: its variables, as CEL types.
 
     `slot(path)` gives the index of the input that holds ("profile", "age") or ("stage",); it
-    is asked only for paths that the variables have.
+    is asked only for paths that the variables have.  `strict` refuses a part that is an error
+    whatever the inputs are, such as a date that does not exist.
     """
 
     def __init__(
         self,
         variables: Mapping[str, Variable],
         slot: Callable[[Path], int],
+        *,
+        strict: bool = True,
     ) -> None:
         self.variables = dict(variables)
         self.slot = slot
+        self.strict = strict
         self.pool = new_pool(variables)
         self.env = new_environment(
             {name: self.cel_type(name) for name in variables},
@@ -293,7 +298,7 @@ class Environment:
         if whole and add_points(tree.root, tree, rewritten):
             checked = self.check(rewritten)
             tree = read_checked(checked)
-        review = Review(self, rewritten, text, tree)
+        review = Review(self, rewritten, text, tree, checked)
         review.all(want)
         try:
             code = lower(checked, self.resolve, text)
@@ -384,7 +389,7 @@ class Environment:
     ) -> ExpressionFault:
         name = match[1]
         first, _, rest = name.partition(".")
-        near = nearest(first, [*self.variables, *FUNCTIONS])
+        near = nearest(first, sorted({*self.variables, *FUNCTIONS}))
         if near and rest:
             field_near = nearest(rest, self.fields_of(near))
             near = f"{near}.{field_near}" if field_near else near
@@ -545,11 +550,14 @@ def type_text(static: Type) -> str:
 class Review:
     """What the checker allows and we do not, and what an author should think about."""
 
-    def __init__(self, environment: Environment, text: Text, original: str, tree: Checked) -> None:
+    def __init__(
+        self, environment: Environment, text: Text, original: str, tree: Checked, checked: bytes
+    ) -> None:
         self.environment = environment
         self.text = text
         self.original = original
         self.tree = tree
+        self.checked = checked
         self.warnings: list[ExpressionFault] = []
         self.faults: list[ExpressionFault] = []
 
@@ -562,9 +570,16 @@ class Review:
             hint = "write double(...) around it" if (want, seen) == ("double", "int") else ""
             self.faults.append(ExpressionFault(1, 1, f"gives {seen}", "", allowed, hint))
         self.refuse_nulls(root)
+        if self.environment.strict:
+            self.refuse_errors()
         if self.faults:
             raise ExpressionError(self.faults)
         self.guard(root, frozenset(), False)
+
+    def refuse_errors(self) -> None:
+        for at, reason in constant_errors(self.checked, self.environment.resolve):
+            where = line_and_column(self.original, self.text.origin[at])
+            self.faults.append(ExpressionFault(*where, "is always an error", reason))
 
     def place(self, node: Node) -> tuple[int, int]:
         at = self.tree.positions.get(node.id, 0)

@@ -37,7 +37,9 @@ FIELDS = {
 }
 PATHS = [("profile", name) for name in FIELDS] + [("stage",), ("now",)]
 ENVIRONMENT = Environment(
-    {"profile": FIELDS, "stage": ValueType.STRING, "now": ValueType.TIMESTAMP}, PATHS.index
+    {"profile": FIELDS, "stage": ValueType.STRING, "now": ValueType.TIMESTAMP},
+    PATHS.index,
+    strict=False,
 )
 MESSAGE = ENVIRONMENT.message_class("profile")
 
