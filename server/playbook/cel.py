@@ -414,11 +414,9 @@ class Environment:
         return ExpressionFault(*place, f"{plain_types(match[1])} has no fields")
 
     def syntax(self, place: tuple[int, int], match: re.Match[str], _before: str) -> ExpressionFault:
-        said = match[1].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
-        said = said.replace("input the end", "end").replace("'the end'", "the end")
-        said = re.sub(r" expecting \{.*\}", "", said).replace("mismatched input", "unexpected")
-        said = said.replace("extraneous input", "unexpected")
-        said = said.replace("token recognition error at:", "unreadable")
+        said = re.sub(r" expecting \{.*\}", "", match[1])
+        for theirs, ours in SYNTAX_WORDS.items():
+            said = said.replace(theirs, ours)
         return ExpressionFault(*place, "syntax error", said)
 
 
@@ -436,6 +434,14 @@ TRANSLATIONS: list[tuple[re.Pattern[str], Translated]] = [
     ),
     (re.compile(r"Syntax error: (.+)", re.DOTALL), Environment.syntax),
 ]
+SYNTAX_WORDS = {
+    "mismatched input": "unexpected",
+    "extraneous input": "unexpected",
+    "no viable alternative at input": "unexpected",
+    "token recognition error at:": "unreadable",
+    "'<EOF>'": "end",
+    "<EOF>": "the end",
+}
 ERROR_LINE = re.compile(r"ERROR: .*?:(\d+):(\d+): (.*)")
 MISMATCH = re.compile(r"found no matching overload for '(.+)' applied to '\((.*)\)'")
 LITERAL = re.compile(r"-?\s*\d+(?![\w.])")

@@ -46,7 +46,7 @@ FAULTS = [
     ("prof.age > 1", "1:1: unknown name, prof.age, allowed: profile.age"),
     ("profile.age > 'a'", "1:13: `>` does not take int and string"),
     ("true &&\n  profile.agee > 1", "2:11: unknown field, profile.agee, allowed: profile.age"),
-    ("profile.age >", "1:14: syntax error, unexpected the end"),
+    ("profile.age >", "1:14: syntax error, unexpected end"),
     ("profile.spend > profile.age",
      "1:15: `>` does not take double and int, write double(...) around the int"),
     ("profile.spend * 2 > profile.age",
@@ -75,7 +75,7 @@ def test_faults_speak_the_authors_language(text: str, said: str) -> None:
 def test_all_faults_of_a_text_are_reported_at_once() -> None:
     with pytest.raises(ExpressionError) as raised:
         compiled("profile.spend > 100 && profile.agee > 1 && profile.plam == 'x'")
-    assert [fault.column for fault in raised.value.faults] == [32, 51]
+    assert [fault.column for fault in raised.value.faults] == [32, 52]
 
 
 def test_a_result_of_another_type_is_refused() -> None:
