@@ -23,8 +23,9 @@ def query_plan(plan: Plan, condition: str) -> Plan:
     checked = checker.check(condition, Want.CONDITION)
     for issue in checked.issues:
         if issue.severity is Severity.ERROR:
-            seen = f"{issue.seen} at character {issue.offset + 1}"
-            raise InvalidRequestError("condition", f"{issue.what} {seen}", issue.allowed)
+            seen = f"{issue.what} {issue.seen}".strip()
+            place = f"at character {issue.offset + 1}"
+            raise InvalidRequestError("condition", f"{seen} {place}", issue.allowed)
     if checked.whole is None:
         raise InvalidRequestError("condition", shown(condition), allowed)
     return dataclasses.replace(plan, expressions=(*plan.expressions, checked.whole))

@@ -27,6 +27,12 @@ from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
 from nextbest.server.playbook.tables import Tables
 
+ROOTS: Final = frozenset(
+    (
+        *("profile", "context", "segment", "score", "grade", "stage", "now", "event", "action"),
+        *(factor.name.lower() for factor in Factor),
+    )
+)
 FACTORS: Final = tuple(factor.name.lower() for factor in Factor)
 
 
