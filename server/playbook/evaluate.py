@@ -1,4 +1,4 @@
-"""The CEL compiler and the VM, as `scope`, `offers` and `query` need them."""
+"""The CEL compiler and the VM, as `scope` and `offers` need them."""
 
 from __future__ import annotations
 

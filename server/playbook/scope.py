@@ -219,8 +219,7 @@ def make_scope(
         inputs=tuple(found),
         action_attributes=tuple(action_attributes),
     )
-    worlds = (World.PERSON, World.RANKING, World.ACTION)
-    checkers = {world: make(variables(plan, world)) for world in worlds}
+    checkers = {world: make(variables(plan, world)) for world in World}
     return Scope(found, checkers, make, tables, faults)
 
 

@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextbest.core.errors import InvalidRequestError
+from nextbest.server import examples
 from nextbest.server.playbook import limits, model, schema, source
 from nextbest.server.playbook.compile import Compiled, compile_playbook
 from nextbest.server.playbook.faults import Faults, Severity, render
-from nextbest.server.playbook.query import query_plan
+from nextbest.server.playbook.question import question
+from nextbest.server.playbook.run import run_cases
 from nextbest.server.playbook.source import Kind, Node
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -410,6 +412,57 @@ def test_no_bytes_make_the_compiler_raise(data: st.DataObject) -> None:
     assert (found.plan is None) == any(fault.severity is Severity.ERROR for fault in found.faults)
 
 
+# A playbook's own tests
+
+
+def test_small_playbook_passes_its_own_tests() -> None:
+    found = compile_playbook(small())
+    assert found.plan is not None
+    results = run_cases(found.plan, found.tests)
+    assert [result.differences for result in results] == [()] * 2
+    assert [result.line for result in results] == [1, 12]
+    assert all(result.passed for result in results)
+
+
+def test_each_difference_is_told() -> None:
+    files = {
+        **small(),
+        "tests/home.yaml": b"""
+- name: all wrong
+  now: 2026-06-01
+  attributes: {signed_up_at: 2020-01-01, interests: [a], taste: [1, 2, 3, 4], income: 3}
+  expect:
+    placements: {home: [book_demo]}
+    scores: {fit: 1}
+    grades: {lead: A1}
+    stage: customer
+    segments: {in: [hot]}
+    dropped: {call_back: diversity}
+""",
+    }
+    found = compile_playbook(files)
+    assert lines(found) == []
+    assert found.plan is not None
+    (result,) = run_cases(found.plan, found.tests)
+    assert not result.passed
+    assert result.differences == (
+        "placement home: got [read_guide, newsletter], expected [book_demo]",
+        "score fit: got 0, expected 1",
+        "grade lead: got D4, expected A1",
+        "stage: got subscriber, expected customer",
+        "segment hot: not in it",
+        "action call_back: got not_eligible (segment.hot), expected diversity",
+    )
+
+
+@pytest.mark.parametrize("name", ["leads", "shop"])
+def test_shipped_playbooks_have_no_error(name: str) -> None:
+    files = source.read_folder(Path(examples.__file__).parent / name)
+    found = compile_playbook(files)
+    assert [line for line in lines(found) if "warning: " not in line] == []
+    assert found.tests
+
+
 # Expressions
 
 
@@ -436,9 +489,10 @@ def test_a_selection_of_nothing_is_a_warning() -> None:
 
 
 def test_a_query_is_compiled_against_a_published_plan() -> None:
-    plan = compile_playbook(small()).plan
-    assert plan is not None
-    asked = query_plan(plan, "segment.hot && profile.age >= 18 && score.fit > 3")
+    found = compile_playbook(small())
+    assert found.plan is not None
+    plan = found.plan
+    asked = question(found, "segment.hot && profile.age >= 18 && score.fit > 3")
     assert len(asked.expressions) == len(plan.expressions) + 1
     assert asked.expressions[-1].text == "segment.hot && profile.age >= 18 && score.fit > 3"
 
@@ -454,7 +508,6 @@ def test_a_query_is_compiled_against_a_published_plan() -> None:
     ],
 )
 def test_a_query_that_is_no_condition_is_refused(condition: str, message: str) -> None:
-    plan = compile_playbook(small()).plan
-    assert plan is not None
+    found = compile_playbook(small())
     with pytest.raises(InvalidRequestError, match=re.escape(message)):
-        query_plan(plan, condition)
+        question(found, condition)
