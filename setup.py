@@ -56,6 +56,12 @@ def engine() -> Extension:
         flags.append("-DNEXTBEST_NO_RE2")
     else:
         flags += pkg_config("--cflags", "re2") or []
+    hashing = pkg_config("--cflags", "libxxhash")
+    if hashing is None:
+        raise SystemExit(
+            "nextbest: xxHash's header not found by pkg-config (Debian: libxxhash-dev, pkg-config)"
+        )
+    flags += hashing
     parts = [p for p in Path("core").rglob("*") if p.suffix in {".pyx", ".pxd", ".h"}]
     return Extension(
         "nextbest.core.engine",

@@ -247,7 +247,7 @@ def _nearest(seen: str, names: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def _parse(raw: object, known: Field[Any]) -> Setting:
-    kind = type(known.default)
+    kind: type = type(known.default)
     if kind is tuple:
         return _parse_texts(raw)
     if kind is bool:
@@ -285,7 +285,8 @@ def _parse_int(raw: object) -> int:
 
 
 def _bound_fault(key: str, value: object, known: Field[Any]) -> str:
-    least, most = known.metadata.get("least"), known.metadata.get("most")
+    least: Any = known.metadata.get("least")
+    most: Any = known.metadata.get("most")
     if isinstance(value, tuple) and len(value) > most:
         return f"{key}: {len(value)} entries, allowed: at most {most}"
     if isinstance(value, int) and least is not None and not least <= value <= most:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nextbest.core.errors import NextbestError
+from nextbest.server.playbook.faults import Fault
 
 
 class BusyError(NextbestError):
@@ -36,34 +36,6 @@ class ListenError(NextbestError):
 
 class ArchiveError(NextbestError):
     """The data folder cannot be read or written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of a playbook.  `line` and `column` count from 1; `warning` does not refuse it."""
-
-    file: str
-    line: int
-    column: int
-    what: str
-    seen: str = ""
-    allowed: str = ""
-    warning: bool = False
-
-    @property
-    def place(self) -> str:
-        """Where it is: `file:line:column`."""
-        return f"{self.file}:{self.line}:{self.column}"
-
-    @property
-    def text(self) -> str:
-        """What is wrong, what was seen and what is allowed, in one line."""
-        parts = [self.what]
-        if self.seen:
-            parts.append(f"seen {self.seen}")
-        if self.allowed:
-            parts.append(f"allowed {self.allowed}")
-        return ", ".join(parts)
 
 
 class FaultyPlaybookError(NextbestError):

@@ -1,229 +1,545 @@
-"""A plain reference store, until the native one stands: dicts under the GIL."""
+"""The store: every profile's attributes, counters and links, in memory.
 
-cdef extern from *:
-    """
-    #define XXH_INLINE_ALL
-    #include <xxhash.h>
-    """
+This file owns the Store, the Python face of the state; the files it includes hold the
+structs and the loops over them.  Nothing here knows of playbooks or requests.
+"""
 
-cdef extern from "xxhash.h" nogil:
-    ctypedef struct XXH128_hash_t:
-        uint64_t low64
-        uint64_t high64
-    uint64_t XXH3_64bits(const void*, size_t)
-    uint64_t XXH3_64bits_withSeed(const void*, size_t, uint64_t)
-    XXH128_hash_t XXH3_128bits_withSeed(const void*, size_t, uint64_t)
+from time import perf_counter_ns
+from typing import NamedTuple
 
-from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+include "types.pyx"
+include "heap.pyx"
+include "layout.pyx"
+include "side.pyx"
+include "attribute.pyx"
+include "counter.pyx"
+include "table.pyx"
+include "apply.pyx"
+include "person.pyx"
+include "digest.pyx"
+include "upkeep.pyx"
+include "columns.pyx"
 
-cdef struct IdentityRef:
-    uint8_t kind
-    const char* id
-    uint32_t length
-cdef struct AttributeInput:
-    uint32_t column
-    Value value
-cdef struct CounterInput:
-    uint32_t column
-    Value value
-cdef struct StoreState:
-    int64_t horizon_ms
-    PyObject* store
-cdef struct Person:
-    PyObject* rows
-    StoreState* state
-cdef enum StoreStatus:
-    STORE_OK = 0
-    STORE_UNKNOWN = 1
-    STORE_DUPLICATE = 2
-    STORE_NO_MEMORY = 3
+
 cdef enum:
-    COMPONENT_MAX = 64
+    TABLE_START = 64
+    SCAN_MAX = 100000
+    READ_ARENA = 1048576
 
-cdef int person_init(Person* p, StoreState* s) noexcept:
-    p.rows = NULL
-    p.state = s
-    return 0
-cdef void person_free(Person* p) noexcept nogil:
-    pass
 
-cdef StoreStatus store_read(StoreState* s, IdentityRef r, Person* p) noexcept with gil:
-    cdef object store = <object>s.store
-    rows = []
-    known = False
-    for key in store.identities(r.kind, r.id[:r.length]):
-        row = store.rows.get(key)
-        if row is not None:
-            rows.append(row)
-    Py_INCREF(rows)
-    Py_XDECREF(p.rows)
-    p.rows = <PyObject*>rows
-    return STORE_OK if rows else STORE_UNKNOWN
+cdef StoreState* state_new(uint64_t profiles_max, uint64_t seen_max) except NULL:
+    cdef StoreState* store = <StoreState*>calloc(1, sizeof(StoreState))
+    cdef int i
+    if store == NULL:
+        raise MemoryError("store")
+    store.epoch = 1
+    store.profiles_max = profiles_max
+    store.seen_max = seen_max
+    store.pins = <Pin*>calloc(PINS_MAX, sizeof(Pin))
+    store.sets = <CounterSet*>calloc(COUNTER_SETS_MAX + 1, sizeof(CounterSet))
+    store.sets_by_hash = new unordered_map[uint64_t, uint32_t]()
+    for i in range(SHARDS):
+        store.shards[i].rows = <RowSlot*>calloc(TABLE_START, sizeof(RowSlot))
+        store.shards[i].rows_capacity = TABLE_START
+        store.shards[i].seen = <SeenEvent*>calloc(TABLE_START, sizeof(SeenEvent))
+        store.shards[i].seen_capacity = TABLE_START
+        store.shards[i].dead = new unordered_map[uint64_t, uint32_t]()
+    for i in range(HEAP_SHARDS):
+        store.heap[i].next = 1
+        store.heap[i].reclaim_at = 256
+        store.heap[i].capacity = TABLE_START
+        store.heap[i].table = <uint32_t*>calloc(TABLE_START, sizeof(uint32_t))
+        store.heap[i].free_handles = new vector[uint32_t]()
+        store.heap[i].retired = new vector[Retired]()
+    store.layouts[0] = layout_new(store, 0, 0, 0)
+    store.layout = store.layouts[0]
+    return store
 
-cdef Value person_attribute(const Person* p, uint32_t c, Arena* a) noexcept with gil:
-    best = None
-    for row in <list>p.rows:
-        cell = row["attributes"].get(c)
-        if cell is not None and (best is None or cell[0] > best[0]):
-            best = cell
-    if best is None:
-        return value_null()
-    return value_from_python(best[1], a)
 
-cdef Value person_counter(const Person* p, uint32_t c, int64_t now, Arena* a, bint* ap) noexcept with gil:
-    store = <object>p.state.store
-    ap[0] = False
-    return value_from_python(store.counter(<list>p.rows, c, now), a)
+cdef void state_free(StoreState* store) noexcept:
+    cdef uint64_t i, j
+    cdef RowSlot* rows
+    for i in range(SHARDS):
+        rows = store.shards[i].rows
+        for j in range(store.shards[i].rows_capacity):
+            if rows[j].row != NULL:
+                free(rows[j].row.side)
+                free(rows[j].row)
+        free(rows)
+        free(store.shards[i].seen)
+        del store.shards[i].dead
+    for i in range(HEAP_SHARDS):
+        heap_free(&store.heap[i])
+    for i in range(LAYOUTS_MAX):
+        layout_free(store.layouts[i])
+    del store.sets_by_hash
+    free(store.sets)
+    free(store.pins)
+    free(store)
 
-cdef int64_t person_decayed(const Person* p, uint32_t c, int64_t now, int64_t pts, int64_t hl, int64_t* n) noexcept with gil:
-    store = <object>p.state.store
-    total = 0.0
-    count = 0
-    counter = store.counters[c]
-    step = counter.resolution_s or 1
-    low, high = store.edges(counter, now)
-    for row in <list>p.rows:
-        for at, _, _ in row["events"].get(c, ()):
-            b = at // (step * 1000000)
-            if low <= b <= high:
-                count += 1
-                age = max(0, (now - b * step * 1000000) / 1e6)
-                total += pts * (0.5 ** (age / hl) if hl else 1.0)
-    n[0] = count
-    return <int64_t>round(total)
 
-cdef int64_t person_last_event_us(const Person* p) noexcept with gil:
-    return max((row["last"] for row in <list>p.rows), default=-1)
+cdef void heap_free(HeapShard* heap) noexcept:
+    cdef uint32_t i
+    for i in range(heap.next):
+        if heap.chunks[i // HEAP_CHUNK] != NULL:
+            free(heap.chunks[i // HEAP_CHUNK][i % HEAP_CHUNK])
+    for i in range(HEAP_CHUNKS_MAX):
+        free(heap.chunks[i])
+    free(heap.table)
+    del heap.free_handles
+    del heap.retired
 
-cdef object cell_of(Value v):
-    x = value_to_python(v)
-    return tuple(x) if isinstance(x, list) else x
 
-cdef StoreStatus store_set(StoreState* s, IdentityRef r, uint32_t inc, uint64_t stamp, const AttributeInput* a, uint32_t n, bint* cr) noexcept with gil:
-    store = <object>s.store
-    key = (r.kind, r.id[:r.length])
-    cr[0] = key not in store.rows
-    row = store.row(key)
-    for i in range(n):
-        value = cell_of(a[i].value)
-        new = (stamp, value)
-        old = row["attributes"].get(a[i].column)
-        if old is None or (new[0], repr(new[1])) > (old[0], repr(old[1])):
-            row["attributes"][a[i].column] = new
-    return STORE_OK
+cdef uint64_t median(vector[uint64_t]* sizes) noexcept:
+    if sizes.size() == 0:
+        return 0
+    sort(sizes.begin(), sizes.end())
+    return sizes[0][sizes.size() // 2]
 
-cdef StoreStatus store_add(StoreState* s, IdentityRef r, uint32_t inc, const uint64_t* key, int64_t id, int64_t o, const CounterInput* a, uint32_t n) noexcept with gil:
-    store = <object>s.store
-    k = (r.kind, r.id[:r.length])
-    row = store.row(k)
-    row["last"] = max(row["last"], o)
-    seen = store.seen.get((k, key[0], key[1]))
-    fresh = seen is None
-    seen = store.seen.setdefault((k, key[0], key[1]), set())
-    for i in range(n):
-        if a[i].column not in seen:
-            fresh = True
-            seen.add(a[i].column)
-            row["events"].setdefault(a[i].column, []).append((o, key[0], cell_of(a[i].value)))
-    return STORE_OK if fresh else STORE_DUPLICATE
 
-cdef StoreStatus store_link(StoreState* s, IdentityRef a, uint32_t ia, IdentityRef b, uint32_t ib, uint64_t stamp, bint l) noexcept with gil:
-    store = <object>s.store
-    pair = tuple(sorted([(a.kind, a.id[:a.length]), (b.kind, b.id[:b.length])]))
-    for key in pair:
-        store.row(key)
-    store.links[pair] = max(store.links.get(pair, (0, False)), (stamp, l))
-    return STORE_OK
+class ImportResult(NamedTuple):
+    """What an import did: rows that are new, rows that were known, and rows refused.
 
-cdef bint store_has_room(StoreState* s, IdentityRef r) noexcept with gil:
-    store = <object>s.store
-    return len(store.rows) < store.profiles_max or (r.kind, r.id[:r.length]) in store.rows
+    A refusal is (row, what, seen, allowed); `what` is "id" or the attribute's column number.
+    """
 
-cdef uint32_t store_incarnation(StoreState* s, IdentityRef r) noexcept nogil:
-    return 0
+    created: int
+    updated: int
+    refused: list[tuple[int, int | str, str, str]]
 
+
+@cython.final
 cdef class Store:
-    cdef StoreState state_
+    """Profiles in memory: rows per identity, merged when read.
+
+    profiles_max: identities beyond which `has_room` is false; apply takes any number.
+    dedupe_max: events remembered; a new event over it is refused with "FULL_DEDUPE".
+    Times are microseconds since 1970 unless named _ms, stamps 48-bit ms << 16 | counter.
+    An identity is (kind, id) with kind 1 known, 2 anonymous, 3 alias.
+    """
+
     cdef StoreState* state
-    cdef public object profiles_max, rows, seen, links, counters, columns
+    cdef Person person
+    cdef Arena arena
+    cdef readonly int profiles_max
+    cdef dict columns_by_name
+    cdef dict columns_by_key
+    cdef list names
+    cdef list keys
 
-    def __init__(self, profiles_max, dedupe_max):
+    def __cinit__(self, *, profiles_max=1_000_000, dedupe_max=10_000_000):
+        self.state = state_new(profiles_max, dedupe_max)
         self.profiles_max = profiles_max
-        self.rows = {}
-        self.seen = {}
-        self.links = {}
-        self.counters = []
-        self.columns = []
-        self.state_.store = <PyObject*>self
-        self.state = &self.state_
+        self.columns_by_name = {}
+        self.columns_by_key = {}
+        self.names = []
+        self.keys = []
+        arena_init(&self.arena, READ_ARENA)
+        if person_init(&self.person, self.state):
+            raise MemoryError("store")
 
-    def row(self, key):
-        return self.rows.setdefault(key, {"attributes": {}, "events": {}, "last": -1})
+    def __dealloc__(self):
+        if self.state != NULL:
+            person_free(&self.person)
+            arena_free(&self.arena)
+            state_free(self.state)
 
-    def identities(self, k, i):
-        todo, found = [(k, i)], set()
-        while todo:
-            at = todo.pop()
-            if at in found:
-                continue
-            found.add(at)
-            for (x, y), (_, linked) in self.links.items():
-                if linked and at in (x, y):
-                    todo.append(y if at == x else x)
-        return sorted(found) if (k, i) in self.rows else []
+    def extend(self, attributes, counters) -> tuple[list[int], list[int]]:
+        """Give every attribute and counter of a plan its column; known ones keep theirs.
 
-    def extend(self, attributes, counters):
-        columns = []
-        for a in attributes:
-            if (a.name, a.type) not in self.columns:
-                self.columns.append((a.name, a.type))
-            columns.append(self.columns.index((a.name, a.type)))
-        numbers = []
-        for c in counters:
-            keys = [x.key for x in self.counters]
-            if c.key not in keys:
-                self.counters.append(c)
-                keys.append(c.key)
-            numbers.append(keys.index(c.key))
-        return columns, numbers
+        Serving goes on: a row is read under the layout it has until it is re-laid.
+        Raises InvalidRequestError when the union of all playbooks passes its bounds.
+        """
+        self.check_extension(attributes, counters)
+        before = len(self.names), len(self.keys)
+        attribute_columns = [self.attribute_column(attribute) for attribute in attributes]
+        counter_columns = [self.counter_column(counter) for counter in counters]
+        if before != (len(self.names), len(self.keys)):
+            self.add_layout()
+        return attribute_columns, counter_columns
 
-    def edges(self, counter, now):
-        if not counter.window_s:
-            return -10**12, 10**18
-        step = counter.resolution_s * 1000000
-        return (now - counter.window_s * 1000000) // step, now // step
+    cdef int check_extension(self, attributes, counters) except -1:
+        names = {(a.name, int(a.type)) for a in attributes} | self.columns_by_name.keys()
+        keys = {c.key for c in counters} | self.columns_by_key.keys()
+        if len(names) > ATTRIBUTES_MAX:
+            raise errors.InvalidRequestError(
+                "attributes", f"{len(names)} in all playbooks so far", f"{ATTRIBUTES_MAX}")
+        if len(keys) > COUNTERS_MAX:
+            raise errors.InvalidRequestError(
+                "counters", f"{len(keys)} in all playbooks so far", f"{COUNTERS_MAX}")
+        if self.state.layout.number + 1 >= LAYOUTS_MAX:
+            raise errors.InvalidRequestError(
+                "attributes", f"{LAYOUTS_MAX} changes of the schema", "a restart")
+        for counter in counters:
+            check_counter(counter)
+        return 0
 
-    def counter(self, rows, c, now):
-        counter = self.counters[c]
-        low, high = self.edges(counter, now)
-        step = (counter.resolution_s or 1) * 1000000
-        events = sorted(
-            e for row in rows for e in row["events"].get(c, ()) if low <= e[0] // step <= high
-        )
-        values = [e[2] for e in events]
-        kind = int(counter.aggregate)
-        if kind == 1:
-            return len(values)
-        if kind == 2:
-            if counter.type == 3:
-                return sum(round(v * 1e6) for v in values) / 1e6
-            return sum(values)
-        if kind == 8:
-            return len(set(values))
-        if kind == 7:
-            return values[::-1][:counter.limit]
-        if not values:
+    cdef int attribute_column(self, attribute) except -1:
+        cdef AttributeColumn* column
+        cdef bytes name
+        key = (attribute.name, int(attribute.type))
+        number = self.columns_by_name.get(key)
+        if number is None:
+            number = len(self.names)
+            name = attribute.name.encode()
+            column = &self.state.attributes[number]
+            column.hash = XXH3_64bits_withSeed(<const char*>name, len(name), key[1])
+            column.type = key[1]
+            self.names.append(attribute.name)
+            self.columns_by_name[key] = number
+        self.state.attributes[<int>number].pii = attribute.pii
+        return number
+
+    cdef int counter_column(self, counter) except -1:
+        cdef CounterColumn* column
+        cdef bytes key = counter.key
+        number = self.columns_by_key.get(key)
+        if number is not None:
+            return number
+        number = len(self.keys)
+        column = &self.state.counters[number]
+        # Never 0: an empty set of counters has that sum.
+        column.hash = XXH3_64bits(<const char*>key, len(key)) | 1
+        column.aggregate = int(counter.aggregate)
+        column.type = int(counter.type)
+        column.limit = max(1, counter.limit)
+        column.window_us = counter.window_s * 1000000
+        column.resolution_us = counter.resolution_s * 1000000 if counter.window_s else 0
+        if column.resolution_us:
+            column.span = -(-counter.window_s // counter.resolution_s)
+        self.keys.append(key)
+        self.columns_by_key[key] = number
+        return number
+
+    cdef int add_layout(self) except -1:
+        cdef uint32_t number = self.state.layout.number + 1
+        cdef Layout* layout = layout_new(self.state, number, len(self.names), len(self.keys))
+        if layout == NULL:
+            raise MemoryError("layout")
+        self.state.layouts[number] = layout
+        atomic_pointer_write(&self.state.layout, layout)
+        return 0
+
+    def relay(self, uint64_t rows_max) -> int:
+        """Re-lay up to so many rows to the newest layout; gives how many still wait."""
+        cdef uint64_t waiting
+        with nogil:
+            store_relay(self.state, rows_max)
+        waiting = atomic_read(&self.state.profiles) - atomic_read(
+            &self.state.layout_rows[self.state.layout.number])
+        return waiting
+
+    @property
+    def profiles(self) -> int:
+        """Identities that have a row."""
+        return atomic_read(&self.state.profiles)
+
+    @property
+    def horizon_ms(self) -> int:
+        """Events with an id older than this are ignored."""
+        return self.state.horizon_ms
+
+    @property
+    def oldest_ms(self) -> int:
+        """The time of the oldest event id that is remembered, -1 when none is."""
+        cdef int64_t oldest
+        with nogil:
+            oldest = store_oldest(self.state)
+        return oldest * 1000 if oldest >= 0 else -1
+
+    def horizon(self, int64_t before_ms) -> int:
+        """Forget event ids older than that, for good; gives how many."""
+        cdef uint64_t dropped
+        if before_ms <= self.state.horizon_ms:
+            return 0
+        with nogil:
+            dropped = store_horizon(self.state, before_ms)
+        return dropped
+
+    def expire(self, uint8_t kind, int64_t before_us) -> int:
+        """Remove the rows of a kind without events since, and their links; gives how many.
+
+        A row that never had an event counts from its last write.
+        """
+        cdef uint64_t removed = 0
+        cdef int64_t found
+        cdef int i
+        for i in range(SHARDS):
+            with nogil:
+                found = shard_expire(self.state, i, kind, before_us // 1000000)
+            if found < 0:
+                raise MemoryError("expire")
+            removed += found
+        return removed
+
+    def digest(self) -> tuple[int, int]:
+        """Two order-free sums: of the events applied, and of the rows."""
+        cdef uint64_t applied = 0, rows = 0
+        cdef int i
+        with nogil:
+            for i in range(SHARDS):
+                shard_digest(self.state, &self.state.shards[i], &applied, &rows)
+        return applied, rows
+
+    def memory(self) -> dict[str, int]:
+        """Bytes in use by what for, as the allocator rounds them, and counts."""
+        return store_memory(self.state)
+
+    def slice(self, cursor, uint64_t scan_max):
+        """Up to `scan_max` identities from `cursor`, 0 at first, and the next cursor.
+
+        The order is that of the identities' hashes, so no slice misses a row that stays.
+        The next cursor is -1 at the end.
+        """
+        cdef vector[uint64_t] hashes
+        cdef uint64_t after = cursor
+        cdef uint64_t most = min(max(scan_max, 1), <uint64_t>SCAN_MAX)
+        cdef int i
+        cdef size_t j
+        found = []
+        for i in range(<int>(after >> SHARD_SHIFT), SHARDS):
+            hashes.clear()
+            with nogil:
+                shard_hashes(&self.state.shards[i], after, &hashes)
+            for j in range(hashes.size()):
+                if len(found) >= <Py_ssize_t>most:
+                    return found, hashes[j]
+                found.extend(shard_identities(self.state, &self.state.shards[i], hashes[j]))
+        return found, -1
+
+    def identities(self, uint8_t kind, id) -> list[tuple[int, bytes]]:
+        """The identities of the person that one belongs to, sorted; none of an unknown one."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef IdentityRef member
+        cdef uint32_t i
+        store_read(self.state, reference(kind, data), &self.person)
+        found = []
+        for i in range(self.person.count):
+            member = row_identity(self.person.rows[i].row, self.person.rows[i].layout)
+            found.append((member.kind, member.id[:member.length]))
+        person_done(&self.person)
+        return sorted(found)
+
+    def import_columns(self, uint8_t kind, ids, columns, uint64_t stamp):
+        """Set attributes of many identities from columns by column number.
+
+        `ids` are str or bytes; a column is a sequence with None for unset, a buffer of
+        numbers (an array), or a pair of one and a mask that is true where unset.  A row with
+        a value that does not fit is refused whole.
+        """
+        return import_rows(self.state, kind, ids, columns, stamp)
+
+    def set_attributes(
+        self, uint8_t kind, id, values, uint64_t stamp, uint32_t incarnation=0
+    ) -> str:
+        """Write attributes by column number; gives the status."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef vector[AttributeInput] inputs
+        cdef AttributeInput entry
+        cdef StoreStatus status
+        cdef bint created
+        cdef IdentityRef identity = reference(kind, data)
+        arena_reset(&self.arena)
+        for column, value in values.items():
+            entry.column = column
+            entry.value = value_from_python(value, &self.arena)
+            inputs.push_back(entry)
+        with nogil:
+            status = store_set(
+                self.state, identity, incarnation, stamp, inputs.data(),
+                <uint32_t>inputs.size(), &created,
+            )
+        return STATUS_NAMES[status]
+
+    def add_event(
+        self, uint8_t kind, id, key, int64_t id_ms, int64_t occurred_us, values,
+        uint32_t incarnation=0,
+    ) -> str:
+        """Count an event in the counters of `values`, a value by column number."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef vector[CounterInput] inputs
+        cdef CounterInput entry
+        cdef StoreStatus status
+        cdef uint64_t parts[2]
+        cdef IdentityRef identity = reference(kind, data)
+        parts[0], parts[1] = key
+        arena_reset(&self.arena)
+        for column, value in values.items():
+            entry.column = column
+            entry.value = value_from_python(value, &self.arena)
+            inputs.push_back(entry)
+        with nogil:
+            status = store_add(
+                self.state, identity, incarnation, parts, id_ms, occurred_us, inputs.data(),
+                <uint32_t>inputs.size(),
+            )
+        return STATUS_NAMES[status]
+
+    def link(
+        self, first, second, uint64_t stamp, bint linked=True, uint32_t first_incarnation=0,
+        uint32_t second_incarnation=0,
+    ) -> str:
+        """Write the register of a pair of (kind, id)."""
+        cdef bytes a = first[1].encode() if isinstance(first[1], str) else first[1]
+        cdef bytes b = second[1].encode() if isinstance(second[1], str) else second[1]
+        return STATUS_NAMES[store_link(
+            self.state, reference(first[0], a), first_incarnation, reference(second[0], b),
+            second_incarnation, stamp, linked,
+        )]
+
+    def erase(self, uint8_t kind, id, uint32_t incarnation) -> str:
+        """End the identity's incarnations up to that one."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        return STATUS_NAMES[store_erase(self.state, reference(kind, data), incarnation)]
+
+    def incarnation(self, uint8_t kind, id) -> int:
+        """The incarnation that a new write must name."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        return store_incarnation(self.state, reference(kind, data))
+
+    def has_room(self, uint8_t kind, id) -> bool:
+        """Whether the identity is known or may be new."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        return store_has_room(self.state, reference(kind, data))
+
+    def read(self, uint8_t kind, id, int64_t now_us):
+        """Attributes and counters of the person by column number, None for an unknown one.
+
+        A counter is (value, approximate).
+        """
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bint approximate = False
+        cdef uint32_t i
+        cdef Value value
+        if store_read(self.state, reference(kind, data), &self.person) != STORE_OK:
             return None
-        return {3: min, 4: max}[kind](values) if kind < 5 else values[0 if kind == 5 else -1]
+        attributes = {}
+        counters = {}
+        for i in range(len(self.names)):
+            attributes[i] = value_to_python(person_attribute(&self.person, i, &self.arena))
+        for i in range(len(self.keys)):
+            arena_reset(&self.arena)
+            value = person_counter(&self.person, i, now_us, &self.arena, &approximate)
+            counters[i] = value_to_python(value), bool(approximate)
+        person_done(&self.person)
+        return attributes, counters
 
-    def horizon(self, m):
-        self.state.horizon_ms = m
-    def expire(self, a, b): return 0
-    def slice(self, cursor, most):
-        keys = list(self.rows)[cursor:cursor + most]
-        end = cursor + most
-        return keys, end if end < len(self.rows) else -1
-    def relay(self, n): return 0
-    def digest(self): return 0, 0
-    def memory(self): return {"profiles": len(self.rows)}
-    def import_columns(self, a, b, c, d): return None
+    def decayed(
+        self, uint8_t kind, id, uint32_t column, int64_t now_us, int64_t points,
+        int64_t half_life_s,
+    ) -> tuple[int, int]:
+        """The points of a counter's events halved with age, and the number of events."""
+        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef int64_t count = 0, total
+        store_read(self.state, reference(kind, data), &self.person)
+        total = person_decayed(&self.person, column, now_us, points, half_life_s, &count)
+        person_done(&self.person)
+        return total, count
+
+    def time_reads(self, uint8_t kind, ids, uint64_t rounds) -> float:
+        """Nanoseconds of one store_read, over all ids so many times, without Python."""
+        cdef vector[IdentityRef] identities
+        cdef IdentityRef identity
+        cdef uint64_t i
+        cdef size_t j
+        held = [id.encode() for id in ids]
+        for data in held:
+            identity = reference(kind, data)
+            identities.push_back(identity)
+        started = perf_counter_ns()
+        with nogil:
+            for i in range(rounds):
+                for j in range(identities.size()):
+                    store_read(self.state, identities[j], &self.person)
+        return (perf_counter_ns() - started) / (rounds * identities.size())
+
+    def time_adds(self, uint8_t kind, ids, uint64_t events, int64_t now_us, values) -> float:
+        """Nanoseconds of one store_add of a new event to a drawn id, spread over 30 days."""
+        cdef vector[IdentityRef] identities
+        cdef vector[CounterInput] inputs
+        cdef CounterInput entry
+        cdef IdentityRef identity
+        cdef uint64_t key[2]
+        cdef uint64_t i, drawn
+        cdef int64_t at_us
+        held = [id.encode() for id in ids]
+        for data in held:
+            identity = reference(kind, data)
+            identities.push_back(identity)
+        arena_reset(&self.arena)
+        for column, value in values.items():
+            entry.column = column
+            entry.value = value_from_python(value, &self.arena)
+            inputs.push_back(entry)
+        key[1] = 0
+        started = perf_counter_ns()
+        with nogil:
+            for i in range(events):
+                key[0] = XXH3_64bits(&i, sizeof(i))
+                drawn = key[0] % identities.size()
+                at_us = now_us - <int64_t>((key[0] >> 20) % 2592000) * 1000000
+                store_add(self.state, identities[drawn], 0, key, at_us // 1000, at_us,
+                          inputs.data(), <uint32_t>inputs.size())
+        return (perf_counter_ns() - started) / events
+
+    def time_sets(self, uint8_t kind, ids, uint64_t rounds, uint64_t stamp, values) -> float:
+        """Nanoseconds of one store_set of the values, over all ids so many times."""
+        cdef vector[IdentityRef] identities
+        cdef vector[AttributeInput] inputs
+        cdef AttributeInput entry
+        cdef IdentityRef identity
+        cdef uint64_t i
+        cdef size_t j
+        cdef bint created
+        held = [id.encode() for id in ids]
+        for data in held:
+            identity = reference(kind, data)
+            identities.push_back(identity)
+        arena_reset(&self.arena)
+        for column, value in values.items():
+            entry.column = column
+            entry.value = value_from_python(value, &self.arena)
+            inputs.push_back(entry)
+        started = perf_counter_ns()
+        with nogil:
+            for i in range(rounds):
+                for j in range(identities.size()):
+                    store_set(self.state, identities[j], 0, stamp + i, inputs.data(),
+                              <uint32_t>inputs.size(), &created)
+        return (perf_counter_ns() - started) / (rounds * identities.size())
+
+
+STATUS_NAMES = (
+    "OK", "UNKNOWN", "DUPLICATE", "DEAD", "TOO_LATE", "FULL_DEDUPE", "FULL_SETS", "WRONG_TYPE",
+    "INVALID", "NO_MEMORY",
+)
+
+
+cdef IdentityRef reference(uint8_t kind, bytes id):
+    """An identity in bytes that the caller keeps alive."""
+    cdef IdentityRef identity
+    identity.kind = kind
+    identity.id = <const char*>id
+    identity.length = <uint32_t>len(id)
+    return identity
+
+
+cdef int check_counter(counter) except -1:
+    buckets = 1
+    if counter.window_s:
+        if not 1 <= counter.resolution_s <= counter.window_s:
+            raise errors.InvalidRequestError(
+                f"counters.{counter.name}.resolution", f"{counter.resolution_s} s",
+                "1 s to the window",
+            )
+        buckets = -(-counter.window_s // counter.resolution_s)
+    if buckets > RING_BUCKETS_MAX - 1:
+        raise errors.InvalidRequestError(
+            f"counters.{counter.name}.resolution", f"{buckets} buckets in the window",
+            f"at most {RING_BUCKETS_MAX - 1}",
+        )
+    most = {LAST_N: LAST_N_MAX, DISTINCT: DISTINCT_MAX}.get(int(counter.aggregate))
+    if most is not None and not 1 <= counter.limit <= most:
+        raise errors.InvalidRequestError(
+            f"counters.{counter.name}.limit", f"{counter.limit}", f"1 to {most}")
+    return 0

@@ -41,7 +41,8 @@ def handlers(engine: Engine, bytes_max: int) -> Handlers:
 
 def status_bytes(error: NextbestError) -> bytes:
     """The google.rpc.Status for one failed entry of a batch or stream."""
-    return status_of(error).SerializeToString()
+    encoded: bytes = status_of(error).SerializeToString()
+    return encoded
 
 
 def _decide(engine: Engine, bytes_max: int) -> Behaviour:
@@ -115,4 +116,4 @@ def _stream(item: Callable[[bytes], bytes], bytes_max: int) -> grpc.RpcMethodHan
         except Exception as error:
             await refuse(context, error)
 
-    return grpc.stream_stream_rpc_method_handler(behaviour)  # type: ignore[arg-type]
+    return grpc.stream_stream_rpc_method_handler(behaviour)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 
 from nextbest.server.errors import BusyError
 from nextbest.server.rpc.status import refuse
 
-Handlers = Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
 
 
-class Router(grpc.GenericRpcHandler):
+class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Finds handlers by their full method name and refuses what is over `in_flight_max`."""
 
     def __init__(self, handlers: Handlers, in_flight_max: int) -> None:
@@ -52,7 +52,7 @@ class Router(grpc.GenericRpcHandler):
 
 def unary(behaviour: Callable[[bytes, Any], Awaitable[bytes]]) -> grpc.RpcMethodHandler[Any, Any]:
     """A handler of one request and one answer, both bytes."""
-    return grpc.unary_unary_rpc_method_handler(behaviour)  # type: ignore[arg-type]
+    return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
 def _refusal(error: BusyError) -> grpc.RpcMethodHandler[Any, Any]:
@@ -60,4 +60,4 @@ def _refusal(error: BusyError) -> grpc.RpcMethodHandler[Any, Any]:
     async def behaviour(_requests: Any, context: Any) -> None:
         await refuse(context, error)
 
-    return grpc.stream_stream_rpc_method_handler(behaviour)  # type: ignore[arg-type]
+    return grpc.stream_stream_rpc_method_handler(behaviour)

@@ -63,8 +63,9 @@ def _used(error: errors.AlreadyUsedError) -> Details:
 def _faults(error: FaultyPlaybookError) -> Details:
     """As many faults as fit into the trailing metadata, errors first."""
     request = error_details_pb2.BadRequest()
-    for fault in sorted(error.faults, key=lambda fault: fault.warning)[:FAULTS_MAX]:
-        violation = _violation(fault.place, fault.text)
+    for fault in sorted(error.faults, key=lambda fault: fault.severity)[:FAULTS_MAX]:
+        place = f"{fault.file}:{fault.line}:{fault.column}"
+        violation = _violation(place, str(fault).removeprefix(f"{place}: "))
         if request.ByteSize() + violation.ByteSize() > DETAIL_BYTES_MAX:
             break
         request.field_violations.append(violation)

@@ -1,0 +1,432 @@
+# Reading: the rows of a person copied under their latches, and merged when a value is asked.
+
+cdef int person_init(Person* person, StoreState* store) noexcept nogil:
+    """Make a reader's scratch; -1 when memory or the readers' places are used up."""
+    cdef int i
+    memset(person, 0, sizeof(Person))
+    person.store = store
+    person.capacity = 4096
+    person.buffer = <uint8_t*>malloc(person.capacity)
+    if person.buffer == NULL:
+        return -1
+    for i in range(PINS_MAX):
+        if atomic_swap(&store.pins[i].taken, 1) == 0:
+            person.pin = &store.pins[i]
+            return 0
+    free(person.buffer)
+    person.buffer = NULL
+    return -1
+
+
+cdef void person_free(Person* person) noexcept nogil:
+    if person.pin != NULL:
+        atomic_write(&person.pin.epoch, 0)
+        atomic_write(&person.pin.taken, 0)
+    free(person.buffer)
+    person.pin = NULL
+    person.buffer = NULL
+
+
+cdef void person_done(Person* person) noexcept nogil:
+    """End a read: its values may be freed from here on.  The next read does so too."""
+    person.count = 0
+    atomic_write(&person.pin.epoch, 0)
+
+
+cdef bint person_room(Person* person, size_t more) noexcept nogil:
+    cdef uint8_t* buffer
+    cdef size_t capacity
+    if person.used + more <= person.capacity:
+        return True
+    capacity = 2 * (person.used + more)
+    buffer = <uint8_t*>realloc(person.buffer, capacity)
+    if buffer == NULL:
+        return False
+    person.buffer = buffer
+    person.capacity = capacity
+    return True
+
+
+cdef StoreStatus person_copy(Person* person, IdentityRef identity, uint64_t hash) noexcept nogil:
+    """Copy one identity's row and side block into the scratch."""
+    cdef StoreState* store = person.store
+    cdef Shard* shard = shard_of(store, hash)
+    cdef StoreStatus status = STORE_UNKNOWN
+    cdef RowSlot* slot
+    cdef size_t row_size, side_size
+    latch_take(&shard.latch)
+    slot = row_find(store, shard, identity, hash)
+    if slot != NULL and not row_empty(slot.row):
+        row_size = (store.layouts[slot.row.layout].size + identity.length + 7) & ~<size_t>7
+        side_size = 0 if slot.row.side == NULL else side_bytes(slot.row.side)
+        status = STORE_NO_MEMORY
+        if person_room(person, row_size + side_size):
+            person.row_at[person.count] = person.used
+            person.side_at[person.count] = person.used + row_size if side_size else 0
+            memcpy(person.buffer + person.used, slot.row,
+                   store.layouts[slot.row.layout].size + identity.length)
+            if side_size:
+                memcpy(person.buffer + person.used + row_size, slot.row.side, side_size)
+            person.used += row_size + ((side_size + 7) & ~<size_t>7)
+            person.count += 1
+            status = STORE_OK
+    latch_drop(&shard.latch)
+    return status
+
+
+cdef void person_settle(Person* person) noexcept nogil:
+    """Point into the scratch, which moves no more until the next read."""
+    cdef uint32_t i
+    for i in range(person.count):
+        person.rows[i].row = <Row*>(person.buffer + person.row_at[i])
+        person.rows[i].layout = person.store.layouts[person.rows[i].row.layout]
+        person.rows[i].side = NULL
+        if person.side_at[i]:
+            person.rows[i].side = <Side*>(person.buffer + person.side_at[i])
+
+
+cdef bint person_holds(const Person* person, IdentityRef identity, uint64_t hash) noexcept nogil:
+    cdef const Row* row
+    cdef uint32_t i
+    for i in range(person.count):
+        row = <const Row*>(person.buffer + person.row_at[i])
+        if row.hash == hash and same_identity(row, person.store.layouts[row.layout], identity):
+            return True
+    return False
+
+
+cdef StoreStatus person_walk(Person* person) noexcept nogil:
+    """Copy the rows that edges lead to, breadth first, up to COMPONENT_MAX."""
+    cdef StoreStatus status
+    cdef IdentityRef other
+    cdef EdgeCell edge
+    cdef uint32_t at = 0, i, count
+    while at < person.count:
+        count = 0
+        if person.side_at[at]:
+            count = side_count(<const Side*>(person.buffer + person.side_at[at]), EDGES)
+        for i in range(count):
+            if person.count == COMPONENT_MAX:
+                return STORE_OK
+            edge = edge_cells(<const Side*>(person.buffer + person.side_at[at]))[i]
+            other = edge_identity(person.store, &edge)
+            if not edge.linked or person_holds(person, other, edge.other_hash):
+                continue
+            status = person_copy(person, other, edge.other_hash)
+            if status == STORE_NO_MEMORY:
+                return status
+        at += 1
+    return STORE_OK
+
+
+cdef StoreStatus store_read(
+    StoreState* store, IdentityRef identity, Person* person
+) noexcept nogil:
+    """Read the person an identity belongs to.
+
+    STORE_UNKNOWN leaves the person empty.  What `person_*` give stays valid until the next
+    read with this scratch or `person_done`.
+    """
+    cdef StoreStatus status
+    # The pin comes before the first latch: see heap_release.
+    atomic_write(&person.pin.epoch, atomic_read(&store.epoch))
+    person.count = 0
+    person.used = 0
+    status = person_copy(person, identity, identity_hash(identity))
+    if status == STORE_OK and person.side_at[0]:
+        status = person_walk(person)
+    person_settle(person)
+    return status
+
+
+cdef Value person_attribute(
+    const Person* person, uint32_t column, Arena* arena
+) noexcept nogil:
+    """An attribute's value, the latest of the person's rows; null when it is unset."""
+    cdef const PersonRow* at
+    cdef uint64_t stamp, best_stamp = 0
+    cdef bint found = False
+    cdef Value value = value_null()
+    cdef Value best = value_null()
+    cdef uint32_t i
+    if person.count == 1:
+        return row_attribute(person.store, person.rows[0].row, person.rows[0].layout, column)
+    for i in range(person.count):
+        at = &person.rows[i]
+        if column >= at.layout.attributes or not bit_get(at.row, at.layout.written_at, column):
+            continue
+        stamp = person_stamp(at, column)
+        if found and stamp < best_stamp:
+            continue
+        value = row_attribute(person.store, at.row, at.layout, column)
+        if not found or stamp > best_stamp or compare_stored(&value, &best) > 0:
+            best = value
+            best_stamp = stamp
+            found = True
+    return best
+
+
+cdef uint64_t person_stamp(const PersonRow* at, uint32_t column) noexcept nogil:
+    cdef uint32_t index = side_find(at.side, STAMPS, column, 0)
+    if index < side_count(at.side, STAMPS) and stamp_cells(at.side)[index].column == column:
+        return stamp_cells(at.side)[index].stamp
+    return at.row.base_stamp
+
+
+cdef struct BucketRange:
+    uint32_t first
+    uint32_t last
+
+
+cdef inline int64_t floor_div(int64_t a, int64_t b) noexcept nogil:
+    cdef int64_t quotient = a // b
+    return quotient - (a % b < 0)
+
+
+cdef inline uint32_t bucket_clamped(int64_t number) noexcept nogil:
+    return <uint32_t>min(max(number, 0), <int64_t>0xFFFFFFFE)
+
+
+cdef BucketRange window_at(const CounterColumn* counter, int64_t now_us) noexcept nogil:
+    """The buckets that the window covers at `now_us`, both ends included."""
+    cdef BucketRange window
+    window.first = 1
+    window.last = 0xFFFFFFFE
+    if counter.resolution_us:
+        window.last = bucket_clamped(floor_div(now_us, counter.resolution_us) + 1)
+        window.first = max(1, bucket_clamped(
+            floor_div(now_us - counter.window_us, counter.resolution_us) + 1
+        ))
+    return window
+
+
+cdef bint row_number(
+    const PersonRow* at, const CounterColumn* counter, uint32_t column, BucketRange window,
+    int64_t* number, uint8_t* flags,
+) noexcept nogil:
+    """Join a numeric counter's buckets within the window into `number`."""
+    cdef const CounterSlot* slot = &at.layout.counter_slots[column]
+    cdef uint32_t newest = newest_bucket(at.row, slot)[0]
+    cdef bint found = newest != 0 and window.first <= newest <= window.last
+    cdef uint32_t i, count = side_count(at.side, BUCKETS)
+    cdef const BucketCell* cells
+    number[0] = newest_value(at.row, slot) if found else 0
+    if count == 0:
+        return found
+    cells = bucket_cells(at.side)
+    for i in range(side_find(at.side, BUCKETS, column, window.first), count):
+        if cells[i].column != column or cells[i].bucket > window.last:
+            break
+        if found:
+            number[0] = number_joined(counter.aggregate, number[0], cells[i].value, flags)
+        else:
+            number[0] = cells[i].value
+        found = True
+    return found
+
+
+cdef Value person_number(
+    const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window
+) noexcept nogil:
+    cdef int64_t total = 0, number = 0
+    cdef bint found = False
+    cdef uint8_t flags = 0
+    cdef uint32_t i
+    for i in range(person.count):
+        if column < person.rows[i].layout.counters and row_number(
+            &person.rows[i], counter, column, window, &number, &flags
+        ):
+            total = number_joined(counter.aggregate, total, number, &flags) if found else number
+            found = True
+    if counter.aggregate == COUNTS or counter.aggregate == SUMS:
+        if counter.aggregate == SUMS and counter.type == STORED_DOUBLE:
+            return value_double(<double>total / 1e6)
+        return value_int(total)
+    if not found:
+        return value_null()
+    if counter.type == STORED_DOUBLE:
+        return value_double(unsortable(total))
+    if counter.type == STORED_TIMESTAMP:
+        return value_timestamp_us(total)
+    if counter.type == STORED_BOOL:
+        return value_bool(total != 0)
+    return value_int(total)
+
+
+cdef bint moment_before(const MomentCell& a, const MomentCell& b) noexcept nogil:
+    return a.time_us < b.time_us or (a.time_us == b.time_us and a.event < b.event)
+
+
+cdef Value person_moment(
+    const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window
+) noexcept nogil:
+    """The first or the last event's value."""
+    cdef const MomentCell* best = NULL
+    cdef const MomentCell* cells
+    cdef const Side* side
+    cdef uint32_t i, j
+    for i in range(person.count):
+        side = person.rows[i].side
+        if side == NULL:
+            continue
+        cells = moment_cells(side)
+        for j in range(side_find(side, MOMENTS, column, window.first), side.count[MOMENTS]):
+            if cells[j].column != column or cells[j].bucket > window.last:
+                break
+            if best == NULL or later(&cells[j], best.time_us, best.event) == (
+                counter.aggregate == LAST
+            ):
+                best = &cells[j]
+    return value_null() if best == NULL else bits_value(person.store, counter.type, best.value)
+
+
+cdef uint32_t gather_cells(
+    const Person* person, uint32_t section, uint32_t column, BucketRange window, uint8_t* to
+) noexcept nogil:
+    """Copy the section's cells of the window, or with `to` NULL count them."""
+    cdef const Side* side
+    cdef uint32_t i, start, end, total = 0
+    cdef uint32_t size = cell_size(section)
+    for i in range(person.count):
+        side = person.rows[i].side
+        if side == NULL:
+            continue
+        start = side_find(side, section, column, window.first)
+        end = side_find(side, section, column, window.last + 1)
+        if end <= start:
+            continue
+        if to != NULL:
+            memcpy(to + total * size, side_cells(side, section) + start * size,
+                   (end - start) * size)
+        total += end - start
+    return total
+
+
+cdef Value person_last_n(
+    const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window,
+    Arena* arena,
+) noexcept nogil:
+    """The values of the last n events, the newest first."""
+    cdef uint32_t count = gather_cells(person, MOMENTS, column, window, NULL)
+    cdef uint32_t i, most = min(count, counter.limit)
+    cdef MomentCell* cells = <MomentCell*>arena_take(arena, count * sizeof(MomentCell))
+    cdef Value* items = <Value*>arena_take(arena, most * sizeof(Value))
+    if cells == NULL or items == NULL:
+        return value_error(ERROR_MEMORY, SLOT_NONE)
+    gather_cells(person, MOMENTS, column, window, <uint8_t*>cells)
+    sort(cells, cells + count, moment_before)
+    for i in range(most):
+        items[i] = bits_value(person.store, counter.type, cells[count - 1 - i].value)
+    return value_list(items, most)
+
+
+cdef bint hash_before(const HashCell& a, const HashCell& b) noexcept nogil:
+    return a.hash < b.hash
+
+
+cdef Value person_distinct(
+    const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window,
+    Arena* arena, bint* approximate,
+) noexcept nogil:
+    """The number of distinct values: exact, or from the k smallest hashes."""
+    cdef uint32_t count = gather_cells(person, HASHES, column, window, NULL)
+    cdef uint32_t i, distinct = 0
+    cdef HashCell* cells
+    if count == 0:
+        return value_int(0)
+    cells = <HashCell*>arena_take(arena, count * sizeof(HashCell))
+    if cells == NULL:
+        return value_error(ERROR_MEMORY, SLOT_NONE)
+    gather_cells(person, HASHES, column, window, <uint8_t*>cells)
+    sort(cells, cells + count, hash_before)
+    approximate[0] = cells[count - 1].hash == HASHES_DROPPED
+    for i in range(count):
+        if cells[i].hash == HASHES_DROPPED or (i and cells[i].hash == cells[i - 1].hash):
+            continue
+        distinct += 1
+        if approximate[0] and distinct == counter.limit:
+            return value_int(<int64_t>floor(
+                (counter.limit - 1) * 18446744073709551616.0 / <double>max(cells[i].hash, <uint64_t>1)
+            ))
+    return value_int(distinct)
+
+
+cdef Value person_counter(
+    const Person* person, uint32_t column, int64_t now_us, Arena* arena, bint* approximate
+) noexcept nogil:
+    """A counter's value over its window at `now_us`.
+
+    Nothing in the window: 0 for count, sum and distinct, an empty list for last_n, else null.
+    """
+    cdef const CounterColumn* counter = &person.store.counters[column]
+    cdef BucketRange window = window_at(counter, now_us)
+    approximate[0] = False
+    if is_numeric(counter.aggregate):
+        return person_number(person, counter, column, window)
+    if counter.aggregate == LAST_N:
+        return person_last_n(person, counter, column, window, arena)
+    if counter.aggregate == DISTINCT:
+        return person_distinct(person, counter, column, window, arena, approximate)
+    return person_moment(person, counter, column, window)
+
+
+cdef inline void age_add(
+    int64_t* ages, BucketRange window, uint32_t bucket, int64_t value
+) noexcept nogil:
+    # An empty ring's bucket is 0, which no window covers.
+    if window.first <= bucket <= window.last and window.last - bucket < RING_BUCKETS_MAX:
+        ages[window.last - bucket] += value
+
+
+cdef int64_t person_decayed(
+    const Person* person, uint32_t column, int64_t now_us, int64_t points, int64_t half_life_s,
+    int64_t* count,
+) noexcept nogil:
+    """Points for each event of a COUNT counter, halved with each half-life of whole buckets.
+
+    Rounded half away from zero, once.  `count` is the number of events in the window.
+    """
+    cdef const CounterColumn* counter = &person.store.counters[column]
+    cdef BucketRange window = window_at(counter, now_us)
+    cdef int64_t ages[RING_BUCKETS_MAX]
+    cdef double total = 0.0, step_s = counter.resolution_us / 1e6
+    cdef uint32_t i, j, buckets
+    cdef const PersonRow* at
+    cdef const BucketCell* cells
+    count[0] = 0
+    if counter.resolution_us == 0:
+        # One bucket for all time has no age.
+        count[0] = person_number(person, counter, column, window).as_.i
+        return points * count[0]
+    buckets = min(window.last - window.first + 1, <uint32_t>RING_BUCKETS_MAX)
+    memset(ages, 0, buckets * sizeof(int64_t))
+    for i in range(person.count):
+        at = &person.rows[i]
+        if column >= at.layout.counters:
+            continue
+        age_add(ages, window, newest_bucket(at.row, &at.layout.counter_slots[column])[0],
+                newest_value(at.row, &at.layout.counter_slots[column]))
+        if side_count(at.side, BUCKETS) == 0:
+            continue
+        cells = bucket_cells(at.side)
+        for j in range(side_find(at.side, BUCKETS, column, window.first), at.side.count[BUCKETS]):
+            if cells[j].column != column or cells[j].bucket > window.last:
+                break
+            age_add(ages, window, cells[j].bucket, cells[j].value)
+    for i in range(buckets):
+        if ages[i]:
+            count[0] += ages[i]
+            total += <double>(ages[i] * points) * (
+                exp2(-(i * step_s) / half_life_s) if half_life_s > 0 else 1.0
+            )
+    return <int64_t>round(total)
+
+
+cdef int64_t person_last_event_us(const Person* person) noexcept nogil:
+    """The person's last event, to the second; -1 when there was none."""
+    cdef int64_t last = -1
+    cdef uint32_t i
+    for i in range(person.count):
+        if person.rows[i].row.flags & ROW_HAD_EVENT:
+            last = max(last, <int64_t>person.rows[i].row.touched_s * 1000000)
+    return last

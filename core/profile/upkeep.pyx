@@ -1,0 +1,206 @@
+# Upkeep in slices: re-laying, expiry, the horizon, scans and the account of memory.
+
+cdef void store_relay(StoreState* store, uint64_t rows_max) noexcept nogil:
+    """Re-lay rows from where the last slice ended; latches are held for a few rows each."""
+    cdef uint64_t moved = 0, at
+    cdef Shard* shard
+    cdef int i, number
+    cdef uint16_t newest = <uint16_t>atomic_pointer_read(&store.layout).number
+    for i in range(SHARDS):
+        shard = &store.shards[(store.relay_at + i) % SHARDS]
+        at = 0
+        while moved < rows_max and at < shard.rows_capacity:
+            latch_take(&shard.latch)
+            for number in range(256):
+                if at >= shard.rows_capacity or moved >= rows_max:
+                    break
+                if shard.rows[at].row != NULL and shard.rows[at].row.layout != newest:
+                    moved += row_relay(store, &shard.rows[at])
+                at += 1
+            latch_drop(&shard.latch)
+        if moved >= rows_max:
+            store.relay_at = (store.relay_at + i) % SHARDS
+            return
+
+
+cdef int64_t store_oldest(StoreState* store) noexcept nogil:
+    cdef int64_t oldest = -1
+    cdef SeenEvent* entry
+    cdef Shard* shard
+    cdef uint64_t j
+    cdef int i
+    for i in range(SHARDS):
+        shard = &store.shards[i]
+        latch_take(&shard.latch)
+        for j in range(shard.seen_capacity):
+            entry = &shard.seen[j]
+            if entry.event and (oldest < 0 or <int64_t>entry.time_s < oldest):
+                oldest = entry.time_s
+        latch_drop(&shard.latch)
+    return oldest
+
+
+cdef uint64_t store_horizon(StoreState* store, int64_t before_ms) noexcept nogil:
+    """Drop ids older than that, to the second: an id within the second is kept."""
+    cdef uint64_t dropped = 0, before, capacity
+    cdef Shard* shard
+    cdef int i
+    store.horizon_ms = before_ms
+    for i in range(SHARDS):
+        shard = &store.shards[i]
+        latch_take(&shard.latch)
+        before = shard.seen_count
+        # Short of memory the table stays as it is: the horizon alone refuses what is older.
+        if seen_rebuild(shard, shard.seen_capacity, before_ms // 1000):
+            dropped += before - shard.seen_count
+        latch_drop(&shard.latch)
+    atomic_add(&store.seen, <uint64_t>-<int64_t>dropped)
+    return dropped
+
+
+cdef int64_t shard_expire(
+    StoreState* store, int number, uint8_t kind, int64_t before_s
+) noexcept nogil:
+    """Remove the shard's rows of a kind last touched before a time; -1 without memory."""
+    cdef Shard* shard = &store.shards[number]
+    cdef int64_t removed = 0
+    cdef uint64_t at = 0
+    cdef char id[STORED_ID_MAX]
+    cdef IdentityRef identity
+    cdef Row* row
+    latch_take(&store.link_latch)
+    latch_take(&shard.latch)
+    while at < shard.rows_capacity:
+        row = shard.rows[at].row
+        if row == NULL or row.kind != kind or <int64_t>row.touched_s >= before_s:
+            at += 1
+            continue
+        # The row goes while its id is still needed for the other halves of its edges, and
+        # the gap it leaves is closed from behind: look at this slot again.
+        identity = row_identity(row, store.layouts[row.layout])
+        memcpy(id, identity.id, identity.length)
+        identity.id = id
+        if row_detach(store, shard, &shard.rows[at], identity) != STORE_OK:
+            latch_drop(&store.link_latch)
+            return -1
+        removed += 1
+        latch_take(&shard.latch)
+    latch_drop(&shard.latch)
+    latch_drop(&store.link_latch)
+    return removed
+
+
+cdef void shard_hashes(Shard* shard, uint64_t first, vector[uint64_t]* hashes) noexcept nogil:
+    """The hashes of the shard's rows from `first` on, sorted, each once."""
+    cdef uint64_t i
+    cdef size_t kept = 0
+    latch_take(&shard.latch)
+    for i in range(shard.rows_capacity):
+        if shard.rows[i].row != NULL and shard.rows[i].hash >= first:
+            hashes.push_back(shard.rows[i].hash)
+    latch_drop(&shard.latch)
+    sort(hashes.begin(), hashes.end())
+    for i in range(hashes.size()):
+        if i == 0 or hashes[0][i] != hashes[0][i - 1]:
+            hashes[0][kept] = hashes[0][i]
+            kept += 1
+    hashes.resize(kept)
+
+
+cdef list shard_identities(StoreState* store, Shard* shard, uint64_t hash):
+    """The identities of that hash: one, but for a collision."""
+    cdef vector[char] ids
+    cdef uint8_t kinds[8]
+    cdef uint32_t lengths[8]
+    cdef int count = 0, i
+    cdef uint64_t mask, at
+    cdef Row* row
+    cdef IdentityRef identity
+    with nogil:
+        latch_take(&shard.latch)
+        mask = shard.rows_capacity - 1
+        at = hash & mask
+        while shard.rows[at].row != NULL and count < 8:
+            row = shard.rows[at].row
+            if row.hash == hash and not row_empty(row):
+                identity = row_identity(row, store.layouts[row.layout])
+                ids.insert(ids.end(), identity.id, identity.id + identity.length)
+                kinds[count] = identity.kind
+                lengths[count] = identity.length
+                count += 1
+            at = (at + 1) & mask
+        latch_drop(&shard.latch)
+    found = []
+    at = 0
+    for i in range(count):
+        found.append((kinds[i], ids.data()[at:at + lengths[i]]))
+        at += lengths[i]
+    return found
+
+
+cdef struct Account:
+    uint64_t rows
+    uint64_t row_bytes
+    uint64_t id_bytes
+    uint64_t side_bytes
+    uint64_t sides
+    uint64_t tables
+    uint64_t seen_bytes
+    uint64_t dead
+
+
+cdef void shard_account(
+    Shard* shard, Account* account, vector[uint64_t]* rows, vector[uint64_t]* sides
+) noexcept nogil:
+    cdef uint64_t i, size
+    cdef Row* row
+    latch_take(&shard.latch)
+    for i in range(shard.rows_capacity):
+        row = shard.rows[i].row
+        if row == NULL:
+            continue
+        # The allocator's own header is 8 bytes.
+        size = malloc_usable_size(row) + 8 - row.id_length
+        account.rows += 1
+        account.row_bytes += size
+        account.id_bytes += row.id_length
+        rows.push_back(size)
+        size = 0 if row.side == NULL else malloc_usable_size(row.side) + 8
+        account.sides += row.side != NULL
+        account.side_bytes += size
+        sides.push_back(size)
+    account.tables += shard.rows_capacity * sizeof(RowSlot)
+    account.seen_bytes += shard.seen_capacity * sizeof(SeenEvent)
+    account.dead += shard.dead.size()
+    latch_drop(&shard.latch)
+
+
+cdef dict store_memory(StoreState* store):
+    cdef Account account
+    cdef vector[uint64_t] rows, sides
+    cdef uint64_t heap_bytes = 0, heap_tables = 0
+    cdef int i
+    memset(&account, 0, sizeof(Account))
+    with nogil:
+        for i in range(SHARDS):
+            shard_account(&store.shards[i], &account, &rows, &sides)
+        for i in range(HEAP_SHARDS):
+            heap_bytes += store.heap[i].bytes
+            heap_tables += store.heap[i].capacity * sizeof(uint32_t) + (
+                store.heap[i].next * sizeof(Blob*)
+            )
+    return {
+        "profiles": account.rows,
+        "row_bytes": account.row_bytes,
+        "row_bytes_median": median(&rows),
+        "id_bytes": account.id_bytes,
+        "side_bytes": account.side_bytes,
+        "side_bytes_median": median(&sides),
+        "string_bytes": heap_bytes + heap_tables,
+        "table_bytes": account.tables,
+        "dedupe": atomic_read(&store.seen),
+        "dedupe_bytes": account.seen_bytes,
+        "counter_sets": store.sets_count,
+        "erased": account.dead,
+        "layout": store.layout.number,
+    }
