@@ -79,7 +79,9 @@ def main(
     typer.echo(f"loaded  {figures['accepted']:,} of {figures['rows']:,} rows")
     typer.echo(f"scored  {figures['scored']:,} leads over gRPC")
     for name in ("training", "unseen"):
-        typer.echo(f"{name:8}  {figures[f'{name}_leads']:,} leads, AUC {figures[f'{name}_auc']:.4f}")
+        typer.echo(
+            f"{name:8}  {figures[f'{name}_leads']:,} leads, AUC {figures[f'{name}_auc']:.4f}"
+        )
 
 
 if __name__ == "__main__":
