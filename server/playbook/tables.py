@@ -24,7 +24,7 @@ _AGGREGATE_TYPES: Final = {
     "max": _ORDERED,
     "first": _SINGLE,
     "last": _SINGLE,
-    "last_n": (*_ORDERED, ValueType.STRING),
+    "last_n": (ValueType.STRING, ValueType.DOUBLE),
     "distinct": _SINGLE,
 }
 _RESOLUTIONS: Final = {3_600: 300, 7 * limits.DAY_S: 6 * 3_600, 30 * limits.DAY_S: limits.DAY_S}
