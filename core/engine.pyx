@@ -6,6 +6,7 @@ file owns the Engine: the state, and the `def` edge at which requests and errors
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 cimport cython
@@ -33,7 +34,12 @@ cdef enum:
 include "expression/arena.pyx"
 include "expression/value.pyx"
 include "expression/machine.pyx"
+include "expression/time.pyx"
+include "expression/compare.pyx"
+include "expression/convert.pyx"
+include "expression/operate.pyx"
 include "expression/vm.pyx"
+include "expression/program.pyx"
 include "profile/store.pyx"
 include "wire/fault.pyx"
 include "wire/reader.pyx"
@@ -649,7 +655,7 @@ cdef class Engine:
         write_stage(decision, writer, 6)
         write_segments(decision, writer, 7)
         if person_last_event_us(decision.person) >= 0:
-            write_timestamp(writer, 8, person_last_event_us(decision.person))
+            write_time(writer, 8, person_last_event_us(decision.person))
         return 0
 
     def query(self, plan, int64_t now_us, bint profiles, cursor, scan_max) -> QuerySlice:

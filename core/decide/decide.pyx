@@ -230,7 +230,7 @@ cdef void write_answer(
     write_stage(decision, writer, 10)
     if call.message.segments:
         write_segments(decision, writer, 11)
-    write_timestamp(writer, 12, call.now_us)
+    write_time(writer, 12, call.now_us)
     write_fixed64(writer, 13, call.message.seed)
     write_text(writer, 14, playbook_hash(playbook))
     if call.message.explain:

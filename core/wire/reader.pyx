@@ -137,41 +137,11 @@ cdef inline void read_skip_plain(Reader* reader, uint32_t wire) noexcept nogil:
         reader.failed = True
 
 
-cdef inline uint32_t utf8_width(const uint8_t* at, size_t left) noexcept nogil:
-    """Bytes of the well-formed sequence at `at` (Unicode table 3-7); 0 when there is none."""
-    cdef uint8_t lead = at[0]
-    cdef uint8_t low = 0x80
-    cdef uint8_t high = 0xBF
-    cdef uint32_t width
-    cdef uint32_t i
-    if lead < 0x80:
-        return 1
-    if lead < 0xC2 or lead > 0xF4:
-        return 0
-    width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    if left < width:
-        return 0
-    if lead == 0xE0:
-        low = 0xA0
-    elif lead == 0xED:
-        high = 0x9F
-    elif lead == 0xF0:
-        low = 0x90
-    elif lead == 0xF4:
-        high = 0x8F
-    if at[1] < low or at[1] > high:
-        return 0
-    for i in range(2, width):
-        if (at[i] & 0xC0) != 0x80:
-            return 0
-    return width
-
-
 cdef inline bint utf8_valid(Text text) noexcept nogil:
     cdef const uint8_t* at = <const uint8_t*>text.data
     cdef const uint8_t* end = at + text.length
     cdef uint64_t word
-    cdef uint32_t width
+    cdef int width
     while at < end:
         # Eight ASCII bytes at once: nearly all that arrives.
         if end - at >= 8:

@@ -254,7 +254,7 @@ cdef const char* tag_name(const Value* value) noexcept nogil:
     return "no value"
 
 
-cdef const char* type_name(uint8_t type) noexcept nogil:
+cdef const char* declared_type(uint8_t type) noexcept nogil:
     if type == TYPE_BOOL:
         return "bool"
     if type == TYPE_INT:
@@ -360,4 +360,4 @@ cdef int fit_value(
             return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
         value.flag = 0
         return FAULT_NONE
-    return fault_entry(fault, FAULT_INVALID, map_name, name, tag_name(value), type_name(type))
+    return fault_entry(fault, FAULT_INVALID, map_name, name, tag_name(value), declared_type(type))
