@@ -8,10 +8,10 @@ CASES ?= ../shared/data/cel/cases_share.jsonl.gz
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help build demo test lint bench debug proto clean cel shop-100 leads
+.PHONY: help build demo test lint bench bench-overhead debug proto clean cel shop-100 leads
 
 help: ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 build: $(VENV)/.built ## compile the native core, in place
 
@@ -30,11 +30,14 @@ lint: build ## ruff, mypy, cython-lint
 bench: build ## the micro benchmark, with its peers
 	$(BIN)/python -m bench.micro
 
+bench-overhead: build ## what the server adds to a bare grpc.aio servicer
+	$(BIN)/python -m bench.load
+
 shop-100: build ## write the benchmark's playbook, profiles and requests to build/shop-100/
 	$(BIN)/python -m bench.micro.shop_100
 
 cel: build ## run CEL conformance cases: make cel CASES=FILE
-	$(BIN)/python -m nextbest.server.playbook.conformance $(CASES)
+	@$(BIN)/python tests/core/cel_conformance.py $(CASES)
 
 leads: build ## load the public lead data set, score it over gRPC, print the AUC
 	$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)

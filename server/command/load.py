@@ -75,7 +75,9 @@ async def _load(
 
 
 def _report(summary: Summary) -> Group:
-    table = Table(title=f"{Path(summary.file).name} in {summary.seconds:.1f} s", title_justify="left")
+    table = Table(
+        title=f"{Path(summary.file).name} in {summary.seconds:.1f} s", title_justify="left"
+    )
     table.add_column("rows", justify="right")
     for name in ("accepted", "counted before", "refused", "rows/s"):
         table.add_column(name, justify="right")
