@@ -89,7 +89,7 @@ link_folders()
 setup(
     packages=packages(),
     package_dir={"": str(TREE)},
-    package_data={"": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml"]},
+    package_data={"": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]},
     ext_modules=cythonize(
         [engine()],
         include_path=[str(TREE)],

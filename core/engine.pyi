@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from nextbest.core.errors import NextbestError
+from nextbest.core.expression.code import Code
 from nextbest.core.playbook.plan import Attribute, Counter, Plan
 
 class GenerationInfo(NamedTuple):
@@ -116,7 +117,9 @@ class Engine:
     def playbook_hash(self) -> bytes: ...
     @property
     def position(self) -> tuple[int, int, int]: ...
-    def publish(self, plan: Plan, *, description: str = "", published_at_us: int = 0) -> int: ...
+    def publish(
+        self, plan: Plan, *, description: str = "", published_at_us: int = 0, number: int = 0
+    ) -> int: ...
     def activate(self, generation: int) -> int: ...
     def generations(self) -> list[GenerationInfo]: ...
     def decide(self, request: bytes, now_us: int, deadline_us: int = 0) -> bytes: ...
@@ -147,3 +150,25 @@ class Engine:
         columns: Mapping[str, Sequence[object]],
         stamp_ms: int,
     ) -> ImportResult: ...
+
+def supports_patterns() -> bool:
+    """Whether `matches` is available: the engine was built with RE2."""
+
+class Expression:
+    """A Code that can be evaluated from Python: for tests, tools and constant folding."""
+
+    def __init__(self, code: Code, arena_max: int = ...) -> None:
+        """Load `code`; `arena_max` bounds the bytes of one evaluation, inputs included.
+
+        Raises ValueError when the code is not sound.
+        """
+
+    def evaluate(self, inputs: Sequence[object] = (), steps_max: int = ...) -> object:
+        """The value for these inputs, by slot; None is an unset one.
+
+        Raises EvaluationError when the result is an error, TypeError, OverflowError,
+        MemoryError or ValueError for an input that is no value.
+        """
+
+    def measure(self, inputs: Sequence[object], times: int) -> int:
+        """How many of `times` evaluations gave true, for benchmarks."""

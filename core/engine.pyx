@@ -6,6 +6,7 @@ file owns the Engine: the state, and the `def` edge at which requests and errors
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 cimport cython
@@ -33,7 +34,12 @@ cdef enum:
 include "expression/arena.pyx"
 include "expression/value.pyx"
 include "expression/machine.pyx"
+include "expression/time.pyx"
+include "expression/compare.pyx"
+include "expression/convert.pyx"
+include "expression/operate.pyx"
 include "expression/vm.pyx"
+include "expression/program.pyx"
 include "profile/store.pyx"
 include "wire/fault.pyx"
 include "wire/reader.pyx"
@@ -145,17 +151,20 @@ cdef class Engine:
         position = self.header.position
         return position.epoch, position.sequence, position.nonce
 
-    def publish(self, plan, *, description="", published_at_us=0) -> int:
+    def publish(self, plan, *, description="", published_at_us=0, number=0) -> int:
         """Make a plan the active generation and return its number.
 
+        `number`, when not 0, is the one it had before a restart, above all others.
         The store's layout is widened for new attributes and counters; nothing is dropped.
         The oldest generation is forgotten when there are more than `generations_max`.
         """
+        if number and number <= self.published:
+            raise errors.InvalidRequestError("number", str(number), f"over {self.published}")
         columns = self.store.extend(plan.attributes, plan.counters)
         playbook = Playbook(plan, *columns)
         playbook.description = description
         playbook.published_at_us = published_at_us
-        self.published += 1
+        self.published = number or self.published + 1
         playbook.state.generation = self.published
         self.generations_by_number[self.published] = playbook
         self.playbooks_by_hash[plan.hash] = playbook
@@ -208,7 +217,6 @@ cdef class Engine:
         cdef DecideCall call
         cdef uint64_t request_hash
         cdef int cached
-        cdef int kind
         self.require_playbook()
         self.require_time(now_us, deadline_us)
         self.begin()
@@ -552,7 +560,6 @@ cdef class Engine:
         cdef Decision decision
         cdef Stamping stamping
         cdef Applied applied
-        cdef Writer* writer = &self.serving.writer
         if playbook.transitions_count == 0:
             return 0
         arena_reset(&self.serving.machine.arena)
@@ -646,7 +653,7 @@ cdef class Engine:
         write_stage(decision, writer, 6)
         write_segments(decision, writer, 7)
         if person_last_event_us(decision.person) >= 0:
-            write_timestamp(writer, 8, person_last_event_us(decision.person))
+            write_time(writer, 8, person_last_event_us(decision.person))
         return 0
 
     def query(self, plan, int64_t now_us, bint profiles, cursor, scan_max) -> QuerySlice:
@@ -656,7 +663,6 @@ cdef class Engine:
         inputs that the condition reads.  A person is met at the smallest of its identities.
         """
         cdef Playbook playbook = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
-        cdef Playbook active = self.active
         cdef IdentityRef identity
         cdef Decision decision
         cdef Value value

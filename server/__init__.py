@@ -1,0 +1,1 @@
+"""One process: configuration, start, stop and command line around the native engine."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import zen
-from cel_expr_python import cel
+from cel_expr_python import cel  # type: ignore[import-untyped]
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -116,11 +116,11 @@ class ZenPeer:
         content = {"actions": decision(rows), "predicates": decision(singles)}
         self.engine = zen.ZenEngine({"loader": {"type": "static", "content": content}})
 
-    def qualifying(self, context: Any) -> list[str]:
+    def qualifying(self, context: dict[str, object]) -> list[str]:
         """The actions whose three conditions hold: 300 predicates in one table."""
         return rows_of(self.engine.evaluate("actions", context))
 
-    def holding(self, context: Any) -> set[int]:
+    def holding(self, context: dict[str, object]) -> set[int]:
         """The predicates that are true."""
         return {int(row[1:]) for row in rows_of(self.engine.evaluate("predicates", context))}
 
@@ -137,7 +137,7 @@ def zen_context(values: dict[str, people.Scalar], request: people.Request) -> di
     return {"profile": profile, "context": request.context, "now": request.now_s}
 
 
-def decision(rows: dict[str, tuple[int, ...]]) -> dict[str, object]:
+def decision(rows: Mapping[str, tuple[int, ...]]) -> dict[str, object]:
     """A decision of one table: a column for each field, a cell for each condition."""
     fields = sorted({PREDICATES[i].field for triple in rows.values() for i in triple})
     column = {field: f"i{number}" for number, field in enumerate(fields)}
@@ -155,7 +155,7 @@ def decision(rows: dict[str, tuple[int, ...]]) -> dict[str, object]:
     return graph(table)
 
 
-def graph(table: dict[str, object]) -> dict[str, object]:
+def graph(table: Mapping[str, object]) -> dict[str, object]:
     """The smallest graph around a table."""
     place = {"x": 0, "y": 0}
     nodes = [

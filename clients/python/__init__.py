@@ -1,0 +1,35 @@
+"""Typed clients of the decision server: `Client` for threads, `AsyncClient` for asyncio."""
+
+from nextbest.client.asynchronous import AsyncClient
+from nextbest.client.errors import (
+    AlreadyUsedError,
+    DeadlineError,
+    InvalidArgumentError,
+    NextbestError,
+    NotFoundError,
+    OverloadedError,
+    PositionLostError,
+    PreconditionError,
+    UnavailableError,
+    Violation,
+)
+from nextbest.client.request import Event, Upsert, anonymous
+from nextbest.client.synchronous import Client
+
+__all__ = [
+    "AlreadyUsedError",
+    "AsyncClient",
+    "Client",
+    "DeadlineError",
+    "Event",
+    "InvalidArgumentError",
+    "NextbestError",
+    "NotFoundError",
+    "OverloadedError",
+    "PositionLostError",
+    "PreconditionError",
+    "UnavailableError",
+    "Upsert",
+    "Violation",
+    "anonymous",
+]

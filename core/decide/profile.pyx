@@ -52,7 +52,7 @@ cdef void write_counter(
         write_value(writer, 1, &value)
     write_uint(writer, 3, approximate)
     if counter.window_s and step:
-        write_timestamp(
+        write_time(
             writer, 4,
             floor_divide(decision.now_us - counter.window_s * 1000000, step) * step,
         )

@@ -22,6 +22,7 @@ class Code:
     stack: int = 0
     locals_count: int = 0
 
-    def key(self) -> tuple[bytes, tuple[tuple[str, object], ...]]:
+    def key(self) -> tuple[bytes, str]:
         """What makes two codes the same, whatever their text."""
-        return self.instructions, tuple((type(c).__name__, c) for c in self.constants)
+        # Python holds 1, 1.0 and True equal, also within tuples; their texts differ.
+        return self.instructions, repr(self.constants)

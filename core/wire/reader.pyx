@@ -45,8 +45,7 @@ cdef inline uint64_t read_varint(Reader* reader) noexcept nogil:
             break
         byte = reader.at[0]
         reader.at += 1
-        if shift == 63 and byte > 1:
-            break
+        # Of the tenth byte one bit counts; the official parsers drop the others too.
         value |= <uint64_t>(byte & 0x7F) << shift
         if byte < 0x80:
             return value
@@ -54,15 +53,24 @@ cdef inline uint64_t read_varint(Reader* reader) noexcept nogil:
     return 0
 
 
+cdef inline uint32_t read_varint32(Reader* reader) noexcept nogil:
+    """A varint of at most five bytes and 32 bits: a tag or a length."""
+    cdef const uint8_t* start = reader.at
+    cdef uint64_t value = read_varint(reader)
+    if reader.at - start > 5 or value >> 32 != 0:
+        reader.failed = True
+    return <uint32_t>value
+
+
 cdef inline bint read_tag(Reader* reader, uint32_t* field, uint32_t* wire) noexcept nogil:
     """Read the next tag; False at the end of the message or when it is malformed."""
-    cdef uint64_t tag
+    cdef uint32_t tag
     if reader.failed or reader.at >= reader.end:
         return False
-    tag = read_varint(reader)
-    field[0] = <uint32_t>(tag >> 3)
-    wire[0] = <uint32_t>(tag & 7)
-    if tag >> 32 != 0 or field[0] == 0:
+    tag = read_varint32(reader)
+    field[0] = tag >> 3
+    wire[0] = tag & 7
+    if field[0] == 0:
         reader.failed = True
     return not reader.failed
 
@@ -79,13 +87,13 @@ cdef inline uint64_t read_fixed64(Reader* reader) noexcept nogil:
 
 cdef inline Text read_bytes(Reader* reader) noexcept nogil:
     cdef Text text
-    cdef uint64_t length = read_varint(reader)
+    cdef uint32_t length = read_varint32(reader)
     text.data = <const char*>reader.at
     text.length = 0
-    if length > <uint64_t>(reader.end - reader.at):
+    if reader.failed or length > <uint64_t>(reader.end - reader.at):
         reader.failed = True
         return text
-    text.length = <uint32_t>length
+    text.length = length
     reader.at += length
     return text
 
@@ -137,41 +145,11 @@ cdef inline void read_skip_plain(Reader* reader, uint32_t wire) noexcept nogil:
         reader.failed = True
 
 
-cdef inline uint32_t utf8_width(const uint8_t* at, size_t left) noexcept nogil:
-    """Bytes of the well-formed sequence at `at` (Unicode table 3-7); 0 when there is none."""
-    cdef uint8_t lead = at[0]
-    cdef uint8_t low = 0x80
-    cdef uint8_t high = 0xBF
-    cdef uint32_t width
-    cdef uint32_t i
-    if lead < 0x80:
-        return 1
-    if lead < 0xC2 or lead > 0xF4:
-        return 0
-    width = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    if left < width:
-        return 0
-    if lead == 0xE0:
-        low = 0xA0
-    elif lead == 0xED:
-        high = 0x9F
-    elif lead == 0xF0:
-        low = 0x90
-    elif lead == 0xF4:
-        high = 0x8F
-    if at[1] < low or at[1] > high:
-        return 0
-    for i in range(2, width):
-        if (at[i] & 0xC0) != 0x80:
-            return 0
-    return width
-
-
 cdef inline bint utf8_valid(Text text) noexcept nogil:
     cdef const uint8_t* at = <const uint8_t*>text.data
     cdef const uint8_t* end = at + text.length
     cdef uint64_t word
-    cdef uint32_t width
+    cdef int width
     while at < end:
         # Eight ASCII bytes at once: nearly all that arrives.
         if end - at >= 8:

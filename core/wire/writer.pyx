@@ -125,18 +125,13 @@ cdef inline void message_close(Writer* writer, size_t start) noexcept nogil:
     writer.length = start + extra + length
 
 
-cdef void write_timestamp(Writer* writer, uint32_t field, int64_t time_us) noexcept nogil:
+cdef void write_time(Writer* writer, uint32_t field, int64_t time_us) noexcept nogil:
     """A google.protobuf.Timestamp of microseconds since 1970."""
     cdef size_t start = message_open(writer, field)
     cdef int64_t seconds = floor_divide(time_us, 1000000)
     write_uint(writer, 1, <uint64_t>seconds)
     write_uint(writer, 2, <uint64_t>((time_us - seconds * 1000000) * 1000))
     message_close(writer, start)
-
-
-cdef inline int64_t floor_divide(int64_t a, int64_t b) noexcept nogil:
-    """Division towards minus infinity; `b` is positive."""
-    return a // b - (1 if a % b < 0 else 0)
 
 
 cdef void write_value(Writer* writer, uint32_t field, const Value* value) noexcept nogil:

@@ -5,3 +5,4 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 LEADS = FOLDER / "leads"
 SHOP = FOLDER / "shop"
+MAPPINGS = FOLDER / "mappings"

@@ -9,6 +9,7 @@ fails when `leads/scores.yaml` isn't what the file gives.
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +73,10 @@ def _text_levels(name: str, leads: list[Lead]) -> list[Level]:
     found = [_level(name, f"!has(profile.{name})", f"{name}_unknown", leads, [None])]
     for answer in common:
         reason = f"{name}_{_code(answer)}"
-        found.append(_level(name, f"profile.{name} == {json.dumps(answer)}", reason, leads, [answer]))
-    rest = sorted(
-        {str(lead.attributes[name]) for lead in leads} - set(common) - {"None"}
-    )
+        found.append(
+            _level(name, f"profile.{name} == {json.dumps(answer)}", reason, leads, [answer])
+        )
+    rest = sorted({str(lead.attributes[name]) for lead in leads} - set(common) - {"None"})
     condition = f"has(profile.{name}) && !(profile.{name} in {json.dumps(common)})"
     found.append(_level(name, condition, f"{name}_other", leads, list(rest)))
     return found
@@ -90,17 +91,21 @@ def _number_levels(name: str, edges: tuple[float, ...], leads: list[Lead]) -> li
     values = np.array(
         [np.nan if (value := lead.attributes[name]) is None else float(value) for lead in leads]
     )
-    unknown = Level(name, f"!has(profile.{name})", f"{name}_unknown", np.isnan(values) * 1.0)
-    found = [unknown]
+    unknown = np.isnan(values).astype(np.float64)
+    found = [Level(name, f"!has(profile.{name})", f"{name}_unknown", unknown)]
     bounds = [-np.inf, *edges, np.inf]
-    literal = (lambda edge: f"{edge:.1f}") if name == "pages_per_visit" else (lambda e: f"{e:.0f}")
-    for low, high in zip(bounds, bounds[1:], strict=False):
-        parts = [f"profile.{name} >= {literal(low)}"] if np.isfinite(low) else []
-        parts += [f"profile.{name} < {literal(high)}"] if np.isfinite(high) else []
-        reason = f"{name}_from_{literal(low)}" if np.isfinite(low) else f"{name}_below_{literal(high)}"
-        members = ((values >= low) & (values < high)) * 1.0
-        found.append(Level(name, " && ".join(parts), reason.replace(".", "_"), members))
+    for low, high in itertools.pairwise(bounds):
+        parts = [f"profile.{name} >= {_literal(name, low)}"] if np.isfinite(low) else []
+        parts += [f"profile.{name} < {_literal(name, high)}"] if np.isfinite(high) else []
+        limits = f"from_{_literal(name, low)}" if np.isfinite(low) else "lowest"
+        members = ((values >= low) & (values < high)).astype(np.float64)
+        found.append(Level(name, " && ".join(parts), f"{name}_{limits}".replace(".", "_"), members))
     return found
+
+
+def _literal(name: str, edge: float) -> str:
+    """An edge as a literal of the attribute's type."""
+    return f"{edge:.1f}" if name == "pages_per_visit" else f"{edge:.0f}"
 
 
 def fit(matrix: Floats, converted: Floats) -> Floats:
@@ -164,11 +169,14 @@ stages:
 def document(found: list[Level], given: list[int], leads: list[Lead]) -> str:
     """The text of scores.yaml."""
     parts = [HEADER]
-    totals = {}
+    totals: dict[str, Floats] = {}
     for card, engagement in (("fit", False), ("engagement", True)):
-        own = [(lv, p) for lv, p in zip(found, given, strict=True)
-               if (lv.attribute in ENGAGEMENT) == engagement]
-        totals[card] = sum(level.members * earned for level, earned in own)
+        own = [
+            (lv, p)
+            for lv, p in zip(found, given, strict=True)
+            if (lv.attribute in ENGAGEMENT) == engagement
+        ]
+        totals[card] = _total(own)
         parts.append(f"  {card}:\n    min: 0\n    max: {150 if engagement else 100}\n")
         parts.append("    half_life: 14d\n    rules:\n" if engagement else "    rules:\n")
         parts += [_rule(level, earned) for level, earned in own if earned]
@@ -176,10 +184,18 @@ def document(found: list[Level], given: list[int], leads: list[Lead]) -> str:
     parts.append("grades:\n  lead:\n")
     train = np.array([lead.train for lead in leads])
     for card, names in (("fit", "ABCD"), ("engagement", "1234")):
-        cuts = [int(cut) for cut in np.quantile(np.asarray(totals[card])[train], (0.8, 0.55, 0.3))]
+        cuts = [int(cut) for cut in np.quantile(totals[card][train], (0.8, 0.55, 0.3))]
         bands = ", ".join(f'"{n}": {cut}' for n, cut in zip(names, [*cuts, 0], strict=True))
         parts.append(f"    {card}: {{score: {card}, bands: {{{bands}}}}}\n")
     return "".join([*parts, STAGES])
+
+
+def _total(earned: list[tuple[Level, int]]) -> Floats:
+    """Each lead's points."""
+    total = np.zeros(len(earned[0][0].members))
+    for level, each in earned:
+        total += level.members * each
+    return total
 
 
 def _rule(level: Level, earned: int) -> str:
@@ -199,7 +215,7 @@ def main(
     given = points(found, leads)
     text = document(found, given, leads)
     target = LEADS / "scores.yaml"
-    total = sum(level.members * earned for level, earned in zip(found, given, strict=True))
+    total = _total(list(zip(found, given, strict=True)))
     for train, name in ((True, "training split"), (False, "unseen split")):
         own = [index for index, lead in enumerate(leads) if lead.train == train]
         area = auc([leads[i].converted for i in own], [float(total[i]) for i in own])

@@ -13,7 +13,7 @@ from nextbest.server.playbook.cases import Case, read_cases
 from nextbest.server.playbook.cycles import check_cycles
 from nextbest.server.playbook.faults import Fault, Faults
 from nextbest.server.playbook.read import Playbook, read_playbook
-from nextbest.server.playbook.scope import Scope, make_scope
+from nextbest.server.playbook.scope import Checker, Scope, World, make_scope
 from nextbest.server.playbook.tables import (
     STAGE_ATTRIBUTE,
     Tables,
@@ -24,11 +24,15 @@ from nextbest.server.playbook.tables import (
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A compiled playbook.  `plan` is None when one of `faults` is an error."""
+    """A compiled playbook.  `plan` is None when one of `faults` is an error.
+
+    `checker` compiles further expressions over a stored person, with the plan's inputs.
+    """
 
     plan: Plan | None
     faults: tuple[Fault, ...]
     tests: tuple[Case, ...] = ()
+    checker: Checker | None = None
 
 
 def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
@@ -49,7 +53,8 @@ def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
     tests = read_cases(playbook, plan, faults)
     if faults.errors():
         return Compiled(None, faults.sorted())
-    return Compiled(dataclasses.replace(plan, hash=plan_hash(plan)), faults.sorted(), tests)
+    plan = dataclasses.replace(plan, hash=plan_hash(plan))
+    return Compiled(plan, faults.sorted(), tests, scope.checkers[World.QUERY])
 
 
 def _plan(playbook: Playbook, tables: Tables, scope: Scope, fields: tuple[Field, ...]) -> Plan:

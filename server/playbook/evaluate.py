@@ -2,41 +2,95 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from nextbest.core.engine import Expression
+from nextbest.core.errors import NextbestError
 from nextbest.core.expression.code import Code
-from nextbest.server.playbook.faults import Severity, one_of
-from nextbest.server.playbook.scope import Checked, Checker, Issue, Variable, Want
+from nextbest.core.playbook.plan import ValueType
+from nextbest.server.playbook import cel
+from nextbest.server.playbook.faults import Severity
+from nextbest.server.playbook.scope import ROOTS, Checked, Issue, Variable, Want
+from nextbest.server.playbook.tables import camel
 
-_PATH = re.compile(r"\b(profile|context|segment|score|grade|event|action)\.[a-z_0-9]+")
+_MANY = {ValueType.STRING: ValueType.STRING_LIST, ValueType.DOUBLE: ValueType.VECTOR}
+_WANTS: dict[Want, cel.Want] = {Want.CONDITION: "bool", Want.NUMBER: "number"}
 
 
-class _Standin:
+class CelChecker:
+    """Compiles expressions over a fixed set of variables."""
+
     def __init__(self, variables: Sequence[Variable]) -> None:
-        self.variables = {one.name: one for one in variables}
+        self._slots: dict[tuple[str, ...], int] = {}
+        fields: dict[str, dict[str, cel.FieldType]] = {}
+        whole: dict[str, ValueType] = {}
+        taken: set[tuple[str, str]] = set()
+        for one in variables:
+            path = tuple(one.name.split("."))
+            self._slots[path] = one.slot
+            type_ = _MANY[one.type] if one.many else one.type
+            if len(path) == 1:
+                whole[path[0]] = type_
+                continue
+            # Names too much alike are a fault already; the first will do here.
+            if (path[0], camel(path[1])) not in taken:
+                taken.add((path[0], camel(path[1])))
+                found = fields.setdefault(path[0], {})
+                found[path[1]] = cel.FieldType(type_, default=not one.nullable)
+        self._environment = cel.Environment({**whole, **fields}, self._slots.__getitem__)
 
     def check(self, text: str, want: Want) -> Checked:
-        issues, slots = [], set()
-        for found in _PATH.finditer(text):
-            if found[0] in self.variables:
-                slots.add(self.variables[found[0]].slot)
-            else:
-                allowed = one_of(found[0], self.variables)
-                issues.append(
-                    Issue(found.start(), "unknown name", found[0], allowed, Severity.ERROR)
-                )
-        if issues:
-            return Checked((), tuple(issues))
-        parts = text.split(" && ") if want is Want.CONDITION else [text]
-        return Checked(
-            tuple(Code(one.encode(), (), one, tuple(sorted(slots))) for one in parts), ()
+        """Never raises for any text."""
+        try:
+            compiled = self._environment.compile(text, _WANTS[want])
+        except cel.ExpressionError as error:
+            faults = [self._explained(fault) for fault in error.faults]
+            return Checked((), None, _issues(text, faults, Severity.ERROR))
+        warnings = _issues(text, compiled.warnings, Severity.WARNING)
+        parts = compiled.conjuncts if want is Want.CONDITION else (compiled.code,)
+        return Checked(parts, compiled.code, warnings)
+
+    def _explained(self, fault: cel.ExpressionFault) -> cel.ExpressionFault:
+        """A name that other expressions may use is not misspelt but out of place."""
+        if fault.what != "unknown name" or fault.seen.partition(".")[0] not in ROOTS:
+            return fault
+        here = ", ".join(sorted(self._environment.variables)) or "nothing"
+        return replace(fault, what="name out of place", allowed=f"{here} can be read here")
+
+
+def _issues(
+    text: str, faults: Sequence[cel.ExpressionFault], severity: Severity
+) -> tuple[Issue, ...]:
+    return tuple(
+        Issue(
+            _offset(text, fault.line, fault.column),
+            fault.what,
+            fault.seen,
+            fault.allowed or fault.hint,
+            severity,
         )
+        for fault in faults
+    )
 
 
-def make_checker(variables: Sequence[Variable]) -> Checker:
-    return _Standin(variables)
+def _offset(text: str, line: int, column: int) -> int:
+    """The offset of a line and a column, both from 1."""
+    start = 0
+    for _ in range(line - 1):
+        start = text.find("\n", start) + 1
+    return min(start + column - 1, len(text))
 
 
-def holds(code: Code, attributes: Sequence[object]) -> bool:
-    return bool(code and attributes)
+def make_checker(variables: Sequence[Variable]) -> CelChecker:
+    """A checker for these variables."""
+    return CelChecker(variables)
+
+
+def holds(code: Code, attributes: Sequence[object], first_slot: int) -> bool:
+    """Whether a condition over an action's attributes is true; an error is not."""
+    inputs = [None] * first_slot + list(attributes)
+    try:
+        return Expression(code).evaluate(inputs) is True
+    except NextbestError:
+        return False

@@ -11,6 +11,7 @@ from nextbest.server.playbook import limits
 
 SEEN_MAX = 60
 NAMES_SHOWN_MAX = 12
+NAMES_COMPARED_MAX = 128
 LINE_SHOWN_MAX = 120
 
 
@@ -74,7 +75,7 @@ class Faults:
         faults = sorted(self._faults, key=Fault.order)
         if self._left_out:
             allowed = "mend these first"
-            faults.append(Fault("", 1, 1, "more faults", str(self._left_out), allowed))
+            faults.append(Fault(".", 1, 1, "more faults", str(self._left_out), allowed))
         return tuple(faults)
 
 
@@ -94,6 +95,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lowered = name.lower().replace("-", "_")
     if lowered in names:
         return lowered
+    if len(names) > NAMES_COMPARED_MAX:
+        # Comparing costs some 30 us a name; most slips leave the first or the last letters.
+        ends = lowered[:2], lowered[-2:]
+        names = [other for other in names if other[:2] == ends[0] or other[-2:] == ends[1]]
+        names.sort(key=lambda other: abs(len(other) - len(lowered)))
+        names = names[:NAMES_COMPARED_MAX]
     found = difflib.get_close_matches(lowered, names, n=1, cutoff=0.6)
     if found:
         return found[0]

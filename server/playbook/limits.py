@@ -6,14 +6,14 @@ from typing import Final
 FILES_MAX: Final = 1_024
 BYTES_MAX: Final = 16 * 1024 * 1024
 PATH_MAX: Final = 256
-NODES_MAX: Final = 4_000_000  # YAML nodes of a file, each alias counted as what it stands for
+NODES_MAX: Final = 1_000_000  # YAML nodes of all files, an alias counted as what it stands for
 DEPTH_MAX: Final = 16
 FAULTS_MAX: Final = 1_000
 
 ATTRIBUTES_MAX: Final = 1_024
 EVENTS_MAX: Final = 1_024
 PROPERTIES_MAX: Final = 256  # of one event
-COUNTERS_MAX: Final = 1_024  # with those the compiler makes for score rules
+COUNTERS_MAX: Final = 512  # with those the compiler makes for score rules
 CONTEXT_MAX: Final = 256
 SEGMENTS_MAX: Final = 4_096
 SCORECARDS_MAX: Final = 64
@@ -48,7 +48,8 @@ POINTS_MAX: Final = 1_000_000
 SCORE_MAX: Final = 2**31 - 1
 INT_MAX: Final = 2**63 - 1
 WINDOW_S_MAX: Final = 3_650 * 86_400
-BUCKETS_MAX: Final = 4_096  # of one counter
+BUCKETS_MAX: Final = 1_023  # of one counter, as the store has it
+RULE_WINDOW_S_MAX: Final = BUCKETS_MAX * 86_400  # a rule on events has buckets of a day
 HALF_LIVES: Final = 10  # the default window of a decaying rule, in half-lives
 DAY_S: Final = 86_400
 

@@ -173,7 +173,7 @@ class RuleSpec(Spec):
     max: int = key(Whole(1, limits.SCORE_MAX), "bounds the rule's points", default=0)
     half_life: int | None = key(_HALF_LIFE, "in which time an event's points halve, or none")
     window: int | None = key(
-        Span(limits.DAY_S, limits.WINDOW_S_MAX, word="all"), "how far back events count"
+        Span(limits.DAY_S, limits.RULE_WINDOW_S_MAX, word="all"), "how far back events count"
     )
 
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nextbest.core.expression.code import Code
-from nextbest.core.playbook.plan import Action, Factor, Field, Placement, Treatment, ValueType
+from nextbest.core.playbook.plan import (
+    Action,
+    Factor,
+    Field,
+    InputKind,
+    Placement,
+    Treatment,
+    ValueType,
+)
 from nextbest.server.playbook import limits, model, values
 from nextbest.server.playbook.canonical import one_line
-from nextbest.server.playbook.faults import Faults
+from nextbest.server.playbook.faults import Faults, Severity
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import FACTORS, Scope, Want, World
 from nextbest.server.playbook.shapes import MISSING, Text, unknown
+from nextbest.server.playbook.tables import check_alike
 
-# Tells whether a code is true for an action's attributes; a value or an error is not.
-Holds = Callable[[Code, Sequence[object]], bool]
+# Tells whether a code is true for an action's attributes, the first of which is in the slot
+# given; an error is not true.
+Holds = Callable[[Code, Sequence[object], int], bool]
 
 
 def action_attributes(playbook: Playbook, faults: Faults) -> tuple[Field, ...]:
@@ -35,6 +45,7 @@ def action_attributes(playbook: Playbook, faults: Faults) -> tuple[Field, ...]:
                 place = f"{first.source.path}:{first.line}"
                 allowed = f"a value of type {model.TYPE_NAMES[known]} as at {place}"
                 faults.add(node.fault(f"action attribute {name}", allowed))
+    check_alike(types, "name of an action attribute", faults)
     if len(types) > limits.ACTION_ATTRIBUTES_MAX:
         node = list(types)[limits.ACTION_ATTRIBUTES_MAX].node
         allowed = f"at most {limits.ACTION_ATTRIBUTES_MAX} over all actions"
@@ -85,9 +96,13 @@ def _factor(name: Text, spec: model.ActionSpec, word: str, scope: Scope) -> floa
 
 def _attribute(spec: model.ActionSpec, one: Field, faults: Faults) -> object:
     for name, node in spec.attributes.items():
-        if name == one.name and not node.is_null():
-            value = values.typed(node, one.type, f"action attribute {name}", faults)
-            return None if value is MISSING else value
+        if name != one.name or node.is_null():
+            continue
+        guessed = values.guess(node)
+        if guessed is not one.type and one.type is not ValueType.DOUBLE:
+            return None  # of another type than the other actions', which is a fault already
+        value = values.typed(node, one.type, f"action attribute {name}", faults)
+        return None if value is MISSING else value
     return None
 
 
@@ -138,6 +153,12 @@ def placements(
 
 def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placement:
     candidates = _candidates(name, spec, offers)
+    sound = offers.actions and not offers.scope.faults.errors()
+    if spec.candidates is not None and sound and not candidates:
+        node = spec.candidates.at.node
+        allowed = "at least one action, or the placement only ever shows its fallback"
+        fault = node.fault(f"candidates of {name}", allowed, "no action")
+        offers.scope.faults.add(replace(fault, severity=Severity.WARNING))
     arbitration, text = -1, ""
     if spec.arbitration is not None:
         what = f"arbitration of {name}"
@@ -186,12 +207,17 @@ def _candidates(name: Text, spec: model.PlacementSpec, offers: Offers) -> tuple[
         return tuple(sorted(found))
     what = f"where of candidates of {name}"
     codes = offers.scope.check(chosen.where, Want.CONDITION, what, World.ACTION)
+    if not codes:
+        return ()
     return tuple(index for index in sorted(found) if _selected(offers, codes, index))
 
 
 def _selected(offers: Offers, codes: Sequence[Code], index: int) -> bool:
     attributes = offers.actions[index].attributes
-    return all(offers.holds(code, attributes) for code in codes)
+    first = next(
+        (n for n, one in enumerate(offers.scope.inputs) if one.kind is InputKind.ACTION), 0
+    )
+    return all(offers.holds(code, attributes, first) for code in codes)
 
 
 def _diversity(

@@ -43,6 +43,7 @@ class Playbook:
     actions: dict[Text, model.ActionSpec] = field(default_factory=dict)
     placements: dict[Text, model.PlacementSpec] = field(default_factory=dict)
     cases: list[model.CaseSpec] = field(default_factory=list)
+    nodes: int = 0  # YAML nodes read so far
     readable: bool = True  # False when a part was no YAML, so that names in it are not known
 
 
@@ -66,7 +67,7 @@ def read_playbook(files: Mapping[str, bytes], faults: Faults) -> Playbook:
 def _read_file(found: Playbook, path: str, content: bytes, faults: Faults) -> None:
     part = _PART.fullmatch(path)
     if part:
-        root = source.parse(path, content, faults)
+        root = _parse(found, path, content, faults)
         if root is None:
             found.readable &= _nothing(path, faults)
             return
@@ -76,11 +77,17 @@ def _read_file(found: Playbook, path: str, content: bytes, faults: Faults) -> No
         else:
             found.readable = False
     elif _CASES.fullmatch(path):
-        root = source.parse(path, content, faults)
+        root = _parse(found, path, content, faults)
         cases = MISSING if root is None else model.CASES.read(root, "tests", faults)
         found.cases.extend(() if cases is MISSING else cases)  # type: ignore[arg-type]
     elif not _IGNORED.fullmatch(path):
         _unknown(path, faults)
+
+
+def _parse(found: Playbook, path: str, content: bytes, faults: Faults) -> source.Node | None:
+    root = source.parse(path, content, faults, limits.NODES_MAX - found.nodes)
+    found.nodes += 0 if root is None else root.weight
+    return root
 
 
 def _nothing(path: str, faults: Faults) -> bool:

@@ -103,7 +103,7 @@ def _window(rule: model.RuleSpec, half_life: int, what: str, scope: Scope) -> in
     """The rule's window in seconds; a decaying rule needs one that ends."""
     if rule.window is None:
         days = -(-half_life * limits.HALF_LIVES // limits.DAY_S)
-        return min(days * limits.DAY_S, limits.WINDOW_S_MAX)
+        return min(days * limits.DAY_S, limits.RULE_WINDOW_S_MAX)
     if rule.window == 0 and half_life:
         allowed = "a span such as 90d, or half_life: none"
         scope.faults.add(rule.at.value("window").fault(f"window of {what}", allowed))
@@ -205,6 +205,8 @@ def visible_counters(playbook: Playbook, scope: Scope) -> None:
             filter_ = scope.event_filter(counter.event, texts, f"where of {name}")
         text = _text(texts) if texts else ""
         key = counter_key(counter, scope.tables, text)
+        if counter.event < 0:
+            continue
         if key in keys:
             allowed = f"a definition of its own: {keys[key]} counts the same"
             scope.faults.add(name.node.fault("counter", allowed))

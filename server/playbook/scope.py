@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
@@ -17,6 +17,7 @@ from nextbest.core.playbook.plan import (
     Field,
     Input,
     InputKind,
+    Plan,
     ValueType,
 )
 from nextbest.server.playbook import limits
@@ -26,6 +27,12 @@ from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
 from nextbest.server.playbook.tables import Tables
 
+ROOTS: Final = frozenset(
+    (
+        *("profile", "context", "segment", "score", "grade", "stage", "now", "event", "action"),
+        *(factor.name.lower() for factor in Factor),
+    )
+)
 FACTORS: Final = tuple(factor.name.lower() for factor in Factor)
 
 
@@ -60,9 +67,10 @@ class Issue(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A checked expression: one code, or one for each conjunct of a condition."""
+    """A checked expression: its conjuncts when it is a condition, and the whole of it."""
 
     codes: tuple[Code, ...]
+    whole: Code | None
     issues: tuple[Issue, ...]
 
 
@@ -79,12 +87,26 @@ class MakeChecker(Protocol):
     def __call__(self, variables: Sequence[Variable]) -> Checker: ...
 
 
-class World(Enum):
-    """Who may read what."""
+_STORED: Final = frozenset(
+    (
+        InputKind.ATTRIBUTE,
+        InputKind.COUNTER,
+        InputKind.SEGMENT,
+        InputKind.SCORE,
+        InputKind.GRADE,
+        InputKind.STAGE,
+        InputKind.NOW,
+    )
+)
 
-    PERSON = "profile, context, segment, score, grade, stage, now"
-    RANKING = "all of a person's, action and the factors"
-    ACTION = "action"
+
+class World(Enum):
+    """Which kinds of input an expression may read."""
+
+    QUERY = _STORED
+    PERSON = _STORED | {InputKind.CONTEXT}
+    RANKING = _STORED | {InputKind.CONTEXT, InputKind.ACTION, InputKind.FACTOR}
+    ACTION = frozenset((InputKind.ACTION,))
 
 
 @dataclass(slots=True)
@@ -131,15 +153,15 @@ class Scope:
         if event not in self._events:
             self._events[event] = self.make(event_variables(self.tables.events[event].properties))
         checker = self._events[event]
-        sound = bool(texts)
+        found = []
         for text in texts:
             checked = checker.check(text, Want.CONDITION)
             self._report(text, what, checked.issues)
-            sound &= bool(checked.codes)
-        if not sound:
-            return None
-        joined = texts[0] if len(texts) == 1 else " && ".join(f"({text})" for text in texts)
-        return whole(checker, joined)
+            found.append(checked.whole)
+        if len(found) < 2 or None in found:
+            return found[0] if found else None
+        joined = " && ".join(f"({text})" for text in texts)
+        return checker.check(joined, Want.CONDITION).whole
 
     def _condition(self, code: Code) -> int:
         if len(self.conditions) > limits.DISTINCT_CONDITIONS_MAX:
@@ -147,7 +169,7 @@ class Scope:
         index = self._pooled(code, "c", self.conditions)
         if index == limits.DISTINCT_CONDITIONS_MAX:
             allowed = f"at most {limits.DISTINCT_CONDITIONS_MAX:,}"
-            fault = Fault("", 1, 1, "number of distinct conditions", f"{index + 1:,}", allowed)
+            fault = Fault(".", 1, 1, "number of distinct conditions", f"{index + 1:,}", allowed)
             self.faults.add(fault)
         return index
 
@@ -171,12 +193,6 @@ class Scope:
             )
 
 
-def whole(checker: Checker, text: str) -> Code | None:
-    """One code for a condition, not split into conjuncts."""
-    codes = checker.check(f"({text}) == true", Want.CONDITION).codes
-    return codes[0] if codes else None
-
-
 def event_variables(properties: Sequence[Field]) -> list[Variable]:
     """The properties of an event: property i is in slot i; only its time is always set."""
     last = len(properties) - 1
@@ -194,57 +210,73 @@ def make_scope(
     faults: Faults,
 ) -> Scope:
     """The inputs of all expressions, and who may read them."""
-    inputs: list[Input] = []
-    variables: list[Variable] = []
-
-    def add(kind: InputKind, index: int, name: str, type_: ValueType, *flags: bool) -> None:
-        variables.append(Variable(name, type_, len(inputs), *flags))
-        inputs.append(Input(kind, index, name))
-
-    _add_profile(tables, add)
-    for index, segment in enumerate(sorted(playbook.segments)):
-        add(InputKind.SEGMENT, index, f"segment.{segment}", ValueType.BOOL, False)
-    for index, score in enumerate(playbook.scores):
-        add(InputKind.SCORE, index, f"score.{score}", ValueType.INT, False)
-    for index, grade in enumerate(playbook.grades):
-        add(InputKind.GRADE, index, f"grade.{grade}", ValueType.STRING, False)
-    if playbook.stages is not None:
-        add(InputKind.STAGE, 0, "stage", ValueType.STRING, False)
-    add(InputKind.NOW, 0, "now", ValueType.TIMESTAMP, False)
-    person = list(variables)
-    for index, one in enumerate(action_attributes):
-        add(InputKind.ACTION, index, f"action.{one.name}", one.type, True)
-    actions = variables[len(person) :]
-    for factor in Factor:
-        add(InputKind.FACTOR, factor.value, factor.name.lower(), ValueType.DOUBLE, False)
-    checkers = {
-        World.PERSON: make(person),
-        World.ACTION: make(actions),
-        World.RANKING: make(variables),
-    }
-    return Scope(inputs, checkers, make, tables, faults)
+    found = list(_inputs(playbook, tables, action_attributes))
+    plan = Plan(
+        hash=b"",
+        attributes=tuple(tables.attributes),
+        counters=tuple(tables.counters),
+        context=tuple(tables.context),
+        inputs=tuple(found),
+        action_attributes=tuple(action_attributes),
+    )
+    checkers = {world: make(variables(plan, world)) for world in World}
+    return Scope(found, checkers, make, tables, faults)
 
 
-class _Add(Protocol):
-    def __call__(
-        self, kind: InputKind, index: int, name: str, type_: ValueType, *flags: bool
-    ) -> None: ...
+def _inputs(
+    playbook: Playbook, tables: Tables, action_attributes: Sequence[Field]
+) -> Iterator[Input]:
+    """Every input; a hidden counter has none."""
+    named: tuple[tuple[InputKind, str, Iterable[str]], ...] = (
+        (InputKind.ATTRIBUTE, "profile.", [one.name for one in tables.attributes]),
+        (InputKind.COUNTER, "profile.", [one.name for one in tables.counters]),
+        (InputKind.CONTEXT, "context.", [one.name for one in tables.context]),
+        (InputKind.SEGMENT, "segment.", sorted(playbook.segments)),
+        (InputKind.SCORE, "score.", playbook.scores),
+        (InputKind.GRADE, "grade.", playbook.grades),
+        (InputKind.STAGE, "stage", [""] if playbook.stages else []),
+        (InputKind.NOW, "now", [""]),
+        (InputKind.ACTION, "action.", [one.name for one in action_attributes]),
+        (InputKind.FACTOR, "", FACTORS),
+    )
+    for kind, prefix, names in named:
+        for index, name in enumerate(names):
+            yield Input(kind, index, f"{prefix}{name}")
 
 
-def _add_profile(tables: Tables, add: _Add) -> None:
-    for index, attribute in enumerate(tables.attributes):
+def variables(plan: Plan, world: World) -> list[Variable]:
+    """The names that expressions of a world may use, from the plan's inputs."""
+    return [
+        Variable(one.name, *_typed(plan, one, slot))
+        for slot, one in enumerate(plan.inputs)
+        if one.kind in world.value
+    ]
+
+
+def _typed(plan: Plan, one: Input, slot: int) -> tuple[ValueType, int, bool, bool]:
+    """An input's type, its slot, whether it may be unset and whether it is a list of the type."""
+    if one.kind is InputKind.ATTRIBUTE:
+        attribute = plan.attributes[one.index]
         unset = attribute.default is None and attribute.type is not ValueType.STRING_LIST
-        add(InputKind.ATTRIBUTE, index, f"profile.{attribute.name}", attribute.type, unset)
-    for index, counter in enumerate(tables.counters):
-        if counter.name.startswith("@"):
-            continue
-        nullable = counter.aggregate in _NULLABLE
-        many = counter.aggregate is Aggregate.LAST_N
+        return attribute.type, slot, unset, False
+    if one.kind is InputKind.COUNTER:
+        counter = plan.counters[one.index]
         type_ = ValueType.INT if counter.aggregate in _COUNTS else counter.type
-        add(InputKind.COUNTER, index, f"profile.{counter.name}", type_, nullable, many)
-    for index, one in enumerate(tables.context):
-        add(InputKind.CONTEXT, index, f"context.{one.name}", one.type, True)
+        return type_, slot, counter.aggregate in _NULLABLE, counter.aggregate is Aggregate.LAST_N
+    if one.kind is InputKind.CONTEXT:
+        return plan.context[one.index].type, slot, True, False
+    if one.kind is InputKind.ACTION:
+        return plan.action_attributes[one.index].type, slot, True, False
+    return _KIND_TYPES[one.kind], slot, False, False
 
 
-_COUNTS = (Aggregate.COUNT, Aggregate.DISTINCT)
-_NULLABLE = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)
+_KIND_TYPES: Final = {
+    InputKind.SEGMENT: ValueType.BOOL,
+    InputKind.SCORE: ValueType.INT,
+    InputKind.GRADE: ValueType.STRING,
+    InputKind.STAGE: ValueType.STRING,
+    InputKind.NOW: ValueType.TIMESTAMP,
+    InputKind.FACTOR: ValueType.DOUBLE,
+}
+_COUNTS: Final = (Aggregate.COUNT, Aggregate.DISTINCT)
+_NULLABLE: Final = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)

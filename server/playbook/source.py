@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ class Node:
     end: int
     text: str = ""
     plain: bool = False  # an unquoted scalar, the only one that can be a number or null
-    items: list[Node] = field(default_factory=list)
-    entries: list[tuple[Node, Node]] = field(default_factory=list)
+    items: Sequence[Node] = ()
+    entries: Sequence[tuple[Node, Node]] = ()
     weight: int = 1  # nodes in it, each alias counted as what it stands for
 
     def scalar(self) -> bool | int | float | str | None:
@@ -154,14 +154,16 @@ def _after(text: str, position: int, end: int, character: str, quote: str) -> in
     return position
 
 
-def parse(path: str, content: bytes, faults: Faults) -> Node | None:
+def parse(
+    path: str, content: bytes, faults: Faults, nodes_max: int = limits.NODES_MAX
+) -> Node | None:
     """The root node of one file; None when it is empty or not YAML, which `faults` then says."""
     text = _decode(path, content, faults)
     if text is None:
         return None
     source = Source(path, text)
     try:
-        return _Composer(source, faults).document()
+        return _Composer(source, faults, nodes_max).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -212,7 +214,9 @@ class _TooDeepError(yaml.YAMLError):
 class _Composer:
     """Makes nodes of one file's parser events."""
 
-    def __init__(self, source: Source, faults: Faults) -> None:
+    def __init__(self, source: Source, faults: Faults, nodes_max: int) -> None:
+        self.nodes_max = nodes_max
+        self.nodes = 0  # made so far
         self.source = source
         self.faults = faults
         self.parser: Any = _PARSER(source.text)
@@ -248,6 +252,8 @@ class _Composer:
 
     def node(self, depth: int) -> Node:
         event = self.parser.get_event()
+        self.nodes += 1
+        self.bound(event, self.nodes)
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event)
         if depth > limits.DEPTH_MAX:
@@ -256,6 +262,9 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             node = self.make(event, Kind.SCALAR)
             node.text = event.value
+            if not _encodable(node.text):
+                self.refuse(event, "half a surrogate pair", "whole characters")
+                node.text = ""
             node.plain = event.style is None or event.style == ""
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.make(event, Kind.LIST)
@@ -265,31 +274,36 @@ class _Composer:
             self.fill_map(node, depth)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
-        self.weigh(node, event)
-        return node
-
-    def weigh(self, node: Node, event: Any) -> None:
         node.weight += sum(item.weight for item in node.items)
         node.weight += sum(1 + value.weight for _, value in node.entries)
-        if node.weight > limits.NODES_MAX:
-            allowed = f"at most {limits.NODES_MAX:,}, aliases counted in full"
-            self.refuse(event, f"{node.weight:,} nodes", allowed)
+        self.bound(event, node.weight)
+        return node
+
+    def bound(self, event: Any, nodes: int) -> None:
+        if nodes > self.nodes_max:
+            allowed = f"at most {limits.NODES_MAX:,} in all files, aliases counted in full"
+            self.refuse(event, f"{nodes:,} values or more", allowed)
             raise _TooDeepError
 
     def alias(self, event: Any) -> Node:
         node = self.anchors.get(event.anchor)
         if node is None:
             self.refuse(event, f"the alias *{event.anchor}", "an anchor that was ended before it")
-            node = Node(self.source, Kind.SCALAR, 1, 1, 0, 0, plain=True)
+            mark = event.start_mark
+            at = mark.line + 1, mark.column + 1, mark.index, mark.index
+            node = Node(self.source, Kind.SCALAR, *at, plain=True)
         return node
 
     def fill_list(self, node: Node, depth: int) -> None:
+        items = []
         while not isinstance(self.parser.peek_event(), yaml.SequenceEndEvent):
-            node.items.append(self.node(depth + 1))
+            items.append(self.node(depth + 1))
+        node.items = items
         node.end = self.parser.get_event().end_mark.index
 
     def fill_map(self, node: Node, depth: int) -> None:
         keys: dict[str, Node] = {}
+        entries = []
         while not isinstance(self.parser.peek_event(), yaml.MappingEndEvent):
             key = self.node(depth + 1)
             value = self.node(depth + 1)
@@ -301,8 +315,13 @@ class _Composer:
                 self.faults.add(key.fault("duplicate key", allowed))
             else:
                 keys[key.text] = key
-                node.entries.append((key, value))
+                entries.append((key, value))
+        node.entries = entries
         node.end = self.parser.get_event().end_mark.index
+
+
+def _encodable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def finite(value: float) -> bool:
@@ -340,16 +359,16 @@ def check_files(files: Mapping[str, bytes], faults: Faults) -> bool:
     total = sum(len(content) for content in files.values())
     if len(files) > limits.FILES_MAX:
         allowed = f"at most {limits.FILES_MAX:,}"
-        faults.add(Fault("", 1, 1, "number of files", f"{len(files):,}", allowed))
+        faults.add(Fault(".", 1, 1, "number of files", f"{len(files):,}", allowed))
         return False
     if total > limits.BYTES_MAX:
         allowed = f"at most {_megabytes()} for all files together"
-        faults.add(Fault("", 1, 1, "size of the playbook", f"{total:,} bytes", allowed))
+        faults.add(Fault(".", 1, 1, "size of the playbook", f"{total:,} bytes", allowed))
         return False
     bad = [path for path in files if not _inside(path)]
     for path in bad:
         allowed = "a path inside the folder, with forward slashes and no '..'"
-        faults.add(Fault("", 1, 1, "path", shown(path), allowed))
+        faults.add(Fault(".", 1, 1, "path", shown(path), allowed))
     return not bad
 
 

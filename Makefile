@@ -1,0 +1,72 @@
+# Every target makes .venv and installs what is missing first; `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find core -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+PROTOS := $(wildcard proto/nextbest/v1/*.proto)
+CASES ?= ../shared/data/cel/cases_share.jsonl.gz
+LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help build demo test lint bench bench-overhead debug proto clean cel shop-100 leads
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+
+build: $(VENV)/.built ## compile the native core, in place
+
+demo: build ## a simulated day on the two example playbooks
+	$(BIN)/nextbest demo
+
+test: build ## all tests
+	$(BIN)/python -m pytest -q
+
+lint: build ## ruff, mypy, cython-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cython-lint core
+
+bench: build ## the micro benchmark, with its peers
+	$(BIN)/python -m bench.micro
+
+bench-overhead: build ## what the server adds to a bare grpc.aio servicer
+	$(BIN)/python -m bench.load
+
+shop-100: build ## write the benchmark's playbook, profiles and requests to build/shop-100/
+	$(BIN)/python -m bench.micro.shop_100
+
+cel: build ## run CEL conformance cases: make cel CASES=FILE
+	@$(BIN)/python tests/core/cel_conformance.py $(CASES)
+
+leads: build ## load the public lead data set, score it over gRPC, print the AUC
+	$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
+
+debug: $(VENV)/.installed ## compile with bounds checks and -O0
+	@$(MAKE) --no-print-directory clean
+	NEXTBEST_DEBUG=1 $(BIN)/python setup.py -q build_ext --inplace
+	@touch $(VENV)/.built
+
+proto: $(VENV)/.installed ## generate the Python of the contract
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto \
+		--grpc_python_out=proto $(PROTOS)
+
+# build/tree stays: the editable installation imports from it.
+clean: ## delete what the compiler made
+	rm -rf build/c build/lib* build/temp*
+	find core -name '*.so' -delete
+	rm -f $(VENV)/.built
+
+$(VENV)/.system: .ci/bootstrap
+	@PYTHON=$(PYTHON) .ci/bootstrap
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.installed: $(VENV)/.system pyproject.toml setup.py
+	@echo "Installing nextbest and its tools into $(VENV) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@

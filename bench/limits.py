@@ -1,0 +1,42 @@
+"""Compares the figures of benchmarks with limits.json; ends with 1 when one is off.
+
+    python -m bench.limits RESULT.json...
+
+A result is what `--json` prints.  A limit of which no result has the figure is off too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+LIMITS = Path(__file__).with_name("limits.json")
+
+
+def faults(figures: dict[str, float], limits: dict[str, dict[str, float]]) -> list[str]:
+    """A line for each limit that is not kept."""
+    found = []
+    for name, limit in limits.items():
+        seen = figures.get(name)
+        if seen is None:
+            found.append(f"{name}: not measured")
+        elif seen > limit.get("max", seen):
+            found.append(f"{name}: {seen:.4g}, at most {limit['max']:g}")
+        elif seen < limit.get("min", seen):
+            found.append(f"{name}: {seen:.4g}, at least {limit['min']:g}")
+    return found
+
+
+def main(paths: list[str]) -> int:
+    """Run the command."""
+    figures: dict[str, float] = {}
+    for path in paths:
+        figures.update(json.loads(Path(path).read_text(encoding="utf-8"))["figures"])
+    found = faults(figures, json.loads(LIMITS.read_text(encoding="utf-8")))
+    sys.stdout.write("".join(f"{fault}\n" for fault in found) or "all limits kept\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""Runs the micro benchmark."""
+
+from .run import main
+
+raise SystemExit(main())

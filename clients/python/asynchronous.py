@@ -1,0 +1,284 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+import grpc
+
+from nextbest.client import request
+from nextbest.client.channel import options, target
+from nextbest.client.errors import from_call
+from nextbest.client.ids import new_id
+from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
+from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.value import Plain
+from nextbest.v1 import (
+    common_pb2,
+    decision_pb2,
+    decision_pb2_grpc,
+    event_pb2,
+    event_pb2_grpc,
+    playbook_pb2,
+    playbook_pb2_grpc,
+    profile_pb2,
+    profile_pb2_grpc,
+)
+
+Position: TypeAlias = common_pb2.Position
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A client for asyncio; keep one for the whole process, made inside its loop.
+
+    `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
+    a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
+    in seconds) and raises a NextbestError.  A call is tried up to three times while the server
+    is unavailable; ids that are not given are made once, so that a repeat changes nothing.
+    """
+
+    def __init__(self, addresses: str | Sequence[str] = "127.0.0.1:7600") -> None:
+        self._channel = grpc.aio.insecure_channel(target(addresses), options())
+        self._decisions: Any = decision_pb2_grpc.DecisionServiceStub(self._channel)
+        self._events: Any = event_pb2_grpc.EventServiceStub(self._channel)
+        self._profiles: Any = profile_pb2_grpc.ProfileServiceStub(self._channel)
+        self._playbooks: Any = playbook_pb2_grpc.PlaybookServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight end."""
+        await self._channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def decide(
+        self,
+        identity: Identity,
+        placements: Sequence[str] = (),
+        *,
+        scores: Sequence[str] = (),
+        context: Mapping[str, Plain] | None = None,
+        attributes: Mapping[str, Plain] | None = None,
+        now: datetime | None = None,
+        seed: int = 0,
+        explain: bool = False,
+        segments: bool = False,
+        decision_id: str = "",
+        min_position: Position | None = None,
+        timeout: float = DECIDE_S,
+    ) -> decision_pb2.DecideResponse:
+        """Decide for one person.  `attributes` hold for this decision only."""
+        message = request.decide(
+            identity,
+            placements,
+            scores=scores,
+            context=context,
+            attributes=attributes,
+            now=now,
+            seed=seed,
+            explain=explain,
+            segments=segments,
+            decision_id=decision_id,
+            min_position=min_position,
+        )
+        return await self._call(self._decisions.Decide, message, timeout)
+
+    async def decide_batch(
+        self, requests: Sequence[decision_pb2.DecideRequest], *, timeout: float = BATCH_S
+    ) -> decision_pb2.DecideBatchResponse:
+        """Decide for many, at most 1,000; each result is a response or an error.
+
+        `nextbest.client.request.decide` makes the requests.
+        """
+        message = decision_pb2.DecideBatchRequest(requests=requests)
+        return await self._call(self._decisions.DecideBatch, message, timeout)
+
+    async def track(
+        self,
+        identity: Identity,
+        event: str,
+        properties: Mapping[str, Plain] | None = None,
+        *,
+        occurred_at: datetime | None = None,
+        event_id: str = "",
+        decision_id: str = "",
+        slot: int = 0,
+        timeout: float = WRITE_S,
+    ) -> event_pb2.TrackResponse:
+        """Record an event.  The same `event_id` counts once."""
+        made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
+        return await self._call(self._events.Track, made.message(), timeout)
+
+    async def get_profile(
+        self,
+        identity: Identity,
+        *,
+        now: datetime | None = None,
+        min_position: Position | None = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.GetProfileResponse:
+        """What is known of a person."""
+        message = request.profile(identity, now, min_position)
+        return await self._call(self._profiles.GetProfile, message, timeout)
+
+    async def upsert_profile(
+        self,
+        identity: Identity,
+        attributes: Mapping[str, Plain],
+        *,
+        occurred_at: datetime | None = None,
+        write_id: str = "",
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.UpsertProfileResponse:
+        """Set attributes; None as a value unsets."""
+        message = Upsert(identity, attributes, occurred_at, write_id).message()
+        return await self._call(self._profiles.UpsertProfile, message, timeout)
+
+    async def link_identity(
+        self,
+        first: Identity,
+        second: Identity,
+        *,
+        unlink: bool = False,
+        occurred_at: datetime | None = None,
+        write_id: str = "",
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.LinkIdentityResponse:
+        """Link two identities into one person, or part them."""
+        message = request.link(first, second, unlink, occurred_at, write_id)
+        return await self._call(self._profiles.LinkIdentity, message, timeout)
+
+    async def import_profiles(
+        self,
+        upserts: Iterable[Upsert | profile_pb2.UpsertProfileRequest],
+        *,
+        timeout: float = LONG_S,
+    ) -> profile_pb2.ImportProfilesResponse:
+        """Set attributes of many; refused ones are reported, the others stand."""
+        batches = request.import_batches(upserts)
+        return await self._call(self._profiles.ImportProfiles, batches, timeout)
+
+    async def validate_playbook(
+        self, files: Files, *, timeout: float = PUBLISH_S
+    ) -> playbook_pb2.ValidatePlaybookResponse:
+        """Every fault of a playbook, a folder or contents by path."""
+        message = playbook_pb2.ValidatePlaybookRequest(files=request.files(files))
+        return await self._call(self._playbooks.ValidatePlaybook, message, timeout)
+
+    async def publish_playbook(
+        self,
+        files: Files,
+        *,
+        description: str = "",
+        write_id: str = "",
+        timeout: float = PUBLISH_S,
+    ) -> playbook_pb2.PublishPlaybookResponse:
+        """Compile a playbook and make it the active generation.
+
+        Raises InvalidArgumentError with a violation for each fault.
+        """
+        message = playbook_pb2.PublishPlaybookRequest(
+            write_id=write_id or new_id(), files=request.files(files), description=description
+        )
+        return await self._call(self._playbooks.PublishPlaybook, message, timeout)
+
+    async def activate_generation(
+        self, target: int, *, write_id: str = "", timeout: float = WRITE_S
+    ) -> playbook_pb2.ActivateGenerationResponse:
+        """Make an earlier generation active again."""
+        message = playbook_pb2.ActivateGenerationRequest(
+            write_id=write_id or new_id(), target=target
+        )
+        return await self._call(self._playbooks.ActivateGeneration, message, timeout)
+
+    async def list_generations(
+        self, *, timeout: float = WRITE_S
+    ) -> playbook_pb2.ListGenerationsResponse:
+        """The generations that can be activated."""
+        message = playbook_pb2.ListGenerationsRequest()
+        return await self._call(self._playbooks.ListGenerations, message, timeout)
+
+    async def decide_stream(
+        self,
+        requests: AsyncIterable[decision_pb2.DecideRequest],
+        *,
+        timeout: float | None = None,
+    ) -> AsyncIterator[decision_pb2.DecideResult]:
+        """Decide for a stream; a result is a response or an error, in the requests' order."""
+
+        async def wrapped() -> AsyncIterator[decision_pb2.DecideStreamRequest]:
+            async for each in requests:
+                yield decision_pb2.DecideStreamRequest(request=each)
+
+        async for answer in self._stream(self._decisions.DecideStream, wrapped(), timeout):
+            yield answer.result
+
+    async def track_stream(
+        self,
+        events: AsyncIterable[Event | event_pb2.TrackRequest],
+        *,
+        timeout: float | None = None,
+    ) -> AsyncIterator[event_pb2.TrackStreamResponse]:
+        """Record a stream of events; each is answered, in its order."""
+
+        async def wrapped() -> AsyncIterator[event_pb2.TrackStreamRequest]:
+            async for each in events:
+                message = each.message() if isinstance(each, Event) else each
+                yield event_pb2.TrackStreamRequest(event=message)
+
+        async for answer in self._stream(self._events.TrackStream, wrapped(), timeout):
+            yield answer
+
+    async def query_profiles(
+        self,
+        condition: str,
+        *,
+        limit: int = 0,
+        now: datetime | None = None,
+        profiles: bool = False,
+        timeout: float = LONG_S,
+    ) -> AsyncIterator[profile_pb2.QueryProfilesResponse]:
+        """The people for whom a CEL condition holds, in parts; the last one has the totals."""
+        message = request.query(condition, limit, now, profiles)
+        async for answer in self._stream(self._profiles.QueryProfiles, message, timeout):
+            yield answer
+
+    async def _call(
+        self, method: Callable[..., Awaitable[T]], message: object, timeout: float
+    ) -> T:
+        try:
+            return await method(message, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error) from None
+
+    async def _stream(
+        self, method: Callable[..., Any], messages: object, timeout: float | None
+    ) -> AsyncIterator[Any]:
+        call = method(messages, timeout=timeout)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error) from None
+        finally:
+            call.cancel()

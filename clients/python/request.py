@@ -1,0 +1,176 @@
+"""Requests from plain arguments; both clients build theirs here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from nextbest.client.ids import new_id
+from nextbest.client.value import Plain, messages, timestamp
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, playbook_pb2, profile_pb2
+
+IMPORT_BATCH = 500
+FOLDER_BYTES_MAX = 16 * 1024 * 1024
+
+Identity: TypeAlias = str | common_pb2.Identity
+Files: TypeAlias = Path | str | Mapping[str, bytes]
+
+
+def anonymous(id: str) -> common_pb2.Identity:
+    """A device or cookie id; a plain text means a known id."""
+    return common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_ANONYMOUS, id=id)
+
+
+def identity(given: Identity) -> common_pb2.Identity:
+    """The message for an identity; a plain text is a known id."""
+    if isinstance(given, str):
+        return common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=given)
+    return given
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event to record; `event_id` is made when empty, `occurred_at` is then its time."""
+
+    identity: Identity
+    event: str
+    properties: Mapping[str, Plain] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+    event_id: str = ""
+    decision_id: str = ""
+    slot: int = 0
+
+    def message(self) -> event_pb2.TrackRequest:
+        """The event as the contract has it."""
+        return event_pb2.TrackRequest(
+            event_id=self.event_id or new_id(),
+            identity=identity(self.identity),
+            event=self.event,
+            occurred_at=None if self.occurred_at is None else timestamp(self.occurred_at),
+            properties=messages(self.properties, "properties"),
+            decision_id=self.decision_id,
+            slot=self.slot,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Attributes to set on one identity; None as a value unsets."""
+
+    identity: Identity
+    attributes: Mapping[str, Plain] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+    write_id: str = ""
+
+    def message(self) -> profile_pb2.UpsertProfileRequest:
+        """The write as the contract has it."""
+        return profile_pb2.UpsertProfileRequest(
+            write_id=self.write_id or new_id(),
+            identity=identity(self.identity),
+            attributes=messages(self.attributes, "attributes"),
+            occurred_at=None if self.occurred_at is None else timestamp(self.occurred_at),
+        )
+
+
+def decide(
+    given: Identity,
+    placements: Sequence[str] = (),
+    *,
+    scores: Sequence[str] = (),
+    context: Mapping[str, Plain] | None = None,
+    attributes: Mapping[str, Plain] | None = None,
+    now: datetime | None = None,
+    seed: int = 0,
+    explain: bool = False,
+    segments: bool = False,
+    decision_id: str = "",
+    min_position: common_pb2.Position | None = None,
+) -> decision_pb2.DecideRequest:
+    """A request for a decision; its id is made here, so that a retry is the same request."""
+    return decision_pb2.DecideRequest(
+        decision_id=decision_id or new_id(),
+        identity=identity(given),
+        placements=placements,
+        scores=scores,
+        context=messages(context, "context"),
+        attributes=messages(attributes, "attributes"),
+        now=None if now is None else timestamp(now),
+        seed=seed,
+        explain=explain,
+        segments=segments,
+        min_position=min_position,
+    )
+
+
+def profile(
+    given: Identity, now: datetime | None, min_position: common_pb2.Position | None
+) -> profile_pb2.GetProfileRequest:
+    """A request for a profile."""
+    return profile_pb2.GetProfileRequest(
+        identity=identity(given),
+        now=None if now is None else timestamp(now),
+        min_position=min_position,
+    )
+
+
+def link(
+    first: Identity, second: Identity, unlink: bool, occurred_at: datetime | None, write_id: str
+) -> profile_pb2.LinkIdentityRequest:
+    """A request to link or part two identities."""
+    return profile_pb2.LinkIdentityRequest(
+        write_id=write_id or new_id(),
+        first=identity(first),
+        second=identity(second),
+        unlink=unlink,
+        occurred_at=None if occurred_at is None else timestamp(occurred_at),
+    )
+
+
+def query(
+    condition: str, limit: int, now: datetime | None, profiles: bool
+) -> profile_pb2.QueryProfilesRequest:
+    """A request for the people who satisfy a condition."""
+    return profile_pb2.QueryProfilesRequest(
+        condition=condition,
+        limit=limit,
+        now=None if now is None else timestamp(now),
+        profiles=profiles,
+    )
+
+
+def import_batches(
+    upserts: Iterable[Upsert | profile_pb2.UpsertProfileRequest],
+) -> Iterator[profile_pb2.ImportProfilesRequest]:
+    """Batches for an import, made as they are sent."""
+    batch: list[profile_pb2.UpsertProfileRequest] = []
+    for upsert in upserts:
+        batch.append(upsert.message() if isinstance(upsert, Upsert) else upsert)
+        if len(batch) == IMPORT_BATCH:
+            yield profile_pb2.ImportProfilesRequest(profiles=batch)
+            batch = []
+    if batch:
+        yield profile_pb2.ImportProfilesRequest(profiles=batch)
+
+
+def files(given: Files) -> list[playbook_pb2.PlaybookFile]:
+    """The files of a playbook: a folder, or contents by path."""
+    found = given if isinstance(given, Mapping) else _read_folder(Path(given))
+    return [playbook_pb2.PlaybookFile(path=path, content=found[path]) for path in sorted(found)]
+
+
+def _read_folder(folder: Path) -> dict[str, bytes]:
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: not a folder")
+    found: dict[str, bytes] = {}
+    size = 0
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            size += path.stat().st_size
+            if size > FOLDER_BYTES_MAX:
+                raise ValueError(f"{folder}: over {FOLDER_BYTES_MAX} bytes")
+            found[relative.as_posix()] = path.read_bytes()
+    return found

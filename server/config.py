@@ -1,0 +1,320 @@
+"""The configuration: one frozen dataclass for each part, read from file, environment and flags.
+
+A key is `part.field` ("rpc.in_flight_max").  The file nests it, the environment spells it
+NEXTBEST_PART_FIELD, a flag is `--set part.field=value`; flags win over the environment, which
+wins over the file.  Nothing is reloaded while the server runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from nextbest.server.errors import ConfigError
+
+PREFIX = "NEXTBEST_"
+# Variables of the build and of the command line share the prefix.
+OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXTBEST_CONFIG"}
+ADDRESSES_MAX = 16
+FILE_BYTES_MAX = 1 << 20
+
+Scalar = bool | int | float | str
+Setting = Scalar | tuple[str, ...]
+
+
+def _number(default: int, least: int, most: int, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least, "most": most})
+
+
+def _choice(default: bool, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+def _text(default: str, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+def _texts(default: tuple[str, ...], most: int, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc, "most": most})
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the server listens and how it stops."""
+
+    addresses: tuple[str, ...] = _texts(
+        ("127.0.0.1:7600",),
+        ADDRESSES_MAX,
+        "host:port, [ipv6]:port or unix:/path; a port of 0 takes a free one",
+    )
+    reflection: bool = _choice(False, "serve gRPC reflection")
+    drain_delay_ms: int = _number(
+        0, 0, 600_000, "how long to report NOT_SERVING before refusing new calls"
+    )
+    drain_grace_ms: int = _number(
+        10_000, 0, 600_000, "how long calls in flight may still run while stopping"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much the engine holds."""
+
+    profiles_max: int = _number(1_000_000, 1, 1_000_000_000, "identities; a full store goes on")
+    dedupe_max: int = _number(
+        10_000_000, 1_000, 4_000_000_000, "event ids remembered to recognise repeats"
+    )
+    generations_max: int = _number(32, 2, 1_000, "published playbooks that can be activated again")
+    decisions_max: int = _number(
+        65_536, 1, 10_000_000, "decisions remembered for 60 s, so that a repeat is the same"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """How much callers may send, and how connections are kept."""
+
+    request_bytes_max: int = _number(262_144, 1_024, 4_194_304, "one request, a playbook aside")
+    playbook_bytes_max: int = _number(16_777_216, 1_024, 67_108_864, "all files of one playbook")
+    in_flight_max: int = _number(1_024, 1, 1_000_000, "calls at once, streams included")
+    streams_max: int = _number(1_000, 1, 100_000, "calls at once on one connection")
+    publishes_max: int = _number(2, 1, 64, "playbooks validated or published at once")
+    writes_max: int = _number(
+        10_000, 1, 1_000_000, "ids of publishes and activations remembered to recognise repeats"
+    )
+    query_slice: int = _number(2_000, 1, 1_000_000, "people a query looks at before it yields")
+    keepalive_ms: int = _number(60_000, 1_000, 7_200_000, "idle time before a ping to the client")
+    keepalive_timeout_ms: int = _number(20_000, 1_000, 600_000, "how long a ping may go unanswered")
+    ping_interval_ms: int = _number(
+        10_000, 0, 600_000, "clients that ping an idle connection more often are cut off"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long identities are kept after their last event or write."""
+
+    known_days: int = _number(0, 0, 36_500, "known identities; 0 keeps them")
+    anonymous_days: int = _number(30, 0, 36_500, "anonymous identities; 0 keeps them")
+    alias_days: int = _number(0, 0, 36_500, "aliases; 0 keeps them")
+    interval_ms: int = _number(60_000, 100, 86_400_000, "how often expired ones are looked for")
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is kept on disk."""
+
+    folder: str = _text("", "where published playbooks are kept; empty keeps them in memory only")
+    playbook: str = _text("", "a playbook's folder, published at the start when it differs")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be configured."""
+
+    listen: Listen = field(default_factory=Listen)
+    engine: Bounds = field(default_factory=Bounds)
+    rpc: Rpc = field(default_factory=Rpc)
+    retention: Retention = field(default_factory=Retention)
+    data: Data = field(default_factory=Data)
+
+    def validate(self) -> None:
+        """Raise ConfigError with every value that is out of bounds."""
+        faults = [
+            fault
+            for key, part, known in _fields(self)
+            if (fault := _bound_fault(key, getattr(part, known.name), known))
+        ]
+        if not self.listen.addresses:
+            faults.append("listen.addresses: empty, allowed: at least one address")
+        faults += [f for a in self.listen.addresses if (f := _address_fault(a))]
+        if faults:
+            raise ConfigError(faults)
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str | Sequence[str]] | None = None,
+) -> Config:
+    """Read the configuration; raise ConfigError with every fault of every source."""
+    faults: list[str] = []
+    settings: dict[str, Setting] = {}
+    known = {key: f for key, _, f in _fields(Config())}
+    for key, raw, source in [
+        *_from_file(file, faults),
+        *_from_environment(environment or {}, known),
+        *((key, value, f"--set {key}") for key, value in (flags or {}).items()),
+    ]:
+        if key not in known:
+            faults.append(f"{source}: unknown key{_nearest(key, known)}")
+            continue
+        try:
+            settings[key] = _parse(raw, known[key])
+        except ValueError as error:
+            faults.append(f"{source}: {raw!r}, allowed: {error}")
+    config = _build(settings)
+    try:
+        config.validate()
+    except ConfigError as error:
+        faults.extend(error.faults)
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def sample() -> str:
+    """The sample file: every key with its default, bounds and meaning."""
+    lines = ["# Every key with its default.  Written by `nextbest schema --config`."]
+    for part in fields(Config):
+        default = getattr(Config(), part.name)
+        lines += ["", f"# {default.__doc__}", f"{part.name}:"]
+        for known in fields(default):
+            lines.append(f"  # {known.metadata['doc']}{_bounds_text(known)}")
+            lines.append(f"  {known.name}: {_yaml(getattr(default, known.name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(config: Config) -> Iterator[tuple[str, Any, Field[Any]]]:
+    for part in fields(config):
+        value = getattr(config, part.name)
+        for known in fields(value):
+            yield f"{part.name}.{known.name}", value, known
+
+
+def _build(settings: Mapping[str, Setting]) -> Config:
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        part, name = key.split(".", 1)
+        parts.setdefault(part, {})[name] = value
+    default = Config()
+    return Config(**{p: type(getattr(default, p))(**values) for p, values in parts.items()})
+
+
+def _from_file(file: Path | None, faults: list[str]) -> list[tuple[str, Any, str]]:
+    if file is None:
+        return []
+    try:
+        if file.stat().st_size > FILE_BYTES_MAX:
+            raise ValueError(f"larger than {FILE_BYTES_MAX} bytes")
+        content = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+    except (OSError, ValueError, YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        faults.append(f"{file}: {reason}")
+        return []
+    return _flatten(file, {} if content is None else content, faults)
+
+
+def _flatten(file: Path, content: object, faults: list[str]) -> list[tuple[str, Any, str]]:
+    if not isinstance(content, dict):
+        faults.append(f"{file}: {type(content).__name__}, allowed: parts with keys")
+        return []
+    found = []
+    parts = [part.name for part in fields(Config)]
+    for part, values in content.items():
+        if part not in parts:
+            faults.append(f"{file}: {part}: unknown part{_nearest(str(part), parts)}")
+        elif not isinstance(values, dict):
+            faults.append(f"{file}: {part}: {values!r}, allowed: keys with values")
+        else:
+            found += [(f"{part}.{k}", v, f"{file}: {part}.{k}") for k, v in values.items()]
+    return found
+
+
+def _from_environment(
+    environment: Mapping[str, str], known: Mapping[str, Field[Any]]
+) -> list[tuple[str, Any, str]]:
+    names = {PREFIX + key.replace(".", "_").upper(): key for key in known}
+    return [
+        (names.get(name, name), value, name)
+        for name, value in sorted(environment.items())
+        if name.startswith(PREFIX) and name not in OTHER_VARIABLES
+    ]
+
+
+def _nearest(seen: str, names: Mapping[str, object] | Sequence[str]) -> str:
+    spelled = {name: name for name in names}
+    if seen.startswith(PREFIX):
+        spelled = {PREFIX + name.replace(".", "_").upper(): name for name in names}
+    close = difflib.get_close_matches(seen, spelled, n=1, cutoff=0.5)
+    return f", nearest: {close[0]}" if close else ""
+
+
+def _parse(raw: object, known: Field[Any]) -> Setting:
+    kind: type = type(known.default)
+    if kind is tuple:
+        return _parse_texts(raw)
+    if kind is bool:
+        return _parse_bool(raw)
+    if kind is int:
+        return _parse_int(raw)
+    if not isinstance(raw, str):
+        raise ValueError("a text")
+    return raw
+
+
+def _parse_texts(raw: object) -> tuple[str, ...]:
+    items = [i.strip() for i in raw.split(",")] if isinstance(raw, str) else raw
+    if not isinstance(items, list | tuple) or not all(isinstance(i, str) and i for i in items):
+        raise ValueError("a list of texts")
+    return tuple(items)
+
+
+def _parse_bool(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str) and raw.lower() in {"true", "false"}:
+        return raw.lower() == "true"
+    raise ValueError("true or false")
+
+
+def _parse_int(raw: object) -> int:
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str):
+        digits = raw.replace("_", "")
+        if digits.lstrip("-").isdecimal() and digits.isascii() and len(digits) <= 19:
+            return int(digits)
+    raise ValueError("a whole number")
+
+
+def _bound_fault(key: str, value: object, known: Field[Any]) -> str:
+    least: Any = known.metadata.get("least")
+    most: Any = known.metadata.get("most")
+    if isinstance(value, tuple) and len(value) > most:
+        return f"{key}: {len(value)} entries, allowed: at most {most}"
+    if isinstance(value, int) and least is not None and not least <= value <= most:
+        return f"{key}: {value}, allowed: {least} to {most}"
+    return ""
+
+
+def _address_fault(address: str) -> str:
+    allowed = "host:port, [ipv6]:port or unix:/path"
+    if address.startswith("unix:"):
+        return "" if len(address) > len("unix:") else f"listen.addresses: {address}: {allowed}"
+    host, _, port = address.rpartition(":")
+    whole = port.isdecimal() and port.isascii() and int(port) <= 65_535
+    if not host or not whole or (":" in host and not host.startswith("[")):
+        return f"listen.addresses: {address!r}, allowed: {allowed}"
+    return ""
+
+
+def _bounds_text(known: Field[Any]) -> str:
+    least, most = known.metadata.get("least"), known.metadata.get("most")
+    if least is not None:
+        return f" ({least} to {most})"
+    return f" (at most {most})" if most is not None else ""
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,46 @@
+"""Errors that the server raises besides those of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nextbest.core.errors import NextbestError
+from nextbest.server.playbook.faults import Fault
+
+
+class BusyError(NextbestError):
+    """The server has as much work in flight as it takes; retrying later helps."""
+
+    def __init__(self, what: str, bound: int) -> None:
+        super().__init__(f"{what}: over the bound of {bound}")
+        self.what = what
+        self.bound = bound
+
+
+class ConfigError(NextbestError):
+    """The configuration has faults; `faults` holds every one of them, a line each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class ListenError(NextbestError):
+    """An address cannot be listened on."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(f"{address}: {why}")
+        self.address = address
+        self.why = why
+
+
+class ArchiveError(NextbestError):
+    """The data folder cannot be read or written."""
+
+
+class FaultyPlaybookError(NextbestError):
+    """A playbook has errors and cannot be published; `faults` holds every one of them."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(f"the playbook has {len(faults)} faults")
+        self.faults = tuple(faults)

@@ -1,0 +1,20 @@
+"""What stops a load, and what refuses one row of it."""
+
+
+class LoadError(Exception):
+    """The load cannot go on: the file cannot be read, or the server cannot be reached."""
+
+
+class MappingError(LoadError):
+    """The mapping file is wrong; `faults` has every fault as `file:line:column: what`."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class RefusedError(Exception):
+    """One row cannot be turned into a request; the text is `column: seen, allowed`."""
+
+    def __init__(self, column: str, seen: object, allowed: str) -> None:
+        super().__init__(f"{column}: {str(seen)[:100]!r}, allowed: {allowed}")

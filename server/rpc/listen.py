@@ -1,0 +1,107 @@
+"""The gRPC server: its options, its services and its addresses."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from nextbest.server.config import Config, Rpc
+from nextbest.server.errors import ListenError
+from nextbest.server.publisher import Publisher
+from nextbest.server.rpc import hot
+from nextbest.server.rpc.playbook import PlaybookService
+from nextbest.server.rpc.profile import ProfileService
+from nextbest.server.rpc.router import Router
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+SERVICES = (
+    "nextbest.v1.DecisionService",
+    "nextbest.v1.EventService",
+    "nextbest.v1.ProfileService",
+    "nextbest.v1.PlaybookService",
+)
+# Room for a message's framing around the files of a playbook.
+SLACK_BYTES = 65_536
+
+
+class Health:
+    """What grpc.health.v1 reports: each service by name, and "" for the whole."""
+
+    def __init__(self) -> None:
+        self.servicer = HealthServicer()
+
+    async def serving(self) -> None:
+        """Report that calls are welcome."""
+        for name in ("", *SERVICES):
+            await self.servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def leaving(self) -> None:
+        """Report that the server stops; no later state is taken."""
+        await self.servicer.enter_graceful_shutdown()
+
+
+def make_server(
+    engine: Engine, publisher: Publisher, config: Config, health: Health
+) -> grpc.aio.Server:
+    """A server with all services and no address yet."""
+    rpc = config.rpc
+    server = grpc.aio.server(options=_options(rpc))
+    profile = ProfileService(engine, publisher, rpc.request_bytes_max, rpc.query_slice)
+    playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
+    handlers = {
+        **hot.handlers(engine, rpc.request_bytes_max),
+        **profile.handlers(),
+        **playbook.handlers(),
+    }
+    server.add_generic_rpc_handlers((Router(handlers, rpc.in_flight_max),))
+    add_HealthServicer_to_server(health.servicer, server)
+    if config.listen.reflection:
+        names = (*SERVICES, HEALTH, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    return server
+
+
+def bind(server: grpc.aio.Server, address: str) -> str:
+    """Listen on an address and return it with its real port; raise ListenError."""
+    if address.startswith("unix:"):
+        _require_free(address)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ListenError(address, "in use, or not an address of this machine") from error
+    if address.startswith("unix:"):
+        return address
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _require_free(address: str) -> None:
+    """gRPC takes a socket's path over in silence; only a socket nobody answers on may go."""
+    path = address.removeprefix("unix://").removeprefix("unix:")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise ListenError(address, f"no folder {folder}")
+    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+        raise ListenError(address, "a file that is no socket is there")
+
+
+def _options(rpc: Rpc) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", rpc.playbook_bytes_max + SLACK_BYTES),
+        ("grpc.max_concurrent_streams", rpc.streams_max),
+        ("grpc.keepalive_time_ms", rpc.keepalive_ms),
+        ("grpc.keepalive_timeout_ms", rpc.keepalive_timeout_ms),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", rpc.ping_interval_ms),
+        # Two servers on one port would share its connections without a word.
+        ("grpc.so_reuseport", 0),
+    ]

@@ -1,0 +1,118 @@
+"""PlaybookService: validate, publish, activate and list."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from nextbest.core.errors import InvalidRequestError
+from nextbest.server.playbook.faults import Fault
+from nextbest.server.publisher import Publisher, files_of
+from nextbest.server.rpc.message import parse, require_id, require_time, with_header
+from nextbest.server.rpc.router import Handlers, unary
+from nextbest.server.rpc.status import refuse
+from nextbest.v1 import playbook_pb2
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+SERVICE = "/nextbest.v1.PlaybookService/"
+DESCRIPTION_BYTES_MAX = 1_024
+
+
+class PlaybookService:
+    """Translates between the contract and the publisher."""
+
+    def __init__(self, engine: Engine, publisher: Publisher, bytes_max: int) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._bytes_max = bytes_max
+
+    def handlers(self) -> Handlers:
+        """The handlers by full method name."""
+        return {
+            SERVICE + "ValidatePlaybook": unary(_guarded(self._validate)),
+            SERVICE + "PublishPlaybook": unary(_guarded(self._publish)),
+            SERVICE + "ActivateGeneration": unary(_guarded(self._activate)),
+            SERVICE + "ListGenerations": unary(_guarded(self._list)),
+        }
+
+    async def _validate(self, request: bytes) -> bytes:
+        message = parse(playbook_pb2.ValidatePlaybookRequest, request, self._bytes_max)
+        _require_distinct(file.path for file in message.files)
+        compiled = await self._publisher.validate(files_of(message))
+        response = playbook_pb2.ValidatePlaybookResponse(faults=_messages(compiled.faults))
+        if compiled.plan is not None:
+            response.playbook_hash = compiled.plan.hash.hex()
+        return with_header(response, self._engine).SerializeToString()
+
+    async def _publish(self, request: bytes) -> bytes:
+        message = parse(playbook_pb2.PublishPlaybookRequest, request, self._bytes_max)
+        require_id("write_id", message.write_id)
+        size = len(message.description.encode())
+        if size > DESCRIPTION_BYTES_MAX:
+            allowed = f"at most {DESCRIPTION_BYTES_MAX} bytes"
+            raise InvalidRequestError("description", f"{size} bytes", allowed)
+        _require_distinct(file.path for file in message.files)
+        published = await self._publisher.publish(message)
+        response = playbook_pb2.PublishPlaybookResponse(
+            playbook_hash=published.hash, faults=_messages(published.faults)
+        )
+        with_header(response, self._engine).generation = published.generation
+        return response.SerializeToString()
+
+    async def _activate(self, request: bytes) -> bytes:
+        message = parse(playbook_pb2.ActivateGenerationRequest, request, self._bytes_max)
+        require_id("write_id", message.write_id)
+        done = await self._publisher.activate(message.write_id, message.target)
+        response = playbook_pb2.ActivateGenerationResponse(previous=done.previous)
+        return with_header(response, self._engine).SerializeToString()
+
+    async def _list(self, request: bytes) -> bytes:
+        parse(playbook_pb2.ListGenerationsRequest, request, self._bytes_max)
+        response = playbook_pb2.ListGenerationsResponse()
+        for known in self._engine.generations():
+            generation = response.generations.add(
+                number=known.number,
+                playbook_hash=known.hash.hex(),
+                description=known.description,
+                active=known.active,
+            )
+            generation.published_at.FromMicroseconds(known.published_at_us)
+        return with_header(response, self._engine).SerializeToString()
+
+
+def _guarded(
+    work: Callable[[bytes], Awaitable[bytes]],
+) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    async def behaviour(request: bytes, context: Any) -> bytes:
+        try:
+            require_time(context)
+            return await work(request)
+        except Exception as error:
+            await refuse(context, error)
+
+    return behaviour
+
+
+def _require_distinct(paths: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for index, path in enumerate(paths):
+        if path in seen:
+            raise InvalidRequestError(f"files[{index}].path", repr(path), "each path once")
+        seen.add(path)
+
+
+def _messages(faults: Iterable[Fault]) -> list[playbook_pb2.PlaybookFault]:
+    return [
+        playbook_pb2.PlaybookFault(
+            file=fault.file,
+            line=fault.line,
+            column=fault.column,
+            what=fault.what,
+            seen=fault.seen,
+            allowed=fault.allowed,
+            severity=fault.severity.value,  # type: ignore[arg-type]
+        )
+        for fault in faults
+    ]

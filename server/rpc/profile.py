@@ -1,0 +1,141 @@
+"""ProfileService's long calls: ImportProfiles and QueryProfiles.
+
+Both work in slices and give way to other calls between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from nextbest.core.errors import DeadlineError, InvalidRequestError, NextbestError
+from nextbest.server.publisher import Publisher
+from nextbest.server.rpc.clock import now_us
+from nextbest.server.rpc.message import (
+    parse,
+    require_playbook,
+    require_size,
+    require_time,
+    with_header,
+)
+from nextbest.server.rpc.router import Handlers
+from nextbest.server.rpc.status import refuse, status_of
+from nextbest.server.rpc.wire import split
+from nextbest.v1 import profile_pb2
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+SERVICE = "/nextbest.v1.ProfileService/"
+BATCH_MAX = 1_000
+FAULTS_MAX = 1_000
+IMPORT_SLICE = 100
+LIMIT_DEFAULT = 1_000
+LIMIT_MAX = 1_000_000
+YEAR_1_S, YEAR_9999_S = -62_135_596_800, 253_402_300_799
+
+
+class ProfileService:
+    """Translates between the contract and the engine's slices."""
+
+    def __init__(
+        self, engine: Engine, publisher: Publisher, bytes_max: int, query_slice: int
+    ) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._bytes_max = bytes_max
+        self._query_slice = query_slice
+
+    def handlers(self) -> Handlers:
+        """The handlers by full method name."""
+        return {
+            SERVICE + "ImportProfiles": grpc.stream_unary_rpc_method_handler(self._import),
+            SERVICE + "QueryProfiles": grpc.unary_stream_rpc_method_handler(self._query),
+        }
+
+    async def _import(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        try:
+            require_time(context)
+            require_playbook(self._engine)
+            response = profile_pb2.ImportProfilesResponse()
+            async for request in requests:
+                require_size(request, self._bytes_max)
+                for number, profile in enumerate(split(request, 1, BATCH_MAX), 1):
+                    self._import_one(profile, response)
+                    if number % IMPORT_SLICE == 0:
+                        await asyncio.sleep(0)
+            return with_header(response, self._engine).SerializeToString()
+        except Exception as error:
+            await refuse(context, error)
+
+    def _import_one(self, request: bytes, response: profile_pb2.ImportProfilesResponse) -> None:
+        try:
+            self._engine.upsert(request, now_us())
+            response.accepted += 1
+        except NextbestError as error:
+            if len(response.faults) < FAULTS_MAX:
+                response.faults.add(
+                    index=response.accepted + response.refused,
+                    write_id=_write_id(request),
+                    error=status_of(error),
+                )
+            response.refused += 1
+
+    async def _query(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            require_time(context)
+            message = parse(profile_pb2.QueryProfilesRequest, request, self._bytes_max)
+            if message.limit > LIMIT_MAX:
+                raise InvalidRequestError("limit", str(message.limit), f"at most {LIMIT_MAX}")
+            now = _moment(message)
+            plan = await self._publisher.question(message.condition)
+            async for slice_ in self._slices(plan, now, message, context):
+                yield with_header(slice_, self._engine).SerializeToString()
+        except Exception as error:
+            await refuse(context, error)
+
+    async def _slices(
+        self, plan: Any, now: int, message: profile_pb2.QueryProfilesRequest, context: Any
+    ) -> AsyncIterator[profile_pb2.QueryProfilesResponse]:
+        """An answer for each slice with people in it, and always one at the end."""
+        left = message.limit or LIMIT_DEFAULT
+        cursor = scanned = errors = 0
+        while cursor >= 0 and left:
+            found = self._engine.query(plan, now, message.profiles, cursor, self._query_slice)
+            cursor, scanned, errors = (
+                found.cursor,
+                scanned + found.scanned,
+                errors + found.errors,
+            )
+            people = found.profiles[:left]
+            left -= len(people)
+            if people or cursor < 0:
+                yield profile_pb2.QueryProfilesResponse(
+                    profiles=[profile_pb2.Profile.FromString(each) for each in people],
+                    scanned=scanned,
+                    errors=errors,
+                )
+            await asyncio.sleep(0)
+            remaining = context.time_remaining()
+            if remaining is not None and remaining <= 0:
+                raise DeadlineError(f"the deadline passed after {scanned} people")
+
+
+def _moment(message: profile_pb2.QueryProfilesRequest) -> int:
+    if not message.HasField("now"):
+        return now_us()
+    seconds, nanos = message.now.seconds, message.now.nanos
+    if not YEAR_1_S <= seconds <= YEAR_9999_S or not 0 <= nanos < 1_000_000_000:
+        raise InvalidRequestError("now", f"{seconds} s, {nanos} ns", "year 1 to 9999")
+    return seconds * 1_000_000 + nanos // 1_000
+
+
+def _write_id(request: bytes) -> str:
+    try:
+        return profile_pb2.UpsertProfileRequest.FromString(request).write_id[:128]
+    except (DecodeError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,63 @@
+"""The router: which handler serves a method, and how many calls may be in flight.
+
+gRPC looks a method up in the task that then runs the call, so the end of that task is the end
+of the call, whatever becomes of it: answered, refused or cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import grpc
+
+from nextbest.server.errors import BusyError
+from nextbest.server.rpc.status import refuse
+
+Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
+
+
+class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Finds handlers by their full method name and refuses what is over `in_flight_max`."""
+
+    def __init__(self, handlers: Handlers, in_flight_max: int) -> None:
+        self._handlers = dict(handlers)
+        self._in_flight_max = in_flight_max
+        self._in_flight = 0
+        self._refusal = _refusal(BusyError("calls in flight", in_flight_max))
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being served."""
+        return self._in_flight
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler for a call; None for an unknown method."""
+        handler = self._handlers.get(handler_call_details.method)
+        task = asyncio.current_task()
+        if handler is None or task is None:
+            return handler
+        if self._in_flight >= self._in_flight_max:
+            return self._refusal
+        self._in_flight += 1
+        task.add_done_callback(self._done)
+        return handler
+
+    def _done(self, _: asyncio.Task[Any]) -> None:
+        self._in_flight -= 1
+
+
+def unary(behaviour: Callable[[bytes, Any], Awaitable[bytes]]) -> grpc.RpcMethodHandler[Any, Any]:
+    """A handler of one request and one answer, both bytes."""
+    return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+def _refusal(error: BusyError) -> grpc.RpcMethodHandler[Any, Any]:
+    # A stream handler ends any kind of call without waiting for its request.
+    async def behaviour(_requests: Any, context: Any) -> None:
+        await refuse(context, error)
+
+    return grpc.stream_stream_rpc_method_handler(behaviour)
