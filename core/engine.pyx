@@ -217,7 +217,6 @@ cdef class Engine:
         cdef DecideCall call
         cdef uint64_t request_hash
         cdef int cached
-        cdef int kind
         self.require_playbook()
         self.require_time(now_us, deadline_us)
         self.begin()
@@ -561,7 +560,6 @@ cdef class Engine:
         cdef Decision decision
         cdef Stamping stamping
         cdef Applied applied
-        cdef Writer* writer = &self.serving.writer
         if playbook.transitions_count == 0:
             return 0
         arena_reset(&self.serving.machine.arena)
@@ -665,7 +663,6 @@ cdef class Engine:
         inputs that the condition reads.  A person is met at the smallest of its identities.
         """
         cdef Playbook playbook = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
-        cdef Playbook active = self.active
         cdef IdentityRef identity
         cdef Decision decision
         cdef Value value

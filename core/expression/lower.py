@@ -123,6 +123,14 @@ def lower_conjuncts(checked: bytes, resolve: Resolve, text: str) -> tuple[Code, 
     return tuple(lower_tree(tree, part, resolve, said) for part, said in pairs)
 
 
+def constant_errors(checked: bytes, resolve: Resolve) -> list[tuple[int, str]]:
+    """(offset, reason) of the innermost parts that are an error whatever the inputs are."""
+    tree = read_checked(checked)
+    found: list[tuple[int, str]] = []
+    Lowering(tree, resolve).find_errors(tree.root, found)
+    return found
+
+
 def lower_tree(tree: Checked, root: Node, resolve: Resolve, text: str) -> Code:
     lowering = Lowering(tree, resolve)
     try:
@@ -226,6 +234,41 @@ class Lowering:
         if id(node) not in self.folded:
             self.folded[id(node)] = self.computed(node) if self.is_closed(node) else None
         return self.folded[id(node)]
+
+    def find_errors(self, node: Node, found: list[tuple[int, str]]) -> None:
+        before = len(found)
+        for child in children(node):
+            self.find_errors(child, found)
+        if len(found) > before or node.kind in ("const", "unset"):
+            return
+        try:
+            reason = self.constant_error(node)
+        except UnsupportedError:
+            return
+        if reason:
+            found.append((self.tree.positions.get(node.id, 0), reason))
+
+    def constant_error(self, node: Node) -> str:
+        """Why a node is always an error, or nothing."""
+        argument = node.args[-1:] if node.kind == "call" else []
+        known = self.constant(argument[0]) if argument else None
+        if known is not None and node.name == "matches":
+            node = Node(0, "call", "matches", args=[Node(0, "const", value=""), *argument])
+        elif known is not None and node.name in PARTS and isinstance(known[0], str):
+            try:
+                read_zone(known[0])
+            except ValueError as error:
+                return str(error)
+            return ""
+        if not self.is_closed(node):
+            return ""
+        inner = Lowering(self.tree, self.resolve, fold=False)
+        inner.node(node, {})
+        try:
+            Expression(inner.builder.code("")).evaluate()
+        except EvaluationError as error:
+            return error.reason
+        return ""
 
     def computed(self, node: Node) -> tuple[object] | None:
         inner = Lowering(self.tree, self.resolve, fold=False)

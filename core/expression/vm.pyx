@@ -1,5 +1,9 @@
 # The stack VM: runs a loaded Code without the GIL, over values it never frees.
 
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp
+
+
 # The numbers of operation.Op.
 cdef enum Op:
     OP_RETURN = 0
@@ -71,10 +75,12 @@ cdef inline Value load(Machine* machine, uint16_t slot, bint required) noexcept 
 
 
 cdef inline Value has_slot(Machine* machine, uint16_t slot, bint negated) noexcept nogil:
-    """Whether an input is set: not null, and not an empty list or map."""
+    """Whether an input is set: not null, not an empty list or map, not a default."""
     cdef Value value = load(machine, slot, False)
     if value.tag == TAG_ERROR:
         return value
+    if value.flag == FLAG_DEFAULT:
+        return value_bool(negated)
     if value.tag == TAG_LIST or value.tag == TAG_MAP:
         return value_bool((value.length != 0) != negated)
     return value_bool((value.tag != TAG_NULL) != negated)

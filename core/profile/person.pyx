@@ -85,12 +85,12 @@ cdef void person_settle(Person* person) noexcept nogil:
             person.rows[i].side = <Side*>(person.buffer + person.side_at[i])
 
 
-cdef bint person_holds(const Person* person, IdentityRef identity, uint64_t hash) noexcept nogil:
+cdef bint person_holds(const Person* person, IdentityRef identity) noexcept nogil:
     cdef const Row* row
     cdef uint32_t i
     for i in range(person.count):
         row = <const Row*>(person.buffer + person.row_at[i])
-        if row.hash == hash and same_identity(row, person.store.layouts[row.layout], identity):
+        if same_identity(row, person.store.layouts[row.layout], identity):
             return True
     return False
 
@@ -110,7 +110,7 @@ cdef StoreStatus person_walk(Person* person) noexcept nogil:
                 return STORE_OK
             edge = edge_cells(<const Side*>(person.buffer + person.side_at[at]))[i]
             other = edge_identity(person.store, &edge)
-            if not edge.linked or person_holds(person, other, edge.other_hash):
+            if not edge.linked or person_holds(person, other):
                 continue
             status = person_copy(person, other, edge.other_hash)
             if status == STORE_NO_MEMORY:
@@ -409,7 +409,8 @@ cdef int64_t person_decayed(
         if side_count(at.side, BUCKETS) == 0:
             continue
         cells = bucket_cells(at.side)
-        for j in range(side_find(at.side, BUCKETS, column, window.first), at.side.count[BUCKETS]):
+        j = side_find(at.side, BUCKETS, column, window.first)
+        for j in range(j, at.side.count[BUCKETS]):
             if cells[j].column != column or cells[j].bucket > window.last:
                 break
             age_add(ages, window, cells[j].bucket, cells[j].value)

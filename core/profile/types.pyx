@@ -168,7 +168,6 @@ cdef enum:
 cdef struct Row:
     Side* side
     uint64_t base_stamp
-    uint64_t hash
     uint32_t touched_s
     uint32_t incarnation
     uint16_t layout

@@ -1,0 +1,1 @@
+"""The command line: `nextbest`.  It speaks to a server through the client, like any caller."""

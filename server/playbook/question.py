@@ -6,28 +6,30 @@ import dataclasses
 
 from nextbest.core.errors import InvalidRequestError, NoPlaybookError
 from nextbest.core.playbook.plan import Plan
+from nextbest.server.playbook import limits
 from nextbest.server.playbook.compile import Compiled
-from nextbest.server.playbook.faults import Severity
-from nextbest.server.playbook.scope import Want, whole
-
-TEXT_BYTES_MAX = 16_384
+from nextbest.server.playbook.faults import Severity, shown
+from nextbest.server.playbook.scope import Want
 
 
 def question(compiled: Compiled, text: str) -> Plan:
     """The playbook's plan with the condition as its last expression.
 
+    The condition is over the stored person: what a request says of its context is not known.
     Raises InvalidRequestError for a condition that does not compile.
     """
     if compiled.plan is None or compiled.checker is None:
         raise NoPlaybookError("no playbook is active: publish one first")
-    size = len(text.encode())
-    if not text.strip() or size > TEXT_BYTES_MAX:
-        raise InvalidRequestError("condition", f"{size} bytes", f"1 to {TEXT_BYTES_MAX} bytes")
-    for issue in compiled.checker.check(text, Want.CONDITION).issues:
+    allowed = f"a CEL condition of 1 to {limits.EXPRESSION_BYTES_MAX:,} bytes"
+    if not text.strip() or len(text.encode()) > limits.EXPRESSION_BYTES_MAX:
+        raise InvalidRequestError("condition", shown(text), allowed)
+    checked = compiled.checker.check(text, Want.CONDITION)
+    for issue in checked.issues:
         if issue.severity is Severity.ERROR:
-            seen = f"column {issue.offset + 1}: {issue.what} {issue.seen}".strip()
-            raise InvalidRequestError("condition", seen, issue.allowed or Want.CONDITION.value)
-    code = whole(compiled.checker, text)
-    if code is None:
-        raise InvalidRequestError("condition", repr(text[:80]), Want.CONDITION.value)
-    return dataclasses.replace(compiled.plan, expressions=(*compiled.plan.expressions, code))
+            seen = f"{issue.what} {issue.seen}".strip()
+            place = f"at character {issue.offset + 1}"
+            raise InvalidRequestError("condition", f"{seen} {place}", issue.allowed)
+    if checked.whole is None:
+        raise InvalidRequestError("condition", shown(text), allowed)
+    expressions = (*compiled.plan.expressions, checked.whole)
+    return dataclasses.replace(compiled.plan, expressions=expressions)

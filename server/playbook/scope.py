@@ -27,6 +27,12 @@ from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
 from nextbest.server.playbook.tables import Tables
 
+ROOTS: Final = frozenset(
+    (
+        *("profile", "context", "segment", "score", "grade", "stage", "now", "event", "action"),
+        *(factor.name.lower() for factor in Factor),
+    )
+)
 FACTORS: Final = tuple(factor.name.lower() for factor in Factor)
 
 
@@ -213,8 +219,7 @@ def make_scope(
         inputs=tuple(found),
         action_attributes=tuple(action_attributes),
     )
-    worlds = (World.PERSON, World.RANKING, World.ACTION)
-    checkers = {world: make(variables(plan, world)) for world in worlds}
+    checkers = {world: make(variables(plan, world)) for world in World}
     return Scope(found, checkers, make, tables, faults)
 
 

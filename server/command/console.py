@@ -1,0 +1,120 @@
+"""What every command shares: output for people and programs, and values from arguments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+
+from nextbest.client import Client
+from nextbest.client.value import Plain
+from nextbest.v1 import common_pb2
+
+EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
+ADDRESS = "127.0.0.1:7600"
+
+To: TypeAlias = Annotated[
+    str,
+    typer.Option("--to", envvar="NEXTBEST_TARGET", help="host:port or unix:/path; a,b for several."),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Kind: TypeAlias = Annotated[
+    str, typer.Option("--kind", "-k", help="known, anonymous or alias.", metavar="KIND")
+]
+Pairs: TypeAlias = list[str]
+
+_KINDS = {
+    "known": common_pb2.IDENTITY_KIND_KNOWN,
+    "anonymous": common_pb2.IDENTITY_KIND_ANONYMOUS,
+    "alias": common_pb2.IDENTITY_KIND_ALIAS,
+}
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+
+
+def complain(text: str) -> None:
+    """One clear line on standard error."""
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text, style="red")
+
+
+def connect(to: str) -> Client:
+    """A client for `--to`."""
+    addresses = [address.strip() for address in to.split(",")]
+    try:
+        return Client(addresses if len(addresses) > 1 else addresses[0])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--to") from None
+
+
+def identity(kind: str, id: str) -> common_pb2.Identity:
+    """The identity that a command is about."""
+    if kind not in _KINDS:
+        raise typer.BadParameter(f"{kind!r}, allowed: {', '.join(_KINDS)}", param_hint="--kind")
+    return common_pb2.Identity(kind=_KINDS[kind], id=id)
+
+
+def values(pairs: Sequence[str], hint: str) -> dict[str, Plain]:
+    """NAME=VALUE arguments; a value is JSON, a date and time, or else text."""
+    found: dict[str, Plain] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r}, allowed: NAME=VALUE", param_hint=hint)
+        found[name] = _value(text)
+    return found
+
+
+def moment(text: str, hint: str) -> datetime | None:
+    """A date and time of an option; None when it is not given."""
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        allowed = "a date and time such as 2026-06-01T12:00:00Z"
+        raise typer.BadParameter(f"{text!r}, allowed: {allowed}", param_hint=hint) from None
+
+
+def show_json(content: Message | object) -> None:
+    """Print a message, or anything JSON has, on one line."""
+    if isinstance(content, Message):
+        content = MessageToDict(content, preserving_proto_field_name=True)
+    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table for people; columns whose name ends with # are numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        justify: Any = "right" if column.endswith("#") else "left"
+        made.add_column(column.removesuffix("#"), justify=justify, overflow="fold")
+    for row in rows:
+        made.add_row(*(str(cell) for cell in row))
+    return made
+
+
+def _value(text: str) -> Plain:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = text
+    if isinstance(found, dict):
+        return text
+    if isinstance(found, str) and found == text and "T" in text:
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            return text
+    plain: Plain = found
+    return plain

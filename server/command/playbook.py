@@ -1,0 +1,223 @@
+"""`nextbest check`, `schema`, `publish`, `activate` and `generations`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from nextbest.server import config
+from nextbest.server.command.console import (
+    ADDRESS,
+    EXIT_REFUSED,
+    AsJson,
+    To,
+    connect,
+    out,
+    show_json,
+    table,
+)
+from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.faults import Fault, render
+from nextbest.server.playbook.run import CaseResult, run_cases
+from nextbest.server.playbook.schema import combined_schema, json_schema
+from nextbest.server.playbook.source import read_folder
+
+Folder = Annotated[Path, typer.Argument(help="The playbook's folder.")]
+
+
+def check_command(folder: Folder, as_json: AsJson = False) -> None:
+    """Validate a playbook and run its own tests; nothing is published.
+
+    Examples:
+
+      nextbest check playbooks/shop
+
+      nextbest check playbooks/shop --json
+    """
+    files = read_folder(folder)
+    compiled = compile_playbook(files)
+    results = run_cases(compiled.plan, compiled.tests) if compiled.plan else []
+    failed = [result for result in results if not result.passed]
+    if as_json:
+        show_json(_report(compiled, results))
+    else:
+        _show(folder, files, compiled, results)
+    if compiled.plan is None or failed:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def schema_command(
+    file: Annotated[
+        str, typer.Argument(help="schema, segments, scores, actions, placements or tests.")
+    ] = "",
+    sample: Annotated[
+        bool, typer.Option("--config", help="The server's sample configuration instead.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of a playbook's file for your editor; of all files by default.
+
+    Examples:
+
+      nextbest schema actions > actions.schema.json
+
+      nextbest schema --config > nextbest.yaml
+    """
+    if sample:
+        sys.stdout.write(config.sample())
+        return
+    try:
+        found = json_schema(file) if file else combined_schema()
+    except KeyError:
+        allowed = "schema, segments, scores, actions, placements or tests"
+        raise typer.BadParameter(f"{file!r}, allowed: {allowed}", param_hint="FILE") from None
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def publish_command(
+    folder: Folder,
+    description: Annotated[
+        str, typer.Option("--description", "-m", help="What changed and why.")
+    ] = "",
+    write_id: Annotated[
+        str, typer.Option(help="Identifies the write; a repeat publishes nothing.")
+    ] = "",
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a playbook and make it active.
+
+    Examples:
+
+      nextbest publish playbooks/shop -m "spring offers"
+    """
+    files = read_folder(folder)
+    compiled = compile_playbook(files)
+    if compiled.plan is None:
+        if as_json:
+            show_json(_report(compiled, []))
+        else:
+            out().print(render(compiled.faults, files), end="")
+        raise typer.Exit(EXIT_REFUSED)
+    with connect(to) as client:
+        response = client.publish_playbook(files, description=description, write_id=write_id)
+    if as_json:
+        show_json(response)
+        return
+    for fault in response.faults:
+        out().print(f"{fault.file}:{fault.line}:{fault.column}: warning: {fault.what}")
+    out().print(f"generation {response.generation} is active, hash {response.playbook_hash}")
+
+
+def activate_command(
+    generation: Annotated[int, typer.Argument(min=1, help="As `nextbest generations` lists it.")],
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Make an earlier generation active again.
+
+    Examples:
+
+      nextbest activate 3
+    """
+    with connect(to) as client:
+        response = client.activate_generation(generation)
+    if as_json:
+        show_json(response)
+    else:
+        out().print(f"generation {generation} is active, before it was {response.previous}")
+
+
+def generations_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
+    """List the generations that can be activated.
+
+    Examples:
+
+      nextbest generations
+    """
+    with connect(to) as client:
+        response = client.list_generations()
+    if as_json:
+        show_json(response)
+        return
+    rows = [
+        (
+            each.number,
+            "active" if each.active else "",
+            _time(each.published_at.ToDatetime(timezone.utc)),
+            each.playbook_hash,
+            each.description,
+        )
+        for each in response.generations
+    ]
+    out().print(table("Generations", ("number#", "", "published", "hash", "description"), rows))
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _show(
+    folder: Path, files: dict[str, bytes], compiled: Compiled, results: list[CaseResult]
+) -> None:
+    console = out()
+    if compiled.faults:
+        console.print(render(compiled.faults, files), end="")
+    for result in results:
+        if not result.passed:
+            console.print(Text(f"{result.file}:{result.line}: {result.name}", style="red"))
+            for difference in result.differences:
+                console.print(f"  {difference}")
+    if compiled.plan is None:
+        console.print(f"{folder}: {len(compiled.faults)} faults")
+        return
+    plan = compiled.plan
+    counts = (
+        ("attributes", len(plan.attributes)),
+        ("events", len(plan.events)),
+        ("counters", len(plan.counters)),
+        ("segments", len(plan.segments)),
+        ("scores", len(plan.scorecards)),
+        ("actions", len(plan.actions)),
+        ("placements", len(plan.placements)),
+        ("conditions", len(plan.conditions)),
+    )
+    console.print(f"{folder}: valid, hash {plan.hash.hex()}")
+    console.print("  " + ", ".join(f"{count:,} {name}" for name, count in counts))
+    passed = sum(result.passed for result in results)
+    console.print(f"  {passed} of {len(results)} tests passed")
+
+
+def _report(compiled: Compiled, results: list[CaseResult]) -> dict[str, object]:
+    return {
+        "valid": compiled.plan is not None,
+        "playbook_hash": compiled.plan.hash.hex() if compiled.plan else "",
+        "faults": [_fault(fault) for fault in compiled.faults],
+        "tests": [
+            {
+                "name": result.name,
+                "file": result.file,
+                "line": result.line,
+                "passed": result.passed,
+                "differences": list(result.differences),
+            }
+            for result in results
+        ],
+    }
+
+
+def _fault(fault: Fault) -> dict[str, object]:
+    return {
+        "file": fault.file,
+        "line": fault.line,
+        "column": fault.column,
+        "what": fault.what,
+        "seen": fault.seen,
+        "allowed": fault.allowed,
+        "severity": fault.severity.name.lower(),
+    }

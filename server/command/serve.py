@@ -1,0 +1,60 @@
+"""`nextbest serve`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextbest.server.config import load
+
+
+def serve_command(
+    playbook: Annotated[
+        Path | None, typer.Option("--playbook", "-p", help="A playbook's folder to publish.")
+    ] = None,
+    listen: Annotated[
+        list[str] | None, typer.Option("--listen", "-l", help="host:port or unix:/path; repeat it.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", help="Where published playbooks are kept.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", envvar="NEXTBEST_CONFIG", help="A configuration file."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE, over file and environment.")
+    ] = None,
+) -> None:
+    """Run the server until SIGTERM or SIGINT, then drain.
+
+    Examples:
+
+      nextbest serve --playbook playbooks/shop
+
+      nextbest serve -l 0.0.0.0:7600 -l unix:/run/nextbest.sock --data /var/lib/nextbest
+
+      nextbest serve --set engine.profiles_max=5000000
+    """
+    flags: dict[str, str | list[str]] = {}
+    for pair in set_ or ():
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r}, allowed: KEY=VALUE", param_hint="--set")
+        flags[key] = value
+    if listen:
+        flags["listen.addresses"] = listen
+    if data:
+        flags["data.folder"] = str(data)
+    if playbook:
+        flags["data.playbook"] = str(playbook)
+    settings = load(config, os.environ, flags)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # Imported here: gRPC reads its environment at import, and other commands need no loop.
+    from nextbest.server.serve import run
+
+    run(settings)
