@@ -292,7 +292,7 @@ def _lead(answer: decision_pb2.DecideResponse) -> Panel:
                     "",
                     f"{entry.points:+d}",
                     entry.reason,
-                    _shortened(entry.condition, BECAUSE_MAX) + counted,
+                    (_shortened(entry.condition) + counted).strip(),
                 )
     chosen = answer.placements[0].propositions[0]
     content = dict(chosen.content)
