@@ -20,11 +20,12 @@ from nextbest.client import Client, anonymous
 from nextbest.server.command.child import Child, ChildError
 from nextbest.server.command.day import VISITORS, Step, clicked, simulate
 from nextbest.server.examples import LEADS, SHOP
-from nextbest.v1 import decision_pb2
+from nextbest.v1 import common_pb2, decision_pb2
 
 SEED: Final = 7
 REFRESH_S: Final = 0.25
 CANDIDATES_SHOWN: Final = 9
+BECAUSE_MAX: Final = 42
 QUANTILES: Final = ((50, "p50"), (90, "p90"), (99, "p99"), (99.9, "p99.9"))
 # A lead of the school: what the form said, and what it did in the days before.
 LEAD: Final[dict[str, str | int | float | bool]] = {
@@ -52,7 +53,7 @@ class Day:
     clicks: Counter[tuple[str, str]] = field(default_factory=Counter)
     decide_us: list[float] = field(default_factory=list)
     track_us: list[float] = field(default_factory=list)
-    interesting: Step | None = None  # the decision worth explaining
+    explained: tuple[Step, decision_pb2.DecideResponse] | None = None
 
 
 def demo_command(
@@ -64,7 +65,7 @@ def demo_command(
 
     Needs no download, no other server and no terminal; takes less than a minute.
     """
-    console = Console(quiet=as_json)
+    console = _console(as_json)
     start = time.perf_counter()
     try:
         figures = _shop(console, visitors, seed)
@@ -79,6 +80,12 @@ def demo_command(
         console.print(f"\nDone in {figures['seconds']} s.  Next: nextbest --help")
 
 
+def _console(quiet: bool) -> Console:
+    """A file or pipe has no width of its own: 100 holds the tables."""
+    console = Console(quiet=quiet)
+    return console if console.is_terminal else Console(quiet=quiet, width=100)
+
+
 def _shop(console: Console, visitors: int, seed: int) -> dict[str, Any]:
     console.print("[bold]A shop's day[/bold]: starting a server with the playbook `shop` ...")
     with Child(SHOP) as child, Client(child.address) as client:
@@ -89,8 +96,8 @@ def _shop(console: Console, visitors: int, seed: int) -> dict[str, Any]:
         _replay(console, client, day, seed, midnight - timedelta(days=1), visitors)
         if not console.is_terminal:
             console.print(_actions(day))
-        if day.interesting is not None:
-            console.print(_explained(client, day.interesting, seed))
+        if day.explained is not None:
+            console.print(_explained(*day.explained))
         console.print(_latencies(day))
     return {
         "visitors": len(day.people),
@@ -130,14 +137,42 @@ def _do(client: Client, day: Day, seed: int, step: Step) -> None:
         day.track_us.append((time.perf_counter() - begin) * 1e6)
         day.events += 1
     else:
+        seed_of_one = day.decisions + 1
         answer = client.decide(
-            visitor, [step.name], context=step.values, now=step.at, seed=day.decisions + 1
+            visitor, [step.name], context=step.values, now=step.at, seed=seed_of_one
         )
         day.decide_us.append((time.perf_counter() - begin) * 1e6)
-        _look(day, seed, step, answer)
+        _look(day, seed, answer)
+        if _worth_explaining(day, answer):
+            day.explained = step, _explain(client, visitor, step, seed_of_one)
 
 
-def _look(day: Day, seed: int, step: Step, answer: decision_pb2.DecideResponse) -> None:
+def _worth_explaining(day: Day, answer: decision_pb2.DecideResponse) -> bool:
+    """The first cart that is brought back on the home page."""
+    (placement,) = answer.placements
+    actions = [one.action for one in placement.propositions]
+    return (
+        day.explained is None and placement.placement == "home_hero" and "finish_order" in actions
+    )
+
+
+def _explain(
+    client: Client, visitor: common_pb2.Identity, step: Step, seed: int
+) -> decision_pb2.DecideResponse:
+    """Ask the same again, and why."""
+    return client.decide(
+        visitor,
+        [step.name],
+        scores=["*"],
+        context=step.values,
+        now=step.at,
+        seed=seed,
+        explain=True,
+        segments=True,
+    )
+
+
+def _look(day: Day, seed: int, answer: decision_pb2.DecideResponse) -> None:
     """Count what was proposed and what the simulated visitor clicks."""
     day.decisions += 1
     for placement in answer.placements:
@@ -145,14 +180,12 @@ def _look(day: Day, seed: int, step: Step, answer: decision_pb2.DecideResponse) 
             what = placement.placement, one.action
             day.shown[what] += 1
             day.clicks[what] += clicked(seed, one.action, sum(day.shown.values()))
-            if one.action == "finish_order" and placement.placement == "home_hero":
-                day.interesting = step
 
 
-def _actions(day: Day, at: datetime | None = None) -> Table:
-    clock = f"  {at:%H:%M}" if at else ""
+def _actions(day: Day, at: datetime | None = None) -> RenderableType:
+    clock = f"{at:%H:%M}  " if at else ""
     title = f"{day.decisions:,} decisions, {day.events:,} events, {len(day.people):,} visitors"
-    table = Table(title=title + clock, title_justify="left")
+    table = Table()
     table.add_column("placement")
     table.add_column("action")
     for name in ("proposed", "clicked", "rate"):
@@ -167,21 +200,10 @@ def _actions(day: Day, at: datetime | None = None) -> Table:
         name = placement if placement != last else ""
         table.add_row(name, action, f"{count:,}", f"{clicks:,}", f"{clicks / count:.1%}")
         last = placement
-    return table
+    return Group(Text(clock + title, style="italic"), table)
 
 
-def _explained(client: Client, step: Step, seed: int) -> RenderableType:
-    """Ask again, for the same moment, why the visitor got what they got."""
-    answer = client.decide(
-        anonymous(f"device-{step.visitor}"),
-        [step.name],
-        scores=["*"],
-        context=step.values,
-        now=step.at,
-        seed=seed,
-        explain=True,
-        segments=True,
-    )
+def _explained(step: Step, answer: decision_pb2.DecideResponse) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     for name in ("candidate", "fate", "priority", "why"):
         table.add_column(name, justify="right" if name == "priority" else "left")
@@ -204,12 +226,13 @@ def _why(one: decision_pb2.CandidateExplanation) -> str:
     if one.condition:
         missing = f"  (unset: {one.missing})" if one.missing else ""
         return f"not: {one.condition}{missing}"
-    return " x ".join(f"{name} {value:g}" for name, value in sorted(one.factors.items()))
+    factors = {name: value for name, value in one.factors.items() if value != 1.0}
+    return " x ".join(f"{name} {value:g}" for name, value in sorted(factors.items()))
 
 
-def _latencies(day: Day) -> Table:
-    title = "Latency seen by one caller, over loopback gRPC, in microseconds"
-    table = Table(title=title, title_justify="left")
+def _latencies(day: Day) -> RenderableType:
+    title = "Latency seen by one caller over loopback gRPC, in microseconds"
+    table = Table()
     table.add_column("call")
     table.add_column("calls", justify="right")
     for _, name in QUANTILES:
@@ -218,7 +241,7 @@ def _latencies(day: Day) -> Table:
         quantiles = _quantiles(taken)
         cells = [f"{quantiles[name]:,.0f}" for _, name in QUANTILES]
         table.add_row(call, f"{len(taken):,}", *cells)
-    return table
+    return Group(Text(title, style="italic"), table)
 
 
 def _quantiles(taken: list[float]) -> dict[str, float]:
@@ -240,6 +263,10 @@ def _leads(console: Console) -> dict[str, Any]:
     return {"lead": points, "grade": answer.grades[0].value, "stage": answer.stage}
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= BECAUSE_MAX else text[: BECAUSE_MAX - 1] + "\u2026"
+
+
 def _history() -> list[tuple[float, str, dict[str, str]]]:
     return [
         (16.0, "page_view", {"path": "/courses/finance"}),
@@ -252,16 +279,21 @@ def _history() -> list[tuple[float, str, dict[str, str]]]:
 
 def _lead(answer: decision_pb2.DecideResponse) -> Panel:
     table = Table(box=None, pad_edge=False)
-    table.add_column("score")
-    table.add_column("points", justify="right")
-    table.add_column("reason")
-    table.add_column("because")
+    table.add_column("score", no_wrap=True)
+    table.add_column("points", no_wrap=True, justify="right")
+    table.add_column("reason", no_wrap=True)
+    table.add_column("because", no_wrap=True)
     for score in answer.scores:
         table.add_row(score.name, str(score.points), "", "", style="bold")
         for entry in score.ledger:
             if entry.points:
                 counted = f" ({entry.count}x)" if entry.count else ""
-                table.add_row("", f"{entry.points:+d}", entry.reason, entry.condition + counted)
+                table.add_row(
+                    "",
+                    f"{entry.points:+d}",
+                    entry.reason,
+                    (_shortened(entry.condition) + counted).strip(),
+                )
     chosen = answer.placements[0].propositions[0]
     content = dict(chosen.content)
     head = (

@@ -29,6 +29,11 @@ RIDGE = 2.0
 STEPS_MAX = 50
 POINTS_MAX = 100  # of the scorecard that reaches higher
 ENGAGEMENT = ("visits", "time_on_site", "pages_per_visit", "interview_copy", "do_not_email")
+REASONS = {
+    ("do_not_email", False): "may_be_mailed",
+    ("interview_copy", False): "did_not_ask_for_guide",
+    ("interview_copy", True): "asked_for_guide",
+}
 EDGES = {
     "visits": (1.0, 2.0, 3.0, 5.0, 8.0),
     "time_on_site": (1.0, 60.0, 180.0, 300.0, 480.0, 700.0, 900.0, 1100.0, 1300.0, 1600.0),
@@ -54,7 +59,7 @@ def levels(leads: list[Lead]) -> list[Level]:
     for name in FLAGS:
         for value in (False, True):
             condition = f"profile.{name}" if value else f"!profile.{name}"
-            reason = name if value else f"not_{name}"
+            reason = REASONS.get((name, value), name)
             found.append(_level(name, condition, reason, leads, [value]))
     for name, edges in EDGES.items():
         found += _number_levels(name, edges, leads)

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
+import typer
 from typer.testing import CliRunner
 
 from nextbest.server.examples import LEADS, MAPPINGS, derive_leads, lead_data
-from nextbest.server.examples.score_leads import score_leads
+from nextbest.server.examples.score_leads import main, score_leads
 
 FILE = "leads_xeducation/Leads_clean.csv.gz"
 LEAKS = ("Tags", "Lead Quality", "Lead Profile", "Last Activity", "Last Notable", "Asymmetrique")
@@ -22,22 +25,28 @@ def test_every_lead_is_loaded_and_the_unseen_ones_are_ranked_well(
     assert figures["unseen_auc"] >= 0.85
 
 
-def test_the_points_are_those_that_the_script_derives(data_file: Callable[[str], Path]) -> None:
+@pytest.fixture(scope="module")
+def derived(
+    data_file: Callable[[str], Path],
+) -> tuple[list[lead_data.Lead], list[derive_leads.Level], list[int]]:
     leads = lead_data.read_leads(data_file(FILE))
     levels = derive_leads.levels(leads)
-    points = derive_leads.points(levels, leads)
+    return leads, levels, derive_leads.points(levels, leads)
+
+
+def test_the_points_are_those_that_the_script_derives(derived: Any) -> None:
+    leads, levels, points = derived
     text = derive_leads.document(levels, points, leads)
     assert text == (LEADS / "scores.yaml").read_text(encoding="utf-8")
 
 
-def test_unseen_leads_do_not_change_a_point(data_file: Callable[[str], Path]) -> None:
-    leads = lead_data.read_leads(data_file(FILE))
-    levels = derive_leads.levels(leads)
+def test_unseen_leads_do_not_change_a_point(derived: Any) -> None:
+    leads, levels, points = derived
     other = [
         lead if lead.train else lead_data.Lead(lead.id, not lead.converted, lead.attributes)
         for lead in leads
     ]
-    assert derive_leads.points(levels, other) == derive_leads.points(levels, leads)
+    assert derive_leads.points(levels, other) == points
 
 
 def test_no_column_filled_in_after_contact_is_read() -> None:
@@ -47,10 +56,6 @@ def test_no_column_filled_in_after_contact_is_read() -> None:
 
 
 def test_a_missing_data_set_is_said_so() -> None:
-    import typer
-
-    from nextbest.server.examples.score_leads import main
-
     app = typer.Typer()
     app.command()(main)
     result = CliRunner().invoke(app, ["/nowhere/leads.csv"])

@@ -25,7 +25,7 @@ DAY_S, QUARTER_S = 86_400, 21_600
 LINES_SQL = """
 create table lines as
 select row_number() over () as row, InvoiceNo as invoice, StockCode as product,
-    strptime(InvoiceDate, '%Y-%m-%d %H:%M:%S') as at,
+    strptime(InvoiceDate, '%Y-%m-%d %H:%M:%S') as moment,
     cast(Quantity as bigint) as quantity,
     cast(Quantity as decimal(18, 0)) * cast(UnitPrice as decimal(18, 3)) as amount,
     cast(cast(CustomerID as double) as bigint)::varchar as customer
@@ -33,12 +33,12 @@ from read_csv(?, header = true, all_varchar = true)
 """
 CUSTOMERS_SQL = """
 select customer,
-    sum(amount), coalesce(sum(amount) filter (at >= $d30), 0),
-    coalesce(sum(amount) filter (at >= $d7), 0),
-    count(distinct invoice), count(distinct invoice) filter (at >= $d30),
-    count(distinct product), count(*), count(*) filter (at >= $d30), sum(quantity), max(at),
-    (list(product order by at desc, row desc))[1:5]
-from lines where at <= $now and customer is not null group by customer
+    sum(amount), coalesce(sum(amount) filter (moment >= $d30), 0),
+    coalesce(sum(amount) filter (moment >= $d7), 0),
+    count(distinct invoice), count(distinct invoice) filter (moment >= $d30),
+    count(distinct product), count(*), count(*) filter (moment >= $d30), sum(quantity), max(moment),
+    (list(product order by moment desc, row desc))[1:5]
+from lines where moment <= $now and customer is not null group by customer
 """
 
 
@@ -105,7 +105,7 @@ def test_every_customer_equals_the_reference_at_three_dates(
     with Child(folder / "playbook", settings) as child, Client(child.address) as client:
         for now in AS_OF:
             (last,) = lines.execute(
-                "select max(row) from lines where at <= ?", [now.replace(tzinfo=None)]
+                "select max(row) from lines where moment <= ?", [now.replace(tzinfo=None)]
             ).fetchone() or (0,)
             summary = load_file(
                 data_file(FILE),
