@@ -164,14 +164,17 @@ async def test_decisions_go_on_during_a_query(run_server: Any) -> None:
 
 
 async def test_decisions_go_on_during_a_publish(client: AsyncClient) -> None:
-    publish = asyncio.create_task(client.publish_playbook(PLAYBOOK))
+    segments = "".join(f"  s{n}: profile.age > {n} && profile.age < {2 * n}\n" for n in range(200))
+    files = {**TINY, "segments.yaml": f"segments:\n{segments}".encode()}
+    publish = asyncio.create_task(client.publish_playbook(files))
+    await asyncio.sleep(0)
     assert await decided_during(client, publish) > 5
 
 
 async def decided_during(client: AsyncClient, task: asyncio.Task[Any]) -> int:
     decided = 0
     while not task.done():
-        await client.decide("p7", ["home"])
+        await client.decide("p7")
         decided += 1
     await task
     return decided
