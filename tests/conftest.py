@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from nextbest.client import AsyncClient
 from nextbest.core import Engine
 from nextbest.server.config import load

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from nextbest.client import (
     AsyncClient,
     Client,

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from nextbest.client import Client, UnavailableError
 from nextbest.client import request as requests
 from nextbest.v1 import decision_pb2
@@ -64,7 +65,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 
 def test_the_start_says_what_is_served_where(server: Process) -> None:
-    assert re.search(rf"listening on {server.address}, generation 1 \([0-9a-f]{{32}}\)", server.announced)
+    assert re.search(
+        rf"listening on {server.address}, generation 1 \([0-9a-f]{{32}}\)", server.announced
+    )
 
 
 def test_a_person_from_track_to_decision(server: Process) -> None:

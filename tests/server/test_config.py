@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from nextbest.server import config
 from nextbest.server.errors import ConfigError
 

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
 from nextbest.core import errors
 from nextbest.server.errors import ArchiveError, BusyError, FaultyPlaybookError
 from nextbest.server.playbook.faults import Fault

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from google.protobuf.message import DecodeError
+
 from nextbest.core.errors import InvalidRequestError
 from nextbest.server.rpc.wire import split, unwrap, wrap
 from nextbest.v1 import decision_pb2, profile_pb2
