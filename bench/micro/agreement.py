@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from ruamel.yaml import YAML
@@ -57,12 +57,13 @@ class Reference:
         return sorted(ranked, key=lambda pair: -pair[1])[:SLOTS]
 
 
-def samples(chosen: list[people.Request]) -> list[Sample]:
+def samples(chosen: list[people.Request], later: Mapping[int, list[people.Event]]) -> list[Sample]:
     """What is known of each request's person at its moment, counters recomputed."""
     found = []
     for request in chosen:
         person = people.person(request.person)
-        counters = people.counters(person.events, request.now_s)
+        events = [*person.events, *later.get(request.person, ())]
+        counters = people.counters(events, request.now_s)
         found.append(Sample(request, {**person.attributes, **counters}))
     return found
 

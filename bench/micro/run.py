@@ -15,7 +15,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from random import Random
 from statistics import median
 
@@ -31,7 +32,7 @@ from .timing import batches, each, quiet, timer_ns
 
 CORE = 1
 PUBLISHES = 20
-EXTRA_EVENTS = 50_000
+LATER_EVENTS = 50_000
 MISSED_SHOWN = 20
 
 Figures = dict[str, float]
@@ -47,6 +48,7 @@ class Bench:
         self.engine = Engine(profiles_max=max(1_000_000, 2 * options.profiles))
         self.plans: dict[str, Plan] = {}
         self.generations: dict[str, int] = {}
+        self.later: defaultdict[int, list[people.Event]] = defaultdict(list)
         self.requests = list(people.requests(people.REQUESTS, options.profiles))
 
     def note(self, name: str, nanoseconds: list[float]) -> None:
@@ -81,12 +83,18 @@ class Bench:
         with quiet():
             self.note("track_us", each(self.track, events, self.timer))
         del events
-        extra = list(subject.extra_events(crowd, EXTRA_EVENTS))
-        plan_hash = self.plans["plain"].hash
-        mutations = [encode.mutation(event, plan_hash, i) for i, event in enumerate(extra)]
+        mutations = list(self.mutations(crowd))
         with quiet():
             self.note("apply_us", each(self.engine.apply, mutations, self.timer))
             self.note("apply_again_us", each(self.engine.apply, mutations, self.timer))
+
+    def mutations(self, crowd: list[people.Person]) -> Iterator[bytes]:
+        """Later events as the log holds them, noted for the agreement check."""
+        later = subject.later_events(crowd, LATER_EVENTS)
+        for i, (number, event) in enumerate(later):
+            self.later[number].append(event)
+            track = encode.track(crowd[number], event)
+            yield encode.mutation(track, self.plans["plain"].hash, i)
 
     def track(self, request: bytes) -> bytes:
         """One event, at the end of the hour in which requests are made."""
@@ -179,7 +187,8 @@ class Bench:
     def sample(self) -> list[Sample]:
         """Some of the requests for people who are known."""
         known = [request for request in self.requests if request.person >= 0]
-        return samples(Random(people.SEED).sample(known, self.options.samples))
+        chosen = Random(people.SEED).sample(known, self.options.samples)
+        return samples(chosen, self.later)
 
 
 def medians(passes: list[list[float]]) -> list[float]:

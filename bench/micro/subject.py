@@ -80,13 +80,13 @@ def tracked(crowd: Iterable[people.Person]) -> list[bytes]:
     return [encode.track(person, event) for _, person, event in pairs]
 
 
-def extra_events(crowd: list[people.Person], count: int) -> Iterator[bytes]:
-    """More events in the hour after, of anybody, to be applied as mutations."""
+def later_events(crowd: list[people.Person], count: int) -> Iterator[tuple[int, people.Event]]:
+    """More events, of anybody, of the last hour: the person's number and the event."""
     random = Random(people.SEED + 2)
     for i in range(count):
-        person = crowd[int(random.random() * len(crowd))]
-        event = people.event(random, f"x-{i}", people.BASE_S + int(random.random() * 3000))
-        yield encode.track(person, event)
+        number = int(random.random() * len(crowd))
+        at_s = people.BASE_S - int(random.random() * people.HOUR_S)
+        yield number, people.event(random, f"x-{i}", at_s)
 
 
 def playbooks() -> dict[str, dict[str, str]]:

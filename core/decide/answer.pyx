@@ -186,12 +186,11 @@ cdef void write_score_reasons(
     Writer* writer, const ScorecardSpec* card, const ScoreResult* result
 ) noexcept nogil:
     """Reason codes by descending share of the points; ties in the card's order."""
-    cdef uint64_t written[16]
-    cdef uint32_t count, i
+    cdef uint32_t i
     cdef int64_t best, share, bound = 9223372036854775807
     cdef int64_t after = -1
     cdef int64_t next_line
-    for count in range(SCORE_REASONS_MAX):
+    for _ in range(SCORE_REASONS_MAX):
         best = 0
         next_line = -1
         for i in range(result.lines_count):

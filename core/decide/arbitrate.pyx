@@ -252,18 +252,19 @@ cdef void fill_slots(
         ranking.slots[ranking.slots_filled].fallback = False
         ranking.slots_filled += 1
     if placement.fallback >= 0 and ranking.slots_filled < placement.slots:
-        fill_fallback(decision, placement, ranking, taken)
+        fill_fallback(decision, placement, ranking)
 
 
 cdef void fill_fallback(
-    Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking
 ) noexcept nogil:
-    """Put the fallback into the first empty slot, whatever its gates say."""
+    """Put the fallback into the first empty slot, whatever its gates and other placements say."""
     cdef const ActionSpec* action = &decision.playbook.actions[placement.fallback]
     cdef Slot* slot = &ranking.slots[ranking.slots_filled]
-    if taken[placement.fallback]:
-        return
-    taken[placement.fallback] = True
+    cdef uint32_t i
+    for i in range(ranking.slots_filled):
+        if ranking.slots[i].action == action:
+            return
     slot.candidate = NULL
     slot.action = action
     slot.treatment = choose_treatment(decision, placement, action)

@@ -119,6 +119,7 @@ cdef int set_context(
 ) noexcept nogil:
     """Put the request's context into the input slots; the last one of a name wins."""
     cdef const FieldSpec* spec
+    cdef const Value* default_value
     cdef Entry* entry
     cdef int32_t index
     cdef uint32_t i
@@ -133,7 +134,8 @@ cdef int set_context(
         if fit_value(&entry.value, spec.type, 0, True, "context", entry.name, fault):
             return fault.kind
         if spec.input >= 0:
-            set_input(machine, spec.input, entry.value, spec.type, &playbook.inputs[spec.input].default_value)
+            default_value = &playbook.inputs[spec.input].default_value
+            set_input(machine, spec.input, entry.value, spec.type, default_value)
     return FAULT_NONE
 
 

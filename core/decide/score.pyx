@@ -127,12 +127,11 @@ cdef int32_t stage_index(Decision* decision) noexcept nogil:
     """The stage: the stored one, moved along the transitions whose conditions hold now."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef int32_t target
-    cdef uint32_t step
     if decision.stage != STAGE_UNKNOWN:
         return decision.stage
     decision.stage = stored_stage(decision)
     # Each step moves on; as many steps as there are stages end any chain, and a ring too.
-    for step in range(playbook.stages_count):
+    for _ in range(playbook.stages_count):
         target = next_stage(decision, decision.stage)
         if target < 0:
             break

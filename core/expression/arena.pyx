@@ -1,6 +1,6 @@
 # A bump arena: bounded, reset as a whole, never freed piecemeal.
 
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 
 
 cdef struct Arena:

@@ -1,5 +1,9 @@
 # Equality, order, membership and keys, as CEL defines them over run-time tags.
 
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+
 cdef double INT_LIMIT = 9223372036854775808.0
 cdef double UINT_LIMIT = 18446744073709551616.0
 
@@ -153,9 +157,16 @@ cdef const Value* map_find(Machine* machine, Value map, Value key) noexcept nogi
 
 cdef bint list_has(Machine* machine, Value list, Value item) noexcept nogil:
     cdef uint32_t i
+    cdef const Value* items = list.as_.items
     charge(machine, list.length)
+    if item.tag == TAG_STRING and item.length < 64:
+        for i in range(list.length):
+            if items[i].length == item.length and items[i].tag == TAG_STRING:
+                if memcmp(items[i].as_.s, item.as_.s, item.length) == 0:
+                    return True
+        return False
     for i in range(list.length):
-        if same_values(machine, list.as_.items[i], item):
+        if same_values(machine, items[i], item):
             return True
         if machine.steps_left == 0:
             return False

@@ -1,5 +1,9 @@
 # Conversions between types: int(), string(), timestamp() and their like.
 
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, strlen
+
+
 cdef extern from "expression/number.h" namespace "nextbest" nogil:
     bint add_overflows(int64_t a, int64_t b, int64_t* out)
     bint sub_overflows(int64_t a, int64_t b, int64_t* out)
@@ -213,6 +217,8 @@ cdef Value to_duration(Value a) noexcept nogil:
 
 
 cdef Value convert(Machine* machine, Value a, uint8_t tag) noexcept nogil:
+    if a.tag == TAG_STRING:
+        charge(machine, a.length >> 6)
     if tag == TAG_INT:
         return to_int(a)
     if tag == TAG_UINT:

@@ -19,7 +19,7 @@ from nextbest.core.expression.values import EvaluationError, TypeName
 from nextbest.core.expression.zone import read_zone
 from nextbest.core.playbook.plan import ValueType
 
-FOLDED_MAX = 65_536  # characters of a folded constant
+FOLDED_MAX = 65_536  # characters of a folded constant, and bytes to compute it
 ERROR_ZONE = 16
 
 TYPES = {"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"}
@@ -114,13 +114,23 @@ def lower(checked: bytes, resolve: Resolve, text: str) -> Code:
 
 def lower_conjuncts(checked: bytes, resolve: Resolve, text: str) -> tuple[Code, ...]:
     """One Code for each part of a top-level `a && b && c`; all are true when it is true."""
-    tree = read_checked(checked)
+    return conjunct_codes(read_checked(checked), resolve, text)
+
+
+def conjunct_codes(tree: Checked, resolve: Resolve, text: str) -> tuple[Code, ...]:
     parts = conjuncts(tree.root)
     texts = split_text(text)
     if len(texts) != len(parts):
         texts = [text] * len(parts)
     pairs = zip(parts, texts, strict=True)
     return tuple(lower_tree(tree, part, resolve, said) for part, said in pairs)
+
+
+def constant_errors(tree: Checked, resolve: Resolve) -> list[tuple[int, str]]:
+    """(offset, reason) of the innermost parts that are an error whatever the inputs are."""
+    found: list[tuple[int, str]] = []
+    Lowering(tree, resolve).find_errors(tree.root, found)
+    return found
 
 
 def lower_tree(tree: Checked, root: Node, resolve: Resolve, text: str) -> Code:
@@ -187,6 +197,7 @@ class Lowering:
         self.builder = Builder()
         self.fold = fold
         self.folded: dict[int, tuple[object] | None] = {}
+        self.closed: dict[tuple[int, frozenset[str]], bool] = {}
 
     def unsupported(self, node: Node, construct: str) -> UnsupportedError:
         return UnsupportedError(construct, self.tree.positions.get(node.id))
@@ -206,6 +217,12 @@ class Lowering:
 
     def is_closed(self, node: Node, bound: frozenset[str] = frozenset()) -> bool:
         """Whether a node reads no input and no variable of a comprehension around it."""
+        key = (id(node), bound)
+        if key not in self.closed:
+            self.closed[key] = self.finds_closed(node, bound)
+        return self.closed[key]
+
+    def finds_closed(self, node: Node, bound: frozenset[str]) -> bool:
         if node.kind == "ident":
             return node.name in bound or self.type_value(node) is not None
         if node.fold is not None:
@@ -227,11 +244,46 @@ class Lowering:
             self.folded[id(node)] = self.computed(node) if self.is_closed(node) else None
         return self.folded[id(node)]
 
+    def find_errors(self, node: Node, found: list[tuple[int, str]]) -> None:
+        before = len(found)
+        for child in children(node):
+            self.find_errors(child, found)
+        if len(found) > before or node.kind in ("const", "unset"):
+            return
+        try:
+            reason = self.constant_error(node)
+        except UnsupportedError:
+            return
+        if reason:
+            found.append((self.tree.positions.get(node.id, 0), reason))
+
+    def constant_error(self, node: Node) -> str:
+        """Why a node is always an error, or nothing."""
+        argument = node.args[-1:] if node.kind == "call" else []
+        known = self.constant(argument[0]) if argument else None
+        if known is not None and node.name == "matches":
+            node = Node(0, "call", "matches", args=[Node(0, "const", value=""), *argument])
+        elif known is not None and node.name in PARTS and isinstance(known[0], str):
+            try:
+                read_zone(known[0])
+            except ValueError as error:
+                return str(error)
+            return ""
+        if not self.is_closed(node):
+            return ""
+        inner = Lowering(self.tree, self.resolve, fold=False)
+        inner.node(node, {})
+        try:
+            Expression(inner.builder.code("")).evaluate()
+        except EvaluationError as error:
+            return error.reason
+        return ""
+
     def computed(self, node: Node) -> tuple[object] | None:
         inner = Lowering(self.tree, self.resolve, fold=False)
         inner.node(node, {})
         try:
-            value = Expression(inner.builder.code("")).evaluate()
+            value = Expression(inner.builder.code(""), FOLDED_MAX).evaluate()
         except EvaluationError:
             return None
         return (value,) if keeps_its_form(value) and len(repr(value)) <= FOLDED_MAX else None

@@ -1,7 +1,12 @@
 # The VM's face: what decisions, counter filters and tests use to run a Code.
 
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+
 cdef enum:
-    STEPS_MAX = 1000000  # instructions, and work of that order, for one evaluation
+    STEPS_MAX = 200000  # for one evaluation: instructions, or as much other work; about 2 ms
     STACK_MAX = 4096  # values on one machine's stack, over all nested evaluations
     ARENA_MAX = 1 << 20  # bytes that one machine's evaluations may take between resets
 

@@ -1,5 +1,9 @@
 # Operators and functions over values; an error operand is the result.
 
+from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+
 cdef extern from "expression/regex.h" namespace "nextbest" nogil:
     int regex_supported()
     void* regex_compile(const char* text, size_t length)
@@ -65,7 +69,6 @@ cdef Value add(Machine* machine, Value a, Value b) noexcept nogil:
 
 cdef Value subtract(Value a, Value b) noexcept nogil:
     cdef int64_t difference
-    cdef Value span
     if a.tag == b.tag:
         if a.tag == TAG_INT:
             return failed(ERROR_OVERFLOW) if sub_overflows(a.as_.i, b.as_.i, &difference) \

@@ -1,6 +1,9 @@
 # Programs: a Code copied into C memory, and the Python face that runs one.
 
 from cython cimport final
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 
 from nextbest.core.expression.code import Code
 
@@ -70,6 +73,10 @@ cdef bint names_constant(uint8_t op) noexcept nogil:
         or op == OP_HAS_KEY or op == OP_MATCHES_CONST
 
 
+cdef bint reads_input(uint8_t op) noexcept nogil:
+    return op == OP_LOAD or op == OP_HAS or op == OP_COMPARE_SLOT or op == OP_IN_SLOT
+
+
 cdef int check_instructions(Program* program) except -1:
     """Refuse operands out of range; the depth of the stack is the compiler's word."""
     cdef uint32_t i
@@ -78,19 +85,19 @@ cdef int check_instructions(Program* program) except -1:
         at = program.instructions[i]
         if at.op >= OP_COUNT:
             raise ValueError("code: unknown operation")
-        if is_jump(at.op) and not 0 <= at.c <= program.instructions_count:
+        if is_jump(at.op) and not 0 <= at.c <= <int64_t>program.instructions_count:
             raise ValueError("code: jump out of range")
-        if names_constant(at.op) and not 0 <= at.c < program.constants_count:
+        if names_constant(at.op) and not 0 <= at.c < <int64_t>program.constants_count:
             raise ValueError("code: constant out of range")
         if at.op == OP_TIME_PART and not -1 <= at.c < <int64_t>program.constants_count:
             raise ValueError("code: zone out of range")
         if (at.op == OP_LOCAL or at.op == OP_STORE or at.op == OP_APPEND) \
-                and not 0 <= at.c < program.locals_count:
+                and not 0 <= at.c < <int64_t>program.locals_count:
             raise ValueError("code: local out of range")
-        if (at.op == OP_ITERATE or at.op == OP_NEXT) and at.b + 3 >= program.locals_count:
+        if (at.op == OP_ITERATE or at.op == OP_NEXT) and <uint32_t>at.b + 3 >= program.locals_count:
             raise ValueError("code: loop out of range")
     if program.instructions_count == 1:
-        program.fused = program.instructions[0].op
+        program.fused = reads_input(program.instructions[0].op)
     return 0
 
 
@@ -171,12 +178,11 @@ cdef class Expression:
     def measure(self, inputs: Sequence[object], times: int) -> int:
         """How many of `times` evaluations gave true, for benchmarks."""
         cdef uint64_t found = 0
-        cdef uint64_t i
         cdef uint64_t count = times
         cdef Value value = self._run(inputs, STEPS_MAX)
         cdef size_t used = self.machine.arena.used
         with nogil:
-            for i in range(count):
+            for _ in range(count):
                 self.machine.arena.used = used
                 self.machine.steps_left = STEPS_MAX
                 value = evaluate(&self.machine, &self.program)

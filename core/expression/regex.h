@@ -13,7 +13,6 @@ inline int regex_supported() { return 1; }
 inline void* regex_compile(const char* text, size_t length) {
   re2::RE2::Options options;
   options.set_log_errors(false);
-  options.set_max_mem(1 << 20);
   auto* pattern = new (std::nothrow) re2::RE2(re2::StringPiece(text, length), options);
   if (pattern != nullptr && pattern->ok()) return pattern;
   delete pattern;

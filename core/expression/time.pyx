@@ -1,5 +1,8 @@
 # Timestamps and durations: ranges, civil fields, zones and their texts.
 
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+
+
 cdef int64_t TIMESTAMP_MIN_S = -62135596800  # 0001-01-01T00:00:00Z
 cdef int64_t TIMESTAMP_MAX_S = 253402300799  # 9999-12-31T23:59:59Z
 cdef int64_t DURATION_MAX_S = 315576000000  # 10,000 years
@@ -186,10 +189,9 @@ cdef int take_number(Cursor* cursor, int digits_min, int digits_max, int64_t* ou
 cdef int take_fraction(Cursor* cursor, int64_t* nanos) noexcept nogil:
     """Read the digits after a point as nanoseconds, cut after nine."""
     cdef int digits = take_number(cursor, 1, 9, nanos)
-    cdef int padded
     if digits == 0:
         return 0
-    for padded in range(digits, 9):
+    for _ in range(digits, 9):
         nanos[0] *= 10
     while cursor.at < cursor.end and 48 <= cursor.at[0] <= 57:
         cursor.at += 1
@@ -322,7 +324,7 @@ cdef bint take_span(Cursor* cursor, int128* nanos) noexcept nogil:
     unit = take_unit(cursor)
     if unit == 0:
         return False
-    for digits in range(after):
+    for _ in range(after):
         scale *= 10
     nanos[0] += <int128>whole * unit + <int128>fraction * unit // scale
     return True

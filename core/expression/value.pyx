@@ -2,17 +2,8 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport (
-    INT64_MAX,
-    INT64_MIN,
-    int32_t,
-    int64_t,
-    uint8_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-)
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from nextbest.core.expression.values import (
     Duration,
@@ -24,6 +15,7 @@ from nextbest.core.expression.values import (
 
 cdef enum:
     SLOT_NONE = 0xFFFF
+    FLAG_DEFAULT = 1  # in Value.flag of an input: nobody set it, the schema's default stands in
     VALUE_DEPTH_MAX = 64
     LENGTH_MAX = 0x7FFFFFFF
 
@@ -76,7 +68,7 @@ cdef union Payload:
 
 cdef struct Value:
     uint8_t tag
-    uint8_t flag  # TAG_ERROR: an ErrorCode
+    uint8_t flag  # TAG_ERROR: an ErrorCode; of an input: 0 or FLAG_DEFAULT
     uint16_t extra  # the input slot a TAG_ERROR or a TAG_NULL came from; SLOT_NONE: none
     uint32_t length  # bytes, items, entries, or a time's nanoseconds 0..999,999,999
     Payload as_  # seconds of a time; a map's entries are key, value, key, value

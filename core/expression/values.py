@@ -60,7 +60,7 @@ class TypeName(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"type({str(self)})"
+        return f"type({self!s})"
 
 
 class EvaluationError(NextbestError):

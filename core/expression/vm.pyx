@@ -1,5 +1,9 @@
 # The stack VM: runs a loaded Code without the GIL, over values it never frees.
 
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp
+
+
 # The numbers of operation.Op.
 cdef enum Op:
     OP_RETURN = 0
@@ -71,10 +75,12 @@ cdef inline Value load(Machine* machine, uint16_t slot, bint required) noexcept 
 
 
 cdef inline Value has_slot(Machine* machine, uint16_t slot, bint negated) noexcept nogil:
-    """Whether an input is set: not null, and not an empty list or map."""
+    """Whether an input is set: not null, not an empty list or map, not a default."""
     cdef Value value = load(machine, slot, False)
     if value.tag == TAG_ERROR:
         return value
+    if value.flag == FLAG_DEFAULT:
+        return value_bool(negated)
     if value.tag == TAG_LIST or value.tag == TAG_MAP:
         return value_bool((value.length != 0) != negated)
     return value_bool((value.tag != TAG_NULL) != negated)
@@ -129,26 +135,31 @@ cdef inline Value in_slot(
     return inverted(found) if at.a & 1 else found
 
 
+cdef inline Value predicate(
+    Machine* machine, const Program* program, const Instruction* at,
+) noexcept nogil:
+    """What an instruction on one input pushes."""
+    if at.op == OP_COMPARE_SLOT:
+        return compare_slot(machine, at, program.constants + at.c)
+    if at.op == OP_HAS:
+        return has_slot(machine, at.b, at.a)
+    if at.op == OP_IN_SLOT:
+        return in_slot(machine, at, program.constants + at.c)
+    return load(machine, at.b, at.a)
+
+
 cdef Value evaluate(Machine* machine, const Program* program) noexcept nogil:
     """Run `program`; an error is a TAG_ERROR value that carries its code and input slot.
 
     A string, list or map of the result lies in the machine's arena, in the inputs or in the
     program, and lives as long as they do.
     """
-    cdef const Instruction* at = program.instructions
     cdef Value result
     # Most conditions are one predicate, and need neither stack nor loop.
-    if program.fused == OP_COMPARE_SLOT:
-        result = compare_slot(machine, at, program.constants + at.c)
-    elif program.fused == OP_HAS:
-        result = has_slot(machine, at.b, at.a)
-    elif program.fused == OP_IN_SLOT:
-        result = in_slot(machine, at, program.constants + at.c)
-    elif program.fused == OP_LOAD:
-        result = load(machine, at.b, at.a)
-    else:
-        return run(machine, program)
-    return failed(ERROR_STEPS) if machine.steps_left == 0 else result
+    if program.fused:
+        result = predicate(machine, program, program.instructions)
+        return failed(ERROR_STEPS) if machine.steps_left == 0 else result
+    return run(machine, program)
 
 
 cdef Value run(Machine* machine, const Program* program) noexcept nogil:
@@ -180,12 +191,9 @@ cdef Value interpret(
         elif op == OP_CONST:
             top += 1
             top[0] = program.constants[at.c]
-        elif op == OP_LOAD:
+        elif op == OP_LOAD or op == OP_COMPARE_SLOT or op == OP_HAS or op == OP_IN_SLOT:
             top += 1
-            top[0] = load(machine, at.b, at.a)
-        elif op == OP_HAS:
-            top += 1
-            top[0] = has_slot(machine, at.b, at.a)
+            top[0] = predicate(machine, program, at)
         elif op == OP_LOCAL:
             top += 1
             top[0] = locals[at.c]
@@ -212,12 +220,6 @@ cdef Value interpret(
             if not top[1].as_.i:
                 at = code + at.c
                 continue
-        elif op == OP_COMPARE_SLOT:
-            top += 1
-            top[0] = compare_slot(machine, at, program.constants + at.c)
-        elif op == OP_IN_SLOT:
-            top += 1
-            top[0] = in_slot(machine, at, program.constants + at.c)
         elif op == OP_ITERATE:
             if top.tag != TAG_LIST and top.tag != TAG_MAP:
                 top[0] = no_overload(top[0])

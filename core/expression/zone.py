@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 # Transitions are listed up to 2500; the VM moves later moments back by 400 years, after which
@@ -50,7 +51,7 @@ def transitions(name: str) -> Zone:
     ]
     offset = offset_at(zone, moments[0])
     found = [moments[0], offset]
-    for before, moment in zip(moments, moments[1:], strict=False):
+    for before, moment in pairwise(moments):
         seen = offset_at(zone, moment)
         if seen != offset:
             found += [first_change(zone, before, moment), seen]

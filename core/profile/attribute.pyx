@@ -63,7 +63,9 @@ cdef void row_rebase(Row* row, const Layout* layout, uint64_t stamp) noexcept no
     side_remove(row, STAMPS, kept, count - kept)
 
 
-cdef int compare_text(const char* a, uint32_t a_length, const char* b, uint32_t b_length) noexcept nogil:
+cdef int compare_text(
+    const char* a, uint32_t a_length, const char* b, uint32_t b_length
+) noexcept nogil:
     cdef int order = memcmp(a, b, min(a_length, b_length))
     if order:
         return order
@@ -139,7 +141,9 @@ cdef bint fits(uint8_t type, const Value* value) noexcept nogil:
     if type == STORED_STRING:
         return value.tag == TAG_STRING
     if type == STORED_TIMESTAMP:
-        return value.tag == TAG_TIMESTAMP and <int64_t>-62135596800 <= value.as_.i <= <int64_t>253402300799
+        return value.tag == TAG_TIMESTAMP and (
+            <int64_t>-62135596800 <= value.as_.i <= <int64_t>253402300799
+        )
     if value.tag != TAG_LIST:
         return False
     for i in range(value.length):

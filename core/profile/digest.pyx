@@ -3,6 +3,9 @@
 # Columns enter by the hash of their name or key, strings by their bytes; layouts, handles,
 # the base stamp and the order of cells do not enter.
 
+from libcpp.utility cimport pair
+
+
 cdef struct Mark:
     uint64_t identity
     uint64_t column
@@ -40,37 +43,41 @@ cdef uint64_t value_mark(const Value* value) noexcept nogil:
     return XXH3_64bits_withSeed(&number, sizeof(number), value.tag)
 
 
-cdef uint64_t attributes_mark(StoreState* store, const Row* row, const Layout* layout) noexcept nogil:
+cdef uint64_t attributes_mark(
+    StoreState* store, uint64_t identity, const Row* row, const Layout* layout
+) noexcept nogil:
     cdef uint64_t sum = 0
     cdef Value value
     cdef uint32_t i
     for i in range(layout.attributes):
         if bit_get(row, layout.written_at, i):
             value = row_attribute(store, row, layout, i)
-            sum += mark(row.hash, store.attributes[i].hash, 1, row_stamp(row, i),
+            sum += mark(identity, store.attributes[i].hash, 1, row_stamp(row, i),
                         value_mark(&value), row.incarnation)
     return sum
 
 
-cdef uint64_t numbers_mark(StoreState* store, const Row* row, const Layout* layout) noexcept nogil:
+cdef uint64_t numbers_mark(
+    StoreState* store, uint64_t identity, const Row* row, const Layout* layout
+) noexcept nogil:
     cdef uint64_t sum = 0
     cdef const BucketCell* cells
     cdef uint32_t i
     for i in range(layout.counters):
         if layout.counter_slots[i].value_at and newest_bucket(row, &layout.counter_slots[i])[0]:
-            sum += mark(row.hash, store.counters[i].hash, 2,
+            sum += mark(identity, store.counters[i].hash, 2,
                         newest_bucket(row, &layout.counter_slots[i])[0],
                         <uint64_t>newest_value(row, &layout.counter_slots[i]), 0)
     if row.side == NULL:
         return sum
     cells = bucket_cells(row.side)
     for i in range(row.side.count[BUCKETS]):
-        sum += mark(row.hash, store.counters[cells[i].column].hash, 2, cells[i].bucket,
+        sum += mark(identity, store.counters[cells[i].column].hash, 2, cells[i].bucket,
                     <uint64_t>cells[i].value, 0)
     return sum
 
 
-cdef uint64_t side_mark(StoreState* store, const Row* row) noexcept nogil:
+cdef uint64_t side_mark(StoreState* store, uint64_t identity, const Row* row) noexcept nogil:
     cdef uint64_t sum = 0
     cdef const MomentCell* moments = moment_cells(row.side)
     cdef const HashCell* hashes = hash_cells(row.side)
@@ -81,24 +88,25 @@ cdef uint64_t side_mark(StoreState* store, const Row* row) noexcept nogil:
     for i in range(row.side.count[MOMENTS]):
         counter = &store.counters[moments[i].column]
         value = bits_value(store, counter.type, moments[i].value)
-        sum += mark(row.hash, counter.hash, <uint64_t>moments[i].bucket << 32 | 3,
+        sum += mark(identity, counter.hash, <uint64_t>moments[i].bucket << 32 | 3,
                     <uint64_t>moments[i].time_us, moments[i].event, value_mark(&value))
     for i in range(row.side.count[HASHES]):
-        sum += mark(row.hash, store.counters[hashes[i].column].hash, 4, hashes[i].bucket,
+        sum += mark(identity, store.counters[hashes[i].column].hash, 4, hashes[i].bucket,
                     hashes[i].hash, 0)
     for i in range(row.side.count[EDGES]):
-        sum += mark(row.hash, edges[i].other_hash, 5, edges[i].stamp, edges[i].linked,
+        sum += mark(identity, edges[i].other_hash, 5, edges[i].stamp, edges[i].linked,
                     <uint64_t>edges[i].incarnation << 32 | row.incarnation)
     return sum
 
 
-cdef uint64_t row_mark(StoreState* store, const Row* row) noexcept nogil:
+cdef uint64_t row_mark(StoreState* store, uint64_t identity, const Row* row) noexcept nogil:
     cdef const Layout* layout = store.layouts[row.layout]
-    cdef uint64_t sum = attributes_mark(store, row, layout) + numbers_mark(store, row, layout)
+    cdef uint64_t sum = attributes_mark(store, identity, row, layout)
+    sum += numbers_mark(store, identity, row, layout)
     if row.side != NULL:
-        sum += side_mark(store, row)
+        sum += side_mark(store, identity, row)
     if row.flags & ROW_HAD_EVENT:
-        sum += mark(row.hash, row.incarnation, 6, row.touched_s, 0, 0)
+        sum += mark(identity, row.incarnation, 6, row.touched_s, 0, 0)
     return sum
 
 
@@ -124,7 +132,7 @@ cdef void shard_digest(
     latch_take(&shard.latch)
     for i in range(shard.rows_capacity):
         if shard.rows[i].row != NULL:
-            rows[0] += row_mark(store, shard.rows[i].row)
+            rows[0] += row_mark(store, shard.rows[i].hash, shard.rows[i].row)
     for i in range(shard.seen_capacity):
         entry = &shard.seen[i]
         if entry.event and seen_counts(shard, entry):

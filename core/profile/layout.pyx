@@ -25,7 +25,9 @@ cdef uint32_t place_attributes(
     return at
 
 
-cdef uint32_t place_values(StoreState* store, Layout* layout, bint wide, uint32_t at) noexcept nogil:
+cdef uint32_t place_values(
+    StoreState* store, Layout* layout, bint wide, uint32_t at
+) noexcept nogil:
     cdef uint32_t i
     for i in range(layout.counters):
         if is_numeric(store.counters[i].aggregate) and (
@@ -101,13 +103,12 @@ cdef inline void bit_set(Row* row, uint32_t at, uint32_t bit, bint on) noexcept 
 
 
 cdef Row* row_new(
-    const Layout* layout, IdentityRef identity, uint64_t hash, uint32_t incarnation
+    const Layout* layout, IdentityRef identity, uint32_t incarnation
 ) noexcept nogil:
     cdef Row* row = <Row*>malloc(layout.size + identity.length)
     if row == NULL:
         return NULL
     memset(row, 0, layout.size)
-    row.hash = hash
     row.incarnation = incarnation
     row.layout = <uint16_t>layout.number
     row.kind = identity.kind
@@ -126,7 +127,7 @@ cdef inline IdentityRef row_identity(const Row* row, const Layout* layout) noexc
 
 cdef Row* row_widened(const Row* row, const Layout* old, const Layout* new) noexcept nogil:
     """A copy of the row under a wider layout; the side block moves along."""
-    cdef Row* wide = row_new(new, row_identity(row, old), row.hash, row.incarnation)
+    cdef Row* wide = row_new(new, row_identity(row, old), row.incarnation)
     cdef uint32_t i, width, bools = 0
     if wide == NULL:
         return NULL
@@ -156,4 +157,3 @@ cdef void widen_counters(
                    row_bytes(row) + old.counter_slots[i].value_at, old.counter_slots[i].width)
             memcpy(row_bytes(wide) + new.counter_slots[i].bucket_at,
                    row_bytes(row) + old.counter_slots[i].bucket_at, 4)
-

@@ -1,5 +1,8 @@
 # Reading: the rows of a person copied under their latches, and merged when a value is asked.
 
+from libc.math cimport exp2
+
+
 cdef int person_init(Person* person, StoreState* store) noexcept nogil:
     """Make a reader's scratch; -1 when memory or the readers' places are used up."""
     cdef int i
@@ -85,12 +88,12 @@ cdef void person_settle(Person* person) noexcept nogil:
             person.rows[i].side = <Side*>(person.buffer + person.side_at[i])
 
 
-cdef bint person_holds(const Person* person, IdentityRef identity, uint64_t hash) noexcept nogil:
+cdef bint person_holds(const Person* person, IdentityRef identity) noexcept nogil:
     cdef const Row* row
     cdef uint32_t i
     for i in range(person.count):
         row = <const Row*>(person.buffer + person.row_at[i])
-        if row.hash == hash and same_identity(row, person.store.layouts[row.layout], identity):
+        if same_identity(row, person.store.layouts[row.layout], identity):
             return True
     return False
 
@@ -110,7 +113,7 @@ cdef StoreStatus person_walk(Person* person) noexcept nogil:
                 return STORE_OK
             edge = edge_cells(<const Side*>(person.buffer + person.side_at[at]))[i]
             other = edge_identity(person.store, &edge)
-            if not edge.linked or person_holds(person, other, edge.other_hash):
+            if not edge.linked or person_holds(person, other):
                 continue
             status = person_copy(person, other, edge.other_hash)
             if status == STORE_NO_MEMORY:
@@ -324,6 +327,12 @@ cdef bint hash_before(const HashCell& a, const HashCell& b) noexcept nogil:
     return a.hash < b.hash
 
 
+cdef int64_t distinct_estimate(uint64_t kth, uint32_t k) noexcept nogil:
+    """How many values make their k-th smallest hash so small; more than k at least."""
+    cdef double estimate = (k - 1) * 18446744073709551616.0 / <double>max(kth, <uint64_t>1)
+    return max(<int64_t>floor(min(estimate, 9e18)), <int64_t>k + 1)
+
+
 cdef Value person_distinct(
     const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window,
     Arena* arena, bint* approximate,
@@ -345,9 +354,7 @@ cdef Value person_distinct(
             continue
         distinct += 1
         if approximate[0] and distinct == counter.limit:
-            return value_int(<int64_t>floor(
-                (counter.limit - 1) * 18446744073709551616.0 / <double>max(cells[i].hash, <uint64_t>1)
-            ))
+            return value_int(distinct_estimate(cells[i].hash, counter.limit))
     return value_int(distinct)
 
 
@@ -409,7 +416,8 @@ cdef int64_t person_decayed(
         if side_count(at.side, BUCKETS) == 0:
             continue
         cells = bucket_cells(at.side)
-        for j in range(side_find(at.side, BUCKETS, column, window.first), at.side.count[BUCKETS]):
+        j = side_find(at.side, BUCKETS, column, window.first)
+        for j in range(j, at.side.count[BUCKETS]):
             if cells[j].column != column or cells[j].bucket > window.last:
                 break
             age_add(ages, window, cells[j].bucket, cells[j].value)

@@ -109,6 +109,26 @@ class ImportResult(NamedTuple):
 
 
 @cython.final
+cdef class Scratch:
+    """One call's own memory: another thread may run while a latch is waited for."""
+
+    cdef Person person
+    cdef Arena arena
+
+    def __dealloc__(self):
+        person_free(&self.person)
+        arena_free(&self.arena)
+
+
+cdef Scratch scratch_of(Store store):
+    cdef Scratch scratch = Scratch()
+    arena_init(&scratch.arena, READ_ARENA)
+    if person_init(&scratch.person, store.state):
+        raise MemoryError("store: readers")
+    return scratch
+
+
+@cython.final
 cdef class Store:
     """Profiles in memory: rows per identity, merged when read.
 
@@ -119,8 +139,6 @@ cdef class Store:
     """
 
     cdef StoreState* state
-    cdef Person person
-    cdef Arena arena
     cdef readonly int profiles_max
     cdef dict columns_by_name
     cdef dict columns_by_key
@@ -134,14 +152,9 @@ cdef class Store:
         self.columns_by_key = {}
         self.names = []
         self.keys = []
-        arena_init(&self.arena, READ_ARENA)
-        if person_init(&self.person, self.state):
-            raise MemoryError("store")
 
     def __dealloc__(self):
         if self.state != NULL:
-            person_free(&self.person)
-            arena_free(&self.arena)
             state_free(self.state)
 
     def extend(self, attributes, counters) -> tuple[list[int], list[int]]:
@@ -309,15 +322,15 @@ cdef class Store:
 
     def identities(self, uint8_t kind, id) -> list[tuple[int, bytes]]:
         """The identities of the person that one belongs to, sorted; none of an unknown one."""
+        cdef Scratch scratch = scratch_of(self)
         cdef bytes data = id.encode() if isinstance(id, str) else id
         cdef IdentityRef member
         cdef uint32_t i
-        store_read(self.state, reference(kind, data), &self.person)
+        store_read(self.state, reference(kind, data), &scratch.person)
         found = []
-        for i in range(self.person.count):
-            member = row_identity(self.person.rows[i].row, self.person.rows[i].layout)
+        for i in range(scratch.person.count):
+            member = row_identity(scratch.person.rows[i].row, scratch.person.rows[i].layout)
             found.append((member.kind, member.id[:member.length]))
-        person_done(&self.person)
         return sorted(found)
 
     def import_columns(self, uint8_t kind, ids, columns, uint64_t stamp):
@@ -333,16 +346,16 @@ cdef class Store:
         self, uint8_t kind, id, values, uint64_t stamp, uint32_t incarnation=0
     ) -> str:
         """Write attributes by column number; gives the status."""
+        cdef Scratch scratch = scratch_of(self)
         cdef bytes data = id.encode() if isinstance(id, str) else id
         cdef vector[AttributeInput] inputs
         cdef AttributeInput entry
         cdef StoreStatus status
         cdef bint created
         cdef IdentityRef identity = reference(kind, data)
-        arena_reset(&self.arena)
         for column, value in values.items():
             entry.column = column
-            entry.value = value_from_python(value, &self.arena)
+            entry.value = value_from_python(value, &scratch.arena)
             inputs.push_back(entry)
         with nogil:
             status = store_set(
@@ -356,6 +369,7 @@ cdef class Store:
         uint32_t incarnation=0,
     ) -> str:
         """Count an event in the counters of `values`, a value by column number."""
+        cdef Scratch scratch = scratch_of(self)
         cdef bytes data = id.encode() if isinstance(id, str) else id
         cdef vector[CounterInput] inputs
         cdef CounterInput entry
@@ -363,10 +377,9 @@ cdef class Store:
         cdef uint64_t parts[2]
         cdef IdentityRef identity = reference(kind, data)
         parts[0], parts[1] = key
-        arena_reset(&self.arena)
         for column, value in values.items():
             entry.column = column
-            entry.value = value_from_python(value, &self.arena)
+            entry.value = value_from_python(value, &scratch.arena)
             inputs.push_back(entry)
         with nogil:
             status = store_add(
@@ -407,21 +420,21 @@ cdef class Store:
 
         A counter is (value, approximate).
         """
+        cdef Scratch scratch = scratch_of(self)
         cdef bytes data = id.encode() if isinstance(id, str) else id
         cdef bint approximate = False
         cdef uint32_t i
         cdef Value value
-        if store_read(self.state, reference(kind, data), &self.person) != STORE_OK:
+        if store_read(self.state, reference(kind, data), &scratch.person) != STORE_OK:
             return None
         attributes = {}
         counters = {}
         for i in range(len(self.names)):
-            attributes[i] = value_to_python(person_attribute(&self.person, i, &self.arena))
+            attributes[i] = value_to_python(person_attribute(&scratch.person, i, &scratch.arena))
         for i in range(len(self.keys)):
-            arena_reset(&self.arena)
-            value = person_counter(&self.person, i, now_us, &self.arena, &approximate)
+            arena_reset(&scratch.arena)
+            value = person_counter(&scratch.person, i, now_us, &scratch.arena, &approximate)
             counters[i] = value_to_python(value), bool(approximate)
-        person_done(&self.person)
         return attributes, counters
 
     def decayed(
@@ -429,18 +442,19 @@ cdef class Store:
         int64_t half_life_s,
     ) -> tuple[int, int]:
         """The points of a counter's events halved with age, and the number of events."""
+        cdef Scratch scratch = scratch_of(self)
         cdef bytes data = id.encode() if isinstance(id, str) else id
         cdef int64_t count = 0, total
-        store_read(self.state, reference(kind, data), &self.person)
-        total = person_decayed(&self.person, column, now_us, points, half_life_s, &count)
-        person_done(&self.person)
+        store_read(self.state, reference(kind, data), &scratch.person)
+        total = person_decayed(&scratch.person, column, now_us, points, half_life_s, &count)
         return total, count
 
     def time_reads(self, uint8_t kind, ids, uint64_t rounds) -> float:
         """Nanoseconds of one store_read, over all ids so many times, without Python."""
+        cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
         cdef IdentityRef identity
-        cdef uint64_t i
+        cdef uint64_t _round
         cdef size_t j
         held = [id.encode() for id in ids]
         for data in held:
@@ -448,13 +462,14 @@ cdef class Store:
             identities.push_back(identity)
         started = perf_counter_ns()
         with nogil:
-            for i in range(rounds):
+            for _round in range(rounds):
                 for j in range(identities.size()):
-                    store_read(self.state, identities[j], &self.person)
+                    store_read(self.state, identities[j], &scratch.person)
         return (perf_counter_ns() - started) / (rounds * identities.size())
 
     def time_adds(self, uint8_t kind, ids, uint64_t events, int64_t now_us, values) -> float:
         """Nanoseconds of one store_add of a new event to a drawn id, spread over 30 days."""
+        cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
         cdef vector[CounterInput] inputs
         cdef CounterInput entry
@@ -466,10 +481,9 @@ cdef class Store:
         for data in held:
             identity = reference(kind, data)
             identities.push_back(identity)
-        arena_reset(&self.arena)
         for column, value in values.items():
             entry.column = column
-            entry.value = value_from_python(value, &self.arena)
+            entry.value = value_from_python(value, &scratch.arena)
             inputs.push_back(entry)
         key[1] = 0
         started = perf_counter_ns()
@@ -484,6 +498,7 @@ cdef class Store:
 
     def time_sets(self, uint8_t kind, ids, uint64_t rounds, uint64_t stamp, values) -> float:
         """Nanoseconds of one store_set of the values, over all ids so many times."""
+        cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
         cdef vector[AttributeInput] inputs
         cdef AttributeInput entry
@@ -495,10 +510,9 @@ cdef class Store:
         for data in held:
             identity = reference(kind, data)
             identities.push_back(identity)
-        arena_reset(&self.arena)
         for column, value in values.items():
             entry.column = column
-            entry.value = value_from_python(value, &self.arena)
+            entry.value = value_from_python(value, &scratch.arena)
             inputs.push_back(entry)
         started = perf_counter_ns()
         with nogil:

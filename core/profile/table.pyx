@@ -63,7 +63,7 @@ cdef RowSlot* row_create(
     # 7/10 full at most: probes stay short.
     if (shard.rows_count + 1) * 10 > shard.rows_capacity * 7 and not rows_grow(shard):
         return NULL
-    row = row_new(layout, identity, hash, incarnation)
+    row = row_new(layout, identity, incarnation)
     if row == NULL:
         return NULL
     shard.rows_count += 1
@@ -189,7 +189,9 @@ cdef inline bint set_has(const CounterSet* counters, uint32_t column) noexcept n
     return (counters.words[column >> 6] >> (column & 63)) & 1
 
 
-cdef inline void set_include(StoreState* store, CounterSet* counters, uint32_t column) noexcept nogil:
+cdef inline void set_include(
+    StoreState* store, CounterSet* counters, uint32_t column
+) noexcept nogil:
     if not set_has(counters, column):
         counters.words[column >> 6] |= <uint64_t>1 << (column & 63)
         counters.hash += store.counters[column].hash

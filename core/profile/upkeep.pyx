@@ -4,14 +4,14 @@ cdef void store_relay(StoreState* store, uint64_t rows_max) noexcept nogil:
     """Re-lay rows from where the last slice ended; latches are held for a few rows each."""
     cdef uint64_t moved = 0, at
     cdef Shard* shard
-    cdef int i, number
+    cdef int i, _number
     cdef uint16_t newest = <uint16_t>atomic_pointer_read(&store.layout).number
     for i in range(SHARDS):
         shard = &store.shards[(store.relay_at + i) % SHARDS]
         at = 0
         while moved < rows_max and at < shard.rows_capacity:
             latch_take(&shard.latch)
-            for number in range(256):
+            for _number in range(256):
                 if at >= shard.rows_capacity or moved >= rows_max:
                     break
                 if shard.rows[at].row != NULL and shard.rows[at].row.layout != newest:
@@ -42,7 +42,7 @@ cdef int64_t store_oldest(StoreState* store) noexcept nogil:
 
 cdef uint64_t store_horizon(StoreState* store, int64_t before_ms) noexcept nogil:
     """Drop ids older than that, to the second: an id within the second is kept."""
-    cdef uint64_t dropped = 0, before, capacity
+    cdef uint64_t dropped = 0, before
     cdef Shard* shard
     cdef int i
     store.horizon_ms = before_ms
@@ -122,7 +122,7 @@ cdef list shard_identities(StoreState* store, Shard* shard, uint64_t hash):
         at = hash & mask
         while shard.rows[at].row != NULL and count < 8:
             row = shard.rows[at].row
-            if row.hash == hash and not row_empty(row):
+            if shard.rows[at].hash == hash and not row_empty(row):
                 identity = row_identity(row, store.layouts[row.layout])
                 ids.insert(ids.end(), identity.id, identity.id + identity.length)
                 kinds[count] = identity.kind

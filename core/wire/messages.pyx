@@ -135,7 +135,9 @@ cdef int read_names(
     return FAULT_NONE
 
 
-cdef int read_decide(Reader* reader, DecideMessage* message, Arena* arena, Fault* fault) noexcept nogil:
+cdef int read_decide(
+    Reader* reader, DecideMessage* message, Arena* arena, Fault* fault
+) noexcept nogil:
     """Read a DecideRequest."""
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
@@ -175,7 +177,9 @@ cdef int read_decide(Reader* reader, DecideMessage* message, Arena* arena, Fault
     return kind
 
 
-cdef int read_track(Reader* reader, TrackMessage* message, Arena* arena, Fault* fault) noexcept nogil:
+cdef int read_track(
+    Reader* reader, TrackMessage* message, Arena* arena, Fault* fault
+) noexcept nogil:
     """Read a TrackRequest."""
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
@@ -202,7 +206,9 @@ cdef int read_track(Reader* reader, TrackMessage* message, Arena* arena, Fault* 
     return kind
 
 
-cdef int read_upsert(Reader* reader, UpsertMessage* message, Arena* arena, Fault* fault) noexcept nogil:
+cdef int read_upsert(
+    Reader* reader, UpsertMessage* message, Arena* arena, Fault* fault
+) noexcept nogil:
     """Read an UpsertProfileRequest."""
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
@@ -291,11 +297,15 @@ cdef int check_id(Text id, const char* field, bint required, Fault* fault) noexc
     if id.length > ID_BYTES_MAX:
         return fault_size(fault, field, id.length, "bytes", ID_BYTES_MAX)
     if required and id.length == 0:
-        return fault_set(fault, FAULT_INVALID, field, "empty", "1 to 128 bytes of the caller's choice")
+        return fault_set(
+            fault, FAULT_INVALID, field, "empty", "1 to 128 bytes of the caller's choice"
+        )
     return FAULT_NONE
 
 
-cdef int check_time(TimeField* time, const char* field, int64_t* to_us, Fault* fault) noexcept nogil:
+cdef int check_time(
+    TimeField* time, const char* field, int64_t* to_us, Fault* fault
+) noexcept nogil:
     """Check a moment and give it in microseconds since 1970."""
     cdef char seen[64]
     cdef const char* allowed = NULL

@@ -45,8 +45,7 @@ cdef inline uint64_t read_varint(Reader* reader) noexcept nogil:
             break
         byte = reader.at[0]
         reader.at += 1
-        if shift == 63 and byte > 1:
-            break
+        # Of the tenth byte one bit counts; the official parsers drop the others too.
         value |= <uint64_t>(byte & 0x7F) << shift
         if byte < 0x80:
             return value
@@ -54,15 +53,24 @@ cdef inline uint64_t read_varint(Reader* reader) noexcept nogil:
     return 0
 
 
+cdef inline uint32_t read_varint32(Reader* reader) noexcept nogil:
+    """A varint of at most five bytes and 32 bits: a tag or a length."""
+    cdef const uint8_t* start = reader.at
+    cdef uint64_t value = read_varint(reader)
+    if reader.at - start > 5 or value >> 32 != 0:
+        reader.failed = True
+    return <uint32_t>value
+
+
 cdef inline bint read_tag(Reader* reader, uint32_t* field, uint32_t* wire) noexcept nogil:
     """Read the next tag; False at the end of the message or when it is malformed."""
-    cdef uint64_t tag
+    cdef uint32_t tag
     if reader.failed or reader.at >= reader.end:
         return False
-    tag = read_varint(reader)
-    field[0] = <uint32_t>(tag >> 3)
-    wire[0] = <uint32_t>(tag & 7)
-    if tag >> 32 != 0 or field[0] == 0:
+    tag = read_varint32(reader)
+    field[0] = tag >> 3
+    wire[0] = tag & 7
+    if field[0] == 0:
         reader.failed = True
     return not reader.failed
 
@@ -79,13 +87,13 @@ cdef inline uint64_t read_fixed64(Reader* reader) noexcept nogil:
 
 cdef inline Text read_bytes(Reader* reader) noexcept nogil:
     cdef Text text
-    cdef uint64_t length = read_varint(reader)
+    cdef uint32_t length = read_varint32(reader)
     text.data = <const char*>reader.at
     text.length = 0
-    if length > <uint64_t>(reader.end - reader.at):
+    if reader.failed or length > <uint64_t>(reader.end - reader.at):
         reader.failed = True
         return text
-    text.length = <uint32_t>length
+    text.length = length
     reader.at += length
     return text
 

@@ -42,7 +42,9 @@ cdef bint read_timestamp(Reader* reader, int64_t* seconds, int64_t* nanos) noexc
     return not reader.failed
 
 
-cdef bint list_append(Value* list_value, const Value* item, uint32_t* capacity, Arena* arena) noexcept nogil:
+cdef bint list_append(
+    Value* list_value, const Value* item, uint32_t* capacity, Arena* arena
+) noexcept nogil:
     """Append to a list under construction, which has room for `capacity` items."""
     cdef Value* items
     cdef uint32_t larger
@@ -87,7 +89,9 @@ cdef int read_strings(Reader* reader, Value* value, Arena* arena, Fault* fault) 
             )
         item = value_string(text.data, text.length)
         if not list_append(value, &item, &capacity, arena):
-            return fault_set(fault, FAULT_INVALID, "request", "too large", "at most 1 MiB of values")
+            return fault_set(
+                fault, FAULT_INVALID, "request", "too large", "at most 1 MiB of values"
+            )
     return FAULT_NONE
 
 
@@ -168,7 +172,9 @@ cdef int read_value(Reader* reader, Value* value, Arena* arena, Fault* fault) no
     return kind
 
 
-cdef int read_entry(Reader* reader, Entries* entries, const char* map_name, Arena* arena, Fault* fault) noexcept nogil:
+cdef int read_entry(
+    Reader* reader, Entries* entries, const char* map_name, Arena* arena, Fault* fault
+) noexcept nogil:
     """Read one entry of a map<string, Value> and append it."""
     cdef uint32_t field = 0, wire = 0
     cdef Reader entry = read_message(reader)

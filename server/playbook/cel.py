@@ -25,18 +25,27 @@ from nextbest.core.errors import NextbestError
 from nextbest.core.expression.checked import Checked, Node, Type, read_checked
 from nextbest.core.expression.code import Code
 from nextbest.core.expression.lower import (
+    CONVERSIONS,
+    GLOBALS,
+    MEMBERS,
+    PARTS,
     Slot,
     UnsupportedError,
     children,
-    lower,
-    lower_conjuncts,
+    conjunct_codes,
+    conjuncts,
+    constant_errors,
+    lower_tree,
 )
 from nextbest.core.playbook.plan import ValueType
 
 # Names that CEL keeps for itself; a schema may not use them.
 RESERVED_WORDS = frozenset(
-    "as break const continue else false for function if import in let loop namespace null "
-    "package return true var void while".split()
+    re.findall(
+        r"\w+",
+        "as break const continue else false for function if import in let loop namespace null "
+        "package return true var void while",
+    )
 )
 
 EXTENSIONS = ("two-var-comprehensions", "bindings", "optional", "math", "strings", "encoders")
@@ -53,11 +62,8 @@ WANTED = {
     "string": ("string",),
     "number": ("int", "double"),
 }
-FUNCTIONS = (
-    "has all exists exists_one map filter size contains startsWith endsWith matches int uint "
-    "double string bytes bool timestamp duration type dyn getFullYear getMonth getDate "
-    "getDayOfMonth getDayOfWeek getDayOfYear getHours getMinutes getSeconds getMilliseconds"
-).split()
+MACROS = ("has", "all", "exists", "exists_one", "map", "filter")
+FUNCTIONS = (*MACROS, *GLOBALS, *MEMBERS, *CONVERSIONS, *PARTS)
 
 TYPE_NAMES = {
     ValueType.BOOL: "bool",
@@ -187,7 +193,7 @@ def new_pool(variables: Mapping[str, Variable]) -> descriptor_pool.DescriptorPoo
     pool = descriptor_pool.DescriptorPool()
     known = (wrappers_pb2.DESCRIPTOR, timestamp_pb2.DESCRIPTOR)
     for module in known:
-        pool.AddSerializedFile(module.serialized_pb)  # type: ignore[no-untyped-call]
+        pool.AddSerializedFile(module.serialized_pb)
     file = descriptor_pb2.FileDescriptorProto(name="playbook.proto", package=PACKAGE)
     file.dependency.extend(module.name for module in known)
     for name, kind in variables.items():
@@ -195,7 +201,7 @@ def new_pool(variables: Mapping[str, Variable]) -> descriptor_pool.DescriptorPoo
             message = file.message_type.add(name=name)
             for field_name, field_type in kind.items():
                 add_field(message, field_name, field_type)
-    pool.AddSerializedFile(file.SerializeToString())  # type: ignore[no-untyped-call]
+    pool.AddSerializedFile(file.SerializeToString())
     return pool
 
 
@@ -234,16 +240,20 @@ class Environment:
     """What an expression may read: its variables, as CEL types.
 
     `slot(path)` gives the index of the input that holds ("profile", "age") or ("stage",); it
-    is asked only for paths that the variables have.
+    is asked only for paths that the variables have.  `strict` refuses a part that is an error
+    whatever the inputs are, such as a date that does not exist.
     """
 
     def __init__(
         self,
         variables: Mapping[str, Variable],
         slot: Callable[[Path], int],
+        *,
+        strict: bool = True,
     ) -> None:
         self.variables = dict(variables)
         self.slot = slot
+        self.strict = strict
         self.pool = new_pool(variables)
         self.env = new_environment(
             {name: self.cel_type(name) for name in variables},
@@ -257,9 +267,7 @@ class Environment:
 
     def message_class(self, variable: str) -> type[Message]:
         """The run-time message of a variable with fields, for tests against the library."""
-        found = self.pool.FindMessageTypeByName(  # type: ignore[no-untyped-call]
-            f"{PACKAGE}.{variable}"
-        )
+        found = self.pool.FindMessageTypeByName(f"{PACKAGE}.{variable}")
         return message_factory.GetMessageClass(found)
 
     def field(self, path: Path) -> FieldType | None:
@@ -287,15 +295,16 @@ class Environment:
         rewritten = Text.of(text)
         checked = self.check(rewritten)
         tree = read_checked(checked)
-        if want == "double" and type_text(tree.types[tree.root.id]) == "int":
-            if add_points(tree.root, tree, rewritten):
-                checked = self.check(rewritten)
-                tree = read_checked(checked)
+        whole = want == "double" and type_text(tree.types[tree.root.id]) == "int"
+        if whole and add_points(tree.root, tree, rewritten):
+            checked = self.check(rewritten)
+            tree = read_checked(checked)
         review = Review(self, rewritten, text, tree)
         review.all(want)
         try:
-            code = lower(checked, self.resolve, text)
-            parts = lower_conjuncts(checked, self.resolve, text)
+            code = lower_tree(tree, tree.root, self.resolve, text)
+            is_split = len(conjuncts(tree.root)) > 1
+            parts = conjunct_codes(tree, self.resolve, text) if is_split else (code,)
         except UnsupportedError as error:
             at = rewritten.origin[error.offset or 0]
             where = line_and_column(text, at)
@@ -308,7 +317,7 @@ class Environment:
         """Compile, making doubles of literals as long as that helps."""
         for _ in range(REWRITES_MAX):
             try:
-                return self.env.compile(text.text).serialize()
+                return bytes(self.env.compile(text.text).serialize())
             except RuntimeError as error:
                 failure = str(error)
             if not self.rewrite(text, failure):
@@ -382,9 +391,10 @@ class Environment:
     ) -> ExpressionFault:
         name = match[1]
         first, _, rest = name.partition(".")
-        near = nearest(first, [*self.variables, *FUNCTIONS])
+        near = nearest(first, sorted({*self.variables, *FUNCTIONS}))
         if near and rest:
-            near = f"{near}.{rest}"
+            field_near = nearest(rest, self.fields_of(near))
+            near = f"{near}.{field_near}" if field_near else near
         allowed = near or ", ".join(sorted(self.variables))
         line, column = place
         if rest and column > len(first):
@@ -402,18 +412,13 @@ class Environment:
             return ExpressionFault(*place, what, hint="write double(...) around the int")
         return ExpressionFault(*place, what)
 
-    def select(
-        self, place: tuple[int, int], match: re.Match[str], _before: str
-    ) -> ExpressionFault:
-        return ExpressionFault(*place, f"a {plain_types(match[1])} has no fields")
+    def select(self, place: tuple[int, int], match: re.Match[str], _before: str) -> ExpressionFault:
+        return ExpressionFault(*place, f"{plain_types(match[1])} has no fields")
 
-    def syntax(
-        self, place: tuple[int, int], match: re.Match[str], _before: str
-    ) -> ExpressionFault:
-        said = match[1].replace("'<EOF>'", "the end").replace("<EOF>", "the end")
-        said = re.sub(r" expecting \{.*\}", "", said).replace("mismatched input", "unexpected")
-        said = said.replace("extraneous input", "unexpected")
-        said = said.replace("token recognition error at:", "unreadable")
+    def syntax(self, place: tuple[int, int], match: re.Match[str], _before: str) -> ExpressionFault:
+        said = re.sub(r" expecting \{.*\}", "", match[1])
+        for theirs, ours in SYNTAX_WORDS.items():
+            said = said.replace(theirs, ours)
         return ExpressionFault(*place, "syntax error", said)
 
 
@@ -431,6 +436,14 @@ TRANSLATIONS: list[tuple[re.Pattern[str], Translated]] = [
     ),
     (re.compile(r"Syntax error: (.+)", re.DOTALL), Environment.syntax),
 ]
+SYNTAX_WORDS = {
+    "mismatched input": "unexpected",
+    "extraneous input": "unexpected",
+    "no viable alternative at input": "unexpected",
+    "token recognition error at:": "unreadable",
+    "'<EOF>'": "end",
+    "<EOF>": "the end",
+}
 ERROR_LINE = re.compile(r"ERROR: .*?:(\d+):(\d+): (.*)")
 MISMATCH = re.compile(r"found no matching overload for '(.+)' applied to '\((.*)\)'")
 LITERAL = re.compile(r"-?\s*\d+(?![\w.])")
@@ -487,16 +500,16 @@ def nodes(node: Node) -> Iterator[Node]:
 ARITHMETIC = {"_+_", "_-_", "_*_", "_/_", "-_", "_?_:_"}
 
 
-def is_double_kin(node: Node) -> bool:
+def is_whole(node: Node) -> bool:
     """Whether a node is made of whole-number literals alone, so that it may become a double."""
     if node.kind == "const":
         return type(node.value) is int and int(float(node.value)) == node.value
     if node.kind == "list":
-        return bool(node.args) and all(map(is_double_kin, node.args))
+        return bool(node.args) and all(map(is_whole, node.args))
     if node.kind != "call" or node.name not in ARITHMETIC or node.target is not None:
         return False
     args = node.args[1:] if node.name == "_?_:_" else node.args
-    return all(map(is_double_kin, args))
+    return all(map(is_whole, args))
 
 
 def literals_within(node: Node, tree: Checked) -> set[int]:
@@ -514,7 +527,7 @@ def literals_of(call: Node, types: list[str], tree: Checked) -> set[int]:
     return {
         at
         for arg, kind in zip(args, types, strict=True)
-        if kind in ("int", "list(int)") and is_double_kin(arg)
+        if kind in ("int", "list(int)") and is_whole(arg)
         for at in literals_within(arg, tree)
     }
 
@@ -531,7 +544,7 @@ def insert_points(literals: set[int], text: Text) -> bool:
 
 
 def add_points(root: Node, tree: Checked, text: Text) -> bool:
-    return is_double_kin(root) and insert_points(literals_within(root, tree), text)
+    return is_whole(root) and insert_points(literals_within(root, tree), text)
 
 
 def type_text(static: Type) -> str:
@@ -545,9 +558,7 @@ def type_text(static: Type) -> str:
 class Review:
     """What the checker allows and we do not, and what an author should think about."""
 
-    def __init__(
-        self, environment: Environment, text: Text, original: str, tree: Checked
-    ) -> None:
+    def __init__(self, environment: Environment, text: Text, original: str, tree: Checked) -> None:
         self.environment = environment
         self.text = text
         self.original = original
@@ -564,9 +575,16 @@ class Review:
             hint = "write double(...) around it" if (want, seen) == ("double", "int") else ""
             self.faults.append(ExpressionFault(1, 1, f"gives {seen}", "", allowed, hint))
         self.refuse_nulls(root)
+        if self.environment.strict:
+            self.refuse_errors()
         if self.faults:
             raise ExpressionError(self.faults)
         self.guard(root, frozenset(), False)
+
+    def refuse_errors(self) -> None:
+        for at, reason in constant_errors(self.tree, self.environment.resolve):
+            where = line_and_column(self.original, self.text.origin[at])
+            self.faults.append(ExpressionFault(*where, "is always an error", reason))
 
     def place(self, node: Node) -> tuple[int, int]:
         at = self.tree.positions.get(node.id, 0)

@@ -26,7 +26,7 @@ from nextbest.server.playbook.tables import (
 class Compiled:
     """A compiled playbook.  `plan` is None when one of `faults` is an error.
 
-    `checker` compiles further expressions over a person, with the plan's inputs.
+    `checker` compiles further expressions over a stored person, with the plan's inputs.
     """
 
     plan: Plan | None
@@ -54,7 +54,7 @@ def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
     if faults.errors():
         return Compiled(None, faults.sorted())
     plan = dataclasses.replace(plan, hash=plan_hash(plan))
-    return Compiled(plan, faults.sorted(), tests, scope.checkers[World.PERSON])
+    return Compiled(plan, faults.sorted(), tests, scope.checkers[World.QUERY])
 
 
 def _plan(playbook: Playbook, tables: Tables, scope: Scope, fields: tuple[Field, ...]) -> Plan:

@@ -1,8 +1,9 @@
-"""The CEL compiler and the VM, as `scope`, `offers` and `query` need them."""
+"""The CEL compiler and the VM, as `scope` and `offers` need them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nextbest.core.engine import Expression
 from nextbest.core.errors import NextbestError
@@ -10,7 +11,8 @@ from nextbest.core.expression.code import Code
 from nextbest.core.playbook.plan import ValueType
 from nextbest.server.playbook import cel
 from nextbest.server.playbook.faults import Severity
-from nextbest.server.playbook.scope import Checked, Issue, Variable, Want
+from nextbest.server.playbook.scope import ROOTS, Checked, Issue, Variable, Want
+from nextbest.server.playbook.tables import camel
 
 _MANY = {ValueType.STRING: ValueType.STRING_LIST, ValueType.DOUBLE: ValueType.VECTOR}
 _WANTS: dict[Want, cel.Want] = {Want.CONDITION: "bool", Want.NUMBER: "number"}
@@ -23,13 +25,17 @@ class CelChecker:
         self._slots: dict[tuple[str, ...], int] = {}
         fields: dict[str, dict[str, cel.FieldType]] = {}
         whole: dict[str, ValueType] = {}
+        taken: set[tuple[str, str]] = set()
         for one in variables:
             path = tuple(one.name.split("."))
             self._slots[path] = one.slot
             type_ = _MANY[one.type] if one.many else one.type
             if len(path) == 1:
                 whole[path[0]] = type_
-            else:
+                continue
+            # Names too much alike are a fault already; the first will do here.
+            if (path[0], camel(path[1])) not in taken:
+                taken.add((path[0], camel(path[1])))
                 found = fields.setdefault(path[0], {})
                 found[path[1]] = cel.FieldType(type_, default=not one.nullable)
         self._environment = cel.Environment({**whole, **fields}, self._slots.__getitem__)
@@ -43,10 +49,18 @@ class CelChecker:
         try:
             compiled = self._environment.compile(text, _WANTS[want])
         except cel.ExpressionError as error:
-            return Checked((), None, _issues(text, error.faults, Severity.ERROR))
+            faults = [self._explained(fault) for fault in error.faults]
+            return Checked((), None, _issues(text, faults, Severity.ERROR))
         warnings = _issues(text, compiled.warnings, Severity.WARNING)
         parts = compiled.conjuncts if want is Want.CONDITION else (compiled.code,)
         return Checked(parts, compiled.code, warnings)
+
+    def _explained(self, fault: cel.ExpressionFault) -> cel.ExpressionFault:
+        """A name that other expressions may use is not misspelt but out of place."""
+        if fault.what != "unknown name" or fault.seen.partition(".")[0] not in ROOTS:
+            return fault
+        here = ", ".join(sorted(self._environment.variables)) or "nothing"
+        return replace(fault, what="name out of place", allowed=f"{here} can be read here")
 
 
 def _issues(

@@ -21,6 +21,7 @@ from nextbest.server.playbook.faults import Faults, Severity
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import FACTORS, Scope, Want, World
 from nextbest.server.playbook.shapes import MISSING, Text, unknown
+from nextbest.server.playbook.tables import check_alike
 
 # Tells whether a code is true for an action's attributes, the first of which is in the slot
 # given; an error is not true.
@@ -44,6 +45,7 @@ def action_attributes(playbook: Playbook, faults: Faults) -> tuple[Field, ...]:
                 place = f"{first.source.path}:{first.line}"
                 allowed = f"a value of type {model.TYPE_NAMES[known]} as at {place}"
                 faults.add(node.fault(f"action attribute {name}", allowed))
+    check_alike(types, "name of an action attribute", faults)
     if len(types) > limits.ACTION_ATTRIBUTES_MAX:
         node = list(types)[limits.ACTION_ATTRIBUTES_MAX].node
         allowed = f"at most {limits.ACTION_ATTRIBUTES_MAX} over all actions"
@@ -151,7 +153,8 @@ def placements(
 
 def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placement:
     candidates = _candidates(name, spec, offers)
-    if spec.candidates is not None and offers.actions and not candidates:
+    sound = offers.actions and not offers.scope.faults.errors()
+    if spec.candidates is not None and sound and not candidates:
         node = spec.candidates.at.node
         allowed = "at least one action, or the placement only ever shows its fallback"
         fault = node.fault(f"candidates of {name}", allowed, "no action")

@@ -21,12 +21,18 @@ from nextbest.core.playbook.plan import (
     ValueType,
 )
 from nextbest.server.playbook import limits
-from nextbest.server.playbook.faults import Fault, Faults, Severity
+from nextbest.server.playbook.faults import SEEN_MAX, Fault, Faults, Severity, shown
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
 from nextbest.server.playbook.tables import Tables
 
+ROOTS: Final = frozenset(
+    (
+        *("profile", "context", "segment", "score", "grade", "stage", "now", "event", "action"),
+        *(factor.name.lower() for factor in Factor),
+    )
+)
 FACTORS: Final = tuple(factor.name.lower() for factor in Factor)
 
 
@@ -182,9 +188,10 @@ class Scope:
             line, column = place(text.node, issue.offset)
             where = f"{what}: {issue.what}" if issue.what else what
             path = text.node.source.path
-            self.faults.add(
-                Fault(path, line, column, where, issue.seen, issue.allowed, issue.severity)
-            )
+            seen = issue.seen
+            if len(seen) > SEEN_MAX or not seen.isprintable():
+                seen = shown(seen)
+            self.faults.add(Fault(path, line, column, where, seen, issue.allowed, issue.severity))
 
 
 def event_variables(properties: Sequence[Field]) -> list[Variable]:
@@ -213,8 +220,7 @@ def make_scope(
         inputs=tuple(found),
         action_attributes=tuple(action_attributes),
     )
-    worlds = (World.PERSON, World.RANKING, World.ACTION)
-    checkers = {world: make(variables(plan, world)) for world in worlds}
+    checkers = {world: make(variables(plan, world)) for world in World}
     return Scope(found, checkers, make, tables, faults)
 
 

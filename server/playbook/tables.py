@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +36,22 @@ _STEPS: Final = tuple(
 )
 
 
+def camel(name: str) -> str:
+    """A name as JSON has it: a message cannot have two fields of one such name."""
+    first, *rest = [part for part in name.split("_") if part] or [""]
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def check_alike(names: Iterable[Text], what: str, faults: Faults) -> None:
+    """Refuse names of one kind that differ in nothing but underscores."""
+    taken: dict[str, Text] = {}
+    for name in names:
+        first = taken.setdefault(camel(name), name)
+        if first != name:
+            allowed = f"a name that differs from {first} in more than underscores"
+            faults.add(name.node.fault(what, allowed))
+
+
 @dataclass(slots=True)
 class Tables:
     """What names in expressions and rules refer to, by name and by index."""
@@ -57,6 +74,12 @@ class Tables:
 def schema_tables(playbook: Playbook, faults: Faults) -> Tables:
     """All tables but the counters, each sorted by name since their order has no meaning."""
     found = Tables()
+    profile = [*playbook.attributes, *playbook.counters]
+    check_alike(profile, "name of an attribute or counter", faults)
+    check_alike(playbook.context, "name of a context field", faults)
+    check_alike(playbook.segments, "name of a segment", faults)
+    check_alike(playbook.scores, "name of a scorecard", faults)
+    check_alike(playbook.grades, "name of a grade", faults)
     for name in sorted(playbook.attributes):
         found.attributes.append(_attribute(name, playbook.attributes[name], faults))
     for name, properties in sorted(playbook.events.items()):
@@ -90,6 +113,7 @@ def _attribute(name: Text, spec: model.AttributeSpec, faults: Faults) -> Attribu
 
 def _event(name: Text, properties: dict[Text, ValueType], faults: Faults) -> Event:
     fields = []
+    check_alike(properties, f"property of {name}", faults)
     for property_, type_ in sorted(properties.items()):
         if property_ == TIME:
             allowed = "another name: every event has its own time"

@@ -25,7 +25,6 @@ from nextbest.core.expression.lower import Slot, UnsupportedError, lower
 from nextbest.core.expression.values import (
     Duration,
     EvaluationError,
-    Timestamp,
     TypeName,
     Uint,
 )
@@ -264,11 +263,11 @@ def run_value(case: Case, checked: bytes, wants_error: bool) -> tuple[str, str]:
 
 
 def read_cases(path: Path) -> Iterator[Case]:
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
+    data = path.read_bytes()
+    text = gzip.decompress(data) if path.suffix == ".gz" else data
+    for line in text.decode().splitlines():
+        if line.strip():
+            yield json.loads(line)
 
 
 def run_file(path: Path, verbose: bool = False) -> Tally:

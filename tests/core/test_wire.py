@@ -177,7 +177,7 @@ def test_moments_outside_the_calendar_are_refused(engine: Engine, year_seconds: 
     request = decision_pb2.DecideRequest()
     request.identity.id = "ann"
     request.now.seconds = year_seconds
-    with pytest.raises(InvalidRequestError, match="now: .* allowed: a moment from year 1 to 9999"):
+    with pytest.raises(InvalidRequestError, match=r"now: .* allowed: a moment from year 1 to 9999"):
         engine.decide(request.SerializeToString(), NOW_US)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nextbest.core.errors import InvalidRequestError
+from nextbest.server import examples
 from nextbest.server.playbook import limits, model, schema, source
 from nextbest.server.playbook.compile import Compiled, compile_playbook
 from nextbest.server.playbook.faults import Faults, Severity, render
+from nextbest.server.playbook.question import question
+from nextbest.server.playbook.run import run_cases
 from nextbest.server.playbook.source import Kind, Node
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -393,7 +398,7 @@ def test_place_in_an_expression_is_the_place_in_the_file(
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_bytes_make_the_compiler_raise(data: st.DataObject) -> None:
     files = small()
     path = data.draw(st.sampled_from(sorted(files)))
@@ -405,3 +410,104 @@ def test_no_bytes_make_the_compiler_raise(data: st.DataObject) -> None:
     found = compile_playbook(changed)
     render(found.faults, changed)
     assert (found.plan is None) == any(fault.severity is Severity.ERROR for fault in found.faults)
+
+
+# A playbook's own tests
+
+
+def test_small_playbook_passes_its_own_tests() -> None:
+    found = compile_playbook(small())
+    assert found.plan is not None
+    results = run_cases(found.plan, found.tests)
+    assert [result.differences for result in results] == [()] * 2
+    assert [result.line for result in results] == [1, 12]
+    assert all(result.passed for result in results)
+
+
+def test_each_difference_is_told() -> None:
+    files = {
+        **small(),
+        "tests/home.yaml": b"""
+- name: all wrong
+  now: 2026-06-01
+  attributes: {signed_up_at: 2020-01-01, interests: [a], taste: [1, 2, 3, 4], income: 3}
+  expect:
+    placements: {home: [book_demo]}
+    scores: {fit: 1}
+    grades: {lead: A1}
+    stage: customer
+    segments: {in: [hot]}
+    dropped: {call_back: diversity}
+""",
+    }
+    found = compile_playbook(files)
+    assert lines(found) == []
+    assert found.plan is not None
+    (result,) = run_cases(found.plan, found.tests)
+    assert not result.passed
+    assert result.differences == (
+        "placement home: got [read_guide, newsletter], expected [book_demo]",
+        "score fit: got 0, expected 1",
+        "grade lead: got D4, expected A1",
+        "stage: got subscriber, expected customer",
+        "segment hot: not in it",
+        "action call_back: got not_eligible (segment.hot), expected diversity",
+    )
+
+
+@pytest.mark.parametrize("name", ["leads", "shop"])
+def test_shipped_playbooks_have_no_error(name: str) -> None:
+    files = source.read_folder(Path(examples.__file__).parent / name)
+    found = compile_playbook(files)
+    assert [line for line in lines(found) if "warning: " not in line] == []
+    assert found.tests
+
+
+# Expressions
+
+
+def test_warnings_do_not_stop_a_plan() -> None:
+    found = compiled(
+        schema="attributes: {country: string}", segments='segments: {a: profile.country != "PL"}'
+    )
+    assert lines(found) == [
+        "segments.yaml:1:31: warning: segment a: is true when profile.country is unset, "
+        "allowed: write has(profile.country) && ... if that is not meant"
+    ]
+    assert found.plan is not None
+
+
+def test_a_selection_of_nothing_is_a_warning() -> None:
+    found = compiled(
+        actions="actions: {a: {attributes: {cost: 2}}}",
+        placements="placements: {home: {candidates: {where: action.cost > 3}}}",
+    )
+    assert lines(found) == [
+        "placements.yaml:1:33: warning: candidates of home, seen no action, allowed: "
+        "at least one action, or the placement only ever shows its fallback"
+    ]
+
+
+def test_a_query_is_compiled_against_a_published_plan() -> None:
+    found = compile_playbook(small())
+    assert found.plan is not None
+    plan = found.plan
+    asked = question(found, "segment.hot && profile.age >= 18 && score.fit > 3")
+    assert len(asked.expressions) == len(plan.expressions) + 1
+    assert asked.expressions[-1].text == "segment.hot && profile.age >= 18 && score.fit > 3"
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("", "condition: '', allowed: a CEL condition of 1 to 16,384 bytes"),
+        ("profile.agee > 1", "unknown field profile.agee at character 9, allowed: profile.age"),
+        ("profile.age", "gives int"),
+        ("context.page == 'x'", "name out of place context.page at character 1"),
+        ("x" * 20_000, "allowed: a CEL condition of 1 to 16,384 bytes"),
+    ],
+)
+def test_a_query_that_is_no_condition_is_refused(condition: str, message: str) -> None:
+    found = compile_playbook(small())
+    with pytest.raises(InvalidRequestError, match=re.escape(message)):
+        question(found, condition)

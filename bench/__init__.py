@@ -1,0 +1,1 @@
+"""Measures nextbest against its limits and its peers.  Nothing that ships imports this."""
