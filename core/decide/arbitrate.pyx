@@ -13,6 +13,11 @@ cdef enum Fate:
     FATE_TAKEN = 10
 
 
+cdef enum:
+    # So many of the best are looked for one by one; the rest is sorted when more are needed.
+    SELECT_MAX = 16
+
+
 cdef struct Candidate:
     double priority
     double factors[FACTORS]
@@ -86,11 +91,18 @@ cdef Value product_of_factors(Decision* decision) noexcept nogil:
 cdef void begin_action(Decision* decision, const ActionSpec* action) noexcept nogil:
     """Forget what expressions have read of the action before."""
     cdef const PlaybookState* playbook = decision.playbook
+    cdef const InputSpec* spec
+    cdef Value* input
     cdef uint32_t i
     decision.action = action
     memset(decision.factor_states, 0, sizeof(decision.factor_states))
     for i in range(playbook.action_inputs_count):
-        decision.machine.inputs[playbook.action_inputs[i]].tag = TAG_ABSENT
+        spec = &playbook.inputs[playbook.action_inputs[i]]
+        input = &decision.machine.inputs[playbook.action_inputs[i]]
+        input.tag = TAG_ABSENT
+        if spec.kind == INPUT_FACTOR and action.factors[spec.index].expression < 0:
+            # A constant needs no call to resolve it.
+            input[0] = value_double(action.factors[spec.index].constant)
 
 
 cdef bint prioritise(
@@ -169,7 +181,26 @@ cdef void rank_candidates(
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
-    sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)
+    if explain:
+        sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)
+
+
+cdef void bring_best(Ranking* ranking, uint32_t at) noexcept nogil:
+    """Put the best of the candidates from `at` on there: few are needed, so none sorts all."""
+    cdef uint32_t best = at
+    cdef uint32_t i
+    cdef Candidate other
+    if at == SELECT_MAX:
+        sort(ranking.candidates + at, ranking.candidates + ranking.ranked, &ranks_before)
+    if at >= SELECT_MAX:
+        return
+    for i in range(at + 1, ranking.ranked):
+        if ranks_before(ranking.candidates[i], ranking.candidates[best]):
+            best = i
+    if best != at:
+        other = ranking.candidates[at]
+        ranking.candidates[at] = ranking.candidates[best]
+        ranking.candidates[best] = other
 
 
 cdef void keep_factors(Decision* decision, Candidate* candidate) noexcept nogil:
@@ -230,6 +261,7 @@ cdef void fill_slots(
     for i in range(ranking.ranked):
         if ranking.slots_filled == placement.slots:
             break
+        bring_best(ranking, i)
         candidate = &ranking.candidates[i]
         action = &decision.playbook.actions[candidate.action]
         treatment = NULL
