@@ -241,10 +241,22 @@ cdef Value interpret(
         elif op == OP_ERROR:
             top += 1
             top[0] = failed(at.a)
+        elif OP_ADD <= op <= OP_DIVIDE and top.tag == (top - 1).tag == TAG_DOUBLE:
+            # In place: copies of values stall on what was just stored in parts.
+            top -= 1
+            top.as_.d = double_of(op, top.as_.d, top[1].as_.d)
         else:
             top = operate(machine, program, at, top)
         at += 1
     return failed(ERROR_STEPS)
+
+
+cdef inline double double_of(uint8_t op, double a, double b) noexcept nogil:
+    if op == OP_MULTIPLY:
+        return a * b
+    if op == OP_ADD:
+        return a + b
+    return a - b if op == OP_SUBTRACT else a / b
 
 
 cdef bint advance(Value* state, uint8_t variables) noexcept nogil:
