@@ -20,7 +20,7 @@ from nextbest.server.archive import Archive, Entry
 from nextbest.server.errors import BusyError, FaultyPlaybookError
 from nextbest.server.playbook.compile import Compiled, compile_playbook
 from nextbest.server.playbook.faults import Fault
-from nextbest.server.playbook.query import query_plan
+from nextbest.server.playbook.question import question
 from nextbest.server.rpc.clock import now_us
 from nextbest.v1 import playbook_pb2
 
@@ -121,9 +121,9 @@ class Publisher:
     async def question(self, condition: str) -> Plan:
         """Compile a condition against the active playbook."""
         compiled = self._compiled.get(self._engine.generation)
-        if compiled is None or compiled.plan is None:
+        if compiled is None:
             raise NoPlaybookError("no playbook is active: publish one first")
-        return await self._bounded(query_plan, compiled.plan, condition)
+        return await self._bounded(question, compiled, condition)
 
     def _swap_in(self, compiled: Compiled, entry: Entry) -> Published:
         if compiled.plan is None:
