@@ -148,6 +148,21 @@ cdef bint qualifies(
     return True
 
 
+cdef bint held_back(Decision* decision, uint32_t action) noexcept nogil:
+    """Whether a gate holds an action back, without telling which."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t end = playbook.gate_starts[action + 1]
+    cdef uint32_t i
+    cdef bint held = False
+    for i in range(playbook.gate_starts[action], end):
+        # Conditions that are shared are known by now: not to leave early saves a branch that
+        # nobody can predict.
+        held |= condition_state(decision, playbook.gate_items[i]) != CONDITION_TRUE
+        if held and not playbook.gates_shared:
+            break
+    return held
+
+
 cdef bint ranks_before(const Candidate& a, const Candidate& b) noexcept nogil:
     if a.priority != b.priority:
         return a.priority > b.priority
@@ -165,6 +180,8 @@ cdef void rank_candidates(
     ranking.dropped = 0
     ranking.slots_filled = 0
     for i in range(placement.candidates_count):
+        if not explain and held_back(decision, placement.candidates[i]):
+            continue
         candidate = &ranking.candidates[ranking.ranked]
         candidate.action = placement.candidates[i]
         candidate.order = i
