@@ -135,26 +135,31 @@ cdef inline Value in_slot(
     return inverted(found) if at.a & 1 else found
 
 
+cdef inline Value predicate(
+    Machine* machine, const Program* program, const Instruction* at,
+) noexcept nogil:
+    """What an instruction on one input pushes."""
+    if at.op == OP_COMPARE_SLOT:
+        return compare_slot(machine, at, program.constants + at.c)
+    if at.op == OP_HAS:
+        return has_slot(machine, at.b, at.a)
+    if at.op == OP_IN_SLOT:
+        return in_slot(machine, at, program.constants + at.c)
+    return load(machine, at.b, at.a)
+
+
 cdef Value evaluate(Machine* machine, const Program* program) noexcept nogil:
     """Run `program`; an error is a TAG_ERROR value that carries its code and input slot.
 
     A string, list or map of the result lies in the machine's arena, in the inputs or in the
     program, and lives as long as they do.
     """
-    cdef const Instruction* at = program.instructions
     cdef Value result
     # Most conditions are one predicate, and need neither stack nor loop.
-    if program.fused == OP_COMPARE_SLOT:
-        result = compare_slot(machine, at, program.constants + at.c)
-    elif program.fused == OP_HAS:
-        result = has_slot(machine, at.b, at.a)
-    elif program.fused == OP_IN_SLOT:
-        result = in_slot(machine, at, program.constants + at.c)
-    elif program.fused == OP_LOAD:
-        result = load(machine, at.b, at.a)
-    else:
-        return run(machine, program)
-    return failed(ERROR_STEPS) if machine.steps_left == 0 else result
+    if program.fused:
+        result = predicate(machine, program, program.instructions)
+        return failed(ERROR_STEPS) if machine.steps_left == 0 else result
+    return run(machine, program)
 
 
 cdef Value run(Machine* machine, const Program* program) noexcept nogil:
@@ -186,12 +191,9 @@ cdef Value interpret(
         elif op == OP_CONST:
             top += 1
             top[0] = program.constants[at.c]
-        elif op == OP_LOAD:
+        elif op == OP_LOAD or op == OP_COMPARE_SLOT or op == OP_HAS or op == OP_IN_SLOT:
             top += 1
-            top[0] = load(machine, at.b, at.a)
-        elif op == OP_HAS:
-            top += 1
-            top[0] = has_slot(machine, at.b, at.a)
+            top[0] = predicate(machine, program, at)
         elif op == OP_LOCAL:
             top += 1
             top[0] = locals[at.c]
@@ -218,12 +220,6 @@ cdef Value interpret(
             if not top[1].as_.i:
                 at = code + at.c
                 continue
-        elif op == OP_COMPARE_SLOT:
-            top += 1
-            top[0] = compare_slot(machine, at, program.constants + at.c)
-        elif op == OP_IN_SLOT:
-            top += 1
-            top[0] = in_slot(machine, at, program.constants + at.c)
         elif op == OP_ITERATE:
             if top.tag != TAG_LIST and top.tag != TAG_MAP:
                 top[0] = no_overload(top[0])
