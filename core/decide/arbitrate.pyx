@@ -151,16 +151,25 @@ cdef bint qualifies(
 cdef bint held_back(Decision* decision, uint32_t action) noexcept nogil:
     """Whether a gate holds an action back, without telling which."""
     cdef const PlaybookState* playbook = decision.playbook
-    cdef uint32_t end = playbook.gate_starts[action + 1]
-    cdef uint32_t i
-    cdef bint held = False
-    for i in range(playbook.gate_starts[action], end):
-        # Conditions that are shared are known by now: not to leave early saves a branch that
-        # nobody can predict.
-        held |= condition_state(decision, playbook.gate_items[i]) != CONDITION_TRUE
-        if held and not playbook.gates_shared:
-            break
-    return held
+    cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
+    cdef const uint32_t* end = playbook.gate_items + playbook.gate_starts[action + 1]
+    cdef const uint8_t* states = decision.states
+    cdef uint8_t state
+    cdef uint8_t held = 0
+    if playbook.gates_shared:
+        # Most are known by now: not to leave early saves a branch that nobody can predict.
+        while at < end:
+            state = states[at[0]]
+            if state == CONDITION_UNKNOWN:
+                state = condition_evaluate(decision, at[0])
+            held |= state ^ CONDITION_TRUE
+            at += 1
+        return held != 0
+    while at < end:
+        if condition_state(decision, at[0]) != CONDITION_TRUE:
+            return True
+        at += 1
+    return False
 
 
 cdef bint ranks_before(const Candidate& a, const Candidate& b) noexcept nogil:
