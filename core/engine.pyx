@@ -92,6 +92,9 @@ cdef void write_hex(char* to, uint64_t value, uint32_t digits) noexcept nogil:
         value >>= 4
 
 
+# Deallocation gives the reader's place back to the store, so the collector must not clear
+# `store` before it.
+@cython.no_gc_clear
 @cython.final
 cdef class Engine:
     """The decision engine: profiles, playbooks and decisions in memory.
@@ -121,6 +124,7 @@ cdef class Engine:
     cdef uint64_t id_counter
     cdef uint64_t node_seed
     cdef uint64_t published
+    cdef uint64_t without_effect
     cdef int generations_max
 
     def __cinit__(
@@ -537,9 +541,20 @@ cdef class Engine:
                 )
         else:
             status = self.apply_housekeeping(&message)
+        self.require_applied_status(status)
+        self.header.position.sequence += 1
+        return 0
+
+    cdef int require_applied_status(self, StoreStatus status) except -1:
         if status == STORE_NO_MEMORY:
             raise MemoryError("apply")
-        self.header.position.sequence += 1
+        if status == STORE_FULL_DEDUPE or status == STORE_FULL_SETS:
+            raise errors.StoreFullError(
+                "event_id: the store remembers its most of events; wait for the horizon to move"
+            )
+        if status != STORE_OK and status != STORE_DUPLICATE and status != STORE_UNKNOWN:
+            # Late, of a dead incarnation or of another type: without effect, by design.
+            self.without_effect += 1
         return 0
 
     cdef StoreStatus apply_housekeeping(self, MutationMessage* message) except *:
@@ -724,6 +739,7 @@ cdef class Engine:
         memory["answers_bytes"] = self.answers.cache.bytes
         memory["answers_evicted_early"] = self.answers.cache.evicted_early
         memory["parked"] = self.parked_count
+        memory["mutations_without_effect"] = self.without_effect
         return memory
 
     def import_columns(self, kind, ids, columns, stamp_ms):
