@@ -59,6 +59,8 @@ cdef enum Op:
 
 cdef enum:
     REQUIRED = 0x80
+    # Of >=, >, <=, <, != and ==, from the highest bits: see ordered().
+    ORDERS_ALLOWED = 0b110100011001101010
 
 
 cdef inline Value load(Machine* machine, uint16_t slot, bint required) noexcept nogil:
@@ -87,27 +89,14 @@ cdef inline Value has_slot(Machine* machine, uint16_t slot, bint negated) noexce
 
 
 cdef inline bint ordered(uint8_t op, int order) noexcept nogil:
-    if op == OP_EQUAL:
-        return order == 0
-    if op == OP_NOT_EQUAL:
-        return order != 0
-    if op == OP_LESS:
-        return order < 0
-    if op == OP_LESS_EQUAL:
-        return order <= 0
-    return order > 0 if op == OP_GREATER else order >= 0
+    # Three bits for each comparison: whether it holds for less, same and greater.
+    return ORDERS_ALLOWED >> (3 * (op - OP_EQUAL) + order + 1) & 1
 
 
 cdef inline bint ordered_double(uint8_t op, double a, double b) noexcept nogil:
-    if op == OP_EQUAL:
-        return a == b
-    if op == OP_NOT_EQUAL:
-        return a != b
-    if op == OP_LESS:
-        return a < b
-    if op == OP_LESS_EQUAL:
-        return a <= b
-    return a > b if op == OP_GREATER else a >= b
+    if a != a or b != b:
+        return op == OP_NOT_EQUAL
+    return ordered(op, (a > b) - (a < b))
 
 
 cdef inline Value compare_slot(
@@ -237,10 +226,22 @@ cdef Value interpret(
         elif op == OP_ERROR:
             top += 1
             top[0] = failed(at.a)
+        elif OP_ADD <= op <= OP_DIVIDE and top.tag == (top - 1).tag == TAG_DOUBLE:
+            # In place: copies of values stall on what was just stored in parts.
+            top -= 1
+            top.as_.d = double_of(op, top.as_.d, top[1].as_.d)
         else:
             top = operate(machine, program, at, top)
         at += 1
     return failed(ERROR_STEPS)
+
+
+cdef inline double double_of(uint8_t op, double a, double b) noexcept nogil:
+    if op == OP_MULTIPLY:
+        return a * b
+    if op == OP_ADD:
+        return a + b
+    return a - b if op == OP_SUBTRACT else a / b
 
 
 cdef bint advance(Value* state, uint8_t variables) noexcept nogil:
