@@ -29,7 +29,8 @@ class CelChecker:
         for one in variables:
             path = tuple(one.name.split("."))
             self._slots[path] = one.slot
-            type_ = _MANY[one.type] if one.many else one.type
+            # A list of another type is a fault already; any type of list will do here.
+            type_ = _MANY.get(one.type, ValueType.STRING_LIST) if one.many else one.type
             if len(path) == 1:
                 whole[path[0]] = type_
                 continue
