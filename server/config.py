@@ -13,9 +13,6 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from nextbest.server.errors import ConfigError
 
 PREFIX = "NEXTBEST_"
@@ -87,6 +84,9 @@ class Rpc:
     publishes_max: int = _number(2, 1, 64, "playbooks validated or published at once")
     writes_max: int = _number(
         10_000, 1, 1_000_000, "ids of publishes and activations remembered to recognise repeats"
+    )
+    compile_ms_max: int = _number(
+        60_000, 100, 3_600_000, "how long compiling a playbook or a query's condition may take"
     )
     query_slice: int = _number(250, 1, 1_000_000, "people a query looks at before it yields")
     keepalive_ms: int = _number(60_000, 1_000, 7_200_000, "idle time before a ping to the client")
@@ -200,6 +200,10 @@ def _build(settings: Mapping[str, Setting]) -> Config:
 def _from_file(file: Path | None, faults: list[str]) -> list[tuple[str, Any, str]]:
     if file is None:
         return []
+    # Imported here: serving needs no YAML, and a configuration may do without a file.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             raise ValueError(f"larger than {FILE_BYTES_MAX} bytes")

@@ -17,6 +17,19 @@ class BusyError(NextbestError):
         self.bound = bound
 
 
+class CompileTimeError(NextbestError):
+    """Compiling took longer than a playbook or a condition may take."""
+
+    def __init__(self, compile_ms_max: int) -> None:
+        super().__init__(f"compiling: longer than {compile_ms_max} ms")
+        self.what = "compiling"
+        self.bound = compile_ms_max
+
+
+class CompilerGoneError(NextbestError):
+    """The compiling process died during the work; the next work starts another."""
+
+
 class ConfigError(NextbestError):
     """The configuration has faults; `faults` holds every one of them, a line each."""
 

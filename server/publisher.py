@@ -1,33 +1,42 @@
-"""The publisher: compiles playbooks off the loop, publishes, activates and restores them.
+"""The publisher: has playbooks compiled, publishes, activates and restores them.
 
-Decisions go on while it compiles.  Writes are serialised, and a repeated write id gives the
+Decisions go on meanwhile.  Writes are serialised, and a repeated write id gives the
 first one's answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gc
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from nextbest.core.errors import AlreadyUsedError, NoPlaybookError
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.archive import Archive, Entry
+from nextbest.server.compiler import Compiler
+from nextbest.server.config import Rpc
 from nextbest.server.errors import BusyError, FaultyPlaybookError
-from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.exchange import Compilation, pack, read_plan
 from nextbest.server.playbook.faults import Fault
-from nextbest.server.playbook.question import question
 from nextbest.server.rpc.clock import now_us
 from nextbest.v1 import playbook_pb2
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
-T = TypeVar("T")
+
+class _Ready(NamedTuple):
+    """A playbook that can be published, or is: conditions are compiled against it."""
+
+    plan: Plan
+    files: bytes  # packed
+    faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +53,35 @@ class Publisher:
     """Owns the compiled playbooks behind the engine's generations."""
 
     def __init__(
-        self, engine: Engine, archive: Archive | None, pending_max: int, writes_max: int
+        self, engine: Engine, archive: Archive | None, compiler: Compiler, bounds: Rpc
     ) -> None:
         self._engine = engine
         self._archive = archive
-        self._pending_max = pending_max
+        self._bounds = bounds
         self._pending = 0
-        self._writes_max = writes_max
         self._writes: OrderedDict[str, tuple[bytes, Published]] = OrderedDict()
-        self._compiled: dict[int, Compiled] = {}
+        self._known: dict[int, _Ready] = {}
         self._lock = asyncio.Lock()
-        # One thread: the checkers are not made for several.
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
-
-    def close(self) -> None:
-        """Stop the compiling thread; what it is at still ends."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._compiler = compiler
 
     async def restore(self) -> int:
         """Publish what the archive holds; gives how many generations came back."""
         if self._archive is None:
             return 0
         archive = self._archive
-        entries = await self._run(archive.entries)
+        entries = await asyncio.to_thread(archive.entries)
         for entry in entries:
-            compiled = await self._run(compile_playbook, files_of(entry.request))
-            published = self._swap_in(compiled, entry)
+            ready = await self._compile(files_of(entry.request))
+            published = self._swap_in(ready, entry)
             self._remember(entry.request.write_id, _digest(entry.request), published)
-        if (active := await self._run(archive.active)) in self._compiled:
+        if (active := await asyncio.to_thread(archive.active)) in self._known:
             self._engine.activate(active)
         return len(entries)
 
-    async def validate(self, files: Mapping[str, bytes]) -> Compiled:
-        """Compile without publishing; at most `pending_max` at once."""
-        return await self._bounded(compile_playbook, files)
+    async def validate(self, files: Mapping[str, bytes]) -> Compilation:
+        """Compile without publishing; at most `publishes_max` at once."""
+        async with self._bounded():
+            return await self._compiler.compile(await asyncio.to_thread(pack, files))
 
     async def publish(self, request: playbook_pb2.PublishPlaybookRequest) -> Published:
         """Compile, keep and activate a playbook.
@@ -88,9 +92,8 @@ class Publisher:
         digest = _digest(request)
         if repeated := self._repeated(request.write_id, digest):
             return repeated
-        compiled = await self._bounded(compile_playbook, files_of(request))
-        if compiled.plan is None:
-            raise FaultyPlaybookError(compiled.faults)
+        async with self._bounded():
+            ready = await self._compile(files_of(request))
         async with self._lock:
             if repeated := self._repeated(request.write_id, digest):
                 return repeated
@@ -98,11 +101,11 @@ class Publisher:
             number = max((g.number for g in generations), default=0) + 1
             entry = Entry(number, now_us(), request)
             if self._archive is not None:
-                await self._run(self._archive.add, entry)
-            published = self._swap_in(compiled, entry)
+                await asyncio.to_thread(self._archive.add, entry)
+            published = self._swap_in(ready, entry)
             self._remember(request.write_id, digest, published)
             if self._archive is not None:
-                await self._run(self._archive.keep, set(self._compiled))
+                await asyncio.to_thread(self._archive.keep, set(self._known))
         return published
 
     async def activate(self, write_id: str, target: int) -> Published:
@@ -115,30 +118,41 @@ class Publisher:
             published = Published(target, previous, self._engine.playbook_hash.hex())
             self._remember(write_id, digest, published)
             if self._archive is not None:
-                await self._run(self._archive.activate, target)
+                await asyncio.to_thread(self._archive.activate, target)
         return published
 
     async def question(self, condition: str) -> Plan:
-        """Compile a condition against the active playbook."""
-        compiled = self._compiled.get(self._engine.generation)
-        if compiled is None:
+        """The active playbook's plan with a condition as its last expression."""
+        known = self._known.get(self._engine.generation)
+        if known is None:
             raise NoPlaybookError("no playbook is active: publish one first")
-        return await self._bounded(question, compiled, condition)
+        plan = known.plan
+        async with self._bounded():
+            code = await self._compiler.condition(plan.hash, known.files, condition)
+        return dataclasses.replace(plan, expressions=(*plan.expressions, code))
 
-    def _swap_in(self, compiled: Compiled, entry: Entry) -> Published:
-        if compiled.plan is None:
+    async def _compile(self, files: Mapping[str, bytes]) -> _Ready:
+        packed = await asyncio.to_thread(pack, files)
+        compiled = await self._compiler.compile(packed)
+        if not compiled.hash:
             raise FaultyPlaybookError(compiled.faults)
+        plan = await asyncio.to_thread(read_plan, compiled.plan)
+        return _Ready(plan, packed, compiled.faults)
+
+    def _swap_in(self, ready: _Ready, entry: Entry) -> Published:
         previous = self._engine.generation
         number = self._engine.publish(
-            compiled.plan,
+            ready.plan,
             description=entry.request.description,
             published_at_us=entry.published_at_us,
             number=entry.number,
         )
-        self._compiled[number] = compiled
-        known = {generation.number for generation in self._engine.generations()}
-        self._compiled = {n: c for n, c in self._compiled.items() if n in known}
-        return Published(number, previous, compiled.plan.hash.hex(), compiled.faults)
+        self._known[number] = ready
+        numbers = {generation.number for generation in self._engine.generations()}
+        self._known = {n: known for n, known in self._known.items() if n in numbers}
+        # Plans live long and have no cycles: the collector need not go over them again.
+        gc.freeze()
+        return Published(number, previous, ready.plan.hash.hex(), ready.faults)
 
     def _repeated(self, write_id: str, digest: bytes) -> Published | None:
         before = self._writes.get(write_id)
@@ -150,20 +164,18 @@ class Publisher:
 
     def _remember(self, write_id: str, digest: bytes, published: Published) -> None:
         self._writes[write_id] = digest, published
-        if len(self._writes) > self._writes_max:
+        if len(self._writes) > self._bounds.writes_max:
             self._writes.popitem(last=False)
 
-    async def _bounded(self, work: Callable[..., T], *arguments: object) -> T:
-        if self._pending >= self._pending_max:
-            raise BusyError("playbooks being compiled", self._pending_max)
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        if self._pending >= self._bounds.publishes_max:
+            raise BusyError("playbooks being compiled", self._bounds.publishes_max)
         self._pending += 1
         try:
-            return await self._run(work, *arguments)
+            yield
         finally:
             self._pending -= 1
-
-    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
 
 
 def files_of(

@@ -18,8 +18,9 @@ import uvloop
 
 from nextbest.core import Engine
 from nextbest.server.archive import Archive
+from nextbest.server.compiler import Compiler
 from nextbest.server.config import Config
-from nextbest.server.playbook.source import read_folder
+from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
@@ -27,7 +28,7 @@ from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
 EXIT_FORCED = 130
-# Compiling a playbook shares the interpreter; a short turn keeps decisions prompt.
+# Reading a compiled playbook shares the interpreter; a short turn keeps decisions prompt.
 SWITCH_INTERVAL_S = 0.000_5
 
 _log = logging.getLogger(__name__)
@@ -52,9 +53,15 @@ def run(config: Config, announce: Announce = announce) -> None:
 
 
 async def serve(
-    config: Config, announce: Announce = announce, stop: asyncio.Event | None = None
+    config: Config,
+    announce: Announce = announce,
+    stop: asyncio.Event | None = None,
+    compiler: Compiler | None = None,
 ) -> None:
-    """Serve on the running loop until `stop` is set or a signal comes."""
+    """Serve on the running loop until `stop` is set or a signal comes.
+
+    Servers of one process may share a `compiler`, which their caller closes.
+    """
     engine = Engine(
         profiles_max=config.engine.profiles_max,
         dedupe_max=config.engine.dedupe_max,
@@ -62,14 +69,16 @@ async def serve(
         decisions_max=config.engine.decisions_max,
     )
     archive = Archive(Path(config.data.folder)) if config.data.folder else None
-    publisher = Publisher(engine, archive, config.rpc.publishes_max, config.rpc.writes_max)
+    used = compiler or Compiler(config.rpc.compile_ms_max)
+    publisher = Publisher(engine, archive, used, config.rpc)
     stop = stop or _on_signals()
     try:
         await publisher.restore()
         await _publish_folder(publisher, engine, config.data.playbook)
         await _serve(engine, publisher, config, announce, stop)
     finally:
-        publisher.close()
+        if used is not compiler:
+            used.close()
 
 
 async def _serve(
@@ -100,7 +109,7 @@ async def _publish_folder(publisher: Publisher, engine: Engine, folder: str) -> 
         return
     files = read_folder(Path(folder))
     compiled = await publisher.validate(files)
-    if compiled.plan is not None and compiled.plan.hash == engine.playbook_hash:
+    if compiled.hash and compiled.hash == engine.playbook_hash:
         return
     request = playbook_pb2.PublishPlaybookRequest(
         write_id=f"start-{now_us()}",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,25 @@ import pytest
 
 from nextbest.client import AsyncClient
 from nextbest.core import Engine
+from nextbest.server.compiler import Compiler
 from nextbest.server.config import load
 from nextbest.server.serve import serve
 
 PLAYBOOK = Path(__file__).parent / "cases" / "small"
 
 
+@cache
+def _compiler() -> Compiler:
+    """One compiling process for all servers of the tests: starting it takes half a second."""
+    compiler = Compiler(60_000)
+    atexit.register(compiler.close)
+    return compiler
+
+
 @asynccontextmanager
-async def running(playbook: Path | None = PLAYBOOK, **flags: Any) -> AsyncIterator[str]:
+async def running(
+    playbook: Path | None = PLAYBOOK, compiler: Compiler | None = None, **flags: Any
+) -> AsyncIterator[str]:
     """A server's address while the block runs; `rpc__in_flight_max=1` sets that key."""
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/socket"
@@ -33,7 +46,8 @@ async def running(playbook: Path | None = PLAYBOOK, **flags: Any) -> AsyncIterat
         def announce(_addresses: list[str], _engine: Engine) -> None:
             started.set()
 
-        task = asyncio.create_task(serve(load(flags=settings), announce, stop))
+        config = load(flags=settings)
+        task = asyncio.create_task(serve(config, announce, stop, compiler or _compiler()))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
         if task.done():

@@ -63,6 +63,11 @@ class Child:
     ) -> None:
         self._stop()
 
+    @property
+    def process(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
     def printed(self) -> str:
         """The end of what the child printed so far."""
         size = os.fstat(self._output.fileno()).st_size

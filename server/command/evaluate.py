@@ -19,8 +19,8 @@ from nextbest.server.errors import FaultyPlaybookError
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.evaluate import CelChecker
 from nextbest.server.playbook.faults import one_of
+from nextbest.server.playbook.folder import read_folder
 from nextbest.server.playbook.scope import Variable, World, variables
-from nextbest.server.playbook.source import read_folder
 
 _GIVEN = (InputKind.ATTRIBUTE, InputKind.COUNTER, InputKind.CONTEXT, InputKind.NOW)
 

@@ -24,9 +24,9 @@ from nextbest.server.command.console import (
 )
 from nextbest.server.playbook.compile import Compiled, compile_playbook
 from nextbest.server.playbook.faults import Fault, render
+from nextbest.server.playbook.folder import read_folder
 from nextbest.server.playbook.run import CaseResult, run_cases
 from nextbest.server.playbook.schema import combined_schema, json_schema
-from nextbest.server.playbook.source import read_folder
 
 Folder = Annotated[Path, typer.Argument(help="The playbook's folder.")]
 

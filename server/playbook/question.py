@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from nextbest.core.errors import InvalidRequestError, NoPlaybookError
-from nextbest.core.playbook.plan import Plan
+from nextbest.core.errors import InvalidRequestError
+from nextbest.core.expression.code import Code
 from nextbest.server.playbook import limits
-from nextbest.server.playbook.compile import Compiled
 from nextbest.server.playbook.faults import Severity, shown
-from nextbest.server.playbook.scope import Want
+from nextbest.server.playbook.scope import Checker, Want
 
 
-def question(compiled: Compiled, text: str) -> Plan:
-    """The playbook's plan with the condition as its last expression.
+def condition(checker: Checker, text: str) -> Code:
+    """The condition, to stand as the last expression of the plan that `checker` is of.
 
-    The condition is over the stored person: what a request says of its context is not known.
+    It is over the stored person: what a request says of its context is not known.
     Raises InvalidRequestError for a condition that does not compile.
     """
-    if compiled.plan is None or compiled.checker is None:
-        raise NoPlaybookError("no playbook is active: publish one first")
     allowed = f"a CEL condition of 1 to {limits.EXPRESSION_BYTES_MAX:,} bytes"
     if not text.strip() or len(text.encode()) > limits.EXPRESSION_BYTES_MAX:
         raise InvalidRequestError("condition", shown(text), allowed)
-    checked = compiled.checker.check(text, Want.CONDITION)
+    checked = checker.check(text, Want.CONDITION)
     for issue in checked.issues:
         if issue.severity is Severity.ERROR:
             seen = f"{issue.what} {issue.seen}".strip()
@@ -31,5 +26,4 @@ def question(compiled: Compiled, text: str) -> Plan:
             raise InvalidRequestError("condition", f"{seen} {place}", issue.allowed)
     if checked.whole is None:
         raise InvalidRequestError("condition", shown(text), allowed)
-    expressions = (*compiled.plan.expressions, checked.whole)
-    return dataclasses.replace(compiled.plan, expressions=expressions)
+    return checked.whole

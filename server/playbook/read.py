@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nextbest.core.playbook.plan import ValueType
-from nextbest.server.playbook import limits, model, source
+from nextbest.server.playbook import folder, limits, model, source
 from nextbest.server.playbook.faults import Fault, Faults, one_of, shown
 from nextbest.server.playbook.shapes import MISSING, Text
 
@@ -50,7 +50,7 @@ class Playbook:
 def read_playbook(files: Mapping[str, bytes], faults: Faults) -> Playbook:
     """Everything that can be read; what cannot is in `faults`."""
     found = Playbook()
-    if not source.check_files(files, faults):
+    if not folder.check_files(files, faults):
         found.readable = False
         return found
     if not any(path == "schema.yaml" or path.startswith("schema/") for path in files):

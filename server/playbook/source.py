@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -327,53 +326,3 @@ def _encodable(text: str) -> bool:
 def finite(value: float) -> bool:
     """False for NaN and the infinities."""
     return math.isfinite(value)
-
-
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """The files of a playbook's folder by their path in it, with forward slashes.
-
-    Hidden files and folders are left out.  Raises OSError when the folder cannot be read, and
-    ValueError when it holds more than FILES_MAX files or BYTES_MAX bytes.
-    """
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: not a folder")
-    files: dict[str, bytes] = {}
-    total = 0
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
-            continue
-        total += path.stat().st_size
-        if len(files) >= limits.FILES_MAX or total > limits.BYTES_MAX:
-            raise ValueError(f"{folder}: more than {limits.FILES_MAX} files or {_megabytes()}")
-        files[relative.as_posix()] = path.read_bytes()
-    return files
-
-
-def _megabytes() -> str:
-    return f"{limits.BYTES_MAX // (1024 * 1024)} MiB"
-
-
-def check_files(files: Mapping[str, bytes], faults: Faults) -> bool:
-    """Refuse too much and paths that leave the folder; False when nothing may be parsed."""
-    total = sum(len(content) for content in files.values())
-    if len(files) > limits.FILES_MAX:
-        allowed = f"at most {limits.FILES_MAX:,}"
-        faults.add(Fault(".", 1, 1, "number of files", f"{len(files):,}", allowed))
-        return False
-    if total > limits.BYTES_MAX:
-        allowed = f"at most {_megabytes()} for all files together"
-        faults.add(Fault(".", 1, 1, "size of the playbook", f"{total:,} bytes", allowed))
-        return False
-    bad = [path for path in files if not _inside(path)]
-    for path in bad:
-        allowed = "a path inside the folder, with forward slashes and no '..'"
-        faults.add(Fault(".", 1, 1, "path", shown(path), allowed))
-    return not bad
-
-
-def _inside(path: str) -> bool:
-    parts = path.split("/")
-    plain = all(part not in ("", ".", "..") for part in parts)
-    odd = "\\" in path or ":" in path or not path.isprintable()
-    return plain and not odd and len(path) <= limits.PATH_MAX

@@ -41,9 +41,9 @@ class PlaybookService:
         message = parse(playbook_pb2.ValidatePlaybookRequest, request, self._bytes_max)
         _require_distinct(file.path for file in message.files)
         compiled = await self._publisher.validate(files_of(message))
-        response = playbook_pb2.ValidatePlaybookResponse(faults=_messages(compiled.faults))
-        if compiled.plan is not None:
-            response.playbook_hash = compiled.plan.hash.hex()
+        response = playbook_pb2.ValidatePlaybookResponse(
+            playbook_hash=compiled.hash.hex(), faults=_messages(compiled.faults)
+        )
         return with_header(response, self._engine).SerializeToString()
 
     async def _publish(self, request: bytes) -> bytes:

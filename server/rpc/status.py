@@ -15,7 +15,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from nextbest.core import errors
-from nextbest.server.errors import ArchiveError, BusyError, FaultyPlaybookError
+from nextbest.server.errors import (
+    ArchiveError,
+    BusyError,
+    CompilerGoneError,
+    CompileTimeError,
+    FaultyPlaybookError,
+)
 
 DOMAIN = "nextbest"
 FAULTS_MAX = 100
@@ -84,6 +90,8 @@ _RULES: dict[type[errors.NextbestError], _Rule] = {
     errors.DeadlineError: _Rule(code_pb2.DEADLINE_EXCEEDED, "DEADLINE", _none),
     BusyError: _Rule(code_pb2.RESOURCE_EXHAUSTED, "BUSY", _none, 100),
     FaultyPlaybookError: _Rule(code_pb2.INVALID_ARGUMENT, "FAULTY_PLAYBOOK", _faults),
+    CompileTimeError: _Rule(code_pb2.DEADLINE_EXCEEDED, "COMPILE_TIME", _none),
+    CompilerGoneError: _Rule(code_pb2.UNAVAILABLE, "COMPILER_GONE", _none, 1_000),
     ArchiveError: _Rule(code_pb2.UNAVAILABLE, "ARCHIVE", _none, 1_000),
 }
 

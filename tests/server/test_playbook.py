@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from nextbest.core.errors import InvalidRequestError
 from nextbest.server import examples
-from nextbest.server.playbook import limits, model, schema, source
+from nextbest.server.playbook import folder, limits, model, schema, source
 from nextbest.server.playbook.compile import Compiled, compile_playbook
 from nextbest.server.playbook.faults import Faults, Severity, render
-from nextbest.server.playbook.question import question
+from nextbest.server.playbook.question import condition
 from nextbest.server.playbook.run import run_cases
 from nextbest.server.playbook.source import Kind, Node
 
@@ -50,7 +50,7 @@ def lines(found: Compiled) -> list[str]:
 
 
 def small() -> dict[str, bytes]:
-    return source.read_folder(SMALL)
+    return folder.read_folder(SMALL)
 
 
 def plain(node: Node) -> Any:
@@ -457,7 +457,7 @@ def test_each_difference_is_told() -> None:
 
 @pytest.mark.parametrize("name", ["leads", "shop"])
 def test_shipped_playbooks_have_no_error(name: str) -> None:
-    files = source.read_folder(Path(examples.__file__).parent / name)
+    files = folder.read_folder(Path(examples.__file__).parent / name)
     found = compile_playbook(files)
     assert [line for line in lines(found) if "warning: " not in line] == []
     assert found.tests
@@ -491,14 +491,18 @@ def test_a_selection_of_nothing_is_a_warning() -> None:
 def test_a_query_is_compiled_against_a_published_plan() -> None:
     found = compile_playbook(small())
     assert found.plan is not None
-    plan = found.plan
-    asked = question(found, "segment.hot && profile.age >= 18 && score.fit > 3")
-    assert len(asked.expressions) == len(plan.expressions) + 1
-    assert asked.expressions[-1].text == "segment.hot && profile.age >= 18 && score.fit > 3"
+    assert found.checker is not None
+    code = condition(found.checker, "segment.hot && profile.age >= 18 && score.fit > 3")
+    assert code.text == "segment.hot && profile.age >= 18 && score.fit > 3"
+    assert {found.plan.inputs[slot].name for slot in code.slots} == {
+        "segment.hot",
+        "profile.age",
+        "score.fit",
+    }
 
 
 @pytest.mark.parametrize(
-    ("condition", "message"),
+    ("text", "message"),
     [
         ("", "condition: '', allowed: a CEL condition of 1 to 16,384 bytes"),
         ("profile.agee > 1", "unknown field profile.agee at character 9, allowed: profile.age"),
@@ -507,7 +511,8 @@ def test_a_query_is_compiled_against_a_published_plan() -> None:
         ("x" * 20_000, "allowed: a CEL condition of 1 to 16,384 bytes"),
     ],
 )
-def test_a_query_that_is_no_condition_is_refused(condition: str, message: str) -> None:
+def test_a_query_that_is_no_condition_is_refused(text: str, message: str) -> None:
     found = compile_playbook(small())
+    assert found.checker is not None
     with pytest.raises(InvalidRequestError, match=re.escape(message)):
-        question(found, condition)
+        condition(found.checker, text)

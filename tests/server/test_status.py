@@ -8,7 +8,13 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from nextbest.core import errors
-from nextbest.server.errors import ArchiveError, BusyError, FaultyPlaybookError
+from nextbest.server.errors import (
+    ArchiveError,
+    BusyError,
+    CompilerGoneError,
+    CompileTimeError,
+    FaultyPlaybookError,
+)
 from nextbest.server.playbook.faults import Fault
 from nextbest.server.rpc.status import status_of
 
@@ -24,6 +30,8 @@ CASES = [
     (errors.DeadlineError("late"), "DEADLINE_EXCEEDED", "DEADLINE"),
     (BusyError("calls", 3), "RESOURCE_EXHAUSTED", "BUSY"),
     (FaultyPlaybookError([]), "INVALID_ARGUMENT", "FAULTY_PLAYBOOK"),
+    (CompileTimeError(100), "DEADLINE_EXCEEDED", "COMPILE_TIME"),
+    (CompilerGoneError("died"), "UNAVAILABLE", "COMPILER_GONE"),
     (ArchiveError("disk"), "UNAVAILABLE", "ARCHIVE"),
 ]
 
@@ -64,7 +72,9 @@ def test_a_field_is_a_violation() -> None:
     assert (violation.field, violation.description) == ("context.pag", "pag, allowed: page")
 
 
-@pytest.mark.parametrize("error", [errors.StoreFullError("full"), BusyError("calls", 3)])
+@pytest.mark.parametrize(
+    "error", [errors.StoreFullError("full"), BusyError("calls", 3), CompilerGoneError("died")]
+)
 def test_what_a_retry_helps_says_when(error: errors.NextbestError) -> None:
     retry = detail(status_of(error), error_details_pb2.RetryInfo)
     assert isinstance(retry, error_details_pb2.RetryInfo)
