@@ -79,7 +79,9 @@ class Rpc:
 
     request_bytes_max: int = _number(262_144, 1_024, 4_194_304, "one request, a playbook aside")
     playbook_bytes_max: int = _number(16_777_216, 1_024, 67_108_864, "all files of one playbook")
-    in_flight_max: int = _number(1_024, 1, 1_000_000, "calls at once, streams included")
+    in_flight_max: int = _number(
+        1_024, 1, 1_000_000, "streams, imports, queries and playbook calls at once"
+    )
     streams_max: int = _number(1_000, 1, 100_000, "calls at once on one connection")
     publishes_max: int = _number(2, 1, 64, "playbooks validated or published at once")
     writes_max: int = _number(

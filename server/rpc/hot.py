@@ -26,16 +26,22 @@ Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 
 
 def handlers(engine: Engine, bytes_max: int) -> Handlers:
-    """The handlers of every hot call, by full method name."""
+    """The handlers of every call that answers without waiting, by full method name."""
     return {
         "/nextbest.v1.DecisionService/Decide": unary(_decide(engine, bytes_max)),
         "/nextbest.v1.DecisionService/DecideBatch": unary(_decide_batch(engine, bytes_max)),
-        "/nextbest.v1.DecisionService/DecideStream": _stream(_decide_item(engine), bytes_max),
         "/nextbest.v1.EventService/Track": unary(_call(engine.track, bytes_max)),
-        "/nextbest.v1.EventService/TrackStream": _stream(_track_item(engine), bytes_max),
         "/nextbest.v1.ProfileService/GetProfile": unary(_call(engine.profile, bytes_max)),
         "/nextbest.v1.ProfileService/UpsertProfile": unary(_call(engine.upsert, bytes_max)),
         "/nextbest.v1.ProfileService/LinkIdentity": unary(_call(engine.link, bytes_max)),
+    }
+
+
+def streams(engine: Engine, bytes_max: int) -> Handlers:
+    """The handlers of the streams, by full method name; they wait for their requests."""
+    return {
+        "/nextbest.v1.DecisionService/DecideStream": _stream(_decide_item(engine), bytes_max),
+        "/nextbest.v1.EventService/TrackStream": _stream(_track_item(engine), bytes_max),
     }
 
 

@@ -58,12 +58,13 @@ def make_server(
     server = grpc.aio.server(options=_options(rpc))
     profile = ProfileService(engine, publisher, rpc.request_bytes_max, rpc.query_slice)
     playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
-    handlers = {
-        **hot.handlers(engine, rpc.request_bytes_max),
+    prompt = hot.handlers(engine, rpc.request_bytes_max)
+    waiting = {
+        **hot.streams(engine, rpc.request_bytes_max),
         **profile.handlers(),
         **playbook.handlers(),
     }
-    server.add_generic_rpc_handlers((Router(handlers, rpc.in_flight_max),))
+    server.add_generic_rpc_handlers((Router(prompt, waiting, rpc.in_flight_max),))
     add_HealthServicer_to_server(health.servicer, server)
     if config.listen.reflection:
         names = (*SERVICES, HEALTH, reflection.SERVICE_NAME)

@@ -19,24 +19,34 @@ Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
 
 
 class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Finds handlers by their full method name and refuses what is over `in_flight_max`."""
+    """Finds handlers by their full method name.
 
-    def __init__(self, handlers: Handlers, in_flight_max: int) -> None:
-        self._handlers = dict(handlers)
+    Calls of `waiting` handlers, which await something before they answer, are counted, and
+    refused over `in_flight_max`.  Those of `prompt` handlers never wait, so that one runs at
+    a time; counting them would cost more than many of them do.
+    """
+
+    def __init__(self, prompt: Handlers, waiting: Handlers, in_flight_max: int) -> None:
+        self._prompt = dict(prompt)
+        self._waiting = dict(waiting)
         self._in_flight_max = in_flight_max
         self._in_flight = 0
         self._refusal = _refusal(BusyError("calls in flight", in_flight_max))
 
     @property
     def in_flight(self) -> int:
-        """How many calls are being served."""
+        """How many calls of waiting handlers are being served."""
         return self._in_flight
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler for a call; None for an unknown method."""
-        handler = self._handlers.get(handler_call_details.method)
+        method = handler_call_details.method
+        return self._prompt.get(method) or self._counted(method)
+
+    def _counted(self, method: str) -> grpc.RpcMethodHandler[Any, Any] | None:
+        handler = self._waiting.get(method)
         task = asyncio.current_task()
         if handler is None or task is None:
             return handler

@@ -259,13 +259,43 @@ async def test_calls_over_the_bound_are_refused_with_a_delay(run_server: Any) ->
 
         task = asyncio.create_task(stream())
         await entered.wait()
-        with pytest.raises(OverloadedError) as caught:
-            await client.decide("ann", ["home"])
-        assert caught.value.reason == "BUSY"
-        assert caught.value.retry_after is not None
+        for refused in (client.list_generations(), client.import_profiles([Upsert("ann", {})])):
+            with pytest.raises(OverloadedError) as caught:
+                await refused
+            assert caught.value.reason == "BUSY"
+            assert caught.value.retry_after is not None
         leave.set()
         await task
-        await client.decide("ann", ["home"])
+        assert await until_accepted(client) == 1
+
+
+async def until_accepted(client: AsyncClient) -> int:
+    """The server learns of the end of a call a moment after its client."""
+    while True:
+        try:
+            return (await client.list_generations()).generation
+        except OverloadedError:
+            await asyncio.sleep(0.01)
+
+
+async def test_calls_that_never_wait_are_answered_beside_as_many_streams_as_may_be(
+    run_server: Any,
+) -> None:
+    async with run_server(rpc__in_flight_max=1) as address, AsyncClient(address) as client:
+        leave = asyncio.Event()
+
+        async def slow() -> AsyncIterator[decision_pb2.DecideRequest]:
+            yield requests.decide("ann", ["home"])
+            await leave.wait()
+
+        answers = client.decide_stream(slow())
+        assert await anext(answers)
+        assert (await client.decide("ann", ["home"])).placements
+        await client.track("ann", "page_view", {"path": "/"})
+        await client.upsert_profile("ann", {"age": 3})
+        assert (await client.get_profile("ann")).profile_known
+        leave.set()
+        assert [result async for result in answers] == []
 
 
 async def test_an_expired_deadline_is_refused(client: AsyncClient) -> None:
