@@ -8,6 +8,7 @@ Cython and mypy all see one ordinary source root.
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -52,7 +53,7 @@ def engine() -> Extension:
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     libraries = pkg_config("--libs", "re2")
     if libraries is None:
-        print("nextbest: RE2 not found (Debian: libre2-dev); matches() will be refused at publish")
+        sys.stderr.write("nextbest: no RE2 (Debian: libre2-dev); matches() will be refused\n")
         flags.append("-DNEXTBEST_NO_RE2")
     else:
         flags += pkg_config("--cflags", "re2") or []
@@ -89,7 +90,9 @@ link_folders()
 setup(
     packages=packages(),
     package_dir={"": str(TREE)},
-    package_data={"": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]},
+    package_data={
+        "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
+    },
     ext_modules=cythonize(
         [engine()],
         include_path=[str(TREE)],
