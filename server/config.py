@@ -88,7 +88,7 @@ class Rpc:
     writes_max: int = _number(
         10_000, 1, 1_000_000, "ids of publishes and activations remembered to recognise repeats"
     )
-    query_slice: int = _number(2_000, 1, 1_000_000, "people a query looks at before it yields")
+    query_slice: int = _number(250, 1, 1_000_000, "people a query looks at before it yields")
     keepalive_ms: int = _number(60_000, 1_000, 7_200_000, "idle time before a ping to the client")
     keepalive_timeout_ms: int = _number(20_000, 1_000, 600_000, "how long a ping may go unanswered")
     ping_interval_ms: int = _number(

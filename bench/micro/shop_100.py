@@ -155,6 +155,13 @@ def segments_yaml() -> Iterator[str]:
         yield f"  p{number:02d}: {quoted(predicate.cel)}"
 
 
+def hollow_segments_yaml() -> Iterator[str]:
+    """As many segments, half of them true, over two conditions: what naming them costs."""
+    yield "segments:"
+    for number in range(len(PREDICATES)):
+        yield f"  p{number:02d}: context.hour {'<' if number % 2 else '>'} 99"
+
+
 def playbook(segments: bool = False) -> dict[str, str]:
     """The files of the playbook by name."""
     files = {

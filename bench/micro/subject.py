@@ -13,7 +13,7 @@ from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.compile import compile_playbook
 
 from . import encode, people
-from .shop_100 import playbook
+from .shop_100 import hollow_segments_yaml, playbook
 
 BASE_US = people.BASE_S * 1_000_000
 NOW_US = BASE_US + 3_600_000_000
@@ -90,6 +90,15 @@ def later_events(crowd: list[people.Person], count: int) -> Iterator[tuple[int, 
 
 
 def playbooks() -> dict[str, dict[str, str]]:
-    """The playbook as it is, with a segment for each predicate, and without propositions."""
+    """The playbook as it is, with a segment for each predicate, and variants to subtract.
+
+    In "hollow" the segments are of two conditions; in "gated" nothing is ever proposed.
+    """
     plain = playbook()
-    return {"plain": plain, "segments": playbook(segments=True), "gated": gated(plain)}
+    hollow = "\n".join(hollow_segments_yaml()) + "\n"
+    return {
+        "plain": plain,
+        "segments": playbook(segments=True),
+        "hollow": {**plain, "segments.yaml": hollow},
+        "gated": gated(plain),
+    }

@@ -186,28 +186,27 @@ cdef void write_score_reasons(
     Writer* writer, const ScorecardSpec* card, const ScoreResult* result
 ) noexcept nogil:
     """Reason codes by descending share of the points; ties in the card's order."""
-    cdef uint32_t i
-    cdef int64_t best, share, bound = 9223372036854775807
-    cdef int64_t after = -1
-    cdef int64_t next_line
-    for _ in range(SCORE_REASONS_MAX):
-        best = 0
-        next_line = -1
-        for i in range(result.lines_count):
-            share = abs_points(result.lines[i].points)
-            if result.lines[i].rule < 0 or share == 0:
+    cdef const LedgerLine* best[SCORE_REASONS_MAX]
+    cdef const LedgerLine* line
+    cdef uint32_t count = 0, i, at
+    cdef int64_t share
+    for i in range(result.lines_count):
+        line = &result.lines[i]
+        share = abs_points(line.points)
+        if line.rule < 0 or share == 0:
+            continue
+        if count == SCORE_REASONS_MAX:
+            if share <= abs_points(best[count - 1].points):
                 continue
-            # Lines after the last written one in the order (share down, line up).
-            if share > bound or (share == bound and <int64_t>i <= after):
-                continue
-            if share > best:
-                best = share
-                next_line = i
-        if next_line < 0:
-            return
-        write_text_always(writer, 3, card.rules[result.lines[next_line].rule].reason)
-        bound = best
-        after = next_line
+            count -= 1
+        at = count
+        while at and share > abs_points(best[at - 1].points):
+            best[at] = best[at - 1]
+            at -= 1
+        best[at] = line
+        count += 1
+    for i in range(count):
+        write_text_always(writer, 3, card.rules[best[i].rule].reason)
 
 
 cdef inline int64_t abs_points(int64_t points) noexcept nogil:

@@ -13,6 +13,11 @@ cdef enum Fate:
     FATE_TAKEN = 10
 
 
+cdef enum:
+    # So many of the best are looked for one by one; the rest is sorted when more are needed.
+    SELECT_MAX = 16
+
+
 cdef struct Candidate:
     double priority
     double factors[FACTORS]
@@ -86,11 +91,18 @@ cdef Value product_of_factors(Decision* decision) noexcept nogil:
 cdef void begin_action(Decision* decision, const ActionSpec* action) noexcept nogil:
     """Forget what expressions have read of the action before."""
     cdef const PlaybookState* playbook = decision.playbook
+    cdef const InputSpec* spec
+    cdef Value* input
     cdef uint32_t i
     decision.action = action
     memset(decision.factor_states, 0, sizeof(decision.factor_states))
     for i in range(playbook.action_inputs_count):
-        decision.machine.inputs[playbook.action_inputs[i]].tag = TAG_ABSENT
+        spec = &playbook.inputs[playbook.action_inputs[i]]
+        input = &decision.machine.inputs[playbook.action_inputs[i]]
+        input.tag = TAG_ABSENT
+        if spec.kind == INPUT_FACTOR and action.factors[spec.index].expression < 0:
+            # A constant needs no call to resolve it.
+            input[0] = value_double(action.factors[spec.index].constant)
 
 
 cdef bint prioritise(
@@ -136,6 +148,30 @@ cdef bint qualifies(
     return True
 
 
+cdef bint held_back(Decision* decision, uint32_t action) noexcept nogil:
+    """Whether a gate holds an action back, without telling which."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
+    cdef const uint32_t* end = playbook.gate_items + playbook.gate_starts[action + 1]
+    cdef const uint8_t* states = decision.states
+    cdef uint8_t state
+    cdef uint8_t held = 0
+    if playbook.gates_shared:
+        # Most are known by now: not to leave early saves a branch that nobody can predict.
+        while at < end:
+            state = states[at[0]]
+            if state == CONDITION_UNKNOWN:
+                state = condition_evaluate(decision, at[0])
+            held |= state ^ CONDITION_TRUE
+            at += 1
+        return held != 0
+    while at < end:
+        if condition_state(decision, at[0]) != CONDITION_TRUE:
+            return True
+        at += 1
+    return False
+
+
 cdef bint ranks_before(const Candidate& a, const Candidate& b) noexcept nogil:
     if a.priority != b.priority:
         return a.priority > b.priority
@@ -153,6 +189,8 @@ cdef void rank_candidates(
     ranking.dropped = 0
     ranking.slots_filled = 0
     for i in range(placement.candidates_count):
+        if not explain and held_back(decision, placement.candidates[i]):
+            continue
         candidate = &ranking.candidates[ranking.ranked]
         candidate.action = placement.candidates[i]
         candidate.order = i
@@ -169,7 +207,26 @@ cdef void rank_candidates(
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
-    sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)
+    if explain:
+        sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)
+
+
+cdef void bring_best(Ranking* ranking, uint32_t at) noexcept nogil:
+    """Put the best of the candidates from `at` on there: few are needed, so none sorts all."""
+    cdef uint32_t best = at
+    cdef uint32_t i
+    cdef Candidate other
+    if at == SELECT_MAX:
+        sort(ranking.candidates + at, ranking.candidates + ranking.ranked, &ranks_before)
+    if at >= SELECT_MAX:
+        return
+    for i in range(at + 1, ranking.ranked):
+        if ranks_before(ranking.candidates[i], ranking.candidates[best]):
+            best = i
+    if best != at:
+        other = ranking.candidates[at]
+        ranking.candidates[at] = ranking.candidates[best]
+        ranking.candidates[best] = other
 
 
 cdef void keep_factors(Decision* decision, Candidate* candidate) noexcept nogil:
@@ -230,6 +287,7 @@ cdef void fill_slots(
     for i in range(ranking.ranked):
         if ranking.slots_filled == placement.slots:
             break
+        bring_best(ranking, i)
         candidate = &ranking.candidates[i]
         action = &decision.playbook.actions[candidate.action]
         treatment = NULL

@@ -160,6 +160,7 @@ cdef inline Value value_or_default(
 ) noexcept nogil:
     if value.tag == TAG_NULL:
         value = default_value[0]
+        value.flag = FLAG_DEFAULT
     if value.tag == TAG_NULL and type >= TYPE_STRING_LIST:
         memset(&value, 0, sizeof(Value))
         value.tag = TAG_LIST

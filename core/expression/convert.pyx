@@ -217,6 +217,8 @@ cdef Value to_duration(Value a) noexcept nogil:
 
 
 cdef Value convert(Machine* machine, Value a, uint8_t tag) noexcept nogil:
+    if a.tag == TAG_STRING:
+        charge(machine, a.length >> 6)
     if tag == TAG_INT:
         return to_int(a)
     if tag == TAG_UINT:

@@ -19,7 +19,7 @@ from nextbest.core.expression.values import EvaluationError, TypeName
 from nextbest.core.expression.zone import read_zone
 from nextbest.core.playbook.plan import ValueType
 
-FOLDED_MAX = 65_536  # characters of a folded constant
+FOLDED_MAX = 65_536  # characters of a folded constant, and bytes to compute it
 ERROR_ZONE = 16
 
 TYPES = {"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"}
@@ -114,7 +114,10 @@ def lower(checked: bytes, resolve: Resolve, text: str) -> Code:
 
 def lower_conjuncts(checked: bytes, resolve: Resolve, text: str) -> tuple[Code, ...]:
     """One Code for each part of a top-level `a && b && c`; all are true when it is true."""
-    tree = read_checked(checked)
+    return conjunct_codes(read_checked(checked), resolve, text)
+
+
+def conjunct_codes(tree: Checked, resolve: Resolve, text: str) -> tuple[Code, ...]:
     parts = conjuncts(tree.root)
     texts = split_text(text)
     if len(texts) != len(parts):
@@ -123,9 +126,8 @@ def lower_conjuncts(checked: bytes, resolve: Resolve, text: str) -> tuple[Code, 
     return tuple(lower_tree(tree, part, resolve, said) for part, said in pairs)
 
 
-def constant_errors(checked: bytes, resolve: Resolve) -> list[tuple[int, str]]:
+def constant_errors(tree: Checked, resolve: Resolve) -> list[tuple[int, str]]:
     """(offset, reason) of the innermost parts that are an error whatever the inputs are."""
-    tree = read_checked(checked)
     found: list[tuple[int, str]] = []
     Lowering(tree, resolve).find_errors(tree.root, found)
     return found
@@ -195,6 +197,7 @@ class Lowering:
         self.builder = Builder()
         self.fold = fold
         self.folded: dict[int, tuple[object] | None] = {}
+        self.closed: dict[tuple[int, frozenset[str]], bool] = {}
 
     def unsupported(self, node: Node, construct: str) -> UnsupportedError:
         return UnsupportedError(construct, self.tree.positions.get(node.id))
@@ -214,6 +217,12 @@ class Lowering:
 
     def is_closed(self, node: Node, bound: frozenset[str] = frozenset()) -> bool:
         """Whether a node reads no input and no variable of a comprehension around it."""
+        key = (id(node), bound)
+        if key not in self.closed:
+            self.closed[key] = self.finds_closed(node, bound)
+        return self.closed[key]
+
+    def finds_closed(self, node: Node, bound: frozenset[str]) -> bool:
         if node.kind == "ident":
             return node.name in bound or self.type_value(node) is not None
         if node.fold is not None:
@@ -274,7 +283,7 @@ class Lowering:
         inner = Lowering(self.tree, self.resolve, fold=False)
         inner.node(node, {})
         try:
-            value = Expression(inner.builder.code("")).evaluate()
+            value = Expression(inner.builder.code(""), FOLDED_MAX).evaluate()
         except EvaluationError:
             return None
         return (value,) if keeps_its_form(value) and len(repr(value)) <= FOLDED_MAX else None

@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 
 cdef enum:
-    STEPS_MAX = 1000000  # instructions, and work of that order, for one evaluation
+    STEPS_MAX = 200000  # for one evaluation: instructions, or as much other work; about 2 ms
     STACK_MAX = 4096  # values on one machine's stack, over all nested evaluations
     ARENA_MAX = 1 << 20  # bytes that one machine's evaluations may take between resets
 

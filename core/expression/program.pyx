@@ -73,6 +73,10 @@ cdef bint names_constant(uint8_t op) noexcept nogil:
         or op == OP_HAS_KEY or op == OP_MATCHES_CONST
 
 
+cdef bint reads_input(uint8_t op) noexcept nogil:
+    return op == OP_LOAD or op == OP_HAS or op == OP_COMPARE_SLOT or op == OP_IN_SLOT
+
+
 cdef int check_instructions(Program* program) except -1:
     """Refuse operands out of range; the depth of the stack is the compiler's word."""
     cdef uint32_t i
@@ -93,7 +97,7 @@ cdef int check_instructions(Program* program) except -1:
         if (at.op == OP_ITERATE or at.op == OP_NEXT) and <uint32_t>at.b + 3 >= program.locals_count:
             raise ValueError("code: loop out of range")
     if program.instructions_count == 1:
-        program.fused = program.instructions[0].op
+        program.fused = reads_input(program.instructions[0].op)
     return 0
 
 

@@ -59,6 +59,8 @@ cdef enum Op:
 
 cdef enum:
     REQUIRED = 0x80
+    # Of >=, >, <=, <, != and ==, from the highest bits: see ordered().
+    ORDERS_ALLOWED = 0b110100011001101010
 
 
 cdef inline Value load(Machine* machine, uint16_t slot, bint required) noexcept nogil:
@@ -87,27 +89,14 @@ cdef inline Value has_slot(Machine* machine, uint16_t slot, bint negated) noexce
 
 
 cdef inline bint ordered(uint8_t op, int order) noexcept nogil:
-    if op == OP_EQUAL:
-        return order == 0
-    if op == OP_NOT_EQUAL:
-        return order != 0
-    if op == OP_LESS:
-        return order < 0
-    if op == OP_LESS_EQUAL:
-        return order <= 0
-    return order > 0 if op == OP_GREATER else order >= 0
+    # Three bits for each comparison: whether it holds for less, same and greater.
+    return ORDERS_ALLOWED >> (3 * (op - OP_EQUAL) + order + 1) & 1
 
 
 cdef inline bint ordered_double(uint8_t op, double a, double b) noexcept nogil:
-    if op == OP_EQUAL:
-        return a == b
-    if op == OP_NOT_EQUAL:
-        return a != b
-    if op == OP_LESS:
-        return a < b
-    if op == OP_LESS_EQUAL:
-        return a <= b
-    return a > b if op == OP_GREATER else a >= b
+    if a != a or b != b:
+        return op == OP_NOT_EQUAL
+    return ordered(op, (a > b) - (a < b))
 
 
 cdef inline Value compare_slot(
@@ -135,26 +124,31 @@ cdef inline Value in_slot(
     return inverted(found) if at.a & 1 else found
 
 
+cdef inline Value predicate(
+    Machine* machine, const Program* program, const Instruction* at,
+) noexcept nogil:
+    """What an instruction on one input pushes."""
+    if at.op == OP_COMPARE_SLOT:
+        return compare_slot(machine, at, program.constants + at.c)
+    if at.op == OP_HAS:
+        return has_slot(machine, at.b, at.a)
+    if at.op == OP_IN_SLOT:
+        return in_slot(machine, at, program.constants + at.c)
+    return load(machine, at.b, at.a)
+
+
 cdef Value evaluate(Machine* machine, const Program* program) noexcept nogil:
     """Run `program`; an error is a TAG_ERROR value that carries its code and input slot.
 
     A string, list or map of the result lies in the machine's arena, in the inputs or in the
     program, and lives as long as they do.
     """
-    cdef const Instruction* at = program.instructions
     cdef Value result
     # Most conditions are one predicate, and need neither stack nor loop.
-    if program.fused == OP_COMPARE_SLOT:
-        result = compare_slot(machine, at, program.constants + at.c)
-    elif program.fused == OP_HAS:
-        result = has_slot(machine, at.b, at.a)
-    elif program.fused == OP_IN_SLOT:
-        result = in_slot(machine, at, program.constants + at.c)
-    elif program.fused == OP_LOAD:
-        result = load(machine, at.b, at.a)
-    else:
-        return run(machine, program)
-    return failed(ERROR_STEPS) if machine.steps_left == 0 else result
+    if program.fused:
+        result = predicate(machine, program, program.instructions)
+        return failed(ERROR_STEPS) if machine.steps_left == 0 else result
+    return run(machine, program)
 
 
 cdef Value run(Machine* machine, const Program* program) noexcept nogil:
@@ -186,12 +180,9 @@ cdef Value interpret(
         elif op == OP_CONST:
             top += 1
             top[0] = program.constants[at.c]
-        elif op == OP_LOAD:
+        elif op == OP_LOAD or op == OP_COMPARE_SLOT or op == OP_HAS or op == OP_IN_SLOT:
             top += 1
-            top[0] = load(machine, at.b, at.a)
-        elif op == OP_HAS:
-            top += 1
-            top[0] = has_slot(machine, at.b, at.a)
+            top[0] = predicate(machine, program, at)
         elif op == OP_LOCAL:
             top += 1
             top[0] = locals[at.c]
@@ -218,12 +209,6 @@ cdef Value interpret(
             if not top[1].as_.i:
                 at = code + at.c
                 continue
-        elif op == OP_COMPARE_SLOT:
-            top += 1
-            top[0] = compare_slot(machine, at, program.constants + at.c)
-        elif op == OP_IN_SLOT:
-            top += 1
-            top[0] = in_slot(machine, at, program.constants + at.c)
         elif op == OP_ITERATE:
             if top.tag != TAG_LIST and top.tag != TAG_MAP:
                 top[0] = no_overload(top[0])
@@ -241,10 +226,22 @@ cdef Value interpret(
         elif op == OP_ERROR:
             top += 1
             top[0] = failed(at.a)
+        elif OP_ADD <= op <= OP_DIVIDE and top.tag == (top - 1).tag == TAG_DOUBLE:
+            # In place: copies of values stall on what was just stored in parts.
+            top -= 1
+            top.as_.d = double_of(op, top.as_.d, top[1].as_.d)
         else:
             top = operate(machine, program, at, top)
         at += 1
     return failed(ERROR_STEPS)
+
+
+cdef inline double double_of(uint8_t op, double a, double b) noexcept nogil:
+    if op == OP_MULTIPLY:
+        return a * b
+    if op == OP_ADD:
+        return a + b
+    return a - b if op == OP_SUBTRACT else a / b
 
 
 cdef bint advance(Value* state, uint8_t variables) noexcept nogil:

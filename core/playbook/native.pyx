@@ -188,6 +188,11 @@ cdef struct PlaybookState:
     uint32_t conditions_count
     ConditionSpec* expressions
     uint32_t expressions_count
+    # The conditions of every action's gates in a row, and where each action's begin.
+    uint32_t* gate_items
+    uint32_t* gate_starts
+    # Whether actions share conditions so much that nearly all are evaluated in any case.
+    bint gates_shared
     SegmentSpec* segments
     uint32_t segments_count
     ScorecardSpec* scorecards
@@ -514,6 +519,17 @@ cdef class Playbook:
             action.valid_from_us = each.valid_from_us
             action.valid_until_us = each.valid_until_us
             self.load_treatments(action, each.treatments)
+        return self.load_gates()
+
+    cdef int load_gates(self) except -1:
+        items = []
+        starts = [0]
+        for each in self.plan.actions:
+            items += [*each.eligibility, *each.applicability, *each.suitability]
+            starts.append(len(items))
+        self.state.gate_items = self.indexes(items).items
+        self.state.gate_starts = self.indexes(starts).items
+        self.state.gates_shared = len(items) >= 3 * len(set(items))
         return 0
 
     cdef int load_treatments(self, ActionSpec* action, treatments) except -1:

@@ -4,7 +4,7 @@
 # number is 1 + event time / resolution, so that 0 is an empty ring.  A bucket is dropped only
 # because a newer one of its ring exists, so the state does not depend on the order of events.
 
-from libc.math cimport exp2, floor, rint, round
+from libc.math cimport rint
 
 # The end of a set of hashes that has dropped some; no value hashes to it.
 cdef uint64_t HASHES_DROPPED = <uint64_t>-1

@@ -3,6 +3,9 @@
 # Columns enter by the hash of their name or key, strings by their bytes; layouts, handles,
 # the base stamp and the order of cells do not enter.
 
+from libcpp.utility cimport pair
+
+
 cdef struct Mark:
     uint64_t identity
     uint64_t column

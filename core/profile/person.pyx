@@ -1,5 +1,8 @@
 # Reading: the rows of a person copied under their latches, and merged when a value is asked.
 
+from libc.math cimport exp2
+
+
 cdef int person_init(Person* person, StoreState* store) noexcept nogil:
     """Make a reader's scratch; -1 when memory or the readers' places are used up."""
     cdef int i
@@ -324,6 +327,12 @@ cdef bint hash_before(const HashCell& a, const HashCell& b) noexcept nogil:
     return a.hash < b.hash
 
 
+cdef int64_t distinct_estimate(uint64_t kth, uint32_t k) noexcept nogil:
+    """How many values make their k-th smallest hash so small; more than k at least."""
+    cdef double estimate = (k - 1) * 18446744073709551616.0 / <double>max(kth, <uint64_t>1)
+    return max(<int64_t>floor(min(estimate, 9e18)), <int64_t>k + 1)
+
+
 cdef Value person_distinct(
     const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window,
     Arena* arena, bint* approximate,
@@ -345,9 +354,7 @@ cdef Value person_distinct(
             continue
         distinct += 1
         if approximate[0] and distinct == counter.limit:
-            return value_int(<int64_t>floor(
-                (counter.limit - 1) * 18446744073709551616.0 / <double>max(cells[i].hash, <uint64_t>1)
-            ))
+            return value_int(distinct_estimate(cells[i].hash, counter.limit))
     return value_int(distinct)
 
 

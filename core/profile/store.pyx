@@ -454,7 +454,7 @@ cdef class Store:
         cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
         cdef IdentityRef identity
-        cdef uint64_t i
+        cdef uint64_t _round
         cdef size_t j
         held = [id.encode() for id in ids]
         for data in held:
@@ -462,7 +462,7 @@ cdef class Store:
             identities.push_back(identity)
         started = perf_counter_ns()
         with nogil:
-            for i in range(rounds):
+            for _round in range(rounds):
                 for j in range(identities.size()):
                     store_read(self.state, identities[j], &scratch.person)
         return (perf_counter_ns() - started) / (rounds * identities.size())

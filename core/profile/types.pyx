@@ -1,13 +1,8 @@
 # What the store is made of: limits, statuses and the layout of its memory.
 
-cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset
 from libcpp cimport bool as cpp_bool
-from libcpp.algorithm cimport sort
 from libcpp.unordered_map cimport unordered_map
-from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
 

@@ -23,7 +23,9 @@ ADDRESS = "127.0.0.1:7600"
 
 To: TypeAlias = Annotated[
     str,
-    typer.Option("--to", envvar="NEXTBEST_TARGET", help="host:port or unix:/path; a,b for several."),
+    typer.Option(
+        "--to", envvar="NEXTBEST_TARGET", help="host:port or unix:/path; a,b for several."
+    ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Kind: TypeAlias = Annotated[

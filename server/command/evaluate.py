@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -50,12 +51,10 @@ def eval_command(
       nextbest eval "profile.age > 3" --playbook playbooks/shop --attributes age=4
     """
     plan = _plan(playbook)
-    known = [
-        one for one in variables(plan, World.PERSON) if plan.inputs[one.slot].kind in _GIVEN
-    ]
+    known = [one for one in variables(plan, World.PERSON) if plan.inputs[one.slot].kind in _GIVEN]
     given = {f"profile.{n}": v for n, v in values(attributes or (), "--attributes").items()}
     given |= {f"context.{n}": v for n, v in values(context or (), "--context").items()}
-    given["now"] = moment(now, "--now") or datetime.now(timezone.utc)
+    given["now"] = moment(now, "--now") or datetime.now(UTC)
     inputs = _inputs(plan, known, given)
     compiled = CelChecker(known).compile(expression)
     for warning in compiled.warnings:
@@ -64,7 +63,7 @@ def eval_command(
     if as_json:
         show_json({"type": compiled.type, "value": result})
     else:
-        out().print(f"{result!r}  ({compiled.type})")
+        out().print(f"{json.dumps(result, ensure_ascii=False)}  ({compiled.type})")
 
 
 def _plan(folder: Path | None) -> Plan:
@@ -76,9 +75,7 @@ def _plan(folder: Path | None) -> Plan:
     return compiled.plan
 
 
-def _inputs(
-    plan: Plan, known: Sequence[Variable], given: Mapping[str, Plain]
-) -> list[object]:
+def _inputs(plan: Plan, known: Sequence[Variable], given: Mapping[str, Plain]) -> list[object]:
     """The value of each input slot: what is given, or else the default."""
     names = {one.name for one in known}
     for name in given:
@@ -98,7 +95,7 @@ def _inputs(
 def _native(one: Variable, value: Plain) -> object:
     """A given value as the VM has it; typer.BadParameter when it is of another type."""
     if isinstance(value, datetime) and one.type is ValueType.TIMESTAMP:
-        stamp = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+        stamp = value if value.tzinfo else value.replace(tzinfo=UTC)
         seconds, micros = divmod(round(stamp.timestamp() * 1_000_000), 1_000_000)
         return Timestamp(seconds, micros * 1_000)
     if isinstance(value, bool) and one.type is ValueType.BOOL and not one.many:
@@ -118,7 +115,7 @@ def _native(one: Variable, value: Plain) -> object:
 def _plain(value: object) -> object:
     """A result as people and JSON read it."""
     if isinstance(value, Timestamp):
-        moment = datetime.fromtimestamp(value.seconds, timezone.utc)
+        moment = datetime.fromtimestamp(value.seconds, UTC)
         return moment.strftime("%Y-%m-%dT%H:%M:%S") + _fraction(value.nanos) + "Z"
     if isinstance(value, Duration):
         seconds, nanos = value.seconds, value.nanos

@@ -22,6 +22,7 @@ app = typer.Typer(
     name="nextbest",
     help="Decide the next best action: run the server, publish playbooks, ask for decisions.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -24,7 +24,9 @@ from nextbest.server.command.explain import show_decision, show_scores
 from nextbest.v1 import common_pb2, profile_pb2
 
 Id = Annotated[str, typer.Argument(help="The person's id.", metavar="ID")]
-Now = Annotated[str, typer.Option("--now", help="The moment, 2026-06-01T12:00:00Z; now by default.")]
+Now = Annotated[
+    str, typer.Option("--now", help="The moment, 2026-06-01T12:00:00Z; now by default.")
+]
 
 
 def decide_command(
@@ -43,7 +45,9 @@ def decide_command(
     now: Now = "",
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1)] = 0,
     decision_id: Annotated[str, typer.Option(help="The same id gets the same answer.")] = "",
-    explain: Annotated[bool, typer.Option("--explain", "-e", help="Every candidate's fate.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", "-e", help="Every candidate's fate.")
+    ] = False,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -151,7 +155,9 @@ def query_command(
     condition: Annotated[str, typer.Argument(help="A CEL condition.")],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000)] = 100,
     now: Now = "",
-    profiles: Annotated[bool, typer.Option("--profiles", help="Whole profiles (with --json).")] = False,
+    profiles: Annotated[
+        bool, typer.Option("--profiles", help="Whole profiles (with --json).")
+    ] = False,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -149,7 +149,7 @@ def generations_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
         (
             each.number,
             "active" if each.active else "",
-            _time(each.published_at.ToDatetime(timezone.utc)),
+            _time(each.published_at.ToDatetime(UTC)),
             each.playbook_hash,
             each.description,
         )

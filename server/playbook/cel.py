@@ -32,9 +32,10 @@ from nextbest.core.expression.lower import (
     Slot,
     UnsupportedError,
     children,
+    conjunct_codes,
+    conjuncts,
     constant_errors,
-    lower,
-    lower_conjuncts,
+    lower_tree,
 )
 from nextbest.core.playbook.plan import ValueType
 
@@ -298,11 +299,12 @@ class Environment:
         if whole and add_points(tree.root, tree, rewritten):
             checked = self.check(rewritten)
             tree = read_checked(checked)
-        review = Review(self, rewritten, text, tree, checked)
+        review = Review(self, rewritten, text, tree)
         review.all(want)
         try:
-            code = lower(checked, self.resolve, text)
-            parts = lower_conjuncts(checked, self.resolve, text)
+            code = lower_tree(tree, tree.root, self.resolve, text)
+            is_split = len(conjuncts(tree.root)) > 1
+            parts = conjunct_codes(tree, self.resolve, text) if is_split else (code,)
         except UnsupportedError as error:
             at = rewritten.origin[error.offset or 0]
             where = line_and_column(text, at)
@@ -556,14 +558,11 @@ def type_text(static: Type) -> str:
 class Review:
     """What the checker allows and we do not, and what an author should think about."""
 
-    def __init__(
-        self, environment: Environment, text: Text, original: str, tree: Checked, checked: bytes
-    ) -> None:
+    def __init__(self, environment: Environment, text: Text, original: str, tree: Checked) -> None:
         self.environment = environment
         self.text = text
         self.original = original
         self.tree = tree
-        self.checked = checked
         self.warnings: list[ExpressionFault] = []
         self.faults: list[ExpressionFault] = []
 
@@ -583,7 +582,7 @@ class Review:
         self.guard(root, frozenset(), False)
 
     def refuse_errors(self) -> None:
-        for at, reason in constant_errors(self.checked, self.environment.resolve):
+        for at, reason in constant_errors(self.tree, self.environment.resolve):
             where = line_and_column(self.original, self.text.origin[at])
             self.faults.append(ExpressionFault(*where, "is always an error", reason))
 

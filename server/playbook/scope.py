@@ -21,7 +21,7 @@ from nextbest.core.playbook.plan import (
     ValueType,
 )
 from nextbest.server.playbook import limits
-from nextbest.server.playbook.faults import Fault, Faults, Severity
+from nextbest.server.playbook.faults import SEEN_MAX, Fault, Faults, Severity, shown
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
@@ -188,9 +188,10 @@ class Scope:
             line, column = place(text.node, issue.offset)
             where = f"{what}: {issue.what}" if issue.what else what
             path = text.node.source.path
-            self.faults.add(
-                Fault(path, line, column, where, issue.seen, issue.allowed, issue.severity)
-            )
+            seen = issue.seen
+            if len(seen) > SEEN_MAX or not seen.isprintable():
+                seen = shown(seen)
+            self.faults.add(Fault(path, line, column, where, seen, issue.allowed, issue.severity))
 
 
 def event_variables(properties: Sequence[Field]) -> list[Variable]:

@@ -183,8 +183,8 @@ def test_strings_that_grow_run_out_of_the_arena() -> None:
 
 
 def test_lists_built_by_map_and_filter_take_memory_in_proportion() -> None:
-    items = list(range(8_000))
-    assert evaluate("x.map(i, i + 1).filter(i, i % 2 == 0).size()", items) == 4_000
+    items = list(range(4_000))
+    assert evaluate("x.map(i, i + 1).filter(i, i % 2 == 0).size()", items) == 2_000
 
 
 def test_unsound_code_is_refused_at_load() -> None:

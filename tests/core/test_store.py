@@ -527,3 +527,28 @@ def new_reader(store: Store, stop: threading.Event, faults: list[object]):  # ty
                 faults.append(attributes)
 
     return read
+
+
+def test_waiting_for_a_shard_does_not_hold_up_python() -> None:
+    """Digests take every latch without the GIL while reads and links take them with it."""
+    store, _, _ = loaded(4, 200)
+    before = store.digest()
+    stop = threading.Event()
+    digests = set()
+
+    def sum_up() -> None:
+        while not stop.is_set():
+            digests.add(store.digest())
+            store.relay(10)
+
+    threads = [threading.Thread(target=sum_up) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3000):
+        for identity in PEOPLE:
+            assert store.identities(*identity) == [identity]
+            store.incarnation(*identity)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert digests == {before}

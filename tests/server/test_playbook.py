@@ -398,7 +398,7 @@ def test_place_in_an_expression_is_the_place_in_the_file(
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_bytes_make_the_compiler_raise(data: st.DataObject) -> None:
     files = small()
     path = data.draw(st.sampled_from(sorted(files)))

@@ -1,0 +1,143 @@
+"""The clients: plain values, targets, retries and errors, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from nextbest.client import (
+    AsyncClient,
+    Client,
+    Event,
+    InvalidArgumentError,
+    NextbestError,
+    UnavailableError,
+    Upsert,
+    anonymous,
+)
+from nextbest.client import request as requests
+from nextbest.client.channel import service_config, target
+from nextbest.client.ids import new_id
+from nextbest.client.value import message, plain
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        -3,
+        2.5,
+        "text",
+        datetime(2026, 6, 1, 12, 0, 0, 250_000, UTC),
+        ["a", "b"],
+        [1.0, 2.5],
+    ],
+)
+def test_values_come_back_as_they_went(value: Any) -> None:
+    assert plain(message(value)) == value
+
+
+@pytest.mark.parametrize("value", [object(), b"bytes", [1, "a"], {"a": 1}, 2**63])
+def test_other_values_are_refused_by_name(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"attributes\.age"):
+        Upsert("ann", {"age": value}).message()
+
+
+def test_ids_are_uuids_of_version_7_with_their_time() -> None:
+    made = uuid.UUID(new_id())
+    assert made.version == 7
+    milliseconds = int.from_bytes(made.bytes[:6], "big")
+    assert abs(milliseconds / 1_000 - datetime.now(UTC).timestamp()) < 5
+
+
+@pytest.mark.parametrize(
+    ("addresses", "wanted"),
+    [
+        ("127.0.0.1:7600", "127.0.0.1:7600"),
+        (["unix:/run/a"], "unix:/run/a"),
+        (["10.0.0.1:1", "10.0.0.2:1"], "ipv4:10.0.0.1:1,10.0.0.2:1"),
+        (["[::1]:1", "[::2]:1"], "ipv6:[::1]:1,[::2]:1"),
+    ],
+)
+def test_addresses_make_one_target(addresses: Any, wanted: str) -> None:
+    assert target(addresses) == wanted
+
+
+@pytest.mark.parametrize("addresses", [[], "", ["unix:/a", "10.0.0.1:1"]])
+def test_other_addresses_are_refused(addresses: Any) -> None:
+    with pytest.raises(ValueError, match="addresses"):
+        target(addresses)
+
+
+def test_the_service_config_retries_and_throttles() -> None:
+    config = json.loads(service_config())
+    policy = config["methodConfig"][0]["retryPolicy"]
+    assert (policy["maxAttempts"], policy["retryableStatusCodes"]) == (3, ["UNAVAILABLE"])
+    assert config["retryThrottling"]["maxTokens"] > 0
+    assert "round_robin" in config["loadBalancingConfig"][0]
+
+
+async def test_the_synchronous_client_does_all_calls(address: str) -> None:
+    await asyncio.to_thread(_all_calls, address)
+
+
+def _all_calls(address: str) -> None:
+    with Client(address) as client:
+        client.upsert_profile("ann", {"age": 34, "plan": "free"})
+        assert not client.track("ann", "page_view", {"path": "/"}).duplicate
+        client.link_identity("ann", anonymous("cookie"))
+        assert len(client.get_profile(anonymous("cookie")).profile.identities) == 2
+        decided = client.decide("ann", ["home"], attributes={"age": 3}, explain=True)
+        assert uuid.UUID(decided.decision_id).version == 7
+        assert client.decide_batch([requests.decide("ann")]).results[0].HasField("response")
+        assert len(list(client.decide_stream(_asked()))) == 2
+        answers = client.track_stream([Event("ann", "page_view", {"path": "/"})])
+        assert [answer.WhichOneof("result") for answer in answers] == ["response"]
+        assert client.import_profiles([Upsert("bob", {"age": 1})]).accepted == 1
+        parts = list(client.query_profiles("profile.age == 34"))
+        assert sum(len(part.profiles) for part in parts) == 1
+        files = {"schema.yaml": b"attributes: {age: int}"}
+        assert client.validate_playbook(files).playbook_hash
+        assert client.publish_playbook(files).generation == 2
+        assert client.activate_generation(1).previous == 2
+        assert len(client.list_generations().generations) == 2
+
+
+def _asked() -> Iterator[Any]:
+    yield requests.decide("ann", ["home"])
+    yield requests.decide("bob", ["home"])
+
+
+async def test_errors_carry_the_violations(client: AsyncClient) -> None:
+    with pytest.raises(NextbestError) as caught:
+        await client.decide("", ["home"])
+    error = caught.value
+    assert isinstance(error, InvalidArgumentError)
+    assert error.violations[0].field.startswith("identity")
+    assert error.violations[0].description
+    assert error.metadata["field"] == error.violations[0].field
+    assert (error.reason, error.retry_after) == ("INVALID_REQUEST", None)
+
+
+async def test_no_server_is_unavailable_after_the_retries() -> None:
+    async with AsyncClient("127.0.0.1:1") as client:
+        with pytest.raises(UnavailableError):
+            await client.decide("ann", timeout=2)
+
+
+async def test_calls_go_round_several_addresses(run_server: Any) -> None:
+    async with run_server() as one, run_server() as two, AsyncClient([one, two]) as client:
+        nonces: set[int] = set()
+        for _ in range(100):
+            nonces.add((await client.list_generations()).position.nonce)
+            if len(nonces) == 2:
+                break
+            await asyncio.sleep(0.01)
+    assert len(nonces) == 2

@@ -1,0 +1,66 @@
+"""A real server on a unix socket, in the test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nextbest.client import AsyncClient
+from nextbest.core import Engine
+from nextbest.server.config import load
+from nextbest.server.serve import serve
+
+PLAYBOOK = Path(__file__).parent / "cases" / "small"
+
+
+@asynccontextmanager
+async def running(playbook: Path | None = PLAYBOOK, **flags: Any) -> AsyncIterator[str]:
+    """A server's address while the block runs; `rpc__in_flight_max=1` sets that key."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"unix:{folder}/socket"
+        settings = {key.replace("__", "."): str(value) for key, value in flags.items()}
+        settings |= {"listen.addresses": address, "listen.drain_grace_ms": "1000"}
+        if playbook:
+            settings["data.playbook"] = str(playbook)
+        started, stop = asyncio.Event(), asyncio.Event()
+
+        def announce(_addresses: list[str], _engine: Engine) -> None:
+            started.set()
+
+        task = asyncio.create_task(serve(load(flags=settings), announce, stop))
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            waiting.cancel()
+            await task
+        try:
+            yield address
+        finally:
+            stop.set()
+            await task
+
+
+@pytest.fixture
+def run_server() -> Any:
+    """Runs servers of a test's own settings: `async with run_server(...) as address`."""
+    return running
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    """The address of a server with the small playbook."""
+    async with running() as found:
+        yield found
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[AsyncClient]:
+    """A client of that server."""
+    async with AsyncClient(address) as made:
+        yield made

@@ -1,0 +1,199 @@
+"""The command line as a process: output, exit codes, one-line errors, and the drain."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from nextbest.client import Client, UnavailableError
+from nextbest.client import request as requests
+from nextbest.v1 import decision_pb2
+
+PLAYBOOK = Path(__file__).parents[1] / "cases" / "small"
+COMMAND = [sys.executable, "-m", "nextbest.server.command.main"]
+START_S_MAX = 30
+
+
+def nextbest(*arguments: str, code: int = 0) -> str:
+    """Run a command; its output, of both streams when it fails."""
+    result = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout if code == 0 else result.stdout + result.stderr
+
+
+class Process:
+    """A server as a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.address = f"unix:{folder}/socket"
+        command = [*COMMAND, "serve", "--listen", self.address, *arguments]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        self.announced = self._process.stderr.readline()
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        return self._process.wait(START_S_MAX)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("server"), "--playbook", str(PLAYBOOK))
+    yield process
+    process.stop()
+
+
+def test_the_start_says_what_is_served_where(server: Process) -> None:
+    assert re.search(
+        rf"listening on {server.address}, generation 1 \([0-9a-f]{{32}}\)", server.announced
+    )
+
+
+def test_a_person_from_track_to_decision(server: Process) -> None:
+    to = "--to", server.address
+    nextbest("profile", "ann", "--set", "plan=free", "--set", "age=34", "--link", "cookie", *to)
+    nextbest("track", "ann", "page_view", "path=/pricing", "seconds=1.5", *to)
+    profile = json.loads(nextbest("profile", "ann", "--json", *to))
+    assert profile["profile"]["counters"]["views_7d"]["value"] == {"int_value": "1"}
+    decided = json.loads(nextbest("decide", "ann", "home", "-c", "page=home", "--json", *to))
+    assert decided["placements"][0]["propositions"]
+    table = nextbest("decide", "ann", "home", "--explain", *to)
+    assert "every candidate" in table
+    assert "views_7d" in nextbest("profile", "ann", *to)
+    assert "ann" in nextbest("query", "profile.age == 34", *to)
+
+
+def test_generations_are_published_listed_and_activated(server: Process) -> None:
+    to = "--to", server.address
+    published = json.loads(nextbest("publish", str(PLAYBOOK), "-m", "again", "--json", *to))
+    listed = json.loads(nextbest("generations", "--json", *to))["generations"]
+    assert listed[-1]["number"] == published["generation"]
+    assert listed[-1]["description"] == "again"
+    assert "generation 1 is active" in nextbest("activate", "1", *to)
+    assert "again" in nextbest("generations", *to)
+    assert "`nextbest generations`" in nextbest("activate", "99", *to, code=1)
+
+
+def test_refusals_are_one_clear_line(server: Process) -> None:
+    to = "--to", server.address
+    assert "page_view" in nextbest("track", "ann", "page_viev", *to, code=1)
+    assert "profile.age" in nextbest("query", "profile.agee > 3", *to, code=1)
+    assert "NAME=VALUE" in nextbest("track", "ann", "page_view", "path", *to, code=2)
+    assert "known, anonymous" in nextbest("decide", "ann", "--kind", "dog", *to, code=2)
+
+
+def test_no_server_is_code_3() -> None:
+    text = nextbest("decide", "ann", "--to", "127.0.0.1:1", code=3)
+    assert "nextbest serve" in text
+
+
+def test_check_shows_the_place_of_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "schema.yaml").write_text("attributes:\n  age: inn\n")
+    text = nextbest("check", str(tmp_path), code=1)
+    assert "schema.yaml:2:8" in text
+    assert "^" in text
+    report = json.loads(nextbest("check", str(tmp_path), "--json", code=1))
+    assert report["faults"][0]["line"] == 2
+    assert "not a folder" in nextbest("check", str(tmp_path / "none"), code=2)
+
+
+def test_schema_prints_what_editors_and_servers_read() -> None:
+    assert json.loads(nextbest("schema", "actions"))["title"] == "actions.yaml"
+    assert nextbest("schema", "--config").startswith("# Every key")
+    assert "allowed: schema" in nextbest("schema", "nothing", code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["1 + 2"], 3),
+        (["[1, 2].map(x, x * 2)"], [2, 4]),
+        (["duration('-1500ms')"], "-1.5s"),
+        (["timestamp('2026-06-01T12:00:00Z')"], "2026-06-01T12:00:00Z"),
+        (["profile.age > 3", "-p", str(PLAYBOOK), "-a", "age=4"], True),
+        (["has(profile.age)", "-p", str(PLAYBOOK)], False),
+        (["now.getFullYear()", "-p", str(PLAYBOOK), "--now", "2026-06-01T12:00:00Z"], 2026),
+    ],
+)
+def test_eval_gives_the_value(arguments: list[str], value: Any) -> None:
+    assert json.loads(nextbest("eval", *arguments, "--json"))["value"] == value
+
+
+def test_eval_says_what_is_wrong() -> None:
+    assert "int and string" in nextbest("eval", "1 + 'a'", code=1)
+    assert "division by zero" in nextbest("eval", "1 / 0", code=1)
+    arguments = "profile.age > 3", "-p", str(PLAYBOOK), "-a", "agee=4"
+    assert "profile.age" in nextbest("eval", *arguments, code=2)
+
+
+def test_serve_refuses_a_bad_configuration(tmp_path: Path) -> None:
+    text = nextbest("serve", "--set", "rpc.in_flite_max=1", "--set", "rpc.streams_max=0", code=2)
+    assert "rpc.in_flight_max" in text
+    assert "rpc.streams_max" in text
+    address = f"unix:{tmp_path}/none/socket"
+    assert "no folder" in nextbest("serve", "--listen", address, code=1)
+
+
+def test_sigterm_drains_calls_in_flight(tmp_path: Path) -> None:
+    """Health turns, the open stream still ends well, new calls fail, the exit code is 0."""
+    process = Process(tmp_path, "--playbook", str(PLAYBOOK), "--set", "listen.drain_delay_ms=500")
+    try:
+        with Client(process.address) as client:
+
+            def slow() -> Iterator[decision_pb2.DecideRequest]:
+                yield requests.decide("ann", ["home"])
+                process.signal(signal.SIGTERM)
+                _wait_not_serving(process.address)
+                yield requests.decide("bob", ["home"])
+
+            results = list(client.decide_stream(slow()))
+            assert [result.HasField("response") for result in results] == [True, True]
+            assert process.wait() == 0
+            with pytest.raises(UnavailableError):
+                client.decide("ann", ["home"])
+    finally:
+        process.stop()
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    process = Process(tmp_path, "--set", "listen.drain_delay_ms=60000")
+    try:
+        process.signal(signal.SIGTERM)
+        _wait_not_serving(process.address)
+        process.signal(signal.SIGINT)
+        assert process.wait() == 130
+    finally:
+        process.stop()
+
+
+def _wait_not_serving(address: str) -> None:
+    end = time.monotonic() + START_S_MAX
+    with grpc.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest()
+        while time.monotonic() < end:
+            if stub.Check(request).status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                return
+            time.sleep(0.01)
+    raise AssertionError(f"{address} still serves")
