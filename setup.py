@@ -49,7 +49,9 @@ def pkg_config(option: str, library: str) -> list[str] | None:
 
 
 def engine() -> Extension:
-    flags = ["-std=c++17", *(["-O0", "-g"] if DEBUG else ["-O3"])]
+    # Cython's own code compares signed with unsigned and leaves functions unused.
+    quiet = ["-Wno-sign-compare", "-Wno-unused-function", "-Wno-maybe-uninitialized"]
+    flags = ["-std=c++17", *quiet, *(["-O0", "-g"] if DEBUG else ["-O3"])]
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     libraries = pkg_config("--libs", "re2")
     if libraries is None:
