@@ -48,7 +48,7 @@ cel: build ## run CEL conformance cases: make cel CASES=FILE
 	@$(BIN)/python tests/core/cel_conformance.py $(CASES)
 
 leads: build ## load the public lead data set, score it over gRPC, print the AUC
-	$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
+	@$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
 
 debug: $(VENV)/.installed ## compile with bounds checks and -O0
 	@$(MAKE) --no-print-directory clean
