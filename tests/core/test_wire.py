@@ -75,7 +75,7 @@ def requests(draw: st.DrawFn) -> bytes:
 
 
 def outcome(engine: Engine, request: bytes) -> str:
-    """"malformed" when the engine could not read the bytes, else anything else."""
+    """ "malformed" when the engine could not read the bytes, else anything else."""
     try:
         engine.decide(request, NOW_US)
     except InvalidRequestError as error:
@@ -110,9 +110,7 @@ def test_well_formed_requests_are_read(engine: Engine, request: bytes) -> None:
 
 @settings(max_examples=1000, deadline=None)
 @given(request=requests(), seed=st.integers(0, 2**32))
-def test_damaged_requests_are_malformed_for_both(
-    engine: Engine, request: bytes, seed: int
-) -> None:
+def test_damaged_requests_are_malformed_for_both(engine: Engine, request: bytes, seed: int) -> None:
     """The engine refuses the bytes that the official parser refuses, and no others."""
     damaged = damage(request, random.Random(seed))
     try:
