@@ -8,6 +8,14 @@ CASES ?= ../shared/data/cel/cases_share.jsonl.gz
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# What compiles must be older than what it compiles, or the core would be compiled twice: so the
+# build's own requirements are installed first, and the build does without a second copy of them.
+define BUILD_REQUIRES
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+endef
+export BUILD_REQUIRES
+
 .PHONY: help build demo test lint bench bench-overhead debug proto clean cel shop-100 leads
 
 help: ## list the targets
@@ -40,7 +48,7 @@ cel: build ## run CEL conformance cases: make cel CASES=FILE
 	@$(BIN)/python tests/core/cel_conformance.py $(CASES)
 
 leads: build ## load the public lead data set, score it over gRPC, print the AUC
-	$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
+	@$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
 
 debug: $(VENV)/.installed ## compile with bounds checks and -O0
 	@$(MAKE) --no-print-directory clean
@@ -63,8 +71,10 @@ $(VENV)/.system: .ci/bootstrap
 
 $(VENV)/.installed: $(VENV)/.system pyproject.toml setup.py
 	@echo "Installing nextbest and its tools into $(VENV) ..."
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -e '.[dev]'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c "$$BUILD_REQUIRES" >$(VENV)/build-requires.txt
+	@$(BIN)/python -m pip install -q -r $(VENV)/build-requires.txt
+	@$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(SOURCES)

@@ -8,6 +8,7 @@ Cython and mypy all see one ordinary source root.
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -48,11 +49,13 @@ def pkg_config(option: str, library: str) -> list[str] | None:
 
 
 def engine() -> Extension:
-    flags = ["-std=c++17", *(["-O0", "-g"] if DEBUG else ["-O3"])]
+    # Cython's own code compares signed with unsigned and leaves functions unused.
+    quiet = ["-Wno-sign-compare", "-Wno-unused-function", "-Wno-maybe-uninitialized"]
+    flags = ["-std=c++17", *quiet, *(["-O0", "-g"] if DEBUG else ["-O3"])]
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     libraries = pkg_config("--libs", "re2")
     if libraries is None:
-        print("nextbest: RE2 not found (Debian: libre2-dev); matches() will be refused at publish")
+        sys.stderr.write("nextbest: no RE2 (Debian: libre2-dev); matches() will be refused\n")
         flags.append("-DNEXTBEST_NO_RE2")
     else:
         flags += pkg_config("--cflags", "re2") or []
@@ -89,7 +92,9 @@ link_folders()
 setup(
     packages=packages(),
     package_dir={"": str(TREE)},
-    package_data={"": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]},
+    package_data={
+        "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
+    },
     ext_modules=cythonize(
         [engine()],
         include_path=[str(TREE)],

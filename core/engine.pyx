@@ -85,7 +85,7 @@ cdef enum:
 
 
 cdef void write_hex(char* to, uint64_t value, uint32_t digits) noexcept nogil:
-    """Write the lowest digits in hexadecimal; snprintf takes fifty times as long."""
+    """Write the lowest digits in hexadecimal; snprintf takes ten times the instructions."""
     cdef uint32_t i
     for i in range(digits):
         to[digits - 1 - i] = b"0123456789abcdef"[value & 15]

@@ -75,6 +75,10 @@ class CelPeer:
         """The bound `eval` of each program, for timing."""
         return [program.eval for program in self.programs]
 
+    def constants(self) -> list[Callable[[Any], Any]]:
+        """As many of the program `true`: what calling costs through the binding."""
+        return [self.environment.compile("true").eval for _ in self.programs]
+
 
 def message_pool(messages: dict[str, dict[str, str]]) -> descriptor_pool.DescriptorPool:
     """A pool with the messages, every field a wrapper so that it can be unset."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.compile import compile_playbook
 
 from . import encode, people
+from .predicates import HOUR_S
 from .shop_100 import hollow_segments_yaml, playbook
 
 BASE_US = people.BASE_S * 1_000_000
@@ -41,7 +43,7 @@ def gated(files: dict[str, str]) -> dict[str, str]:
     return {**files, "actions.yaml": "\n".join(lines) + "\n"}
 
 
-def columns(crowd: list[people.Person]) -> dict[str, object]:
+def columns(crowd: list[people.Person]) -> dict[str, Any]:
     """Attributes as columns: numbers as arrays with a mask of the unset, text as lists."""
     return {
         name: column([person.attributes.get(name) for person in crowd], kind)
@@ -85,7 +87,7 @@ def later_events(crowd: list[people.Person], count: int) -> Iterator[tuple[int, 
     random = Random(people.SEED + 2)
     for i in range(count):
         number = int(random.random() * len(crowd))
-        at_s = people.BASE_S - int(random.random() * people.HOUR_S)
+        at_s = people.BASE_S - int(random.random() * HOUR_S)
         yield number, people.event(random, f"x-{i}", at_s)
 
 

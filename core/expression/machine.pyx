@@ -32,6 +32,11 @@ cdef struct Instruction:
     int32_t c
 
 cdef struct Program:
+    # Most programs are one predicate on one slot.  Its instruction and constant stand here, so
+    # that running it touches one cache line; `instructions` serves the others.
+    uint32_t fused
+    Instruction only
+    Value operand
     Instruction* instructions
     uint32_t instructions_count
     uint32_t constants_count
@@ -39,7 +44,6 @@ cdef struct Program:
     void** patterns  # compiled regular expressions, by constant; NULL where it is none
     uint32_t stack
     uint32_t locals_count
-    uint32_t fused  # the only instruction is a predicate on one slot
     Arena memory  # of the constants
 
 

@@ -9,17 +9,28 @@
 
 namespace nextbest {
 
-inline bool add_overflows(int64_t a, int64_t b, int64_t* out) { return __builtin_add_overflow(a, b, out); }
-inline bool sub_overflows(int64_t a, int64_t b, int64_t* out) { return __builtin_sub_overflow(a, b, out); }
-inline bool mul_overflows(int64_t a, int64_t b, int64_t* out) { return __builtin_mul_overflow(a, b, out); }
-inline bool add_overflows_u(uint64_t a, uint64_t b, uint64_t* out) { return __builtin_add_overflow(a, b, out); }
-inline bool mul_overflows_u(uint64_t a, uint64_t b, uint64_t* out) { return __builtin_mul_overflow(a, b, out); }
+inline bool add_overflows(int64_t a, int64_t b, int64_t* out) {
+  return __builtin_add_overflow(a, b, out);
+}
+inline bool sub_overflows(int64_t a, int64_t b, int64_t* out) {
+  return __builtin_sub_overflow(a, b, out);
+}
+inline bool mul_overflows(int64_t a, int64_t b, int64_t* out) {
+  return __builtin_mul_overflow(a, b, out);
+}
+inline bool add_overflows_u(uint64_t a, uint64_t b, uint64_t* out) {
+  return __builtin_add_overflow(a, b, out);
+}
+inline bool mul_overflows_u(uint64_t a, uint64_t b, uint64_t* out) {
+  return __builtin_mul_overflow(a, b, out);
+}
 
 // Shortest digits that read back the same, laid out like %g: an exponent below -4 or from 6 on
 // is written.  `out` has room for 64 bytes; returns the length.
 inline int double_to_text(double d, char* out) {
   if (!std::isfinite(d)) {
-    const char* text = std::isnan(d) ? (std::signbit(d) ? "-nan" : "nan") : (d < 0 ? "-inf" : "inf");
+    const char* nan = std::signbit(d) ? "-nan" : "nan";
+    const char* text = std::isnan(d) ? nan : (d < 0 ? "-inf" : "inf");
     std::strcpy(out, text);
     return static_cast<int>(std::strlen(text));
   }
@@ -27,7 +38,8 @@ inline int double_to_text(double d, char* out) {
   const char* e = static_cast<const char*>(std::memchr(out, 'e', end - out));
   int exponent = 0;
   std::from_chars(e[1] == '+' ? e + 2 : e + 1, end, exponent);
-  if (exponent >= -4 && exponent < 6) end = std::to_chars(out, out + 64, d, std::chars_format::fixed).ptr;
+  if (exponent >= -4 && exponent < 6)
+    end = std::to_chars(out, out + 64, d, std::chars_format::fixed).ptr;
   return static_cast<int>(end - out);
 }
 

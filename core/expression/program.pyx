@@ -96,9 +96,18 @@ cdef int check_instructions(Program* program) except -1:
             raise ValueError("code: local out of range")
         if (at.op == OP_ITERATE or at.op == OP_NEXT) and <uint32_t>at.b + 3 >= program.locals_count:
             raise ValueError("code: loop out of range")
-    if program.instructions_count == 1:
-        program.fused = reads_input(program.instructions[0].op)
+    if program.instructions_count == 1 and reads_input(program.instructions[0].op):
+        fuse(program)
     return 0
+
+
+cdef void fuse(Program* program) noexcept nogil:
+    """Put the only instruction, and the constant that it names, into the program itself."""
+    program.fused = True
+    program.only = program.instructions[0]
+    if names_constant(program.only.op):
+        program.operand = program.constants[program.only.c]
+        program.only.c = 0
 
 
 cdef int load_patterns(Program* program) except -1:

@@ -20,7 +20,8 @@ inline void* regex_compile(const char* text, size_t length) {
 }
 
 inline int regex_search(const void* pattern, const char* text, size_t length) {
-  return re2::RE2::PartialMatch(re2::StringPiece(text, length), *static_cast<const re2::RE2*>(pattern));
+  const auto* compiled = static_cast<const re2::RE2*>(pattern);
+  return re2::RE2::PartialMatch(re2::StringPiece(text, length), *compiled);
 }
 
 inline void regex_free(void* pattern) { delete static_cast<re2::RE2*>(pattern); }

@@ -125,15 +125,15 @@ cdef inline Value in_slot(
 
 
 cdef inline Value predicate(
-    Machine* machine, const Program* program, const Instruction* at,
+    Machine* machine, const Value* constants, const Instruction* at,
 ) noexcept nogil:
     """What an instruction on one input pushes."""
     if at.op == OP_COMPARE_SLOT:
-        return compare_slot(machine, at, program.constants + at.c)
+        return compare_slot(machine, at, constants + at.c)
     if at.op == OP_HAS:
         return has_slot(machine, at.b, at.a)
     if at.op == OP_IN_SLOT:
-        return in_slot(machine, at, program.constants + at.c)
+        return in_slot(machine, at, constants + at.c)
     return load(machine, at.b, at.a)
 
 
@@ -146,7 +146,7 @@ cdef Value evaluate(Machine* machine, const Program* program) noexcept nogil:
     cdef Value result
     # Most conditions are one predicate, and need neither stack nor loop.
     if program.fused:
-        result = predicate(machine, program, program.instructions)
+        result = predicate(machine, &program.operand, &program.only)
         return failed(ERROR_STEPS) if machine.steps_left == 0 else result
     return run(machine, program)
 
@@ -182,7 +182,7 @@ cdef Value interpret(
             top[0] = program.constants[at.c]
         elif op == OP_LOAD or op == OP_COMPARE_SLOT or op == OP_HAS or op == OP_IN_SLOT:
             top += 1
-            top[0] = predicate(machine, program, at)
+            top[0] = predicate(machine, program.constants, at)
         elif op == OP_LOCAL:
             top += 1
             top[0] = locals[at.c]

@@ -166,6 +166,10 @@ cdef enum InputKind:
     INPUT_FACTOR = 10
 
 
+cdef enum:
+    BLOCK_BYTES = 65536
+
+
 cdef struct PlaybookState:
     uint64_t generation
     uint8_t hash[16]
@@ -224,6 +228,8 @@ cdef class Playbook:
     cdef public object published_at_us
     cdef public object description
     cdef vector[void*] blocks
+    cdef char* block
+    cdef size_t block_left
     cdef Arena values
     cdef list kept
 
@@ -263,12 +269,23 @@ cdef class Playbook:
         arena_free(&self.values)
 
     cdef void* take(self, size_t size) except NULL:
-        """Zeroed memory that lives as long as the playbook."""
-        cdef void* block = calloc(1, size if size else 1)
-        if block == NULL:
-            raise MemoryError("playbook")
-        self.blocks.push_back(block)
-        return block
+        """Zeroed memory that lives as long as the playbook, beside what was taken before.
+
+        A decision reads much of the playbook: side by side, fewer cache lines hold it.
+        """
+        cdef void* taken
+        size = (size + 16) & ~<size_t>15
+        if size > self.block_left:
+            taken = calloc(1, max(size, <size_t>BLOCK_BYTES))
+            if taken == NULL:
+                raise MemoryError("playbook")
+            self.blocks.push_back(taken)
+            self.block = <char*>taken
+            self.block_left = max(size, <size_t>BLOCK_BYTES)
+        taken = self.block
+        self.block += size
+        self.block_left -= size
+        return taken
 
     cdef Text text(self, value) except *:
         """A Text of a str that lives as long as the playbook."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -515,7 +515,7 @@ def test_threads_read_whole_rows_while_others_write() -> None:
     assert store.read(1, "ann", 0)[1][1] == (30_000, False)
 
 
-def new_reader(store: Store, stop: threading.Event, faults: list[object]):  # type: ignore[no-untyped-def]
+def new_reader(store: Store, stop: threading.Event, faults: list[object]) -> Callable[[], None]:
     def read() -> None:
         while not stop.is_set():
             found = store.read(1, "ann", 0)
