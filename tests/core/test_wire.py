@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextbest.core import Engine
-from nextbest.core.errors import InvalidRequestError, NextbestError
+from nextbest.core.errors import DeadlineError, InvalidRequestError, NextbestError
 from nextbest.core.playbook.plan import Attribute, Field, Plan, ValueType
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
 
@@ -202,3 +202,12 @@ def test_track_needs_a_time(engine: Engine) -> None:
     request.identity.id = "ann"
     with pytest.raises(InvalidRequestError, match="occurred_at: unset"):
         engine.track(request.SerializeToString(), NOW_US)
+
+
+def test_a_deadline_that_has_passed_is_refused(engine: Engine) -> None:
+    request = decision_pb2.DecideRequest()
+    request.identity.id = "ann"
+    data = request.SerializeToString()
+    assert engine.decide(data, NOW_US, NOW_US + 1)
+    with pytest.raises(DeadlineError):
+        engine.decide(data, NOW_US, NOW_US)
