@@ -9,11 +9,11 @@ class InvalidRequestError(NextbestError, ValueError):
     """A field of a request is not allowed.
 
     `field` is the path of the field ("context.page"), `seen` what it held, cut to a
-    readable length, and `allowed` what it may hold.
+    readable length, and `allowed` what it may hold, or empty.
     """
 
     def __init__(self, field: str, seen: str, allowed: str) -> None:
-        super().__init__(f"{field}: {seen}, allowed: {allowed}")
+        super().__init__(f"{field}: {seen}" + (f", allowed: {allowed}" if allowed else ""))
         self.field = field
         self.seen = seen
         self.allowed = allowed

@@ -21,7 +21,7 @@ def condition(checker: Checker, text: str) -> Code:
     checked = checker.check(text, Want.CONDITION)
     for issue in checked.issues:
         if issue.severity is Severity.ERROR:
-            seen = f"{issue.what} {issue.seen}".strip()
+            seen = ", ".join(filter(None, (issue.what, issue.seen)))
             place = f"at character {issue.offset + 1}"
             raise InvalidRequestError("condition", f"{seen} {place}", issue.allowed)
     if checked.whole is None:

@@ -57,7 +57,7 @@ def _violation(field: str, text: str) -> error_details_pb2.BadRequest.FieldViola
 
 
 def _field(error: errors.InvalidRequestError) -> Details:
-    text = f"{error.seen}, allowed: {error.allowed}"
+    text = f"{error.seen}, allowed: {error.allowed}" if error.allowed else error.seen
     return (error_details_pb2.BadRequest(field_violations=[_violation(error.field, text)]),)
 
 
