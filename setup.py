@@ -49,8 +49,10 @@ def pkg_config(option: str, library: str) -> list[str] | None:
 
 
 def engine() -> Extension:
-    # Cython's own code compares signed with unsigned and leaves functions unused.
+    # Cython's own code compares signed with unsigned and leaves functions unused; a fault's field
+    # is cut to its buffer on purpose.
     quiet = ["-Wno-sign-compare", "-Wno-unused-function", "-Wno-maybe-uninitialized"]
+    quiet.append("-Wno-format-truncation")
     flags = ["-std=c++17", *quiet, *(["-O0", "-g"] if DEBUG else ["-O3"])]
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     libraries = pkg_config("--libs", "re2")
