@@ -4,5 +4,6 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 LEADS = FOLDER / "leads"
+FIRST = FOLDER / "first"
 SHOP = FOLDER / "shop"
 MAPPINGS = FOLDER / "mappings"

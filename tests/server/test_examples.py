@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from nextbest.server.command.day import simulate
-from nextbest.server.examples import LEADS, SHOP
+from nextbest.server.examples import FIRST, LEADS, SHOP
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.run import run_cases
 
 DEMO = [sys.executable, "-c", "from nextbest.server.command.main import run; run()", "demo"]
 
 
-@pytest.mark.parametrize("folder", [LEADS, SHOP], ids=["leads", "shop"])
+@pytest.mark.parametrize("folder", [FIRST, LEADS, SHOP], ids=lambda folder: folder.name)
 def test_an_example_compiles_without_a_fault_and_passes_its_own_tests(folder: Path) -> None:
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.yaml")
@@ -25,7 +25,7 @@ def test_an_example_compiles_without_a_fault_and_passes_its_own_tests(folder: Pa
     assert [str(fault) for fault in compiled.faults] == []
     assert compiled.plan is not None
     results = run_cases(compiled.plan, compiled.tests)
-    assert len(results) >= 5
+    assert len(results) >= 2
     assert [(one.name, one.differences) for one in results if not one.passed] == []
 
 
