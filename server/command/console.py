@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
+from nextbest.server.playbook.scalars import SPAN_TEXT, span_s
 from nextbest.v1 import common_pb2
 
 if TYPE_CHECKING:
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
 ADDRESS = "127.0.0.1:7600"
+PAIR = "NAME=VALUE"
+MOMENT = "2026-06-01T12:00:00Z"
+NO_SERVER = "start a server with `nextbest serve`, or name one with --to"
+VALUE = "A value is JSON, a date and time, or else text: 1 is a number, '\"1\"' a text."
 
 To: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--to", envvar="NEXTBEST_TARGET", help="host:port or unix:/path; a,b for several."
+        "--to",
+        envvar="NEXTBEST_TARGET",
+        help="host:port or unix:/path; a,b for several.",
+        metavar="ADDRESS",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -58,6 +66,10 @@ def connect(to: str) -> Client:
     from nextbest.client import Client
 
     addresses = [address.strip() for address in to.split(",")]
+    for address in addresses:
+        if ":" not in address:
+            allowed = "host:port or unix:/path"
+            raise typer.BadParameter(f"{address!r}, allowed: {allowed}", param_hint="--to")
     try:
         return Client(addresses if len(addresses) > 1 else addresses[0])
     except ValueError as error:
@@ -89,8 +101,16 @@ def moment(text: str, hint: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        allowed = "a date and time such as 2026-06-01T12:00:00Z"
+        allowed = f"a date and time such as {MOMENT}"
         raise typer.BadParameter(f"{text!r}, allowed: {allowed}", param_hint=hint) from None
+
+
+def before_now(text: str, hint: str) -> datetime:
+    """The moment that a span such as 2h is before now."""
+    seconds = span_s(text)
+    if seconds is None:
+        raise typer.BadParameter(f"{text!r}, allowed: {SPAN_TEXT}", param_hint=hint)
+    return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 def show_json(content: Message | object) -> None:

@@ -208,7 +208,7 @@ def _explained(step: Step, answer: decision_pb2.DecideResponse) -> RenderableTyp
     for name in ("candidate", "fate", "priority", "why"):
         table.add_column(name, justify="right" if name == "priority" else "left")
     for one in answer.explanations[0].candidates[:CANDIDATES_SHOWN]:
-        fate = decision_pb2.Fate.Name(one.fate).removeprefix("FATE_").lower()
+        fate = decision_pb2.Fate.Name(one.fate).removeprefix("FATE_").lower().replace("_", " ")
         priority = f"{one.priority:.2f}" if one.factors else ""
         table.add_row(one.action, fate, priority, _why(one))
     chosen = answer.placements[0].propositions[0]
@@ -224,10 +224,10 @@ def _explained(step: Step, answer: decision_pb2.DecideResponse) -> RenderableTyp
 
 def _why(one: decision_pb2.CandidateExplanation) -> str:
     if one.condition:
-        missing = f"  (unset: {one.missing})" if one.missing else ""
+        missing = f" ({one.missing} is unset)" if one.missing else ""
         return f"not: {one.condition}{missing}"
     factors = {name: value for name, value in one.factors.items() if value != 1.0}
-    return " x ".join(f"{name} {value:g}" for name, value in sorted(factors.items()))
+    return ", ".join(f"{name} {value:g}" for name, value in sorted(factors.items()))
 
 
 def _latencies(day: Day) -> RenderableType:

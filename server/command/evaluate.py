@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nextbest.core.engine import Expression
-from nextbest.core.expression.values import Duration, Timestamp
+from nextbest.core.expression.values import Duration, EvaluationError, Timestamp
 from nextbest.core.playbook.plan import InputKind, Plan, ValueType
-from nextbest.server.command.console import AsJson, complain, moment, out, show_json, values
+from nextbest.server.command.console import (
+    EXIT_REFUSED,
+    MOMENT,
+    PAIR,
+    AsJson,
+    complain,
+    moment,
+    out,
+    show_json,
+    values,
+)
 from nextbest.server.errors import FaultyPlaybookError
+from nextbest.server.playbook.cel import ExpressionError
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.evaluate import CelChecker
 from nextbest.server.playbook.faults import one_of
@@ -28,29 +39,34 @@ _GIVEN = (InputKind.ATTRIBUTE, InputKind.COUNTER, InputKind.CONTEXT, InputKind.N
 
 
 def eval_command(
-    expression: Annotated[str, typer.Argument(help="A CEL expression.")],
+    expression: Annotated[str, typer.Argument(help="A CEL expression.", metavar="EXPRESSION")],
     playbook: Annotated[
-        Path | None, typer.Option("--playbook", "-p", help="The folder whose schema it may use.")
+        Path | None,
+        typer.Option(
+            "--playbook", "-p", help="Its schema names what may be read.", metavar="FOLDER"
+        ),
     ] = None,
     attributes: Annotated[
         list[str] | None,
-        typer.Option("--attributes", "-a", help="NAME=VALUE of the profile, counters too."),
+        typer.Option("--attributes", "-a", help="Of the profile, counters too.", metavar=PAIR),
     ] = None,
     context: Annotated[
-        list[str] | None, typer.Option("--context", "-c", help="NAME=VALUE of the request.")
+        list[str] | None,
+        typer.Option("--context", "-c", help="What the request says.", metavar=PAIR),
     ] = None,
-    now: Annotated[str, typer.Option("--now", help="The moment; now by default.")] = "",
+    now: Annotated[str, typer.Option("--now", help="Now by default.", metavar=MOMENT)] = "",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a CEL expression without a server.
 
-    It may read profile, context and now; scores, segments and the stage are a server's to tell.
+    With a playbook it may read profile, context and now; scores, segments and the stage are a
+    server's to tell.
 
     Examples:
 
       nextbest eval '"pricing".startsWith("pri") && size([1, 2]) == 2'
 
-      nextbest eval "profile.age > 3" --playbook playbooks/shop --attributes age=4
+      nextbest eval "profile.spend_30d > 100" -p server/examples/shop -a spend_30d=400
     """
     plan = _plan(playbook)
     known = [one for one in variables(plan, World.PERSON) if plan.inputs[one.slot].kind in _GIVEN]
@@ -58,10 +74,20 @@ def eval_command(
     given |= {f"context.{n}": v for n, v in values(context or (), "--context").items()}
     given["now"] = moment(now, "--now") or datetime.now(UTC)
     inputs = _inputs(plan, known, given)
-    compiled = CelChecker(known).compile(expression)
+    try:
+        compiled = CelChecker(known).compile(expression)
+    except ExpressionError:
+        if playbook is None and any(root in expression for root in ("profile", "context", "now")):
+            complain("profile, context and now need --playbook FOLDER, whose schema has them")
+        raise
     for warning in compiled.warnings:
         complain(f"warning: {warning}")
-    result = _plain(Expression(compiled.code).evaluate(inputs))
+    try:
+        result = _plain(Expression(compiled.code).evaluate(inputs))
+    except EvaluationError as error:
+        source = [one.name for one in known if one.slot == error.slot]
+        complain(": ".join([*source, error.reason]))
+        raise typer.Exit(EXIT_REFUSED) from error
     if as_json:
         show_json({"type": compiled.type, "value": result})
     else:

@@ -22,7 +22,10 @@ def show_decision(console: Console, response: decision_pb2.DecideResponse) -> No
     columns = ("slot#", "action", "treatment", "group", "priority#", "why")
     for placement in response.placements:
         rows = [_proposition(each) for each in placement.propositions]
-        console.print(table(placement.placement, columns, rows))
+        if rows:
+            console.print(table(placement.placement, columns, rows))
+        else:
+            console.print(f"{placement.placement}: nothing to propose")
     show_scores(console, response.scores, response.grades, response.stage, response.segments)
     for explanation in response.explanations:
         console.print(_explanation(explanation))
@@ -38,13 +41,7 @@ def show_scores(
     """Scores with their ledgers, grades, stage and segments; what is empty is left out."""
     for score in scores:
         if score.ledger:
-            rows = [
-                (entry.reason, f"{entry.points:+d}", entry.count or "", _why(entry))
-                for entry in score.ledger
-                if entry.points or entry.missing
-            ]
-            columns = ("reason", "points#", "events#", "condition")
-            console.print(table(f"{score.name}: {score.points}", columns, rows))
+            _show_ledger(console, score)
         else:
             reasons = f" ({', '.join(score.reasons)})" if score.reasons else ""
             console.print(f"{score.name}: {score.points}{reasons}")
@@ -56,6 +53,23 @@ def show_scores(
         console.print(f"segments: {', '.join(segments)}")
 
 
+def _show_ledger(console: Console, score: decision_pb2.Score) -> None:
+    """The rules that gave points, and what the other rules did not know."""
+    rows = [
+        (entry.reason, f"{entry.points:+d}", entry.count or "", _why(entry))
+        for entry in score.ledger
+        if entry.points
+    ]
+    title = f"{score.name}: {score.points}"
+    if rows:
+        console.print(table(title, ("reason", "points#", "events#", "condition"), rows))
+    else:
+        console.print(title)
+    unset = sorted({entry.missing for entry in score.ledger if entry.missing and not entry.points})
+    if unset:
+        console.print(f"  rules without points because these are unset: {', '.join(unset)}")
+
+
 def _proposition(each: decision_pb2.Proposition) -> tuple[object, ...]:
     why = "fallback" if each.fallback else ", ".join(each.reasons)
     return each.slot, each.action, each.treatment, each.group, f"{each.priority:.6g}", why
@@ -63,18 +77,26 @@ def _proposition(each: decision_pb2.Proposition) -> tuple[object, ...]:
 
 def _explanation(explanation: decision_pb2.PlacementExplanation) -> object:
     rows = [
-        (each.action, _FATES.get(each.fate, str(each.fate)), f"{each.priority:.6g}", _detail(each))
+        (each.action, _FATES.get(each.fate, str(each.fate)), _priority(each), _detail(each))
         for each in explanation.candidates
     ]
     columns = ("candidate", "fate", "priority#", "because")
     return table(f"{explanation.placement}: every candidate", columns, rows)
 
 
+def _priority(each: decision_pb2.CandidateExplanation) -> str:
+    """Empty for what was dropped before it got one."""
+    return f"{each.priority:.6g}" if each.factors else ""
+
+
 def _detail(each: decision_pb2.CandidateExplanation) -> str:
+    """The factors that are not 1, whatever formula joins them, or the condition that failed."""
     if each.factors and not each.condition:
-        return " x ".join(f"{name} {each.factors[name]:.6g}" for name in sorted(each.factors))
+        factors = {name: value for name, value in each.factors.items() if value != 1.0}
+        return ", ".join(f"{name} {factors[name]:.6g}" for name in sorted(factors))
+    failed = f"not: {each.condition}" if each.condition else ""
     missing = f" ({each.missing} is unset)" if each.missing else ""
-    return f"{each.condition}{missing} {each.error}".strip()
+    return f"{failed}{missing} {each.error}".strip()
 
 
 def _why(entry: decision_pb2.LedgerEntry) -> str:

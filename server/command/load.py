@@ -13,39 +13,69 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from nextbest.server.load import LoadError, Summary, load, read_mapping
-
-ADDRESS = "127.0.0.1:7600"
+from nextbest.server.command.console import (
+    ADDRESS,
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    NO_SERVER,
+    AsJson,
+    complain,
+    out,
+)
+from nextbest.server.load import LoadError, NoServerError, Summary, load, read_mapping
 
 
 def load_command(
-    file: Annotated[Path, typer.Argument(help="CSV, JSON lines or Parquet; .gz too.")],
-    mapping: Annotated[Path, typer.Option("--mapping", "-m", help="The mapping file (YAML).")],
-    to: Annotated[str, typer.Option("--to", help="host:port or unix:/path.")] = ADDRESS,
+    file: Annotated[
+        Path, typer.Argument(help="CSV, JSON lines or Parquet; .gz too.", metavar="FILE")
+    ],
+    mapping: Annotated[
+        Path, typer.Option("--mapping", "-m", help="The mapping (YAML).", metavar="FILE")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", envvar="NEXTBEST_TARGET", help="host:port or unix:/path.", metavar="ADDRESS"
+        ),
+    ] = ADDRESS,
     rejects: Annotated[
-        Path | None, typer.Option("--rejects", help="Where refused rows go, as JSON lines.")
+        Path | None,
+        typer.Option("--rejects", help="Where refused rows go, as JSON lines.", metavar="FILE"),
     ] = None,
-    first_row: Annotated[int, typer.Option(min=1, help="Where to begin.")] = 1,
-    last_row: Annotated[int, typer.Option(min=0, help="Where to stop; 0: at the end.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    first_row: Annotated[int, typer.Option(min=1, help="Where to begin.", metavar="NUMBER")] = 1,
+    last_row: Annotated[
+        int, typer.Option(min=0, help="Where to stop; 0: at the end.", metavar="NUMBER")
+    ] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Load profiles or events from a file.
 
     It can be run again without doubling anything.  Refused rows go to the rejects file
-    (FILE.rejects.jsonl here unless given), each with its number and the reason.
+    (FILE.rejects.jsonl here unless given), each with its number and the reason; the exit code
+    is 1 when there are any.
+
+    Examples:
+
+      nextbest load leads.csv.gz --mapping server/examples/mappings/leads.yaml
     """
     target = rejects or Path(f"{file.name}.rejects.jsonl")
     errors = Console(stderr=True)
     try:
         rows = first_row, last_row
         summary = asyncio.run(_load(file, mapping, to, target, rows, errors))
+    except NoServerError as error:
+        complain(str(error))
+        complain(NO_SERVER)
+        raise typer.Exit(EXIT_UNAVAILABLE) from error
     except LoadError as error:
-        errors.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from error
+        complain(str(error))
+        raise typer.Exit(EXIT_REFUSED) from error
     if as_json:
         typer.echo(json.dumps(summary.as_dict()))
     else:
-        Console().print(_report(summary))
+        out().print(_report(summary))
+    if summary.refused:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 async def _load(

@@ -9,6 +9,8 @@ import os
 import sys
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# What gRPC's core would write about an address in use, we say in one line.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from collections.abc import Iterable
 from importlib import import_module
@@ -17,7 +19,13 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from nextbest.core import errors as core_errors
-from nextbest.server.command.console import EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE, complain
+from nextbest.server.command.console import (
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    NO_SERVER,
+    complain,
+)
 from nextbest.server.errors import ConfigError, FaultyPlaybookError
 
 if TYPE_CHECKING:
@@ -49,6 +57,7 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
+        epilog="Start with `nextbest serve --playbook server/examples/shop`, or `nextbest demo`.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     # A callback keeps a lone command a command.
@@ -101,7 +110,7 @@ def _end_call(error: Exception) -> None:
 
     if isinstance(error, UnavailableError | DeadlineError):
         complain(f"no answer: {error.message}")
-        complain("start a server with `nextbest serve`, or name one with --to")
+        complain(NO_SERVER)
         sys.exit(EXIT_UNAVAILABLE)
     if isinstance(error, NextbestError):
         _refused(error)

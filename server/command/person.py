@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -9,9 +11,13 @@ import typer
 from nextbest.client.value import plain
 from nextbest.server.command.console import (
     ADDRESS,
+    MOMENT,
+    PAIR,
+    VALUE,
     AsJson,
     Kind,
     To,
+    before_now,
     connect,
     identity,
     moment,
@@ -25,26 +31,42 @@ from nextbest.v1 import common_pb2, profile_pb2
 
 Id = Annotated[str, typer.Argument(help="The person's id.", metavar="ID")]
 Now = Annotated[
-    str, typer.Option("--now", help="The moment, 2026-06-01T12:00:00Z; now by default.")
+    str, typer.Option("--now", help="The moment of the answer; now by default.", metavar=MOMENT)
 ]
 
 
 def decide_command(
     id: Id,
     placements: Annotated[
-        list[str] | None, typer.Argument(help="The placements to fill; none for scores alone.")
+        list[str] | None,
+        typer.Argument(help="The placements to fill; none for scores alone.", metavar="PLACEMENT"),
     ] = None,
     kind: Kind = "known",
-    scores: Annotated[list[str] | None, typer.Option("--score", "-s", help="Default: all.")] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--score", "-s", help="Only these; all by default.", metavar="NAME"),
+    ] = None,
     attributes: Annotated[
-        list[str] | None, typer.Option("--attributes", "-a", help="NAME=VALUE for this decision.")
+        list[str] | None,
+        typer.Option("--attributes", "-a", help="For this decision only.", metavar=PAIR),
     ] = None,
     context: Annotated[
-        list[str] | None, typer.Option("--context", "-c", help="NAME=VALUE of the request.")
+        list[str] | None,
+        typer.Option("--context", "-c", help="What the request says.", metavar=PAIR),
     ] = None,
     now: Now = "",
-    seed: Annotated[int, typer.Option(min=0, max=2**64 - 1)] = 0,
-    decision_id: Annotated[str, typer.Option(help="The same id gets the same answer.")] = "",
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=2**64 - 1,
+            help="Feeds random draws; 0: the server chooses.",
+            metavar="NUMBER",
+        ),
+    ] = 0,
+    decision_id: Annotated[
+        str, typer.Option(help="The same id gets the same answer.", metavar="ID")
+    ] = "",
     explain: Annotated[
         bool, typer.Option("--explain", "-e", help="Every candidate's fate.")
     ] = False,
@@ -55,9 +77,9 @@ def decide_command(
 
     Examples:
 
-      nextbest decide ann home -c page=home --explain
+      nextbest decide ann home_hero -c page=home --explain
 
-      nextbest decide visitor-7 home --kind anonymous -a plan=free -a age=34
+      nextbest decide cookie-7 home_hero home_shelf --kind anonymous -a loyalty_points=50
     """
     with connect(to) as client:
         response = client.decide(
@@ -80,15 +102,23 @@ def decide_command(
 
 def track_command(
     id: Id,
-    event: Annotated[str, typer.Argument(help="The event's name in the schema.")],
+    event: Annotated[str, typer.Argument(help="The event's name in the schema.", metavar="EVENT")],
     properties: Annotated[
-        list[str] | None, typer.Argument(help="NAME=VALUE of the event.", metavar="[NAME=VALUE]...")
+        list[str] | None,
+        typer.Argument(help=f"The event's properties. {VALUE}", metavar=PAIR),
     ] = None,
     kind: Kind = "known",
-    at: Annotated[str, typer.Option("--at", help="When it happened; now by default.")] = "",
-    event_id: Annotated[str, typer.Option(help="The same id counts once.")] = "",
-    decision_id: Annotated[str, typer.Option(help="For an outcome: the decision.")] = "",
-    slot: Annotated[int, typer.Option(min=0, help="For an outcome: the slot.")] = 0,
+    at: Annotated[
+        str, typer.Option("--at", help="When it happened; now by default.", metavar=MOMENT)
+    ] = "",
+    ago: Annotated[
+        str, typer.Option("--ago", help="How long ago it happened: 30m, 2h, 7d.", metavar="SPAN")
+    ] = "",
+    event_id: Annotated[str, typer.Option(help="The same id counts once.", metavar="ID")] = "",
+    decision_id: Annotated[
+        str, typer.Option(help="For an outcome: the decision.", metavar="ID")
+    ] = "",
+    slot: Annotated[int, typer.Option(min=0, help="For an outcome: the slot.", metavar="N")] = 0,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -96,16 +126,19 @@ def track_command(
 
     Examples:
 
-      nextbest track ann page_view path=/pricing seconds=12.5
+      nextbest track ann cart product=lamp price=39 --ago 2h
 
-      nextbest track ann purchase product=p1 amount=9.9 --at 2026-06-01T12:00:00Z
+      nextbest track ann purchase product='"17"' amount=9.9 order=o1 --at 2026-06-01T12:00:00Z
     """
+    if at and ago:
+        raise typer.BadParameter("given with --at, allowed: one of them", param_hint="--ago")
+    occurred_at = before_now(ago, "--ago") if ago else moment(at, "--at")
     with connect(to) as client:
         response = client.track(
             identity(kind, id),
             event,
             values(properties or (), "NAME=VALUE"),
-            occurred_at=moment(at, "--at"),
+            occurred_at=occurred_at,
             event_id=event_id,
             decision_id=decision_id,
             slot=slot,
@@ -122,10 +155,11 @@ def profile_command(
     kind: Kind = "known",
     now: Now = "",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="NAME=VALUE to store first.")
+        list[str] | None,
+        typer.Option("--set", "-s", help=f"Attributes to store first. {VALUE}", metavar=PAIR),
     ] = None,
     link: Annotated[
-        str, typer.Option("--link", help="An anonymous id to link to the person first.")
+        str, typer.Option("--link", help="An anonymous id to link to them first.", metavar="ID")
     ] = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
@@ -136,7 +170,7 @@ def profile_command(
 
       nextbest profile ann
 
-      nextbest profile ann --set plan=pro --set age=34 --link cookie-7
+      nextbest profile ann --set plan=club --set loyalty_points=50 --link cookie-7
     """
     who = identity(kind, id)
     with connect(to) as client:
@@ -152,8 +186,13 @@ def profile_command(
 
 
 def query_command(
-    condition: Annotated[str, typer.Argument(help="A CEL condition.")],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000)] = 100,
+    condition: Annotated[str, typer.Argument(help="A CEL condition.", metavar="CONDITION")],
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", "-n", min=1, max=1_000_000, help="List at most so many.", metavar="NUMBER"
+        ),
+    ] = 100,
     now: Now = "",
     profiles: Annotated[
         bool, typer.Option("--profiles", help="Whole profiles (with --json).")
@@ -161,13 +200,13 @@ def query_command(
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
-    """List the people for whom a condition holds.
+    """List the people for whom a condition holds; --json prints one object a line.
 
     Examples:
 
-      nextbest query "profile.age > 30 && segment.hot" --limit 20
+      nextbest query 'segment.abandoned_cart && profile.cart_value_7d > 100' --limit 20
 
-      nextbest query 'stage == "mql"' --json --profiles
+      nextbest query 'score.engagement >= 20' --json --profiles
     """
     rows: list[tuple[int, str]] = []
     scanned = errors = 0
@@ -183,15 +222,20 @@ def query_command(
                 else:
                     rows.append((len(rows) + 1, _identities(person)))
     if not as_json:
-        out().print(table(condition, ("#", "identities"), rows))
-        out().print(f"{len(rows):,} found, {scanned:,} looked at, {errors:,} could not be told")
+        if rows:
+            out().print(table(condition, ("#", "identities"), rows))
+        unknown = f"; for {errors:,} the condition is an error, as when what it reads is unset"
+        told = f"{len(rows):,} found, {scanned:,} looked at"
+        out().print(told + (unknown if errors else ""))
 
 
 def _show_profile(id: str, response: profile_pb2.GetProfileResponse) -> None:
     console = out()
     person = response.profile
-    known = _identities(person) if response.profile_known else "not stored: an empty profile"
-    console.print(f"{id}: {known}")
+    if response.profile_known:
+        console.print(f"identities: {_identities(person)}")
+    else:
+        console.print(f"{id}: not stored, so this is an empty profile")
     if person.attributes:
         rows = [(name, _text(person.attributes[name])) for name in sorted(person.attributes)]
         console.print(table("Attributes", ("name", "value"), rows))
@@ -209,7 +253,11 @@ def _counter(counter: profile_pb2.CounterValue) -> str:
 
 def _text(value: common_pb2.Value) -> str:
     found = plain(value)
-    return "unset" if found is None else str(found)
+    if found is None:
+        return "unset"
+    if isinstance(found, datetime):
+        return found.isoformat().replace("+00:00", "Z")
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
 def _identities(person: profile_pb2.Profile) -> str:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 # Compiling needs CEL and YAML: each command imports what it needs of it.
 
-Folder = Annotated[Path, typer.Argument(help="The playbook's folder.")]
+Folder = Annotated[Path, typer.Argument(help="The playbook's folder.", metavar="FOLDER")]
+HASH_SHOWN = 12
 
 
 def check_command(folder: Folder, as_json: AsJson = False) -> None:
@@ -39,9 +40,9 @@ def check_command(folder: Folder, as_json: AsJson = False) -> None:
 
     Examples:
 
-      nextbest check playbooks/shop
+      nextbest check server/examples/shop
 
-      nextbest check playbooks/shop --json
+      nextbest check server/examples/shop --json
     """
     from nextbest.server.playbook.compile import compile_playbook
     from nextbest.server.playbook.run import run_cases
@@ -60,7 +61,10 @@ def check_command(folder: Folder, as_json: AsJson = False) -> None:
 
 def schema_command(
     file: Annotated[
-        str, typer.Argument(help="schema, segments, scores, actions, placements or tests.")
+        str,
+        typer.Argument(
+            help="schema, segments, scores, actions, placements or tests.", metavar="FILE"
+        ),
     ] = "",
     sample: Annotated[
         bool, typer.Option("--config", help="The server's sample configuration instead.")
@@ -90,11 +94,9 @@ def schema_command(
 def publish_command(
     folder: Folder,
     description: Annotated[
-        str, typer.Option("--description", "-m", help="What changed and why.")
+        str, typer.Option("--description", "-m", help="What changed and why.", metavar="TEXT")
     ] = "",
-    write_id: Annotated[
-        str, typer.Option(help="Identifies the write; a repeat publishes nothing.")
-    ] = "",
+    write_id: Annotated[str, typer.Option(help="The same id publishes once.", metavar="ID")] = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +104,7 @@ def publish_command(
 
     Examples:
 
-      nextbest publish playbooks/shop -m "spring offers"
+      nextbest publish server/examples/shop -m "spring offers"
     """
     from nextbest.server.playbook.compile import compile_playbook
 
@@ -125,7 +127,9 @@ def publish_command(
 
 
 def activate_command(
-    generation: Annotated[int, typer.Argument(min=1, help="As `nextbest generations` lists it.")],
+    generation: Annotated[
+        int, typer.Argument(min=1, help="As `generations` lists it.", metavar="NUMBER")
+    ],
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -160,12 +164,15 @@ def generations_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
             each.number,
             "active" if each.active else "",
             _time(each.published_at.ToDatetime(UTC)),
-            each.playbook_hash,
+            each.playbook_hash[:HASH_SHOWN],
             each.description,
         )
         for each in response.generations
     ]
-    out().print(table("Generations", ("number#", "", "published", "hash", "description"), rows))
+    if rows:
+        out().print(table("Generations", ("number#", "", "published", "hash", "description"), rows))
+    else:
+        out().print("no generation yet: publish one with `nextbest publish FOLDER`")
 
 
 def _time(moment: datetime) -> str:
@@ -184,7 +191,7 @@ def _show(
             for difference in result.differences:
                 console.print(f"  {difference}")
     if compiled.plan is None:
-        console.print(f"{folder}: {len(compiled.faults)} faults")
+        console.print(f"{folder}: {_count(len(compiled.faults), 'faults')}")
         return
     plan = compiled.plan
     counts = (
@@ -198,9 +205,13 @@ def _show(
         ("conditions", len(plan.conditions)),
     )
     console.print(f"{folder}: valid, hash {plan.hash.hex()}")
-    console.print("  " + ", ".join(f"{count:,} {name}" for name, count in counts))
+    console.print("  " + ", ".join(_count(count, name) for name, count in counts))
     passed = sum(result.passed for result in results)
-    console.print(f"  {passed} of {len(results)} tests passed")
+    console.print(f"  {passed} of {_count(len(results), 'tests')} passed")
+
+
+def _count(count: int, things: str) -> str:
+    return f"{count:,} {things[:-1] if count == 1 else things}"
 
 
 def _report(compiled: Compiled, results: list[CaseResult]) -> dict[str, object]:

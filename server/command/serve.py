@@ -14,27 +14,44 @@ from nextbest.server.config import load
 
 def serve_command(
     playbook: Annotated[
-        Path | None, typer.Option("--playbook", "-p", help="A playbook's folder to publish.")
+        Path | None,
+        typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
     ] = None,
     listen: Annotated[
-        list[str] | None, typer.Option("--listen", "-l", help="host:port or unix:/path; repeat it.")
+        list[str] | None,
+        typer.Option(
+            "--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", "-d", help="Where published playbooks are kept.")
+        Path | None,
+        typer.Option(
+            "--data", "-d", help="Keeps published playbooks, not people.", metavar="FOLDER"
+        ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", envvar="NEXTBEST_CONFIG", help="A configuration file."),
+        typer.Option(
+            "--config",
+            "-c",
+            envvar="NEXTBEST_CONFIG",
+            help="As `nextbest schema --config` prints one.",
+            metavar="FILE",
+        ),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="KEY=VALUE, over file and environment.")
+        list[str] | None,
+        typer.Option("--set", "-s", help="Over file and environment.", metavar="KEY=VALUE"),
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT, then drain.
 
+    People and their events are held in memory: a stopped server forgets them, so load or send
+    them again after a start.
+
     Examples:
 
-      nextbest serve --playbook playbooks/shop
+      nextbest serve --playbook server/examples/shop
 
       nextbest serve -l 0.0.0.0:7600 -l unix:/run/nextbest.sock --data /var/lib/nextbest
 

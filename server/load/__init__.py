@@ -4,7 +4,7 @@ Owns reading, converting and sending; every refused row ends in the rejects file
 caller of the contract like any other and never touches the engine.
 """
 
-from nextbest.server.load.errors import LoadError, MappingError, RefusedError
+from nextbest.server.load.errors import LoadError, MappingError, NoServerError, RefusedError
 from nextbest.server.load.load import Summary, load
 from nextbest.server.load.mapping import Mapping, read_mapping
 
@@ -12,6 +12,7 @@ __all__ = [
     "LoadError",
     "Mapping",
     "MappingError",
+    "NoServerError",
     "RefusedError",
     "Summary",
     "load",

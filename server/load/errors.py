@@ -5,6 +5,10 @@ class LoadError(Exception):
     """The load cannot go on: the file cannot be read, or the server cannot be reached."""
 
 
+class NoServerError(LoadError):
+    """The server does not answer."""
+
+
 class MappingError(LoadError):
     """The mapping file is wrong; `faults` has every fault as `file:line:column: what`."""
 

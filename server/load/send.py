@@ -13,7 +13,7 @@ from typing import Any, Final
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from nextbest.server.load.errors import LoadError
+from nextbest.server.load.errors import LoadError, NoServerError
 from nextbest.server.load.rows import Row
 from nextbest.v1 import event_pb2, profile_pb2
 from nextbest.v1.event_pb2_grpc import EventServiceStub
@@ -134,7 +134,9 @@ async def _again(send: Callable[[Batch], Awaitable[None]], batch: Batch) -> None
             return await send(batch)
         except grpc.aio.AioRpcError as error:
             if error.code() not in AGAIN or attempt == ATTEMPTS_MAX:
-                raise LoadError(f"server: {error.code().name}: {error.details()}") from error
+                away = error.code() is grpc.StatusCode.UNAVAILABLE
+                kind = NoServerError if away else LoadError
+                raise kind(f"server: {error.code().name}: {error.details()}") from error
         await asyncio.sleep(BACKOFF_S * 2**attempt)
 
 

@@ -12,11 +12,13 @@ from nextbest.server.playbook.faults import Fault, Faults, shown
 def read_folder(folder: Path) -> dict[str, bytes]:
     """The files of a playbook's folder by their path in it, with forward slashes.
 
-    Hidden files and folders are left out.  Raises OSError when the folder cannot be read, and
-    ValueError when it holds more than FILES_MAX files or BYTES_MAX bytes.
+    Hidden files and folders are left out.  Raises OSError when the folder cannot be read or is
+    no playbook's, and ValueError when it holds more than FILES_MAX files or BYTES_MAX bytes.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: not a folder")
+    if not (folder / "schema.yaml").exists() and (inside := _playbooks(folder)):
+        raise FileNotFoundError(f"{folder}: no schema.yaml, playbooks in it: {', '.join(inside)}")
     files: dict[str, bytes] = {}
     total = 0
     for path in sorted(folder.rglob("*")):
@@ -28,6 +30,11 @@ def read_folder(folder: Path) -> dict[str, bytes]:
             raise ValueError(f"{folder}: more than {limits.FILES_MAX} files or {_megabytes()}")
         files[relative.as_posix()] = path.read_bytes()
     return files
+
+
+def _playbooks(folder: Path) -> list[str]:
+    """The playbooks beside each other in a folder that is none itself."""
+    return sorted(path.parent.name for path in folder.glob("*/schema.yaml"))
 
 
 def _megabytes() -> str:

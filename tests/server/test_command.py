@@ -106,6 +106,40 @@ def test_refusals_are_one_clear_line(server: Process) -> None:
 def test_no_server_is_code_3() -> None:
     text = nextbest("decide", "ann", "--to", "127.0.0.1:1", code=3)
     assert "nextbest serve" in text
+    assert "host:port" in nextbest("decide", "ann", "--to", "7600", code=2)
+
+
+def test_an_event_may_be_of_some_time_ago(server: Process) -> None:
+    to = "--to", server.address
+    nextbest("track", "zoe", "page_view", "path=/", "--ago", "8d", *to)
+    nextbest("track", "zoe", "page_view", "path=/", "--ago", "2h", *to)
+    profile = json.loads(nextbest("profile", "zoe", "--json", *to))
+    assert profile["profile"]["counters"]["views_7d"]["value"] == {"int_value": "1"}
+    assert "such as 7d" in nextbest("track", "zoe", "page_view", "--ago", "soon", *to, code=2)
+
+
+def test_explain_says_which_condition_failed(server: Process) -> None:
+    table = nextbest("decide", "nobody", "home", "--explain", "--to", server.address)
+    assert "not: " in table
+
+
+def test_a_folder_of_playbooks_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "schema.yaml").write_text("attributes: {age: int}\n")
+    text = nextbest("check", str(tmp_path), code=2)
+    assert text.strip().endswith("no schema.yaml, playbooks in it: shop")
+
+
+def test_a_load_with_refused_rows_or_no_server_fails(server: Process, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id,age\nann,34\nbob,old\n")
+    (tmp_path / "map.yaml").write_text(
+        'rows: [{identity: {known: "{id}"}, attributes: {age: {column: age, type: int}}}]\n'
+    )
+    arguments = "load", str(tmp_path / "people.csv"), "-m", str(tmp_path / "map.yaml")
+    rejects = "--rejects", str(tmp_path / "rejects.jsonl")
+    text = nextbest(*arguments, *rejects, "--to", server.address, code=1)
+    assert "refused 1: age" in text
+    assert "nextbest serve" in nextbest(*arguments, *rejects, "--to", "127.0.0.1:1", code=3)
 
 
 def test_check_shows_the_place_of_a_fault(tmp_path: Path) -> None:
@@ -143,6 +177,8 @@ def test_eval_gives_the_value(arguments: list[str], value: Any) -> None:
 def test_eval_says_what_is_wrong() -> None:
     assert "int and string" in nextbest("eval", "1 + 'a'", code=1)
     assert "division by zero" in nextbest("eval", "1 / 0", code=1)
+    assert "profile.age: " in nextbest("eval", "profile.age > 3", "-p", str(PLAYBOOK), code=1)
+    assert "need --playbook" in nextbest("eval", "profile.age > 3", code=1)
     arguments = "profile.age > 3", "-p", str(PLAYBOOK), "-a", "agee=4"
     assert "profile.age" in nextbest("eval", *arguments, code=2)
 
