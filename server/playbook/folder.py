@@ -33,8 +33,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _playbooks(folder: Path) -> list[str]:
-    """The playbooks beside each other in a folder that is none itself."""
-    return sorted(path.parent.name for path in folder.glob("*/schema.yaml"))
+    """The playbooks somewhere in a folder that is none itself."""
+    found = (path.parent.relative_to(folder) for path in folder.rglob("schema.yaml"))
+    return sorted(path.as_posix() for path in found if not path.as_posix().startswith("."))
 
 
 def _megabytes() -> str:
