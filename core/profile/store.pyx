@@ -53,7 +53,22 @@ cdef StoreState* state_new(uint64_t profiles_max, uint64_t seen_max) except NULL
         store.heap[i].retired = new vector[Retired]()
     store.layouts[0] = layout_new(store, 0, 0, 0)
     store.layout = store.layouts[0]
+    if not state_whole(store):
+        state_free(store)
+        raise MemoryError("store")
     return store
+
+
+cdef bint state_whole(const StoreState* store) noexcept:
+    """Whether memory was there for all that `state_new` takes."""
+    cdef int i
+    for i in range(SHARDS):
+        if store.shards[i].rows == NULL or store.shards[i].seen == NULL:
+            return False
+    for i in range(HEAP_SHARDS):
+        if store.heap[i].table == NULL:
+            return False
+    return store.pins != NULL and store.sets != NULL and store.layout != NULL
 
 
 cdef void state_free(StoreState* store) noexcept:
@@ -62,7 +77,7 @@ cdef void state_free(StoreState* store) noexcept:
     for i in range(SHARDS):
         rows = store.shards[i].rows
         for j in range(store.shards[i].rows_capacity):
-            if rows[j].row != NULL:
+            if rows != NULL and rows[j].row != NULL:
                 free(rows[j].row.side)
                 free(rows[j].row)
         free(rows)
@@ -251,6 +266,11 @@ cdef class Store:
     def horizon_ms(self) -> int:
         """Events with an id older than this are ignored."""
         return self.state.horizon_ms
+
+    @property
+    def remembered(self) -> int:
+        """Events whose repeats are recognised, of at most `dedupe_max`."""
+        return atomic_read(&self.state.seen)
 
     @property
     def oldest_ms(self) -> int:
