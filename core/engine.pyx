@@ -91,6 +91,8 @@ cdef class Engine:
     cdef Serving serving
     cdef Playbook active
     cdef Generations published
+    # What the last query asked: its next slice has the same plan.
+    cdef Playbook asked
     cdef AnswerCache answers
     cdef Header header
     cdef Writer mutation
@@ -612,7 +614,7 @@ cdef class Engine:
         `plan` is the active plan with the query's condition as its last expression and the
         inputs that the condition reads.  A person is met at the smallest of its identities.
         """
-        cdef Playbook playbook = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
+        cdef Playbook playbook = self.playbook_asked(plan)
         cdef IdentityRef identity
         cdef Decision decision
         cdef Value value
@@ -624,7 +626,7 @@ cdef class Engine:
             self.begin()
             if self.store.identities(kind, id_bytes)[:1] != [(kind, id_bytes)]:
                 continue
-            store_read(self.store.state, identity, &self.serving.person)
+            self.read_person(identity)
             if not decision_begin(
                 &decision, &playbook.state, &self.serving.machine, &self.serving.person, True,
                 now_us, 0,
@@ -643,6 +645,12 @@ cdef class Engine:
                         write_identity(&self.serving.writer, 1, ref_of(member[0], member[1]))
                 found.append(self.written())
         return QuerySlice(found, len(scanned), failures, following)
+
+    cdef Playbook playbook_asked(self, plan):
+        """Build a query's playbook once, not for each slice; columns never move."""
+        if self.asked is None or self.asked.plan is not plan:
+            self.asked = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
+        return self.asked
 
     def expire(self, kind, before_us) -> int:
         """Remove identities of a kind without events since; gives how many."""

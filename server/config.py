@@ -90,7 +90,7 @@ class Rpc:
     compile_ms_max: int = _number(
         60_000, 100, 3_600_000, "how long compiling a playbook or a query's condition may take"
     )
-    query_slice: int = _number(250, 1, 1_000_000, "people a query looks at before it yields")
+    query_slice: int = _number(500, 1, 1_000_000, "people a query looks at before it yields")
     keepalive_ms: int = _number(60_000, 1_000, 7_200_000, "idle time before a ping to the client")
     keepalive_timeout_ms: int = _number(20_000, 1_000, 600_000, "how long a ping may go unanswered")
     ping_interval_ms: int = _number(

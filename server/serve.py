@@ -24,6 +24,7 @@ from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
+from nextbest.server.scheduling import giving_way
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
@@ -85,9 +86,10 @@ async def _serve(
     engine: Engine, publisher: Publisher, config: Config, announce: Announce, stop: asyncio.Event
 ) -> None:
     health = Health()
-    server = make_server(engine, publisher, config, health)
-    addresses = [bind(server, address) for address in config.listen.addresses]
-    await server.start()
+    with giving_way():
+        server = make_server(engine, publisher, config, health)
+        addresses = [bind(server, address) for address in config.listen.addresses]
+        await server.start()
     await health.serving()
     upkeep = Upkeep(engine, config.retention, config.engine.dedupe_max)
     task = asyncio.create_task(upkeep.run())

@@ -13,6 +13,8 @@ from nextbest.client.value import Plain, messages, timestamp
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, playbook_pb2, profile_pb2
 
 IMPORT_BATCH = 500
+# Half of what a server takes in one message by default.
+IMPORT_BATCH_BYTES = 131_072
 FOLDER_BYTES_MAX = 16 * 1024 * 1024
 
 Identity: TypeAlias = str | common_pb2.Identity
@@ -144,13 +146,16 @@ def query(
 def import_batches(
     upserts: Iterable[Upsert | profile_pb2.UpsertProfileRequest],
 ) -> Iterator[profile_pb2.ImportProfilesRequest]:
-    """Batches for an import, made as they are sent."""
+    """Batches for an import, made as they are sent; only a lone upsert may be large."""
     batch: list[profile_pb2.UpsertProfileRequest] = []
+    size = 0
     for upsert in upserts:
-        batch.append(upsert.message() if isinstance(upsert, Upsert) else upsert)
-        if len(batch) == IMPORT_BATCH:
+        message = upsert.message() if isinstance(upsert, Upsert) else upsert
+        size += message.ByteSize()
+        if batch and (len(batch) == IMPORT_BATCH or size > IMPORT_BATCH_BYTES):
             yield profile_pb2.ImportProfilesRequest(profiles=batch)
-            batch = []
+            batch, size = [], message.ByteSize()
+        batch.append(message)
     if batch:
         yield profile_pb2.ImportProfilesRequest(profiles=batch)
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -14,9 +14,11 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from nextbest.client import Client
-from nextbest.client.value import Plain
 from nextbest.v1 import common_pb2
+
+if TYPE_CHECKING:
+    from nextbest.client import Client
+    from nextbest.client.value import Plain
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
 ADDRESS = "127.0.0.1:7600"
@@ -52,6 +54,9 @@ def complain(text: str) -> None:
 
 def connect(to: str) -> Client:
     """A client for `--to`."""
+    # Imported here: half of the commands speak to no server and need no gRPC.
+    from nextbest.client import Client
+
     addresses = [address.strip() for address in to.split(",")]
     try:
         return Client(addresses if len(addresses) > 1 else addresses[0])

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nextbest.client.value import Plain
 from nextbest.core.engine import Expression
 from nextbest.core.expression.values import Duration, Timestamp
 from nextbest.core.playbook.plan import InputKind, Plan, ValueType
@@ -21,6 +20,9 @@ from nextbest.server.playbook.evaluate import CelChecker
 from nextbest.server.playbook.faults import one_of
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.playbook.scope import Variable, World, variables
+
+if TYPE_CHECKING:
+    from nextbest.client.value import Plain
 
 _GIVEN = (InputKind.ATTRIBUTE, InputKind.COUNTER, InputKind.CONTEXT, InputKind.NOW)
 

@@ -10,69 +10,102 @@ import sys
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
 import typer
 
-from nextbest.client.errors import DeadlineError, NextbestError, UnavailableError
 from nextbest.core import errors as core_errors
-from nextbest.server.command import demo, evaluate, load, person, playbook, serve
 from nextbest.server.command.console import EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_USAGE, complain
 from nextbest.server.errors import ConfigError, FaultyPlaybookError
 
-app = typer.Typer(
-    name="nextbest",
-    help="Decide the next best action: run the server, publish playbooks, ask for decisions.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+if TYPE_CHECKING:
+    from nextbest.client.errors import NextbestError
 
-for _name, _command in (
-    ("serve", serve.serve_command),
-    ("demo", demo.demo_command),
-    ("check", playbook.check_command),
-    ("schema", playbook.schema_command),
-    ("publish", playbook.publish_command),
-    ("activate", playbook.activate_command),
-    ("generations", playbook.generations_command),
-    ("decide", person.decide_command),
-    ("track", person.track_command),
-    ("profile", person.profile_command),
-    ("load", load.load_command),
-    ("query", person.query_command),
-    ("eval", evaluate.eval_command),
-):
-    app.command(_name)(_command)
+# Each command's module beside this one; its function is named `NAME_command`.
+COMMANDS = {
+    "serve": "serve",
+    "demo": "demo",
+    "check": "playbook",
+    "schema": "playbook",
+    "publish": "playbook",
+    "activate": "playbook",
+    "generations": "playbook",
+    "decide": "person",
+    "track": "person",
+    "profile": "person",
+    "load": "load",
+    "query": "person",
+    "eval": "evaluate",
+}
+
+
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with the commands of these names, whose modules are imported now."""
+    app = typer.Typer(
+        name="nextbest",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    # A callback keeps a lone command a command.
+    app.callback()(_about)
+    for name in names:
+        module = import_module(f"nextbest.server.command.{COMMANDS[name]}")
+        app.command(name)(getattr(module, f"{name}_command"))
+    return app
+
+
+def _about() -> None:
+    """Decide the next best action: run the server, publish playbooks, ask for decisions."""
 
 
 def run() -> None:
     """Run the command line and exit."""
+    # Only the wanted command's module is imported: most need no CEL, no YAML or no gRPC.
+    wanted = [name for name in sys.argv[1:2] if name in COMMANDS]
     try:
-        app()
-    except (UnavailableError, DeadlineError) as error:
-        complain(f"no answer: {error.message}")
-        complain("start a server with `nextbest serve`, or name one with --to")
-        sys.exit(EXIT_UNAVAILABLE)
-    except NextbestError as error:
-        _refused(error)
-        sys.exit(EXIT_REFUSED)
-    except ConfigError as error:
+        make_app(wanted or COMMANDS)()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """Exit with the error's code and a line or two; an error of our own goes on."""
+    if isinstance(error, ConfigError):
         for fault in error.faults:
             complain(fault)
         sys.exit(EXIT_USAGE)
-    except FaultyPlaybookError as error:
+    if isinstance(error, FaultyPlaybookError):
         for each in error.faults:
             complain(str(each))
         sys.exit(EXIT_REFUSED)
-    except core_errors.NextbestError as error:
+    if isinstance(error, core_errors.NextbestError):
         complain(str(error))
         sys.exit(EXIT_REFUSED)
-    except (OSError, ValueError, TypeError) as error:
+    _end_call(error)
+    if isinstance(error, OSError | ValueError | TypeError):
         complain(str(error))
         sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    raise error
+
+
+def _end_call(error: Exception) -> None:
+    """Exit when the error is a client's, which only a command that made one can raise."""
+    from nextbest.client.errors import DeadlineError, NextbestError, UnavailableError
+
+    if isinstance(error, UnavailableError | DeadlineError):
+        complain(f"no answer: {error.message}")
+        complain("start a server with `nextbest serve`, or name one with --to")
+        sys.exit(EXIT_UNAVAILABLE)
+    if isinstance(error, NextbestError):
+        _refused(error)
+        sys.exit(EXIT_REFUSED)
 
 
 def _refused(error: NextbestError) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -22,11 +22,14 @@ from nextbest.server.command.console import (
     show_json,
     table,
 )
-from nextbest.server.playbook.compile import Compiled, compile_playbook
 from nextbest.server.playbook.faults import Fault, render
 from nextbest.server.playbook.folder import read_folder
-from nextbest.server.playbook.run import CaseResult, run_cases
-from nextbest.server.playbook.schema import combined_schema, json_schema
+
+if TYPE_CHECKING:
+    from nextbest.server.playbook.compile import Compiled
+    from nextbest.server.playbook.run import CaseResult
+
+# Compiling needs CEL and YAML: each command imports what it needs of it.
 
 Folder = Annotated[Path, typer.Argument(help="The playbook's folder.")]
 
@@ -40,6 +43,9 @@ def check_command(folder: Folder, as_json: AsJson = False) -> None:
 
       nextbest check playbooks/shop --json
     """
+    from nextbest.server.playbook.compile import compile_playbook
+    from nextbest.server.playbook.run import run_cases
+
     files = read_folder(folder)
     compiled = compile_playbook(files)
     results = run_cases(compiled.plan, compiled.tests) if compiled.plan else []
@@ -71,6 +77,8 @@ def schema_command(
     if sample:
         sys.stdout.write(config.sample())
         return
+    from nextbest.server.playbook.schema import combined_schema, json_schema
+
     try:
         found = json_schema(file) if file else combined_schema()
     except KeyError:
@@ -96,6 +104,8 @@ def publish_command(
 
       nextbest publish playbooks/shop -m "spring offers"
     """
+    from nextbest.server.playbook.compile import compile_playbook
+
     files = read_folder(folder)
     compiled = compile_playbook(files)
     if compiled.plan is None:

@@ -6,7 +6,7 @@ Both work in slices and give way to other calls between them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -24,7 +24,7 @@ from nextbest.server.rpc.message import (
 )
 from nextbest.server.rpc.router import Handlers
 from nextbest.server.rpc.status import refuse, status_of
-from nextbest.server.rpc.wire import split
+from nextbest.server.rpc.wire import split, wrap
 from nextbest.v1 import profile_pb2
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ FAULTS_MAX = 1_000
 IMPORT_SLICE = 100
 LIMIT_DEFAULT = 1_000
 LIMIT_MAX = 1_000_000
+# Clients take 4 MiB at most unless told otherwise, and one profile may be large.
+ANSWER_BYTES = 1 << 20
+PROFILES_FIELD = profile_pb2.QueryProfilesResponse.PROFILES_FIELD_NUMBER
 YEAR_1_S, YEAR_9999_S = -62_135_596_800, 253_402_300_799
 
 
@@ -94,14 +97,14 @@ class ProfileService:
             now = _moment(message)
             plan = await self._publisher.question(message.condition)
             async for slice_ in self._slices(plan, now, message, context):
-                yield with_header(slice_, self._engine).SerializeToString()
+                yield slice_
         except Exception as error:
             await refuse(context, error)
 
     async def _slices(
         self, plan: Any, now: int, message: profile_pb2.QueryProfilesRequest, context: Any
-    ) -> AsyncIterator[profile_pb2.QueryProfilesResponse]:
-        """An answer for each slice with people in it, and always one at the end."""
+    ) -> AsyncIterator[bytes]:
+        """Answers for each slice with people in it, and always one at the end."""
         left = message.limit or LIMIT_DEFAULT
         cursor = scanned = errors = 0
         while cursor >= 0 and left:
@@ -114,15 +117,26 @@ class ProfileService:
             people = found.profiles[:left]
             left -= len(people)
             if people or cursor < 0:
-                yield profile_pb2.QueryProfilesResponse(
-                    profiles=[profile_pb2.Profile.FromString(each) for each in people],
-                    scanned=scanned,
-                    errors=errors,
-                )
+                counts = profile_pb2.QueryProfilesResponse(scanned=scanned, errors=errors)
+                header = with_header(counts, self._engine).SerializeToString()
+                for part in _parts(people):
+                    yield header + part
             await asyncio.sleep(0)
             remaining = context.time_remaining()
             if remaining is not None and remaining <= 0:
                 raise DeadlineError(f"the deadline passed after {scanned} people")
+
+
+def _parts(people: list[bytes]) -> Iterator[bytes]:
+    """The engine's Profile messages as they are, framed; no part is larger than clients take."""
+    framed = [wrap(PROFILES_FIELD, each) for each in people]
+    start = size = 0
+    for index, each in enumerate(framed):
+        size += len(each)
+        if size > ANSWER_BYTES and index > start:
+            yield b"".join(framed[start:index])
+            start, size = index, len(each)
+    yield b"".join(framed[start:])
 
 
 def _moment(message: profile_pb2.QueryProfilesRequest) -> int:

@@ -197,3 +197,22 @@ def _wait_not_serving(address: str) -> None:
                 return
             time.sleep(0.01)
     raise AssertionError(f"{address} still serves")
+
+
+@pytest.mark.parametrize(
+    ("command", "spared"),
+    [
+        ("serve", {"cel_expr_python", "yaml", "nextbest.client"}),
+        ("check", {"grpc"}),
+        ("decide", {"cel_expr_python", "yaml"}),
+        ("activate", {"cel_expr_python", "yaml"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(command: str, spared: set[str]) -> None:
+    code = (
+        "import sys; from nextbest.server.command.main import COMMANDS, make_app\n"
+        f"make_app(['{command}'])(['{command}', '--help'], standalone_mode=False)\n"
+        "print(*sys.modules)"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not spared & set(made.stdout.split())

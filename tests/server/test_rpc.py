@@ -154,6 +154,25 @@ async def test_query_streams_those_who_satisfy(run_server: Any) -> None:
             [part async for part in client.query_profiles("profile.agee > 3")]
 
 
+async def test_a_query_for_large_profiles_stays_within_what_clients_take(
+    run_server: Any,
+) -> None:
+    async with run_server(rpc__query_slice=5_000) as address, AsyncClient(address) as client:
+        text = "x" * 1_000
+        upserts = (Upsert(f"p{n}", {"email": text}) for n in range(5_000))
+        assert (await client.import_profiles(upserts)).accepted == 5_000
+        parts = [
+            part
+            async for part in client.query_profiles(
+                "has(profile.email)", limit=9_999, profiles=True
+            )
+        ]
+        assert len(parts) > 4
+        found = [person.identities[0].id for part in parts for person in part.profiles]
+        assert sorted(found) == sorted(f"p{n}" for n in range(5_000))
+        assert {part.scanned for part in parts} == {5_000}
+
+
 async def test_decisions_go_on_during_a_query(run_server: Any) -> None:
     async with run_server(rpc__query_slice=50) as address, AsyncClient(address) as client:
         await client.import_profiles(Upsert(f"p{n}", {"age": n}) for n in range(3_000))
