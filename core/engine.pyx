@@ -79,7 +79,8 @@ cdef class Engine:
 
     Requests and answers are the bytes of nextbest.v1 messages.  `now_us` is the node's clock
     in microseconds since 1970.  Every method raises the errors of `nextbest.core.errors` for
-    what a caller can cause.
+    what a caller can cause.  One thread calls it: calls share one scratch, and a wait for a
+    shard's latch gives the GIL away.
 
     profiles_max: identities the store takes before it refuses new ones.
     dedupe_max: events whose repeats are recognised.
