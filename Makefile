@@ -56,8 +56,12 @@ debug: $(VENV)/.installed ## compile with bounds checks and -O0
 	@touch $(VENV)/.built
 
 proto: $(VENV)/.installed ## generate the Python of the contract
-	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto \
-		--grpc_python_out=proto $(PROTOS)
+	@# google/rpc/status.proto comes with googleapis-common-protos.
+	@include=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	$(BIN)/python -m grpc_tools.protoc -Iproto -I$$include --python_out=proto --pyi_out=proto \
+		$(PROTOS) && \
+	$(BIN)/python -m grpc_tools.protoc -Iproto -I$$include --grpc_python_out=proto \
+		$$(grep -l '^service ' $(PROTOS))
 
 # build/tree stays: the editable installation imports from it.
 clean: ## delete what the compiler made
