@@ -34,6 +34,8 @@ class Store:
     @property
     def horizon_ms(self) -> int: ...
     @property
+    def remembered(self) -> int: ...
+    @property
     def oldest_ms(self) -> int: ...
     def extend(
         self, attributes: Sequence[Attribute], counters: Sequence[Counter]
@@ -103,6 +105,8 @@ class Store:
     ) -> float: ...
 
 class Engine:
+    @property
+    def store(self) -> Store: ...
     def __init__(
         self,
         *,

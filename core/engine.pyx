@@ -5,12 +5,11 @@ file owns the Engine: the state, and the `def` edge at which requests and errors
 """
 
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 cimport cython
-from libc.math cimport NAN, floor, isfinite, round
+from libc.math cimport NAN, floor, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -21,10 +20,8 @@ from libcpp.vector cimport vector
 
 from . import errors
 
-cdef int64_t TIMESTAMP_SECONDS_MIN = -62135596800
-cdef int64_t TIMESTAMP_SECONDS_MAX = 253402300799
 cdef int64_t TIMESTAMP_US_FAR = 253402300799000000
-# Micro-units of a sum's addends in 64 bits, with a digit to spare.
+# A sum's addend in micro-units fits in 64 bits; a sum that does not wraps around.
 cdef double SUM_LIMIT = 9e12
 cdef double POINTS_MAX = 1e12
 
@@ -49,6 +46,8 @@ include "wire/value_reader.pyx"
 include "wire/messages.pyx"
 include "wire/python.pyx"
 include "playbook/native.pyx"
+include "playbook/generations.pyx"
+include "decide/identifier.pyx"
 include "decide/decision.pyx"
 include "decide/score.pyx"
 include "decide/arbitrate.pyx"
@@ -58,16 +57,8 @@ include "decide/decide.pyx"
 include "decide/cache.pyx"
 include "mutation/accept.pyx"
 include "mutation/apply.pyx"
-
-
-class GenerationInfo(NamedTuple):
-    """One published playbook that can be activated."""
-
-    number: int
-    hash: bytes
-    published_at_us: int
-    description: str
-    active: bool
+include "mutation/parked.pyx"
+include "mutation/writes.pyx"
 
 
 class QuerySlice(NamedTuple):
@@ -79,19 +70,6 @@ class QuerySlice(NamedTuple):
     cursor: int
 
 
-cdef enum:
-    PARKED_MAX = 100000
-    WRITES_REMEMBERED_MAX = 100000
-
-
-cdef void write_hex(char* to, uint64_t value, uint32_t digits) noexcept nogil:
-    """Write the lowest digits in hexadecimal; snprintf takes ten times the instructions."""
-    cdef uint32_t i
-    for i in range(digits):
-        to[digits - 1 - i] = b"0123456789abcdef"[value & 15]
-        value >>= 4
-
-
 # Deallocation gives the reader's place back to the store, so the collector must not clear
 # `store` before it.
 @cython.no_gc_clear
@@ -101,7 +79,8 @@ cdef class Engine:
 
     Requests and answers are the bytes of nextbest.v1 messages.  `now_us` is the node's clock
     in microseconds since 1970.  Every method raises the errors of `nextbest.core.errors` for
-    what a caller can cause.
+    what a caller can cause.  One thread calls it: calls share one scratch, and a wait for a
+    shard's latch gives the GIL away.
 
     profiles_max: identities the store takes before it refuses new ones.
     dedupe_max: events whose repeats are recognised.
@@ -112,22 +91,17 @@ cdef class Engine:
     cdef readonly Store store
     cdef Serving serving
     cdef Playbook active
+    cdef Generations published
     # What the last query asked: its next slice has the same plan.
     cdef Playbook asked
-    cdef dict generations_by_number
-    cdef dict playbooks_by_hash
     cdef AnswerCache answers
     cdef Header header
     cdef Writer mutation
-    cdef object writes
-    cdef dict parked
-    cdef uint64_t parked_count
+    cdef Writes writes
+    cdef Parked parked
+    cdef Identifiers identifiers
     cdef uint64_t last_stamp
-    cdef uint64_t id_counter
-    cdef uint64_t node_seed
-    cdef uint64_t published
     cdef uint64_t without_effect
-    cdef int generations_max
 
     def __cinit__(
         self, *, profiles_max=1_000_000, dedupe_max=10_000_000, generations_max=32,
@@ -135,15 +109,13 @@ cdef class Engine:
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
         serving_init(&self.serving, self.store.state)
-        self.generations_by_number = {}
-        self.playbooks_by_hash = {}
+        self.published = Generations(generations_max)
         self.answers = AnswerCache(decisions_max)
-        self.writes = OrderedDict()
-        self.parked = {}
-        self.generations_max = generations_max
+        self.writes = Writes()
+        self.parked = Parked()
         self.header.position.epoch = 1
         self.header.position.nonce = int.from_bytes(os.urandom(8), "little")
-        self.node_seed = int.from_bytes(os.urandom(8), "little")
+        self.identifiers.seed = int.from_bytes(os.urandom(8), "little")
 
     def __dealloc__(self):
         serving_free(&self.serving)
@@ -170,24 +142,28 @@ cdef class Engine:
 
         `number`, when not 0, is the one it had before a restart, above all others.
         The store's layout is widened for new attributes and counters; nothing is dropped.
+        Mutations that waited for the playbook are applied: StoreFullError when the store
+        cannot remember them all, and the rest waits for the next publish of the playbook.
         The oldest generation is forgotten when there are more than `generations_max`.
         """
-        if number and number <= self.published:
-            raise errors.InvalidRequestError("number", str(number), f"over {self.published}")
-        columns = self.store.extend(plan.attributes, plan.counters)
-        playbook = Playbook(plan, *columns)
+        self.published.require_new(number)
+        playbook = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
         playbook.description = description
         playbook.published_at_us = published_at_us
-        self.published = number or self.published + 1
-        playbook.state.generation = self.published
-        self.generations_by_number[self.published] = playbook
-        self.playbooks_by_hash[plan.hash] = playbook
-        self.forget_generations()
+        self.published.add(playbook, number)
         self.make_active(playbook)
-        for mutation in self.parked.pop(plan.hash, ()):
-            self.parked_count -= 1
+        self.published.forget(playbook)
+        self.apply_parked(plan.hash)
+        return playbook.state.generation
+
+    cdef int apply_parked(self, bytes hash_bytes) except -1:
+        """Apply what waited for a playbook; what cannot be applied yet goes on waiting."""
+        cdef bytes mutation = self.parked.peek(hash_bytes)
+        while mutation is not None:
             self.apply(mutation)
-        return self.published
+            self.parked.drop(hash_bytes)
+            mutation = self.parked.peek(hash_bytes)
+        return 0
 
     cdef int make_active(self, Playbook playbook) except -1:
         # Under the GIL; decisions hold it too, so that each sees one playbook.
@@ -196,31 +172,17 @@ cdef class Engine:
         self.header.position.sequence += 1
         return 0
 
-    cdef int forget_generations(self) except -1:
-        while len(self.generations_by_number) > self.generations_max:
-            number = next(n for n, p in self.generations_by_number.items() if p is not self.active)
-            gone = self.generations_by_number.pop(number)
-            if self.playbooks_by_hash.get(gone.plan.hash) is gone:
-                del self.playbooks_by_hash[gone.plan.hash]
-        return 0
-
     def activate(self, generation) -> int:
         """Make an earlier generation active again and return the one before."""
         before = self.header.generation
-        playbook = self.generations_by_number.get(generation)
-        if playbook is None:
-            known = ", ".join(map(str, self.generations_by_number)) or "none"
-            raise errors.UnknownGenerationError("target", str(generation), known)
+        playbook = self.published.find(generation)
         if before != generation:
             self.make_active(playbook)
         return before
 
     def generations(self) -> list[GenerationInfo]:
         """The generations that can be activated, the oldest first."""
-        return [
-            GenerationInfo(n, p.plan.hash, p.published_at_us, p.description, p is self.active)
-            for n, p in self.generations_by_number.items()
-        ]
+        return self.published.infos(self.active)
 
     def decide(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
         """Answer a DecideRequest with a DecideResponse.
@@ -304,40 +266,14 @@ cdef class Engine:
     cdef int decide_checked(self, DecideCall* call, int64_t now_us) except -1:
         """Decide a checked call into the writer, with an id and a seed when it has none."""
         if call.message.seed == 0:
-            call.message.seed = self.next_seed()
-        if call.message.decision_id.length == 0:
-            self.make_id(&call.message.decision_id, now_us)
+            call.message.seed = next_seed(&self.identifiers)
+        if call.message.decision_id.length == 0 and not make_uuid7(
+            &self.identifiers, &self.serving.machine.arena, now_us, &call.message.decision_id
+        ):
+            raise MemoryError("decision id")
         return decide_call(
             &self.serving, &self.active.state, self.store.state, call, &self.header
         )
-
-    cdef uint64_t next_seed(self) noexcept nogil:
-        """SplitMix64 (Steele et al., 2014) over a counter; never 0."""
-        cdef uint64_t z
-        self.id_counter += 1
-        z = self.node_seed + self.id_counter * <uint64_t>0x9E3779B97F4A7C15
-        z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
-        z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
-        z = z ^ (z >> 31)
-        return z if z else 1
-
-    cdef int make_id(self, Text* id, int64_t now_us) except -1:
-        """Make a UUIDv7 (RFC 9562) in the arena."""
-        cdef char* text = <char*>arena_take(&self.serving.machine.arena, 40)
-        cdef uint64_t high = self.next_seed()
-        cdef uint64_t low = self.next_seed()
-        cdef uint64_t ms = <uint64_t>(now_us // 1000)
-        if text == NULL:
-            raise MemoryError("decision id")
-        write_hex(text, ms >> 16, 8)
-        write_hex(text + 9, ms & 0xFFFF, 4)
-        write_hex(text + 14, 0x7000 | (high & 0xFFF), 4)
-        write_hex(text + 19, 0x8000 | (high >> 48 & 0x3FFF), 4)
-        write_hex(text + 24, low & <uint64_t>0xFFFFFFFFFFFF, 12)
-        text[8] = text[13] = text[18] = text[23] = c'-'
-        id.data = text
-        id.length = 36
-        return 0
 
     def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us, status) -> bytes:
         """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation.
@@ -478,20 +414,10 @@ cdef class Engine:
     cdef int stamp_write(
         self, Stamping* stamping, Text write_id, bytes request, int64_t occurred_us
     ) except -1:
-        """A repeat has its first stamp again, so that the join makes it harmless."""
-        key = text_str(write_id)
-        digest = XXH3_64bits(<char*>request, len(request))
-        before = self.writes.get(key)
-        if before is not None and before[0] != digest:
-            raise errors.AlreadyUsedError("write_id", repr(key))
-        if before is not None:
-            stamping.stamp = before[1]
-            return 0
+        """Stamp a write with the time it names, or as its id was stamped before."""
         if occurred_us >= 0:
             stamping.stamp = <uint64_t>(occurred_us // 1000) << 16
-        self.writes[key] = (digest, stamping.stamp)
-        if len(self.writes) > WRITES_REMEMBERED_MAX:
-            self.writes.popitem(last=False)
+        stamping.stamp = self.writes.stamp(write_id, request, stamping.stamp)
         return 0
 
     cdef int accept(
@@ -528,11 +454,13 @@ cdef class Engine:
         if not read_mutation(data, &message):
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
         arena_reset(&self.serving.machine.arena)
+        # A read that is over must not keep what this replaces from being freed.
+        person_done(&self.serving.person)
         if message.body == BODY_EVENT or message.body == BODY_ATTRIBUTES:
             hash_bytes = message.playbook.data[:message.playbook.length]
-            playbook = self.playbooks_by_hash.get(hash_bytes)
+            playbook = self.published.by_hash.get(hash_bytes)
             if playbook is None:
-                return self.park(hash_bytes, data)
+                return self.parked.put(hash_bytes, data)
             if message.body == BODY_EVENT:
                 status = apply_event(
                     &playbook.state, &message, self.store.state, &self.serving, applied
@@ -565,19 +493,11 @@ cdef class Engine:
             return apply_link(message, self.store.state, &self.serving)
         read_pair(message.request, &first, &second)
         if message.body == BODY_EXPIRY:
-            self.store.expire(first, second)
+            if 1 <= first <= 3:
+                self.store.expire(first, second)
         else:
             self.store.horizon(first)
         return STORE_OK
-
-    cdef int park(self, bytes hash_bytes, Text data) except -1:
-        if self.parked_count >= PARKED_MAX:
-            raise errors.StoreFullError(
-                f"mutation: {PARKED_MAX} mutations wait for playbooks this node does not have"
-            )
-        self.parked.setdefault(hash_bytes, []).append(data.data[:data.length])
-        self.parked_count += 1
-        return 0
 
     cdef int cross_stage(self, IdentityRef identity, int64_t now_us) except -1:
         """Store the lifecycle stage when the write has moved it."""
@@ -588,10 +508,11 @@ cdef class Engine:
         if playbook.transitions_count == 0:
             return 0
         arena_reset(&self.serving.machine.arena)
-        store_read(self.store.state, identity, &self.serving.person)
+        self.read_person(identity)
         if not decision_begin(
             &decision, playbook, &self.serving.machine, &self.serving.person, True, now_us, 0
         ):
+            # The write stands, and every read moves the stored stage along by itself.
             return 0
         if stored_stage(&decision) == stage_index(&decision):
             return 0
@@ -635,7 +556,7 @@ cdef class Engine:
         cdef ProfileMessage message
         cdef IdentityRef identity
         cdef Decision decision
-        cdef StoreStatus status
+        cdef bint known
         cdef Reader reader = reader_of(<char*>request, len(request))
         cdef Writer* writer = &self.serving.writer
         cdef size_t start
@@ -649,18 +570,25 @@ cdef class Engine:
             fault_raise(&self.serving.fault)
         if message.min_position.present and self.check_position(&message.min_position):
             fault_raise(&self.serving.fault)
-        status = store_read(self.store.state, identity, &self.serving.person)
+        known = self.read_person(identity)
         if not decision_begin(
-            &decision, &self.active.state, &self.serving.machine, &self.serving.person,
-            status == STORE_OK, now_us, 0,
+            &decision, &self.active.state, &self.serving.machine, &self.serving.person, known,
+            now_us, 0,
         ):
             raise MemoryError("profile")
         write_header(writer, &self.header)
-        write_uint(writer, 5, status == STORE_OK)
+        write_uint(writer, 5, known)
         start = message_open(writer, 6)
         self.write_profile(&decision, identity)
         message_close(writer, start)
         return self.written()
+
+    cdef bint read_person(self, IdentityRef identity) except? True:
+        """Read the person an identity belongs to; False for one that nobody knows."""
+        cdef StoreStatus status = store_read(self.store.state, identity, &self.serving.person)
+        if status == STORE_NO_MEMORY:
+            raise MemoryError("person")
+        return status == STORE_OK
 
     cdef int write_profile(self, Decision* decision, IdentityRef identity) except -1:
         """The fields of a Profile."""
@@ -699,7 +627,7 @@ cdef class Engine:
             self.begin()
             if self.store.identities(kind, id_bytes)[:1] != [(kind, id_bytes)]:
                 continue
-            store_read(self.store.state, identity, &self.serving.person)
+            self.read_person(identity)
             if not decision_begin(
                 &decision, &playbook.state, &self.serving.machine, &self.serving.person, True,
                 now_us, 0,
@@ -727,6 +655,7 @@ cdef class Engine:
 
     def expire(self, kind, before_us) -> int:
         """Remove identities of a kind without events since; gives how many."""
+        person_done(&self.serving.person)
         return self.store.expire(kind, before_us)
 
     def horizon(self, before_ms) -> None:
@@ -746,7 +675,7 @@ cdef class Engine:
         memory = dict(self.store.memory())
         memory["answers_bytes"] = self.answers.cache.bytes
         memory["answers_evicted_early"] = self.answers.cache.evicted_early
-        memory["parked"] = self.parked_count
+        memory["parked"] = self.parked.count
         memory["mutations_without_effect"] = self.without_effect
         return memory
 
@@ -756,6 +685,7 @@ cdef class Engine:
         Returns what `Store.import_columns` does; rows that do not fit are refused whole.
         """
         self.require_playbook()
+        person_done(&self.serving.person)
         columns_by_number = {}
         for name, values in columns.items():
             name_bytes = name.encode()

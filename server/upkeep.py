@@ -65,7 +65,7 @@ class Upkeep:
         return span_ms
 
     def _remembered(self) -> int:
-        return self._engine.memory().get("dedupe", 0)
+        return self._engine.store.remembered
 
     def _step(self, now: int) -> None:
         try:

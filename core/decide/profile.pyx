@@ -1,9 +1,5 @@
 """A profile written as the fields of nextbest.v1.Profile."""
 
-cdef enum:
-    AGGREGATE_LAST_N = 7
-
-
 cdef void write_profile_attributes(Decision* decision, Writer* writer) noexcept nogil:
     """The attributes that are set, hidden ones left out."""
     cdef const PlaybookState* playbook = decision.playbook
@@ -45,7 +41,7 @@ cdef void write_counter(
         decision.person, counter.column, decision.now_us, &decision.machine.arena, &approximate
     )
     cdef uint32_t i
-    if counter.aggregate == AGGREGATE_LAST_N:
+    if counter.aggregate == LAST_N:
         for i in range(value.length):
             write_value(writer, 2, &value.as_.items[i])
     elif value.tag != TAG_NULL:

@@ -22,7 +22,8 @@ cdef const ScoreResult* score_result(Decision* decision, uint32_t index) noexcep
         lines[i].rule = <int32_t>i
         lines[i].missing = SLOT_NONE
         rule_points(decision, &card.rules[i], &lines[i])
-        sum = add_bounded(sum, lines[i].points)
+        # A rule gives at most POINTS_MAX and a card has at most 1,024 rules: no overflow.
+        sum += lines[i].points
     result.lines = lines
     result.lines_count = card.rules_count
     bounded = min(max(sum, card.least), card.most)
@@ -35,16 +36,12 @@ cdef const ScoreResult* score_result(Decision* decision, uint32_t index) noexcep
     return result
 
 
-cdef inline int64_t add_bounded(int64_t sum, int64_t points) noexcept nogil:
-    # Rules give at most 1e12 points and a card has at most 1,024: no overflow.
-    return sum + points
-
-
 cdef void rule_points(
     Decision* decision, const RuleSpec* rule, LedgerLine* line
 ) noexcept nogil:
     cdef int64_t failing
     cdef int64_t points
+    cdef int64_t most = rule.most if rule.most > 0 else <int64_t>POINTS_MAX
     if rule.counter >= 0:
         points = person_decayed(
             decision.person, decision.playbook.counters[rule.counter].column, decision.now_us,
@@ -59,9 +56,7 @@ cdef void rule_points(
         points = rule.points
         if rule.expression >= 0:
             points = expression_points(decision, rule.expression, line)
-    if rule.most > 0:
-        points = min(max(points, -rule.most), rule.most)
-    line.points = points
+    line.points = min(max(points, -most), most)
 
 
 cdef int64_t expression_points(
@@ -80,7 +75,7 @@ cdef int64_t expression_points(
         line.missing = value.extra
     if not isfinite(number):
         return 0
-    return <int64_t>round(min(max(number, -POINTS_MAX), POINTS_MAX))
+    return points_bounded(number)
 
 
 cdef Text band_name(const Bands* bands, int64_t points) noexcept nogil:

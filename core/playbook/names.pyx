@@ -98,7 +98,7 @@ cdef int fault_unknown(
         )
     else:
         snprintf(
-            fault.allowed, sizeof(fault.allowed), "one of the playbook's %u %ss",
-            names.visible, what,
+            fault.allowed, sizeof(fault.allowed), "%s of the playbook, which has %u",
+            what, names.visible,
         )
     return FAULT_UNKNOWN_NAME

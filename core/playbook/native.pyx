@@ -311,6 +311,8 @@ cdef class Playbook:
         return indexes
 
     cdef int load_hash(self, hash_bytes) except -1:
+        if len(hash_bytes) != sizeof(self.state.hash):
+            raise ValueError(f"plan.hash: {len(hash_bytes)} bytes, allowed: 16")
         memcpy(self.state.hash, <char*>(<bytes>hash_bytes), 16)
         text = hash_bytes.hex().encode()
         memcpy(self.state.hash_text, <char*>(<bytes>text), 33)

@@ -135,7 +135,7 @@ class ScoreRule:
     `points` is a whole number; `expression`, when >= 0, computes it instead.  `counter`,
     when >= 0, is a COUNT counter with buckets of a day; its points are the sum over buckets
     of count * points * 0.5 ** (age in days / half-life in days), rounded half away from zero
-    once.  `max` bounds the absolute value of the rule's points; 0 is no bound.
+    once.  `max` bounds the absolute value of the rule's points; 0 leaves it at 1e12.
     """
 
     reason: str

@@ -142,7 +142,7 @@ cdef bint fits(uint8_t type, const Value* value) noexcept nogil:
         return value.tag == TAG_STRING
     if type == STORED_TIMESTAMP:
         return value.tag == TAG_TIMESTAMP and (
-            <int64_t>-62135596800 <= value.as_.i <= <int64_t>253402300799
+            TIMESTAMP_MIN_S <= value.as_.i <= TIMESTAMP_MAX_S
         )
     if value.tag != TAG_LIST:
         return False

@@ -45,7 +45,8 @@ cdef class Column:
             raise errors.InvalidRequestError(
                 f"columns[{number}]", f"{len(values)} values", f"{rows}, one for each id")
         if not self.load_buffer(values):
-            self.values = values.tolist() if hasattr(values, "tolist") else values
+            # Rows point into the items' text: a list keeps what a lazy sequence would drop.
+            self.values = values.tolist() if hasattr(values, "tolist") else list(values)
         return 0
 
     cdef int load_mask(self, values) except -1:

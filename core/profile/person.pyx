@@ -1,6 +1,6 @@
 # Reading: the rows of a person copied under their latches, and merged when a value is asked.
 
-from libc.math cimport exp2
+from libc.math cimport exp2, round
 
 
 cdef int person_init(Person* person, StoreState* store) noexcept nogil:
@@ -181,11 +181,6 @@ cdef struct BucketRange:
     uint32_t last
 
 
-cdef inline int64_t floor_div(int64_t a, int64_t b) noexcept nogil:
-    cdef int64_t quotient = a // b
-    return quotient - (a % b < 0)
-
-
 cdef inline uint32_t bucket_clamped(int64_t number) noexcept nogil:
     return <uint32_t>min(max(number, 0), <int64_t>0xFFFFFFFE)
 
@@ -196,9 +191,9 @@ cdef BucketRange window_at(const CounterColumn* counter, int64_t now_us) noexcep
     window.first = 1
     window.last = 0xFFFFFFFE
     if counter.resolution_us:
-        window.last = bucket_clamped(floor_div(now_us, counter.resolution_us) + 1)
+        window.last = bucket_clamped(floor_divide(now_us, counter.resolution_us) + 1)
         window.first = max(1, bucket_clamped(
-            floor_div(now_us - counter.window_us, counter.resolution_us) + 1
+            floor_divide(now_us - counter.window_us, counter.resolution_us) + 1
         ))
     return window
 
@@ -404,7 +399,7 @@ cdef int64_t person_decayed(
     if counter.resolution_us == 0:
         # One bucket for all time has no age.
         count[0] = person_number(person, counter, column, window).as_.i
-        return points * count[0]
+        return points_bounded(<double>points * <double>count[0])
     buckets = min(window.last - window.first + 1, <uint32_t>RING_BUCKETS_MAX)
     memset(ages, 0, buckets * sizeof(int64_t))
     for i in range(person.count):
@@ -424,10 +419,15 @@ cdef int64_t person_decayed(
     for i in range(buckets):
         if ages[i]:
             count[0] += ages[i]
-            total += <double>(ages[i] * points) * (
+            total += <double>ages[i] * <double>points * (
                 exp2(-(i * step_s) / half_life_s) if half_life_s > 0 else 1.0
             )
-    return <int64_t>round(total)
+    return points_bounded(total)
+
+
+cdef inline int64_t points_bounded(double points) noexcept nogil:
+    """Rounded half away from zero, within what an int64 surely holds."""
+    return <int64_t>round(min(max(points, -POINTS_MAX), POINTS_MAX))
 
 
 cdef int64_t person_last_event_us(const Person* person) noexcept nogil:

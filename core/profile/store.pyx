@@ -53,7 +53,22 @@ cdef StoreState* state_new(uint64_t profiles_max, uint64_t seen_max) except NULL
         store.heap[i].retired = new vector[Retired]()
     store.layouts[0] = layout_new(store, 0, 0, 0)
     store.layout = store.layouts[0]
+    if not state_whole(store):
+        state_free(store)
+        raise MemoryError("store")
     return store
+
+
+cdef bint state_whole(const StoreState* store) noexcept:
+    """Whether memory was there for all that `state_new` takes."""
+    cdef int i
+    for i in range(SHARDS):
+        if store.shards[i].rows == NULL or store.shards[i].seen == NULL:
+            return False
+    for i in range(HEAP_SHARDS):
+        if store.heap[i].table == NULL:
+            return False
+    return store.pins != NULL and store.sets != NULL and store.layout != NULL
 
 
 cdef void state_free(StoreState* store) noexcept:
@@ -62,7 +77,7 @@ cdef void state_free(StoreState* store) noexcept:
     for i in range(SHARDS):
         rows = store.shards[i].rows
         for j in range(store.shards[i].rows_capacity):
-            if rows[j].row != NULL:
+            if rows != NULL and rows[j].row != NULL:
                 free(rows[j].row.side)
                 free(rows[j].row)
         free(rows)
@@ -253,6 +268,11 @@ cdef class Store:
         return self.state.horizon_ms
 
     @property
+    def remembered(self) -> int:
+        """Events whose repeats are recognised, of at most `dedupe_max`."""
+        return atomic_read(&self.state.seen)
+
+    @property
     def oldest_ms(self) -> int:
         """The time of the oldest event id that is remembered, -1 when none is."""
         cdef int64_t oldest
@@ -323,7 +343,7 @@ cdef class Store:
     def identities(self, uint8_t kind, id) -> list[tuple[int, bytes]]:
         """The identities of the person that one belongs to, sorted; none of an unknown one."""
         cdef Scratch scratch = scratch_of(self)
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         cdef IdentityRef member
         cdef uint32_t i
         store_read(self.state, reference(kind, data), &scratch.person)
@@ -347,16 +367,12 @@ cdef class Store:
     ) -> str:
         """Write attributes by column number; gives the status."""
         cdef Scratch scratch = scratch_of(self)
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         cdef vector[AttributeInput] inputs
-        cdef AttributeInput entry
         cdef StoreStatus status
         cdef bint created
         cdef IdentityRef identity = reference(kind, data)
-        for column, value in values.items():
-            entry.column = column
-            entry.value = value_from_python(value, &scratch.arena)
-            inputs.push_back(entry)
+        attribute_inputs(values, &scratch.arena, &inputs)
         with nogil:
             status = store_set(
                 self.state, identity, incarnation, stamp, inputs.data(),
@@ -370,17 +386,13 @@ cdef class Store:
     ) -> str:
         """Count an event in the counters of `values`, a value by column number."""
         cdef Scratch scratch = scratch_of(self)
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         cdef vector[CounterInput] inputs
-        cdef CounterInput entry
         cdef StoreStatus status
         cdef uint64_t parts[2]
         cdef IdentityRef identity = reference(kind, data)
         parts[0], parts[1] = key
-        for column, value in values.items():
-            entry.column = column
-            entry.value = value_from_python(value, &scratch.arena)
-            inputs.push_back(entry)
+        counter_inputs(values, &scratch.arena, &inputs)
         with nogil:
             status = store_add(
                 self.state, identity, incarnation, parts, id_ms, occurred_us, inputs.data(),
@@ -393,8 +405,8 @@ cdef class Store:
         uint32_t second_incarnation=0,
     ) -> str:
         """Write the register of a pair of (kind, id)."""
-        cdef bytes a = first[1].encode() if isinstance(first[1], str) else first[1]
-        cdef bytes b = second[1].encode() if isinstance(second[1], str) else second[1]
+        cdef bytes a = bytes_of(first[1])
+        cdef bytes b = bytes_of(second[1])
         return STATUS_NAMES[store_link(
             self.state, reference(first[0], a), first_incarnation, reference(second[0], b),
             second_incarnation, stamp, linked,
@@ -402,17 +414,17 @@ cdef class Store:
 
     def erase(self, uint8_t kind, id, uint32_t incarnation) -> str:
         """End the identity's incarnations up to that one."""
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         return STATUS_NAMES[store_erase(self.state, reference(kind, data), incarnation)]
 
     def incarnation(self, uint8_t kind, id) -> int:
         """The incarnation that a new write must name."""
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         return store_incarnation(self.state, reference(kind, data))
 
     def has_room(self, uint8_t kind, id) -> bool:
         """Whether the identity is known or may be new."""
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         return store_has_room(self.state, reference(kind, data))
 
     def read(self, uint8_t kind, id, int64_t now_us):
@@ -421,7 +433,7 @@ cdef class Store:
         A counter is (value, approximate).
         """
         cdef Scratch scratch = scratch_of(self)
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         cdef bint approximate = False
         cdef uint32_t i
         cdef Value value
@@ -443,7 +455,7 @@ cdef class Store:
     ) -> tuple[int, int]:
         """The points of a counter's events halved with age, and the number of events."""
         cdef Scratch scratch = scratch_of(self)
-        cdef bytes data = id.encode() if isinstance(id, str) else id
+        cdef bytes data = bytes_of(id)
         cdef int64_t count = 0, total
         store_read(self.state, reference(kind, data), &scratch.person)
         total = person_decayed(&scratch.person, column, now_us, points, half_life_s, &count)
@@ -453,13 +465,9 @@ cdef class Store:
         """Nanoseconds of one store_read, over all ids so many times, without Python."""
         cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
-        cdef IdentityRef identity
         cdef uint64_t _round
         cdef size_t j
-        held = [id.encode() for id in ids]
-        for data in held:
-            identity = reference(kind, data)
-            identities.push_back(identity)
+        _held = references(kind, ids, &identities)
         started = perf_counter_ns()
         with nogil:
             for _round in range(rounds):
@@ -472,19 +480,11 @@ cdef class Store:
         cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
         cdef vector[CounterInput] inputs
-        cdef CounterInput entry
-        cdef IdentityRef identity
         cdef uint64_t key[2]
         cdef uint64_t i, drawn
         cdef int64_t at_us
-        held = [id.encode() for id in ids]
-        for data in held:
-            identity = reference(kind, data)
-            identities.push_back(identity)
-        for column, value in values.items():
-            entry.column = column
-            entry.value = value_from_python(value, &scratch.arena)
-            inputs.push_back(entry)
+        _held = references(kind, ids, &identities)
+        counter_inputs(values, &scratch.arena, &inputs)
         key[1] = 0
         started = perf_counter_ns()
         with nogil:
@@ -501,19 +501,11 @@ cdef class Store:
         cdef Scratch scratch = scratch_of(self)
         cdef vector[IdentityRef] identities
         cdef vector[AttributeInput] inputs
-        cdef AttributeInput entry
-        cdef IdentityRef identity
         cdef uint64_t i
         cdef size_t j
         cdef bint created
-        held = [id.encode() for id in ids]
-        for data in held:
-            identity = reference(kind, data)
-            identities.push_back(identity)
-        for column, value in values.items():
-            entry.column = column
-            entry.value = value_from_python(value, &scratch.arena)
-            inputs.push_back(entry)
+        _held = references(kind, ids, &identities)
+        attribute_inputs(values, &scratch.arena, &inputs)
         started = perf_counter_ns()
         with nogil:
             for i in range(rounds):
@@ -536,6 +528,39 @@ cdef IdentityRef reference(uint8_t kind, bytes id):
     identity.id = <const char*>id
     identity.length = <uint32_t>len(id)
     return identity
+
+
+cdef bytes bytes_of(id):
+    """An id as its bytes; str is UTF-8."""
+    return id.encode() if isinstance(id, str) else id
+
+
+cdef list references(uint8_t kind, ids, vector[IdentityRef]* to):
+    """Name identities; gives the bytes to keep alive meanwhile."""
+    held = [bytes_of(id) for id in ids]
+    for data in held:
+        to.push_back(reference(kind, data))
+    return held
+
+
+cdef int attribute_inputs(values, Arena* arena, vector[AttributeInput]* to) except -1:
+    """Values by column number, as a write takes them; text stays in the arena."""
+    cdef AttributeInput entry
+    for column, value in values.items():
+        entry.column = column
+        entry.value = value_from_python(value, arena)
+        to.push_back(entry)
+    return 0
+
+
+cdef int counter_inputs(values, Arena* arena, vector[CounterInput]* to) except -1:
+    """Values by column number, as an event's counters take them; text stays in the arena."""
+    cdef CounterInput entry
+    for column, value in values.items():
+        entry.column = column
+        entry.value = value_from_python(value, arena)
+        to.push_back(entry)
+    return 0
 
 
 cdef int check_counter(counter) except -1:

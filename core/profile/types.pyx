@@ -157,7 +157,7 @@ cdef struct Layout:
 
 cdef enum:
     ROW_HAD_EVENT = 1
-    ROW_OVERFLOWED = 2
+    ROW_OVERFLOWED = 2  # a sum has wrapped around on this node
 
 # The identity's bytes and the slots follow.
 cdef struct Row:
@@ -250,7 +250,6 @@ cdef struct StoreState:
     uint64_t seen
     uint64_t seen_max
     int64_t horizon_ms
-    uint64_t overflows
     uint64_t layout_rows[LAYOUTS_MAX]
     Layout* layouts[LAYOUTS_MAX]
     Layout* layout  # the newest

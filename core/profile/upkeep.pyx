@@ -147,6 +147,7 @@ cdef struct Account:
     uint64_t tables
     uint64_t seen_bytes
     uint64_t dead
+    uint64_t overflowed
 
 
 cdef void shard_account(
@@ -162,6 +163,7 @@ cdef void shard_account(
         # The allocator's own header is 8 bytes.
         size = malloc_usable_size(row) + 8 - row.id_length
         account.rows += 1
+        account.overflowed += (row.flags & ROW_OVERFLOWED) != 0
         account.row_bytes += size
         account.id_bytes += row.id_length
         rows.push_back(size)
@@ -202,5 +204,6 @@ cdef dict store_memory(StoreState* store):
         "dedupe_bytes": account.seen_bytes,
         "counter_sets": store.sets_count,
         "erased": account.dead,
+        "overflowed": account.overflowed,
         "layout": store.layout.number,
     }

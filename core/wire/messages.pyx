@@ -309,7 +309,7 @@ cdef int check_time(
     """Check a moment and give it in microseconds since 1970."""
     cdef char seen[64]
     cdef const char* allowed = NULL
-    if time.seconds < TIMESTAMP_SECONDS_MIN or time.seconds > TIMESTAMP_SECONDS_MAX:
+    if time.seconds < TIMESTAMP_MIN_S or time.seconds > TIMESTAMP_MAX_S:
         allowed = "a moment from year 1 to 9999"
     elif time.nanos < 0 or time.nanos > 999999999:
         allowed = "nanos from 0 to 999999999"

@@ -312,7 +312,7 @@ cdef const char* fit_vector(const Value* value, uint32_t size) noexcept nogil:
 
 
 cdef const char* fit_timestamp(Value* value) noexcept nogil:
-    if value.as_.i < TIMESTAMP_SECONDS_MIN or value.as_.i > TIMESTAMP_SECONDS_MAX:
+    if value.as_.i < TIMESTAMP_MIN_S or value.as_.i > TIMESTAMP_MAX_S:
         return "a moment from year 1 to 9999"
     if value.length > 999999999:
         return "nanos from 0 to 999999999"

@@ -1,0 +1,33 @@
+"""Writes: the stamps that recent write ids got, so that a repeat gets the same one."""
+
+from collections import OrderedDict
+
+cdef enum:
+    WRITES_REMEMBERED_MAX = 100000
+
+
+@cython.final
+cdef class Writes:
+    """The most recent write ids, the oldest first."""
+
+    cdef object stamps
+
+    def __cinit__(self):
+        self.stamps = OrderedDict()
+
+    cdef uint64_t stamp(self, Text write_id, bytes request, uint64_t stamp) except? 0:
+        """The first stamp of a repeated write, which makes it harmless; else `stamp` itself.
+
+        Raises AlreadyUsedError for an id that was used for another request.
+        """
+        key = text_str(write_id)
+        digest = XXH3_64bits(<char*>request, len(request))
+        before = self.stamps.get(key)
+        if before is None:
+            self.stamps[key] = (digest, stamp)
+            if len(self.stamps) > WRITES_REMEMBERED_MAX:
+                self.stamps.popitem(last=False)
+            return stamp
+        if before[0] != digest:
+            raise errors.AlreadyUsedError("write_id", repr(key))
+        return before[1]
