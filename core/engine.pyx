@@ -70,6 +70,13 @@ class QuerySlice(NamedTuple):
     cursor: int
 
 
+cdef enum:
+    # The fields of a request that are maps, a bit for each.
+    DECIDE_MAPS = 96
+    UPSERT_MAPS = 8
+    LINK_MAPS = 0
+
+
 # Deallocation gives the reader's place back to the store, so the collector must not clear
 # `store` before it.
 @cython.no_gc_clear
@@ -191,15 +198,16 @@ cdef class Engine:
         """
         cdef CachedAnswer answer
         cdef DecideCall call
-        cdef uint64_t request_hash
+        cdef uint64_t request_hash = 0
         cdef int cached
         self.require_playbook()
         self.require_time(now_us, deadline_us)
         self.begin()
-        if self.read_call(request, now_us, &call):
+        if self.read_call(request, &call):
             fault_raise(&self.serving.fault)
         if call.message.decision_id.length:
-            request_hash = XXH3_64bits(<char*>request, len(request))
+            # Before it is checked: the playbook that knows its names may have gone since.
+            request_hash = request_digest(text_from(request), DECIDE_MAPS)
             cached = self.answers.find(call.message.decision_id, request_hash, now_us, &answer)
             if cached == CACHE_HIT:
                 return (<char*>answer.data)[answer.id_length:answer.id_length + answer.length]
@@ -207,14 +215,13 @@ cdef class Engine:
                 raise errors.AlreadyUsedError(
                     "decision_id", repr(text_str(call.message.decision_id))
                 )
-            if self.decide_checked(&call, now_us):
-                fault_raise(&self.serving.fault)
+        if self.check_call(&call, now_us) or self.decide_checked(&call, now_us):
+            fault_raise(&self.serving.fault)
+        if request_hash:
             self.answers.put(
                 call.message.decision_id, request_hash, now_us, self.serving.writer.data,
                 <uint32_t>self.serving.writer.length,
             )
-        elif self.decide_checked(&call, now_us):
-            fault_raise(&self.serving.fault)
         return self.written()
 
     cdef inline bytes written(self):
@@ -236,13 +243,18 @@ cdef class Engine:
         self.serving.writer.length = 0
         self.serving.writer.failed = False
 
-    cdef int read_call(self, bytes request, int64_t now_us, DecideCall* call) except -1:
-        """Read and check a DecideRequest; the fault's kind when it is refused."""
+    cdef int read_call(self, bytes request, DecideCall* call) except -1:
+        """Read a DecideRequest; the fault's kind when it is malformed."""
         cdef Reader reader = reader_of(<char*>request, len(request))
-        cdef Arena* arena = &self.serving.machine.arena
-        cdef int kind = read_decide(&reader, &call.message, arena, &self.serving.fault)
-        if kind == FAULT_NONE:
-            kind = check_decide(&self.active.state, call, arena, now_us, &self.serving.fault)
+        return read_decide(
+            &reader, &call.message, &self.serving.machine.arena, &self.serving.fault
+        )
+
+    cdef int check_call(self, DecideCall* call, int64_t now_us) noexcept nogil:
+        """Check what was read; the fault's kind when it is refused."""
+        cdef int kind = check_decide(
+            &self.active.state, call, &self.serving.machine.arena, now_us, &self.serving.fault
+        )
         if kind == FAULT_NONE and call.message.min_position.present:
             kind = self.check_position(&call.message.min_position)
         return kind
@@ -345,7 +357,9 @@ cdef class Engine:
         self.require_applied(message.ack)
         self.require_room(identity)
         self.stamp(&stamping, now_us, identity)
-        self.stamp_write(&stamping, message.write_id, request, occurred_us)
+        self.stamp_write(
+            &stamping, message.write_id, request_digest(text_from(request), UPSERT_MAPS), occurred_us
+        )
         self.accept(&stamping, BODY_ATTRIBUTES, request, &applied)
         self.cross_stage(identity, now_us)
         return self.answer_write(5, applied.created)
@@ -371,7 +385,9 @@ cdef class Engine:
             self.require_component(first, second)
         self.stamp(&stamping, now_us, first)
         stamping.second_incarnation = store_incarnation(self.store.state, second)
-        self.stamp_write(&stamping, message.write_id, request, occurred_us)
+        self.stamp_write(
+            &stamping, message.write_id, request_digest(text_from(request), LINK_MAPS), occurred_us
+        )
         self.accept(&stamping, BODY_LINK, request, &applied)
         self.cross_stage(first, now_us)
         return self.answer_link(first)
@@ -412,12 +428,12 @@ cdef class Engine:
         return 0
 
     cdef int stamp_write(
-        self, Stamping* stamping, Text write_id, bytes request, int64_t occurred_us
+        self, Stamping* stamping, Text write_id, uint64_t digest, int64_t occurred_us
     ) except -1:
         """Stamp a write with the time it names, or as its id was stamped before."""
         if occurred_us >= 0:
             stamping.stamp = <uint64_t>(occurred_us // 1000) << 16
-        stamping.stamp = self.writes.stamp(write_id, request, stamping.stamp)
+        stamping.stamp = self.writes.stamp(write_id, digest, stamping.stamp)
         return 0
 
     cdef int accept(

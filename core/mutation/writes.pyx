@@ -15,13 +15,12 @@ cdef class Writes:
     def __cinit__(self):
         self.stamps = OrderedDict()
 
-    cdef uint64_t stamp(self, Text write_id, bytes request, uint64_t stamp) except? 0:
+    cdef uint64_t stamp(self, Text write_id, uint64_t digest, uint64_t stamp) except? 0:
         """The first stamp of a repeated write, which makes it harmless; else `stamp` itself.
 
         Raises AlreadyUsedError for an id that was used for another request.
         """
         key = text_str(write_id)
-        digest = XXH3_64bits(<char*>request, len(request))
         before = self.stamps.get(key)
         if before is None:
             self.stamps[key] = (digest, stamp)

@@ -132,6 +132,27 @@ cdef void read_skip(Reader* reader, uint32_t field, uint32_t wire) noexcept nogi
             reader.failed = True
 
 
+cdef uint64_t request_digest(Text request, uint32_t maps) noexcept nogil:
+    """A hash of a well-formed request; entries of `maps`, a bit for each field, have no order.
+
+    A client that writes the same request again may put the entries of a map elsewhere.
+    """
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef const uint8_t* start = reader.at
+    cdef uint64_t sum = 0, seed, number = 0
+    cdef uint32_t field = 0, wire = 0
+    while read_tag(&reader, &field, &wire):
+        read_skip(&reader, field, wire)
+        if field < 32 and maps >> field & 1:
+            seed = 0
+        else:
+            number += 1
+            seed = number
+        sum += XXH3_64bits_withSeed(start, reader.at - start, seed)
+        start = reader.at
+    return sum
+
+
 cdef inline void read_skip_plain(Reader* reader, uint32_t wire) noexcept nogil:
     if wire == WIRE_VARINT:
         read_varint(reader)

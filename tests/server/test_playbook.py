@@ -67,6 +67,19 @@ def instance(path: str, content: bytes) -> Any:
     return None if node is None else plain(node)
 
 
+@pytest.mark.parametrize("of", ["count", "sale", "when", "time", "nothing"])
+def test_a_faulty_last_n_is_a_fault_and_no_more(of: str) -> None:
+    found = compiled(
+        schema=f"""
+events: {{visit: {{count: int, sale: bool, when: timestamp}}}}
+counters: {{latest: {{last_n: visit.{of}, n: 3, window: 7d}}}}
+""",
+        segments="segments: {any: size(profile.latest) > 0}\n",
+    )
+    assert found.plan is None
+    assert lines(found)[0].startswith("schema.yaml:3:29: property of last_n")
+
+
 @pytest.mark.parametrize("case", fault_cases())
 def test_each_fault_has_its_place_and_says_what_to_do(case: dict[str, Any]) -> None:
     found = compile_playbook(as_bytes(case["files"]))
