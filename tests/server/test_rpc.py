@@ -174,7 +174,7 @@ async def test_a_query_for_large_profiles_stays_within_what_clients_take(
 
 
 async def test_decisions_go_on_during_a_query(run_server: Any) -> None:
-    async with run_server(rpc__query_slice=50) as address, AsyncClient(address) as client:
+    async with run_server(rpc__query_slice=10) as address, AsyncClient(address) as client:
         await client.import_profiles(Upsert(f"p{n}", {"age": n}) for n in range(3_000))
 
         async def query() -> int:
