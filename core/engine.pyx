@@ -357,9 +357,8 @@ cdef class Engine:
         self.require_applied(message.ack)
         self.require_room(identity)
         self.stamp(&stamping, now_us, identity)
-        self.stamp_write(
-            &stamping, message.write_id, request_digest(text_from(request), UPSERT_MAPS), occurred_us
-        )
+        digest = request_digest(text_from(request), UPSERT_MAPS)
+        self.stamp_write(&stamping, message.write_id, digest, occurred_us)
         self.accept(&stamping, BODY_ATTRIBUTES, request, &applied)
         self.cross_stage(identity, now_us)
         return self.answer_write(5, applied.created)
@@ -385,9 +384,8 @@ cdef class Engine:
             self.require_component(first, second)
         self.stamp(&stamping, now_us, first)
         stamping.second_incarnation = store_incarnation(self.store.state, second)
-        self.stamp_write(
-            &stamping, message.write_id, request_digest(text_from(request), LINK_MAPS), occurred_us
-        )
+        digest = request_digest(text_from(request), LINK_MAPS)
+        self.stamp_write(&stamping, message.write_id, digest, occurred_us)
         self.accept(&stamping, BODY_LINK, request, &applied)
         self.cross_stage(first, now_us)
         return self.answer_link(first)

@@ -133,7 +133,7 @@ def declare_counters(playbook: Playbook, tables: Tables, faults: Faults) -> None
         found = _property(key, of, tables, faults)
         limit = _limit(name, key, spec, faults)
         resolution = _resolution(name, spec, faults)
-        aggregate = Aggregate[key.upper()] if found else Aggregate.COUNT
+        aggregate = Aggregate[key.upper()]
         event, property_, type_ = found or (-1, -1, ValueType.INT)
         tables.counters.append(
             Counter(
