@@ -347,6 +347,7 @@ cdef class Engine:
         cdef Arena* arena = &self.serving.machine.arena
         cdef Stamping stamping
         cdef Applied applied
+        cdef uint64_t digest
         cdef int64_t occurred_us = 0
         self.require_playbook()
         self.begin()
@@ -357,9 +358,8 @@ cdef class Engine:
         self.require_applied(message.ack)
         self.require_room(identity)
         self.stamp(&stamping, now_us, identity)
-        self.stamp_write(
-            &stamping, message.write_id, request_digest(text_from(request), UPSERT_MAPS), occurred_us
-        )
+        digest = request_digest(text_from(request), UPSERT_MAPS)
+        self.stamp_write(&stamping, message.write_id, digest, occurred_us)
         self.accept(&stamping, BODY_ATTRIBUTES, request, &applied)
         self.cross_stage(identity, now_us)
         return self.answer_write(5, applied.created)
@@ -371,6 +371,7 @@ cdef class Engine:
         cdef Reader reader = reader_of(<char*>request, len(request))
         cdef Stamping stamping
         cdef Applied applied
+        cdef uint64_t digest
         cdef int64_t occurred_us = 0
         self.require_playbook()
         self.begin()
@@ -385,9 +386,8 @@ cdef class Engine:
             self.require_component(first, second)
         self.stamp(&stamping, now_us, first)
         stamping.second_incarnation = store_incarnation(self.store.state, second)
-        self.stamp_write(
-            &stamping, message.write_id, request_digest(text_from(request), LINK_MAPS), occurred_us
-        )
+        digest = request_digest(text_from(request), LINK_MAPS)
+        self.stamp_write(&stamping, message.write_id, digest, occurred_us)
         self.accept(&stamping, BODY_LINK, request, &applied)
         self.cross_stage(first, now_us)
         return self.answer_link(first)
