@@ -347,6 +347,7 @@ cdef class Engine:
         cdef Arena* arena = &self.serving.machine.arena
         cdef Stamping stamping
         cdef Applied applied
+        cdef uint64_t digest
         cdef int64_t occurred_us = 0
         self.require_playbook()
         self.begin()
@@ -370,6 +371,7 @@ cdef class Engine:
         cdef Reader reader = reader_of(<char*>request, len(request))
         cdef Stamping stamping
         cdef Applied applied
+        cdef uint64_t digest
         cdef int64_t occurred_us = 0
         self.require_playbook()
         self.begin()
