@@ -224,7 +224,8 @@ cdef bint row_number(
 
 
 cdef Value person_number(
-    const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window
+    const Person* person, const CounterColumn* counter, uint32_t column, BucketRange window,
+    bint* overflowed,
 ) noexcept nogil:
     cdef int64_t total = 0, number = 0
     cdef bint found = False
@@ -236,6 +237,10 @@ cdef Value person_number(
         ):
             total = number_joined(counter.aggregate, total, number, &flags) if found else number
             found = True
+            # The row remembers that one of its sums wrapped, not which.
+            if counter.aggregate == SUMS:
+                flags |= person.rows[i].row.flags
+    overflowed[0] = (flags & ROW_OVERFLOWED) != 0
     if counter.aggregate == COUNTS or counter.aggregate == SUMS:
         if counter.aggregate == SUMS and counter.type == STORED_DOUBLE:
             return value_double(<double>total / 1e6)
@@ -364,7 +369,7 @@ cdef Value person_counter(
     cdef BucketRange window = window_at(counter, now_us)
     approximate[0] = False
     if is_numeric(counter.aggregate):
-        return person_number(person, counter, column, window)
+        return person_number(person, counter, column, window, approximate)
     if counter.aggregate == LAST_N:
         return person_last_n(person, counter, column, window, arena)
     if counter.aggregate == DISTINCT:
@@ -395,10 +400,11 @@ cdef int64_t person_decayed(
     cdef uint32_t i, j, buckets
     cdef const PersonRow* at
     cdef const BucketCell* cells
+    cdef bint overflowed
     count[0] = 0
     if counter.resolution_us == 0:
         # One bucket for all time has no age.
-        count[0] = person_number(person, counter, column, window).as_.i
+        count[0] = person_number(person, counter, column, window, &overflowed).as_.i
         return points_bounded(<double>points * <double>count[0])
     buckets = min(window.last - window.first + 1, <uint32_t>RING_BUCKETS_MAX)
     memset(ages, 0, buckets * sizeof(int64_t))

@@ -51,6 +51,8 @@ RESERVED_WORDS = frozenset(
 EXTENSIONS = ("two-var-comprehensions", "bindings", "optional", "math", "strings", "encoders")
 PLAYBOOK_EXTENSIONS = ("two-var-comprehensions", "bindings")
 TEXT_MAX = 16_384  # characters of one expression
+# cel-cpp's own bound on the depth of a tree; a sum of 40 terms is deeper.
+DEPTH_MAX = 32
 REWRITES_MAX = 40  # rounds of literals that become doubles
 PACKAGE = "nextbest.playbook"
 
@@ -345,6 +347,9 @@ class Environment:
     # Faults.
 
     def faults(self, text: Text, failure: str) -> list[ExpressionFault]:
+        if "recursion" in failure:
+            allowed = f"at most {DEPTH_MAX} levels: part it into segments or rules"
+            return [ExpressionFault(1, 1, "nested too deep", "", allowed)]
         found = []
         for line, column, message in read_errors(failure):
             original = text.origin[text.place(line, column)]

@@ -185,3 +185,22 @@ def test_repeated_event_counts_once() -> None:
         for _ in range(3)
     ]
     assert answers == [False, True, True]
+
+
+def test_a_sum_that_wraps_says_so() -> None:
+    """Addends are bounded one by one; a sum over the 64 bits is marked, not hidden."""
+    engine = Engine()
+    engine.publish(PLAN)
+    marks = []
+    for number in range(3):
+        request = event_pb2.TrackRequest(event_id=f"e{number}", event="buy")
+        request.identity.CopyFrom(identity("ann"))
+        request.occurred_at.seconds = START_S
+        request.properties["amount"].double_value = 9e12
+        engine.track(request.SerializeToString(), START_S * 1_000_000)
+        asked = profile_pb2.GetProfileRequest(identity=identity("ann"))
+        answer = engine.profile(asked.SerializeToString(), START_S * 1_000_000)
+        profile = profile_pb2.GetProfileResponse.FromString(answer).profile
+        marks.append(profile.counters["sum"].approximate)
+        assert not profile.counters["count"].approximate
+    assert marks == [False, True, True]

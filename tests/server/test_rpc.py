@@ -140,6 +140,22 @@ async def test_import_reports_refused_ones_and_keeps_the_others(client: AsyncCli
     assert (await client.get_profile("p3")).profile_known
 
 
+async def test_a_refused_import_says_why_to_a_client_that_is_still_sending(address: str) -> None:
+    """A stream that the server ends early would be INTERNAL in grpc.aio's client."""
+
+    async def batches() -> AsyncIterator[bytes]:
+        for number in range(50):
+            yield b"\xff" if number == 3 else b""
+            await asyncio.sleep(0)
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.stream_unary("/nextbest.v1.ProfileService/ImportProfiles")
+        for _ in range(40):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(batches())
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_query_streams_those_who_satisfy(run_server: Any) -> None:
     async with run_server(rpc__query_slice=100) as address, AsyncClient(address) as client:
         await client.import_profiles(Upsert(f"p{n}", {"age": n}) for n in range(1_000))
