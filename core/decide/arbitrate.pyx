@@ -316,7 +316,10 @@ cdef void fill_slots(
 cdef void fill_fallback(
     Decision* decision, const PlacementSpec* placement, Ranking* ranking
 ) noexcept nogil:
-    """Put the fallback into the first empty slot, whatever its gates and other placements say."""
+    """Put the fallback into the first empty slot, whatever its gates and other placements say.
+
+    One of its treatments must suit the channel and the person, when it has any.
+    """
     cdef const ActionSpec* action = &decision.playbook.actions[placement.fallback]
     cdef Slot* slot = &ranking.slots[ranking.slots_filled]
     cdef uint32_t i
@@ -326,5 +329,7 @@ cdef void fill_fallback(
     slot.candidate = NULL
     slot.action = action
     slot.treatment = choose_treatment(decision, placement, action)
+    if slot.treatment == NULL and action.treatments_count:
+        return
     slot.fallback = True
     ranking.slots_filled += 1
