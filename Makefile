@@ -33,7 +33,7 @@ lint: build ## ruff, mypy, cython-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/cython-lint core
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint core  # it calls pycodestyle by name
 
 bench: build ## the micro benchmark, with its peers
 	$(BIN)/python -m bench.micro
