@@ -74,7 +74,7 @@ $(VENV)/.system: .ci/bootstrap
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.installed: $(VENV)/.system pyproject.toml setup.py
-	@echo "Installing nextbest and its tools into $(VENV) ..."
+	@echo "Installing nextbest and its tools into $(VENV), and compiling: a minute or three ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "$$BUILD_REQUIRES" >$(VENV)/build-requires.txt
 	@$(BIN)/python -m pip install -q -r $(VENV)/build-requires.txt

@@ -14,7 +14,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -60,7 +61,7 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
         epilog="Start with `nextbest serve --playbook server/examples/shop`, or `nextbest demo`.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # A callback keeps a lone command a command.
+    # A callback keeps a lone command a command, and holds the options of all.
     app.callback()(_about)
     for name in names:
         module = import_module(f"nextbest.server.command.{COMMANDS[name]}")
@@ -68,7 +69,20 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def _about() -> None:
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nextbest {version('nextbest')}")
+        raise typer.Exit
+
+
+def _about(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Decide the next best action: run the server, publish playbooks, ask for decisions."""
 
 

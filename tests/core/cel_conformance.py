@@ -236,6 +236,8 @@ def run_case(case: Case) -> tuple[str, str]:
         # The publisher's checker is the language's own: what it refuses of a case that has a
         # value are names and messages that no environment of ours declares.
         return ("passed" if wants_error else "refused"), str(error).partition("\n")[0]
+    except RefusedError as error:
+        return "refused", str(error)
     if "type" in expect:
         tree = read_checked(checked)
         seen_type = type_text(tree.types[tree.root.id])
@@ -262,10 +264,14 @@ def run_value(case: Case, checked: bytes, wants_error: bool) -> tuple[str, str]:
     return ("passed", "") if same(wanted, seen) else ("wrong", f"{seen!r} instead of {wanted!r}")
 
 
+GZIP_MAGIC = b"\x1f\x8b"
+
+
 def read_cases(path: Path) -> Iterator[Case]:
     data = path.read_bytes()
-    text = gzip.decompress(data) if path.suffix == ".gz" else data
-    for line in text.decode().splitlines():
+    text = gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data
+    # Not splitlines(): a JSON string may hold U+2028 as it is.
+    for line in text.decode().split("\n"):
         if line.strip():
             yield json.loads(line)
 
@@ -273,7 +279,11 @@ def read_cases(path: Path) -> Iterator[Case]:
 def run_file(path: Path, verbose: bool = False) -> Tally:
     tally = Tally()
     for case in read_cases(path):
-        outcome, reason = run_case(case)
+        try:
+            outcome, reason = run_case(case)
+        except Exception as error:
+            # One case must not hide the others, and what it broke is no pass.
+            outcome, reason = "wrong", repr(error)
         tally.cases += 1
         setattr(tally, outcome, getattr(tally, outcome) + 1)
         if verbose and outcome != "passed":
@@ -287,6 +297,8 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.file.is_file():
+        parser.error(f"{arguments.file}: no such file; give one as make cel CASES=FILE")
     tally = run_file(arguments.file, arguments.verbose)
     sys.stdout.write(json.dumps(vars(tally)) + "\n")
 
