@@ -1,0 +1,57 @@
+// The door between the lane and the engine: what each calls of the other, and nothing more.
+// One indirect call for each request.  No function here takes the GIL or raises.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// One serving thread's place at the engine.  A seat is used by one thread at a time.
+typedef struct Seat Seat;
+
+typedef struct DoorCall {
+    // A message of the method, without gRPC's five bytes; read only during the call.
+    const uint8_t* request;
+    size_t length;
+    // The node's clock, in microseconds since 1970.
+    int64_t now_us;
+    // The moment on that clock by which to answer; 0 for no deadline.
+    int64_t deadline_us;
+    // Comes back with an answer that had to wait.
+    uint64_t token;
+} DoorCall;
+
+typedef struct DoorAnswer {
+    // A gRPC status code; 0 is OK.
+    int32_t code;
+    // The answer waits for the log and comes through `completed`; the rest is unset.
+    int32_t pending;
+    // The method's response, or for another code a google.rpc.Status.  Valid, like `message`,
+    // until the seat is used again.
+    const uint8_t* data;
+    size_t length;
+    // The status's message, UTF-8, without a NUL at its end.
+    const char* message;
+    size_t message_length;
+} DoorAnswer;
+
+typedef void (*DoorMethod)(Seat* seat, const DoorCall* call, DoorAnswer* answer);
+
+typedef struct Door {
+    void* engine;
+    // NULL when memory or the seats are used up.
+    Seat* (*open)(void* engine);
+    // Answers that still wait are dropped.
+    void (*close)(Seat* seat);
+    DoorMethod decide;
+    DoorMethod decide_batch;
+    DoorMethod track;
+    // Refuses a request of `seen` bytes that was not read.
+    void (*too_large)(Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer);
+    // Readable when answers that waited are there; owned by the seat.
+    int (*wake_fd)(Seat* seat);
+    // Gives the next answer that waited and its token; 0 when there is none.
+    int (*completed)(Seat* seat, uint64_t* token, DoorAnswer* answer);
+} Door;
+
+// The name of the capsule that `Engine.door()` returns; it keeps the engine alive.
+#define DOOR_CAPSULE "nextbest.core.door"
