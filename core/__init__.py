@@ -1,5 +1,5 @@
 """The native engine: state in memory and the loops over it.  Imports nothing else of ours."""
 
-from nextbest.core.engine import Engine, GenerationInfo, QuerySlice
+from nextbest.core.engine import Engine, GenerationInfo, LogBatch, QuerySlice, status_bytes
 
-__all__ = ["Engine", "GenerationInfo", "QuerySlice"]
+__all__ = ["Engine", "GenerationInfo", "LogBatch", "QuerySlice", "status_bytes"]

@@ -137,8 +137,7 @@ cdef class Scratch:
 
 cdef Scratch scratch_of(Store store):
     cdef Scratch scratch = Scratch()
-    arena_init(&scratch.arena, READ_ARENA)
-    if person_init(&scratch.person, store.state):
+    if not arena_init(&scratch.arena, READ_ARENA) or person_init(&scratch.person, store.state):
         raise MemoryError("store: readers")
     return scratch
 

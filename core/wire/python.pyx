@@ -35,25 +35,3 @@ cdef void write_identity(Writer* writer, uint32_t field, IdentityRef identity) n
     write_uint(writer, 1, identity.kind)
     write_text(writer, 2, id)
     message_close(writer, start)
-
-
-cdef list batch_requests(bytes request):
-    """The requests of a DecideBatchRequest, each as bytes."""
-    cdef Reader reader = reader_of(<char*>request, len(request))
-    cdef uint32_t field = 0, wire = 0
-    cdef Text text
-    cdef Fault fault
-    requests = []
-    while read_tag(&reader, &field, &wire):
-        if field != 1 or wire != WIRE_BYTES:
-            read_skip(&reader, field, wire)
-            continue
-        if len(requests) == BATCH_MAX:
-            fault_size(&fault, "requests", BATCH_MAX + 1, "requests", BATCH_MAX)
-            fault_raise(&fault)
-        text = read_bytes(&reader)
-        requests.append(text.data[:text.length])
-    if reader.failed:
-        fault_malformed(&fault)
-        fault_raise(&fault)
-    return requests
