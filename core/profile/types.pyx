@@ -250,7 +250,7 @@ cdef struct StoreState:
     uint64_t profiles_max
     uint64_t seen
     uint64_t seen_max
-    int64_t horizon_ms
+    uint64_t horizon_ms  # read without a latch; see store_horizon_ms
     uint64_t layout_rows[LAYOUTS_MAX]
     Layout* layouts[LAYOUTS_MAX]
     Layout* layout  # the newest

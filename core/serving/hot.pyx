@@ -141,7 +141,7 @@ cdef int seat_track(
     cdef Header header
     cdef int kind
     if read_track(&reader, &message, arena, &serving.fault) or check_track(
-        playbook, &message, arena, now_us, seat.state.store.horizon_ms, &identity, &serving.fault
+        playbook, &message, arena, now_us, store_horizon_ms(seat.state.store), &identity, &serving.fault
     ) or seat_check_write(seat, identity, message.ack, pending != NULL):
         return serving.fault.kind
     seat_stamp(seat, playbook, &stamping, now_us, identity)
