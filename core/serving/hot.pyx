@@ -140,8 +140,9 @@ cdef int seat_track(
     cdef Applied applied
     cdef Header header
     cdef int kind
+    cdef int64_t horizon_ms = store_horizon_ms(seat.state.store)
     if read_track(&reader, &message, arena, &serving.fault) or check_track(
-        playbook, &message, arena, now_us, store_horizon_ms(seat.state.store), &identity, &serving.fault
+        playbook, &message, arena, now_us, horizon_ms, &identity, &serving.fault
     ) or seat_check_write(seat, identity, message.ack, pending != NULL):
         return serving.fault.kind
     seat_stamp(seat, playbook, &stamping, now_us, identity)
