@@ -137,7 +137,10 @@ def test_both_ways_in_give_the_same_bytes() -> None:
         answer = decision_pb2.DecideResponse.FromString(data)
         assert answer.scores[0].points == 1
         batch = decision_pb2.DecideBatchRequest(
-            requests=[decision_pb2.DecideRequest.FromString(request), decision_pb2.DecideRequest(scores=["none"])]
+            requests=[
+                decision_pb2.DecideRequest.FromString(request),
+                decision_pb2.DecideRequest(scores=["none"]),
+            ]
         ).SerializeToString()
         assert ask(door.decide_batch, seat, batch)[1] == engine.decide_batch(batch, NOW_US)
 
