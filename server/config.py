@@ -14,6 +14,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from nextbest.core.lane.settings import LaneBounds
 from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
 
@@ -113,7 +114,7 @@ class Rpc:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(LaneBounds):
     """The fast lane: decisions and events served natively; none without addresses."""
 
     addresses: tuple[str, ...] = _texts(

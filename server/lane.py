@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from nextbest.core import LANE_MISSING, lane_available
-from nextbest.core.lane.settings import LaneSettings
+from nextbest.core.lane.settings import LaneBounds, LaneSettings
 from nextbest.server.address import unix_path
 from nextbest.server.config import Config, Lane
 from nextbest.server.errors import ConfigError, LaneError
@@ -168,8 +168,7 @@ class FastLane:
 
 def settings(config: Config) -> LaneSettings:
     """The lane's own bounds; a message may be as large as over the other lane."""
-    shared = {field.name for field in dataclasses.fields(LaneSettings)} - {"message_bytes_max"}
-    values = {name: getattr(config.lane, name) for name in shared}
+    values = {f.name: getattr(config.lane, f.name) for f in dataclasses.fields(LaneBounds)}
     return LaneSettings(message_bytes_max=config.rpc.request_bytes_max, **values)
 
 

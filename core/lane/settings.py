@@ -11,7 +11,7 @@ def _number(default: int, least: int, most: int, doc: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSettings:
+class LaneBounds:
     """What one serving thread of the lane takes before it refuses, cuts off or waits."""
 
     connections_max: int = _number(4_096, 1, 1_000_000, "connections at once, of each thread")
@@ -20,7 +20,6 @@ class LaneSettings:
     )
     streams_max: int = _number(256, 1, 100_000, "calls at once on one connection")
     header_bytes_max: int = _number(16_384, 1_024, 1_048_576, "the headers of one call")
-    message_bytes_max: int = _number(262_144, 1_024, 4_194_304, "one request")
     request_buffer_max: int = _number(
         8_388_608, 65_536, 1_073_741_824, "requests being received on one connection, in bytes"
     )
@@ -48,3 +47,10 @@ class LaneSettings:
     connection_age_ms: int = _number(0, 0, 86_400_000, "when a connection is drained; 0: never")
     peer_uids: tuple[int, ...] = ()
     """The users that may connect over a unix socket; empty for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSettings(LaneBounds):
+    """The bounds, with the one that the other lane shares."""
+
+    message_bytes_max: int = _number(262_144, 1_024, 4_194_304, "one request")
