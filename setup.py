@@ -20,6 +20,7 @@ FOLDERS = {
     "nextbest.server": "server",
     "nextbest.client": "clients/python",
     "nextbest.v1": "proto/nextbest/v1",
+    "nextbest.bench": "bench/load",
 }
 DEBUG = os.environ.get("NEXTBEST_DEBUG") == "1"
 
@@ -79,6 +80,30 @@ def engine() -> Extension:
     )
 
 
+def generator() -> list[Extension]:
+    """The load generator's native part, where libnghttp2 is."""
+    libraries = pkg_config("--libs", "libnghttp2")
+    if libraries is None:
+        sys.stderr.write(
+            "nextbest: no libnghttp2 (Debian: libnghttp2-dev, pkg-config); no `nextbest bench`\n"
+        )
+        return []
+    flags = ["-Wno-sign-compare", "-Wno-unused-function"]
+    flags += ["-O0", "-g"] if DEBUG else ["-O3"]
+    flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
+    flags += pkg_config("--cflags", "libnghttp2") or []
+    return [
+        Extension(
+            "nextbest.bench.generator",
+            [str(TREE / "nextbest/bench/generator.pyx")],
+            depends=sorted(str(TREE / "nextbest/bench/native" / p.name)
+                           for p in Path("bench/load/native").glob("*.pyx")),
+            extra_compile_args=flags,
+            extra_link_args=libraries,
+        )
+    ]
+
+
 def directives() -> dict[str, object]:
     return {
         "language_level": 3,
@@ -98,7 +123,7 @@ setup(
         "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
     },
     ext_modules=cythonize(
-        [engine()],
+        [engine(), *generator()],
         include_path=[str(TREE)],
         build_dir="build/c",
         compiler_directives=directives(),
