@@ -235,6 +235,98 @@ def show_comparison(first: Path, second: Path) -> None:
     results().print(comparison(read(first), read(second), str(first), str(second)))
 
 
+@app.command("find-max")
+def find_max_command(
+    p99_ms: Annotated[
+        float, typer.Option("--p99-ms", help="What p99 may be.", metavar="MS", min=0)
+    ] = 1,
+    step: Annotated[
+        float, typer.Option("--step", help="Seconds for each rate.", metavar="S")
+    ] = 3,
+    precision: Annotated[
+        float, typer.Option(help="Stop when the two ends are this close.", metavar="SHARE")
+    ] = 0.02,
+    from_: Annotated[float, typer.Option("--from", help="Least rate.", metavar="N")] = 0,
+    upto: Annotated[
+        float, typer.Option(help="Highest rate; 0: what a closed loop reaches.", metavar="N")
+    ] = 0,
+    failed_share: Annotated[
+        float, typer.Option(help="Of the calls that may be not OK.", metavar="SHARE")
+    ] = 0,
+    mix: o.Mix = "",
+    requests: o.Requests = None,
+    placement: o.Placement = None,
+    score: o.Score = None,
+    context: o.Context = None,
+    event: o.Event = "page_view",
+    property: o.Property = None,
+    profiles: o.Profiles = 100_000,
+    profile_id: o.ProfileId = "customer-{:06d}",
+    spread: o.Spread = "uniform",
+    schedule: o.Schedule = "constant",
+    warmup: o.Warmup = 1,
+    seed: o.Seed = 1,
+    to: o.To = o.DEFAULT_TO,
+    connections: o.Connections = 8,
+    streams: o.Streams = 0,
+    deadline_ms: o.DeadlineMs = 0,
+    metadata: o.Metadata = None,
+    connect: o.Connect = 5,
+    cpu: o.Cpu = -1,
+    json: o.JsonFile = "",
+) -> None:
+    """Search the highest rate at which p99 stays under a limit.
+
+    A closed loop tells about how much the servers can do; then rates are tried by halving, each
+    in an open loop, and each is told.  A rate holds when p99 is at most the limit, calls were
+    sent on time, and all were answered OK.  Exit code 1: none did.
+
+    Example:
+
+      nextbest bench find-max --p99-ms 1 --cpu 1 --to unix:/run/nextbest.sock
+    """
+    given = dict(locals())
+    own = ("p99_ms", "step", "precision", "from_", "upto", "failed_share", "json")
+    searched = {name: given.pop(name) for name in own}
+    with one_line_errors():
+        search_max(settings_of(given), searched)
+
+
+def search_max(settings: Settings, given: dict[str, Any]) -> None:
+    """`find-max`: the steps as they come, then the rate."""
+    from .find_max import Search, find_max
+
+    search = Search(
+        given["p99_ms"],
+        given["step"],
+        given["precision"],
+        given["from_"],
+        given["upto"],
+        given["failed_share"],
+    )
+    console = errors() if given["json"] == "-" else results()
+    rate, steps = find_max(settings, search, lambda line: console.print(line, soft_wrap=True))
+    told = f"{rate:,.0f}/s is the highest rate that held p99 <= {search.p99_ms:g} ms"
+    console.print(told if rate else f"no rate held p99 <= {search.p99_ms:g} ms", soft_wrap=True)
+    plain = {"rate": rate, "p99LimitMs": search.p99_ms, "steps": [one.plain() for one in steps]}
+    write_json(plain, given["json"])
+    if not rate:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("report")
+def report_command(
+    file: Annotated[Path, typer.Argument(help="What --json has written.", metavar="A.json")],
+    html: Annotated[Path, typer.Argument(metavar="REPORT.html")],
+) -> None:
+    """Make the HTML report of an earlier result."""
+    with one_line_errors():
+        from .page import page
+        from .result import read
+
+        html.write_text(page(read(file)), encoding="utf-8")
+
+
 def main() -> None:
     """`python -m nextbest.bench`."""
     app(prog_name="nextbest bench")

@@ -67,21 +67,27 @@ def headline(found: Result) -> Text:
 def table(found: Result) -> Table:
     """The percentiles of all, and of each part when there are several."""
     made = Table(title="latency, from when each call was due", title_justify="left")
-    made.add_column("calls of")
-    for name in ("count", "mean", *(f"p{one:g}" if one < 100 else "max" for one in SHOWN)):
-        made.add_column(name, justify="right")
-    made.add_column("answer bytes", justify="right")
+    made.add_column("")
+    columns = []
     for name, part in rows(found):
-        by = {one["percentage"]: one["latency"] for one in part["latencyDistribution"]}
-        sizes = part.get("answerBytes")
-        made.add_row(
-            name,
-            f"{part['count']:,}",
-            span(part["average"]),
-            *(span(by[one]) for one in SHOWN),
-            f"{sizes['least']:,} to {sizes['most']:,}" if sizes else "",
-        )
+        made.add_column(name, justify="right")
+        columns.append(cells(part))
+    names = ["calls", "mean", *(f"p{one:g}" if one < 100 else "max" for one in SHOWN), "bytes"]
+    for number, name in enumerate(names):
+        made.add_row(name, *(column[number] for column in columns))
     return made
+
+
+def cells(part: dict[str, Any]) -> list[str]:
+    """A column of the table."""
+    by = {one["percentage"]: one["latency"] for one in part["latencyDistribution"]}
+    sizes = part.get("answerBytes")
+    return [
+        f"{part['count']:,}",
+        span(part["average"]),
+        *(span(by[one]) for one in SHOWN),
+        f"{sizes['least']:,} to {sizes['most']:,}" if sizes else "",
+    ]
 
 
 def rows(found: Result) -> Iterator[tuple[str, dict[str, Any]]]:
