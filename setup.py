@@ -96,8 +96,10 @@ def generator() -> list[Extension]:
         Extension(
             "nextbest.bench.generator",
             [str(TREE / "nextbest/bench/generator.pyx")],
-            depends=sorted(str(TREE / "nextbest/bench/native" / p.name)
-                           for p in Path("bench/load/native").glob("*.pyx")),
+            depends=sorted(
+                str(TREE / "nextbest/bench/native" / p.name)
+                for p in Path("bench/load/native").glob("*.pyx")
+            ),
             extra_compile_args=flags,
             extra_link_args=libraries,
         )

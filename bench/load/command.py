@@ -78,7 +78,34 @@ def settings_of(given: dict[str, Any]) -> Settings:
     return Settings(**found)
 
 
-@app.callback()
+HELP = """
+Put a server under load and say how fast it answers.
+
+By default an open loop: calls are due by the clock, whether the answers come or not, and a
+call's latency counts from when it was due.  So a server that stalls shows with every call
+that should have been made meanwhile.  A run in which over 1% of the calls were sent more
+than 100 us late is INVALID: it measured the generator.  Where the machine itself loses time
+the figures are doubtful, so the share of time that each core loses is printed.
+
+Exit codes: 0 measured; 1 some calls were not OK; 2 wrong usage; 3 invalid, or no server.
+
+Examples:
+
+  nextbest bench --rate 20000 --duration 60 --cpu 1 --html report.html
+
+  nextbest bench --rate 5000 --schedule poisson --mix decide=8,track=1,batch:100=1
+
+  nextbest bench --closed --connections 16 --streams 8      (the most that it can do)
+
+  nextbest bench --requests requests.jsonl --spread zipf --deadline-ms 20 --json a.json
+
+  nextbest bench compare a.json b.json
+
+  nextbest bench find-max --p99-ms 1 --to unix:/run/nextbest.sock
+"""
+
+
+@app.callback(help=HELP)
 def bench(
     context_: typer.Context,
     mix: o.Mix = "",
@@ -123,30 +150,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Put a server under load and say how fast it answers.
-
-    By default an open loop: calls are due by the clock, whether the answers come or not, and a
-    call's latency counts from when it was due.  So a server that stalls shows with every call
-    that should have been made meanwhile.  A run in which over 1% of the calls were sent more
-    than 100 us late is INVALID: it measured the generator.  So are figures of a machine that
-    loses time itself; the share of it is printed.
-
-    Exit codes: 0 measured; 1 some calls were not OK; 2 wrong usage; 3 invalid, or no server.
-
-    Examples:
-
-      nextbest bench --rate 20000 --duration 60 --cpu 1 --html report.html
-
-      nextbest bench --rate 5000 --schedule poisson --mix decide=8,track=1,batch:100=1
-
-      nextbest bench --closed --connections 16 --streams 8      (the most that it can do)
-
-      nextbest bench --requests requests.jsonl --spread zipf --deadline-ms 20 --json a.json
-
-      nextbest bench compare a.json b.json
-
-      nextbest bench find-max --p99-ms 1 --to unix:/run/nextbest.sock
-    """
+    """One run, or a comparison; `HELP` is what it says of itself."""
     given = dict(locals())
     if context_.invoked_subcommand:
         return
@@ -240,9 +244,7 @@ def find_max_command(
     p99_ms: Annotated[
         float, typer.Option("--p99-ms", help="What p99 may be.", metavar="MS", min=0)
     ] = 1,
-    step: Annotated[
-        float, typer.Option("--step", help="Seconds for each rate.", metavar="S")
-    ] = 3,
+    step: Annotated[float, typer.Option("--step", help="Seconds for each rate.", metavar="S")] = 3,
     precision: Annotated[
         float, typer.Option(help="Stop when the two ends are this close.", metavar="SHARE")
     ] = 0.02,

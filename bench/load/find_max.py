@@ -19,6 +19,7 @@ HEADROOM = 1.1
 CLOSED_S = 1.0
 STEPS_MAX = 30
 SHORTFALL_MAX = 0.01
+LOST_SHARE_MAX = 0.001
 P99_MS_MAX = 60_000
 
 
@@ -92,7 +93,6 @@ def find_max(
     best = 0.0
     steps: list[Step] = []
     while len(steps) < STEPS_MAX and high - low > search.precision * high:
-        # Of two halves a server's most is in the upper one more often, at first.
         rate = (low + high) / 2
         step = tried(settings, search, rate, parts)
         steps.append(step)
@@ -116,7 +116,7 @@ def ceiling(settings: Settings, parts: list[Part], tell: Callable[[str], None]) 
 
 
 def tried(settings: Settings, search: Search, rate: float, parts: list[Part]) -> Step:
-    """Measure one rate; when the generator was late for reasons of its own, once more."""
+    """Measure one rate; when it does not hold and the machine was disturbed, once more."""
     step = replace(
         settings,
         closed=False,
@@ -128,10 +128,17 @@ def tried(settings: Settings, search: Search, rate: float, parts: list[Part]) ->
     )
     found = result(run(step, parts=parts))
     why = fault(found, search, rate)
-    if why and not found["valid"] and 2 * found["late"]["noStream"] <= found["late"]["count"]:
+    if why and disturbed(found):
         found = result(run(step, parts=parts))
         why = fault(found, search, rate)
     return Step(rate, found, why)
+
+
+def disturbed(found: Result) -> bool:
+    """The machine, not the servers, may be to blame: worth a second measurement."""
+    late = found["late"]
+    own = not found["valid"] and 2 * late["noStream"] <= late["count"]
+    return own or any(gap["lost"] > LOST_SHARE_MAX for gap in found["gaps"])
 
 
 def fault(found: Result, search: Search, rate: float) -> str:

@@ -301,7 +301,7 @@ cdef class Generator:
         }
 
     def intervals(self, first=0):
-        """(start_ns, count, failed, p50, p90, p99, most) of each interval, by when calls were due."""
+        """(start_ns, count, failed, p50, p90, p99, most) of intervals, by when calls were due."""
         cdef Engine* engine = &self.engine
         cdef Interval* interval
         cdef uint32_t i

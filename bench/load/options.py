@@ -106,9 +106,7 @@ RateFrom: TypeAlias = Annotated[
 ]
 Duration: TypeAlias = Annotated[
     float,
-    typer.Option(
-        "--duration", "-d", help="Seconds measured.", rich_help_panel=LOAD, metavar="S"
-    ),
+    typer.Option("--duration", "-d", help="Seconds measured.", rich_help_panel=LOAD, metavar="S"),
 ]
 Calls: TypeAlias = Annotated[
     int,
@@ -159,7 +157,7 @@ Requests: TypeAlias = Annotated[
     typer.Option(
         "--requests",
         "-f",
-        help='JSON lines, also .gz: protobuf JSON, with a "method" of Decide, DecideBatch or Track.',
+        help='JSON lines, also .gz: protobuf JSON, "method" Decide, DecideBatch or Track.',
         metavar="FILE",
         rich_help_panel=REQUESTS,
     ),

@@ -65,6 +65,7 @@ def over_time(found: Result) -> str:
     axes[1].plot(seconds, failed, color=COLOURS["p99"], label="not OK", linewidth=1.2)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes[1].set_ylim(bottom=0)
+    axes[1].yaxis.set_major_formatter("{x:,.0f}")
     axes[1].set_ylabel("calls/s due")
     axes[1].set_xlabel("seconds since the start, by when calls were due")
     axes[1].grid(alpha=0.3)
@@ -84,12 +85,13 @@ def new(rows: int) -> tuple[Figure, list[Axes]]:
 
 def latency_axis(axes: Axes) -> None:
     """Milliseconds, by powers of ten, with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_yscale("log")
     axes.set_ylabel("latency, ms")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
 
 

@@ -47,9 +47,7 @@ def result(outcome: Outcome) -> Result:
         **latencies(parts, buckets),
         "rps": calls / (span / 1e9),
         "statusCodeDistribution": {
-            name: count
-            for name, count in zip(STATUSES, generator.statuses(), strict=True)
-            if count
+            name: count for name, count in zip(STATUSES, generator.statuses(), strict=True) if count
         },
         "errorDistribution": errors(outcome),
         "latencyDistribution": distribution(buckets, PERCENTAGES),
@@ -61,7 +59,7 @@ def result(outcome: Outcome) -> Result:
         "late": rest,
         "gaps": outcome.gaps,
         "connections": connections(outcome, counts),
-        "parts": [part_of(name, part) for name, part in zip(outcome.plan.names, parts, strict=True)],
+        "parts": [part_of(*one) for one in zip(outcome.plan.names, parts, strict=True)],
         "intervals": intervals(outcome),
         "buckets": [list(bucket) for bucket in buckets],
         "machine": machine(),

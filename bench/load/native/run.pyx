@@ -3,9 +3,9 @@
 
 cdef inline Connection* pick(Engine* engine) noexcept nogil:
     """A connection with a free stream, in turn; NULL: none."""
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef Connection* found
-    for i in range(engine.ready_count):
+    for _i in range(engine.ready_count):
         engine.ready_next += 1
         if engine.ready_next >= engine.ready_count:
             engine.ready_next = 0
@@ -100,7 +100,7 @@ cdef void end_unsent(
     cdef Call* call = take_due(engine)
     if call == NULL:
         return
-    engine.unsent += 1
+    engine.unsent += call.due_ns >= engine.start_ns
     call_says(call, text)
     call_end(engine, call, status, now)
 
@@ -110,11 +110,13 @@ cdef bint send_due(Engine* engine, int64_t now) noexcept nogil:
     cdef Connection* connection
     cdef Call* call
     cdef int64_t due
-    cdef int number
-    for number in range(BATCH_MAX):
+    cdef int _number
+    cdef bint any = False
+    for _number in range(BATCH_MAX):
         due = engine.due_ns if engine.again.oldest == NULL else engine.again.oldest.due_ns
         if due > now:
             break
+        any = True
         if engine.deadline_ns and due + engine.deadline_ns <= now and engine.free != NULL:
             end_unsent(engine, STATUS_DEADLINE, b"not sent before its deadline", now)
             continue
@@ -128,7 +130,7 @@ cdef bint send_due(Engine* engine, int64_t now) noexcept nogil:
             break
         put(engine, connection, call)
     settle_dirty(engine)
-    return number > 0
+    return any
 
 
 cdef void fill(Engine* engine, Connection* connection, int64_t now) noexcept nogil:
@@ -260,7 +262,7 @@ cdef bint connect_all(Engine* engine) noexcept nogil:
 
 cdef void begin(Engine* engine) noexcept nogil:
     """Set the clock."""
-    engine.begin_ns = now_ns() + 1_000_000
+    engine.begin_ns = now_ns()
     engine.start_ns = engine.begin_ns + engine.warmup_ns
     engine.end_ns = engine.start_ns + engine.duration_ns
     engine.last_ns = engine.start_ns

@@ -94,10 +94,10 @@ cdef uint64_t spread_next(Spread* self) noexcept nogil:
     cdef double area
     cdef double place
     cdef uint64_t rank = 1
-    cdef int tries
+    cdef int _tries
     if self.kind == SPREAD_UNIFORM:
         return <uint64_t>((next_random(&self.random) >> 32) * self.count >> 32)
-    for tries in range(ZIPF_TRIES_MAX):
+    for _tries in range(ZIPF_TRIES_MAX):
         area = self.area_last + next_share(&self.random) * (self.area_first - self.area_last)
         place = zipf_place(self.exponent, area)
         rank = min(max(<uint64_t>(place + 0.5), <uint64_t>1), self.count)
