@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 REFUSED_STREAM = 7
 MAX_CONCURRENT_STREAMS = 3
@@ -87,9 +87,11 @@ class Peer:
                 out += frame(SETTINGS, ACK, 0)
             elif kind == PING and not flags & ACK:
                 out += frame(PING, ACK, 0, payload)
+            elif kind == DATA and length:
+                out += frame(WINDOW_UPDATE, 0, 0, struct.pack("!I", length))
             elif kind == RST_STREAM:
                 self.server.resets += 1
-            elif kind in (DATA, HEADERS) and flags & END_STREAM:
+            if kind in (DATA, HEADERS) and flags & END_STREAM:
                 self.calls += 1
                 self.server.calls += 1
                 out += self.server.reply(self, stream)
