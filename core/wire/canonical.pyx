@@ -84,7 +84,8 @@ cdef void canonical_value(Writer* writer, uint32_t field, const Value* value) no
 
 
 cdef inline bint text_before(Text a, Text b) noexcept nogil:
-    cdef int order = memcmp(a.data, b.data, min(a.length, b.length))
+    cdef uint32_t length = min(a.length, b.length)
+    cdef int order = memcmp(a.data, b.data, length) if length else 0
     return order < 0 or (order == 0 and a.length < b.length)
 
 

@@ -80,18 +80,20 @@ cdef struct ProfileMessage:
     PositionField min_position
 
 
-cdef const char* MALFORMED = "bytes that are not the message of this call"
+cdef inline const char* malformed_text() noexcept nogil:
+    return "bytes that are not the message of this call"
 
 
 cdef int fault_malformed(Fault* fault) noexcept nogil:
     return fault_set(
-        fault, FAULT_INVALID, "request", MALFORMED, "the protobuf message that nextbest.v1 names",
+        fault, FAULT_INVALID, "request", malformed_text(),
+        "the protobuf message that nextbest.v1 names",
     )
 
 
 cdef bint is_malformed(const Fault* fault) noexcept nogil:
     """Whether the fault is fault_malformed's: a bound may be of the whole request too."""
-    return strcmp(fault.seen, MALFORMED) == 0
+    return strcmp(fault.seen, malformed_text()) == 0
 
 
 cdef void read_identity(Reader* reader, IdentityField* identity) noexcept nogil:

@@ -5,6 +5,10 @@ cdef enum:
     STRINGS_MAX = 1024
     NUMBERS_MAX = 4096
     ENTRIES_MAX = 256
+    # Up to so many, names are compared one by one.
+    ENTRIES_SCANNED_MAX = 16
+    # A power of two, above twice ENTRIES_MAX.
+    ENTRY_SLOTS = 1024
 
 
 cdef enum:
@@ -27,6 +31,8 @@ cdef struct Entries:
     Entry* items
     uint32_t count
     uint32_t capacity
+    # Numbers of entries, from 1, by the hash of their names; NULL for a few entries.
+    uint16_t* slots
 
 
 cdef bint read_timestamp(Reader* reader, int64_t* seconds, int64_t* nanos) noexcept nogil:
@@ -197,21 +203,52 @@ cdef int read_entry(
         reader.failed = True
     if kind != FAULT_NONE:
         prefix_field(fault, map_name, to.name)
-    drop_overridden(entries)
+    if kind == FAULT_NONE and not entries_settle(entries, arena):
+        return fault_arena(fault)
     if kind == FAULT_NONE and entries.count > ENTRIES_MAX:
         return fault_size(fault, map_name, entries.count, "entries", ENTRIES_MAX)
     return kind
 
 
-cdef void drop_overridden(Entries* entries) noexcept nogil:
-    """The last entry of a name wins: drop an earlier one of the last entry's name."""
-    cdef Entry* last = &entries.items[entries.count - 1]
+cdef bint entries_settle(Entries* entries, Arena* arena) noexcept nogil:
+    """The last entry of a name wins: let the new one take an earlier one's place.
+
+    False when the arena is full.
+    """
+    cdef uint32_t last = entries.count - 1
     cdef uint32_t i
-    for i in range(entries.count - 1):
-        if text_equal(entries.items[i].name, last.name):
-            entries.items[i] = last[0]
-            entries.count -= 1
-            return
+    if entries.slots == NULL and entries.count > ENTRIES_SCANNED_MAX:
+        entries.slots = <uint16_t*>arena_take(arena, ENTRY_SLOTS * sizeof(uint16_t))
+        if entries.slots == NULL:
+            return False
+        memset(entries.slots, 0, ENTRY_SLOTS * sizeof(uint16_t))
+        for i in range(last):
+            entries_place(entries, i)
+    i = entries_place(entries, last)
+    if i != last:
+        entries.items[i] = entries.items[last]
+        entries.count -= 1
+    return True
+
+
+cdef uint32_t entries_place(Entries* entries, uint32_t index) noexcept nogil:
+    """The entry before `index` that has its name; `index`, which is then noted, for none."""
+    cdef Text name = entries.items[index].name
+    cdef uint32_t at, i
+    if entries.slots == NULL:
+        for i in range(index):
+            if text_equal(entries.items[i].name, name):
+                return i
+        return index
+    at = <uint32_t>XXH3_64bits(name.data, name.length) & (ENTRY_SLOTS - 1)
+    # At most ENTRIES_MAX + 1 slots are taken, so that a free one ends the search.
+    while entries.slots[at] != 0:
+        i = entries.slots[at] - 1
+        if text_equal(entries.items[i].name, name):
+            return i
+        at = (at + 1) & (ENTRY_SLOTS - 1)
+    entries.slots[at] = <uint16_t>(index + 1)
+    return index
 
 
 cdef Entry* entries_next(Entries* entries, Arena* arena) noexcept nogil:
