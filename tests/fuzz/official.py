@@ -1,18 +1,25 @@
 """The official protobuf runtime as a judge: what a message says, in canonical bytes.
 
-upb, the runtime under Python, treats a map's entry with a field it does not know as unknown
-itself and drops it; the C++, Java and pure Python runtimes drop the field and keep the entry,
-and so does the engine.  So maps are read here as what they are on the wire: repeated messages.
-upb also writes a name after the longer names that begin with it; the others, and the engine,
-write the shorter name first.  So bytes are compared in upb's order.
+Where upb, the runtime under Python, stands alone, the engine does as the C++ runtime does:
+
+- upb drops a map's entry with a field that it does not know; others drop the field alone.  So
+  maps are read here as what they are on the wire, repeated messages.
+- upb writes a name after the longer names that begin with it, others before.  So bytes are
+  compared in upb's order.
+- upb takes the field number 0, which is illegal, inside a group.
 """
+
+from collections.abc import Iterator
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from nextbest.v1 import decision_pb2, event_pb2, mutation_pb2, profile_pb2
+
+GROUP = 3
 
 KINDS: dict[str, type[Message]] = {
     kind.DESCRIPTOR.name: kind
@@ -34,10 +41,26 @@ def canonical(kind: str, data: bytes) -> bytes | None:
         KINDS[kind].FromString(data)
     except DecodeError:
         return None
+    if 0 in _unknown_numbers(LOOSE[kind].FromString(data)):
+        return None
     plain = PLAIN[kind].FromString(data)
     plain.DiscardUnknownFields()
     # The last entry of a name wins when the real message reads them.
     return KINDS[kind].FromString(plain.SerializeToString()).SerializeToString(deterministic=True)
+
+
+def _unknown_numbers(message: Message | UnknownFieldSet) -> Iterator[int]:
+    """The numbers of the fields that the runtime does not know, at any depth."""
+    unknown = UnknownFieldSet(message) if isinstance(message, Message) else message
+    for field in unknown:
+        yield field.field_number
+        if field.wire_type == GROUP:
+            yield from _unknown_numbers(field.data)
+    if isinstance(message, Message):
+        for known, value in message.ListFields():
+            if known.message_type is not None:
+                for inner in value if known.is_repeated else [value]:
+                    yield from _unknown_numbers(inner)
 
 
 def agrees(kind: str, seen: bytes, expected: bytes) -> bool:
@@ -57,35 +80,41 @@ def over_bound(message: Message) -> bool:
     return any(len(getattr(message, name, ())) > most for name, most in bounds.items())
 
 
-def _without_maps(message: descriptor_pb2.DescriptorProto) -> None:
+def _simplify(message: descriptor_pb2.DescriptorProto, oneofs: bool) -> None:
+    """Make maps repeated messages and, unless `oneofs`, let a oneof have many fields set."""
     for nested in message.nested_type:
         nested.options.ClearField("map_entry")
-        _without_maps(nested)
+        _simplify(nested, oneofs)
+    if not oneofs:
+        message.ClearField("oneof_decl")
+        for field in message.field:
+            field.ClearField("oneof_index")
+            field.ClearField("proto3_optional")
 
 
-def _add(pool: DescriptorPool, file: FileDescriptor, added: set[str]) -> None:
+def _add(pool: DescriptorPool, file: FileDescriptor, added: set[str], oneofs: bool) -> None:
     if file.name in added:
         return
     added.add(file.name)
     for needed in file.dependencies:
-        _add(pool, needed, added)
+        _add(pool, needed, added, oneofs)
     proto = descriptor_pb2.FileDescriptorProto()
     file.CopyToProto(proto)
     for message in proto.message_type:
-        _without_maps(message)
+        _simplify(message, oneofs)
     pool.Add(proto)
 
 
-def _plain_kinds() -> dict[str, type[Message]]:
-    """The messages again, with their maps as repeated messages."""
+def _simpler_kinds(oneofs: bool) -> dict[str, type[Message]]:
     pool = DescriptorPool()
     added: set[str] = set()
     for kind in KINDS.values():
-        _add(pool, kind.DESCRIPTOR.file, added)
+        _add(pool, kind.DESCRIPTOR.file, added, oneofs)
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(kind.DESCRIPTOR.full_name))
         for name, kind in KINDS.items()
     }
 
 
-PLAIN = _plain_kinds()
+PLAIN = _simpler_kinds(oneofs=True)
+LOOSE = _simpler_kinds(oneofs=False)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextbest.core.engine import canonical
-from nextbest.core.errors import InvalidRequestError
+from nextbest.core.errors import InvalidRequestError, TooLargeError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -113,6 +113,12 @@ CASES = {
         + nested(5, 3, inner=b"g"),
     ),
     "an entry with a field nobody knows": ("DecideRequest", nested(5, inner=b"\x0a\x01a\x78\x01")),
+    "a field of number 0 in a group": ("DecideRequest", b"\x7b\x00\x01\x7c"),
+    "a field of number 0 in a group that is overridden": (
+        "TrackRequest",
+        nested(5, 2, inner=nested(6, inner=b"\x7b\x00\x01\x7c") + b"\x08\x01"),
+    ),
+    "a field of number 0": ("DecideRequest", b"\x00\x01"),
     "no body": ("Mutation", b""),
     "a body that is malformed": ("Mutation", nested(8, inner=b"\x08")),
     "an overridden body that is malformed": (
@@ -164,3 +170,12 @@ def test_groups_nest_as_deep_as_the_official_parser_lets_them(
     kind: str, fields: tuple[int, ...], depth: int
 ) -> None:
     check(kind, nested(*fields, inner=b"\x7b" * depth + b"\x7c" * depth))
+
+
+def test_a_message_above_two_gibibytes_is_refused() -> None:
+    try:
+        data = bytes(2**31)
+    except MemoryError:
+        pytest.skip("no 2 GiB of address space")
+    with pytest.raises(TooLargeError):
+        canonical("DecideRequest", data)
