@@ -49,13 +49,15 @@ def listener() -> socket.socket:
 def serve_lane(settings: dict[str, Any]) -> None:
     from nextbest.core.lane.settings import LaneSettings
     from nextbest.core.lane_native import Lane
-    from nextbest.server.playbook.compile import compile_folder
+    from nextbest.server.playbook.compile import compile_playbook
 
     if "descriptors_max" in settings:
         most = settings.pop("descriptors_max")
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     engine = Engine()
-    engine.publish(*compile_folder(read_folder(PLAYBOOK)))
+    plan = compile_playbook(read_folder(PLAYBOOK)).plan
+    assert plan
+    engine.publish(plan)
     listening = listener()
     lane = Lane(
         engine.door(), [listening.fileno()], LaneSettings(**settings), "the other server"

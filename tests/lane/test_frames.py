@@ -277,7 +277,7 @@ BREAKS: dict[str, tuple[Sent, set[int]]] = {
         block(b"\x3f\xe1\xff\x7f" + WELL_BLOCK),
         {COMPRESSION_ERROR},
     ),
-    "Huffman padding of 8 bits": (block(b"\x00\x85\xf2\xb2\x4a\x84\xff\x01x"), {COMPRESSION_ERROR}),
+    "Huffman padding of 11 bits": (block(b"\x00\x82\x1f\xff\x01x"), {COMPRESSION_ERROR}),
     "Huffman padding of zeros": (block(b"\x00\x81\x18\x01x"), {COMPRESSION_ERROR}),
     "Huffman with an end of string": (
         block(b"\x00\x84\xff\xff\xff\xff\x01x"),
@@ -393,7 +393,6 @@ MAY_RESET: dict[str, Sent] = {
     "value with a line break": swapped(("x-a", "b\nc")),
     "value with a NUL": swapped(("x-a", b"b\0c")),
     "value with octets over 127": swapped(("x-a", b"\xc3\xbc\xff")),
-    "value with spaces around": swapped(("x-a", " b ")),
     "empty value": swapped(("x-a", "")),
     "host that differs": swapped(("host", "other")),
     ":authority missing": swapped(_authority=None),
@@ -427,8 +426,8 @@ def test_a_stream_error_resets_the_stream(name: str, peer: Peer) -> None:
 def test_what_the_rules_leave_open_is_answered_or_reset(name: str, peer: Peer) -> None:
     MAY_RESET[name](peer)
     answer = peer.answer(1)
-    over = answer.ended or answer.reset == PROTOCOL_ERROR or answer.goaway == PROTOCOL_ERROR
-    assert over or answer.closed, str(answer)
+    reset = answer.reset in (PROTOCOL_ERROR, INTERNAL_ERROR)
+    assert answer.ended or reset or answer.goaway == PROTOCOL_ERROR or answer.closed, str(answer)
 
 
 def closed_frames(stream: int) -> dict[str, bytes]:
@@ -471,7 +470,6 @@ HARMLESS: dict[str, Sent] = {
     "ENABLE_PUSH of 0 and 1": raw(SETTINGS, 0, 0, setting(2, 0) + setting(2, 1)),
     "greatest MAX_FRAME_SIZE": raw(SETTINGS, 0, 0, setting(MAX_FRAME_SIZE, 2**24 - 1)),
     "MAX_CONCURRENT_STREAMS of 0": raw(SETTINGS, 0, 0, setting(MAX_CONCURRENT_STREAMS, 0)),
-    "acknowledgement nobody waits for": raw(SETTINGS, 1),
     "PING acknowledgement nobody waits for": raw(PING, 1, 0, bytes(8)),
     "PRIORITY on an idle stream": raw(PRIORITY, 0, 9, bytes(4) + b"\x10"),
     "RST_STREAM of an unknown code": on(opened, RST_STREAM, 0, b"\xff" * 4),
@@ -554,7 +552,7 @@ def test_what_is_no_http2_is_closed(name: str, target: Target) -> None:
 
 
 def split(peer: Peer, stream: int, size: int) -> list[HeadersFrame | ContinuationFrame]:
-    block = peer.block(request(DECIDE, [(f"x-{n}", "value " * 5) for n in range(10)]))
+    block = peer.block(request(DECIDE, [(f"x-{n}", "value" * 5) for n in range(10)]))
     parts = [block[at : at + size] for at in range(0, len(block), size)]
     made: list[HeadersFrame | ContinuationFrame] = [HeadersFrame(stream, parts[0])]
     made += [ContinuationFrame(stream, part) for part in parts[1:]]
@@ -655,9 +653,9 @@ def test_streams_over_the_bound_are_refused(target: Target) -> None:
         most = peer.their_settings[MAX_CONCURRENT_STREAMS]
         streams = [opened(peer) for _ in range(most + 3)]
         answer = peer.answer(streams[-1])
-        assert answer.reset in (REFUSED_STREAM, PROTOCOL_ERROR) or answer.closed, str(answer)
-        assert answer.goaway in (None, ENHANCE_YOUR_CALM, PROTOCOL_ERROR)
-        if not answer.closed:
+        given_up = answer.goaway in (ENHANCE_YOUR_CALM, PROTOCOL_ERROR) or answer.closed
+        assert answer.reset in (REFUSED_STREAM, PROTOCOL_ERROR) or given_up, str(answer)
+        if not given_up:
             peer.send(*data_frames(streams[0], BODY))
             assert peer.answer(streams[0]).status == OK
     target.must_serve()
