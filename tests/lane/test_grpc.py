@@ -146,7 +146,7 @@ def test_an_error_carries_its_details(peer: Peer) -> None:
     assert kinds == ["ErrorInfo", "BadRequest"]
 
 
-@pytest.mark.parametrize("body", [b"\xff", b"\x12\xff\xff\xff\xff\x0f", b"\x0a\x02\xff\xfe"])
+@pytest.mark.parametrize("body", [b"\xff", b"\x12\xff\xff\xff\xff\x0f", b"\x0a\x02\xff"])
 @pytest.mark.parametrize("path", [DECIDE, BATCH, TRACK, HEALTH])
 def test_a_message_that_does_not_parse_is_refused(path: str, body: bytes, peer: Peer) -> None:
     allowed = (INVALID_ARGUMENT, INTERNAL) if path == HEALTH else (INVALID_ARGUMENT,)
@@ -389,7 +389,7 @@ def test_an_empty_message_is_a_message(peer: Peer) -> None:
 
 def test_a_message_of_many_frames_and_kilobytes_is_read(peer: Peer) -> None:
     body = batch(1_000)
-    assert len(body) > 20_000
+    assert len(body) >= 20_000
     found = must_answer(call(peer, BATCH, body))
     assert len(decision_pb2.DecideBatchResponse.FromString(found).results) == 1_000
 
