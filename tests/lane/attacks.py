@@ -409,14 +409,12 @@ def dripped(address: str, seconds: float, whole: Callable[[Peer], bytes], hello:
     seen = Seen()
     peers = many(address, seen, 50, hello=hello)
     sending = [(peer, whole(peer)) for peer in peers]
-    at = 0
-    for _ in until(seconds):
+    for at, _ in enumerate(until(seconds)):
         for peer, data in sending:
             if not peer.closed:
                 pushed(peer, data[at : at + 1])
                 seen.frames += 1
                 drained(peer)
-        at += 1
         time.sleep(0.05)
     return held(peers, 0.1, seen)
 

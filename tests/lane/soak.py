@@ -35,11 +35,12 @@ class Usage:
 
 
 def usage(target: Target, descriptors: int = 0) -> Usage:
-    """What it holds once its connections are closed: until `descriptors` is reached, or 10 s."""
-    for _ in range(SETTLE_S * 20):
+    """What it holds once its connections are closed; waits for at most `descriptors` for 10 s."""
+    time.sleep(0.3)
+    for _ in range(SETTLE_S * 20 if descriptors else 0):
         if target.descriptors() <= descriptors:
             break
-        time.sleep(0.05 if descriptors else 0)
+        time.sleep(0.05)
     return Usage(target.resident_bytes(), target.descriptors())
 
 

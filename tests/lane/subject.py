@@ -59,9 +59,7 @@ def serve_lane(settings: dict[str, Any]) -> None:
     assert plan
     engine.publish(plan)
     listening = listener()
-    lane = Lane(
-        engine.door(), [listening.fileno()], LaneSettings(**settings), "the other server"
-    )
+    lane = Lane(engine.door(), [listening.fileno()], LaneSettings(**settings), "the other server")
     thread = threading.Thread(target=lane.run)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     thread.start()

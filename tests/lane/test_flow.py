@@ -184,7 +184,7 @@ def upload(peer: Peer, stream: int, body: bytes) -> None:
             own = initial + peer.windows.get(stream, 0)
             return min(own, DEFAULT_WINDOW + peer.windows.get(0, 0)) - spent
 
-        assert peer.until(lambda: room() > 0), "the server gives no more window"  # noqa: B023
+        assert peer.until(lambda: room() > 0), "the server gives no more window"
         part = body[at : at + min(room(), 16_384)]
         at += len(part)
         spent += len(part)

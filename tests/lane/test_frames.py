@@ -465,8 +465,9 @@ HARMLESS: dict[str, Sent] = {
     "reserved bit": lambda p: p.send(b"\0\0\x08\x06\0\x80\0\0\0" + bytes(8)),
     "unknown setting": raw(SETTINGS, 0, 0, setting(0xFF00, 7)),
     "empty SETTINGS": raw(SETTINGS),
-    "one setting many times": raw(SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 9) * 5
-                                  + setting(INITIAL_WINDOW_SIZE, 65_535)),
+    "one setting many times": raw(
+        SETTINGS, 0, 0, setting(INITIAL_WINDOW_SIZE, 9) * 5 + setting(INITIAL_WINDOW_SIZE, 65_535)
+    ),
     "ENABLE_PUSH of 0 and 1": raw(SETTINGS, 0, 0, setting(2, 0) + setting(2, 1)),
     "greatest MAX_FRAME_SIZE": raw(SETTINGS, 0, 0, setting(MAX_FRAME_SIZE, 2**24 - 1)),
     "MAX_CONCURRENT_STREAMS of 0": raw(SETTINGS, 0, 0, setting(MAX_CONCURRENT_STREAMS, 0)),

@@ -156,18 +156,18 @@ def test_a_client_may_ping_while_it_calls(target: Target) -> None:
 
 
 def test_the_lane_pings_who_is_silent_and_gives_up_the_dead() -> None:
-    with running("lane", {"keepalive_ms": 200, "keepalive_timeout_ms": 200}) as target:
-        with target.peer() as answering, Peer(target.address) as dead:
-            stream = dead.stream()
-            dead.send(dead.headers(stream, request(DECIDE)))
-            dead._take_control = lambda got: None  # type: ignore[method-assign]
-            end = time.monotonic() + 2
-            while time.monotonic() < end and not dead.closed:
-                answering.read(0.02)
-                dead.read(0.02)
-            assert dead.closed
-            assert not answering.closed
-            assert answering.settle()
+    settings = {"keepalive_ms": 200, "keepalive_timeout_ms": 200}
+    with running("lane", settings) as target, target.peer() as answering, target.peer() as dead:
+        stream = dead.stream()
+        dead.send(dead.headers(stream, request(DECIDE)))
+        dead.answers_pings = False
+        end = time.monotonic() + 2
+        while time.monotonic() < end and not dead.closed:
+            answering.read(0.02)
+            dead.read(0.02)
+        assert dead.closed
+        assert not answering.closed
+        assert answering.settle()
 
 
 def test_a_connection_of_age_is_told_to_go_and_its_calls_end() -> None:
@@ -184,18 +184,17 @@ def test_a_connection_of_age_is_told_to_go_and_its_calls_end() -> None:
 
 
 def test_a_drain_answers_what_is_open_and_takes_no_more() -> None:
-    with ExitStack() as stack:
-        with running("lane") as target:
-            peer = stack.enter_context(target.peer())
-            stream = peer.stream()
-            peer.send(peer.headers(stream, request(DECIDE)))
-            assert peer.settle()
-            os.kill(target.pid, signal.SIGTERM)
-            assert peer.until(lambda: peer.goaways, 3)
-            assert all(code == NO_ERROR for _, code, _ in peer.goaways)
-            peer.send(*data_frames(stream, message(decide("home"))))
-            assert peer.answer(stream).status == OK
-            assert gone(peer)
+    with ExitStack() as stack, running("lane") as target:
+        peer = stack.enter_context(target.peer())
+        stream = peer.stream()
+        peer.send(peer.headers(stream, request(DECIDE)))
+        assert peer.settle()
+        os.kill(target.pid, signal.SIGTERM)
+        assert peer.until(lambda: peer.goaways, 3)
+        assert all(code == NO_ERROR for _, code, _ in peer.goaways)
+        peer.send(*data_frames(stream, message(decide("home"))))
+        assert peer.answer(stream).status == OK
+        assert gone(peer)
 
 
 def test_descriptors_that_run_out_stop_nobody_who_is_in() -> None:

@@ -178,6 +178,7 @@ class Peer:
         self.closed = False
         self.next_stream = 1
         self.acks_settings = True
+        self.answers_pings = True
         self._buffer = bytearray()
         self._block: tuple[int, bytearray, bool] | None = None
         if hello:
@@ -312,12 +313,10 @@ class Peer:
         elif isinstance(got, PingFrame):
             if "ACK" in got.flags:
                 self.pings.append(got.opaque_data)
-            else:
+            elif self.answers_pings:
                 self.send(PingFrame(0, opaque_data=got.opaque_data, flags=("ACK",)))
         elif isinstance(got, WindowUpdateFrame):
-            self.windows[got.stream_id] = (
-                self.windows.get(got.stream_id, 0) + got.window_increment
-            )
+            self.windows[got.stream_id] = self.windows.get(got.stream_id, 0) + got.window_increment
         elif isinstance(got, GoAwayFrame):
             self.goaways.append((got.last_stream_id, got.error_code, got.additional_data))
 
