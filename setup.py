@@ -79,6 +79,32 @@ def engine() -> Extension:
     )
 
 
+def lane() -> list[Extension]:
+    """The native lane, where libnghttp2 is."""
+    libraries = pkg_config("--libs", "libnghttp2")
+    if libraries is None:
+        sys.stderr.write(
+            "nextbest: no libnghttp2 (Debian: libnghttp2-dev); there will be no fast lane\n"
+        )
+        return []
+    flags = ["-std=c++17", "-Wno-sign-compare", "-Wno-unused-function"]
+    flags += ["-O0", "-g"] if DEBUG else ["-O3"]
+    flags += pkg_config("--cflags", "libnghttp2") or []
+    flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
+    parts = [p for p in Path("core/lane").iterdir() if p.suffix in {".pyx", ".h"}]
+    return [
+        Extension(
+            "nextbest.core.lane_native",
+            [str(TREE / "nextbest/core/lane_native.pyx")],
+            language="c++",
+            include_dirs=["core"],
+            depends=sorted(str(TREE / "nextbest" / part) for part in parts),
+            extra_compile_args=flags,
+            extra_link_args=libraries,
+        )
+    ]
+
+
 def directives() -> dict[str, object]:
     return {
         "language_level": 3,
@@ -98,7 +124,7 @@ setup(
         "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
     },
     ext_modules=cythonize(
-        [engine()],
+        [engine(), *lane()],
         include_path=[str(TREE)],
         build_dir="build/c",
         compiler_directives=directives(),
