@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from grpc_health.v1 import health_pb2
-from hyperframe.frame import DataFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from nextbest.v1 import decision_pb2, event_pb2
 from tests.lane.target import BATCH, DECIDE, HEALTH, TRACK, Target, batch, decide, track
@@ -17,6 +17,7 @@ from tests.lane.wire import (
     CANCEL,
     CANCELLED,
     DEADLINE_EXCEEDED,
+    INITIAL_WINDOW_SIZE,
     INTERNAL,
     INVALID_ARGUMENT,
     NO_ERROR,
@@ -390,6 +391,8 @@ def test_an_empty_message_is_a_message(peer: Peer) -> None:
 def test_a_message_of_many_frames_and_kilobytes_is_read(peer: Peer) -> None:
     body = batch(1_000)
     assert len(body) >= 20_000
+    peer.send(WindowUpdateFrame(0, window_increment=2**24))
+    peer.send(SettingsFrame(0, settings={INITIAL_WINDOW_SIZE: 2**24}))
     found = must_answer(call(peer, BATCH, body))
     assert len(decision_pb2.DecideBatchResponse.FromString(found).results) == 1_000
 

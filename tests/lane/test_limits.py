@@ -39,7 +39,7 @@ SMALL = {
     "streams_max": 8,
     "header_bytes_max": 8_192,
     "message_bytes_max": 65_536,
-    "write_buffer_max": 65_536,
+    "answer_buffer_max": 65_536,
     "idle_ms": 1_500,
     "handshake_ms": 300,
 }
@@ -143,9 +143,9 @@ def test_a_client_that_pings_too_often_is_sent_off(target: Target) -> None:
             peer.read(0.001)
             if peer.closed or peer.goaways:
                 break
-        assert gone(peer), "10,000 pings were answered"
+        assert gone(peer), "2,000 pings were answered"
         assert peer.goaways[-1][1] == ENHANCE_YOUR_CALM
-        assert peer.goaways[-1][2] == b"too_many_pings"
+        assert b"too_many_pings" in [text for _, _, text in peer.goaways]
 
 
 def test_a_client_may_ping_while_it_calls(target: Target) -> None:
@@ -156,7 +156,7 @@ def test_a_client_may_ping_while_it_calls(target: Target) -> None:
 
 
 def test_the_lane_pings_who_is_silent_and_gives_up_the_dead() -> None:
-    settings = {"keepalive_ms": 200, "keepalive_timeout_ms": 200}
+    settings = {"keepalive_ms": 1_000, "keepalive_timeout_ms": 200}
     with running("lane", settings) as target, target.peer() as answering, target.peer() as dead:
         stream = dead.stream()
         dead.send(dead.headers(stream, request(DECIDE)))

@@ -177,7 +177,8 @@ class Peer:
         self.goaways: list[tuple[int, int, bytes]] = []
         self.closed = False
         self.next_stream = 1
-        self.acks_settings = True
+        # An acknowledgement in place of the preface would be wrong.
+        self.acks_settings = hello
         self.answers_pings = True
         self._buffer = bytearray()
         self._block: tuple[int, bytearray, bool] | None = None
