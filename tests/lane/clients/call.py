@@ -35,7 +35,7 @@ def answered(response: bytes) -> dict[str, Any]:
 def call_sync(channel: grpc.Channel, asked: dict[str, Any]) -> dict[str, Any]:
     future = channel.unary_unary(asked["path"]).future(
         bytes.fromhex(asked["request"]),
-        timeout=asked["deadline_ms"] / 1_000 or 1e-9,
+        timeout=asked["deadline_ms"] / 1_000,
         metadata=metadata_of(asked),
     )
     if asked["cancel"]:
@@ -50,7 +50,7 @@ def call_sync(channel: grpc.Channel, asked: dict[str, Any]) -> dict[str, Any]:
 async def call_aio(channel: grpc.aio.Channel, asked: dict[str, Any]) -> dict[str, Any]:
     made = channel.unary_unary(asked["path"])(
         bytes.fromhex(asked["request"]),
-        timeout=asked["deadline_ms"] / 1_000 or 1e-9,
+        timeout=asked["deadline_ms"] / 1_000,
         metadata=metadata_of(asked),
     )
     if asked["cancel"]:
