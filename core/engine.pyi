@@ -163,6 +163,7 @@ class Engine:
         stamp_ms: int,
     ) -> ImportResult: ...
 
+def canonical(kind: str, data: bytes) -> bytes: ...
 def supports_patterns() -> bool:
     """Whether `matches` is available: the engine was built with RE2."""
 

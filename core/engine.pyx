@@ -13,7 +13,7 @@ from libc.math cimport NAN, floor, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strcmp, strlen
 from libcpp.algorithm cimport sort
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
@@ -40,6 +40,7 @@ include "expression/program.pyx"
 include "profile/store.pyx"
 include "wire/fault.pyx"
 include "wire/reader.pyx"
+include "wire/shape.pyx"
 include "wire/writer.pyx"
 include "wire/status.pyx"
 include "playbook/names.pyx"
@@ -66,6 +67,7 @@ include "serving/seat.pyx"
 include "serving/write.pyx"
 include "serving/hot.pyx"
 include "serving/door.pyx"
+include "wire/canonical.pyx"
 
 
 class QuerySlice(NamedTuple):
@@ -388,8 +390,14 @@ cdef class Engine:
         cdef Applied applied
         cdef Playbook playbook
         cdef const PlaybookState* state = NULL
-        if not read_mutation(text_from(mutation), &message):
+        cdef Reader reader = reader_of(<char*>mutation, len(mutation))
+        if not shape_holds(&reader, SHAPE_MUTATION) or not read_mutation(
+            text_from(mutation), &message
+        ) or message.body == BODY_NONE:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
+        if message.split:
+            self.apply(mutation_joined(mutation, &message))
+            return
         # A read that is over must not keep what this replaces from being freed.
         person_done(&self.seat.serving.person)
         if message.body == BODY_EXPIRY or message.body == BODY_HORIZON:
@@ -410,8 +418,8 @@ cdef class Engine:
         cdef int64_t first, second
         read_pair(message.request, &first, &second)
         if message.body == BODY_EXPIRY:
-            if 1 <= first <= 3:
-                self.store.expire(first, second)
+            if 1 <= <uint32_t>first <= 3:
+                self.store.expire(<uint32_t>first, second)
         else:
             self.store.horizon(first)
         atomic_add(&self.state.position.sequence, 1)

@@ -71,6 +71,9 @@ cdef int seat_decide_new(
 cdef int batch_check(Text request, Fault* fault) noexcept nogil:
     """Refuse a DecideBatchRequest that is malformed or too long, before its first decision."""
     cdef Reader reader = reader_of(request.data, request.length)
+    # A malformed request makes the batch malformed: it is one message.
+    if not shape_holds(&reader, SHAPE_DECIDE_BATCH):
+        return fault_malformed(fault)
     cdef uint32_t field = 0, wire = 0, count = 0
     while read_tag(&reader, &field, &wire):
         if field != 1 or wire != WIRE_BYTES:

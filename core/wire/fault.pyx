@@ -60,7 +60,8 @@ cdef inline Text text_of(const char* literal) noexcept nogil:
 
 
 cdef inline bint text_equal(Text a, Text b) noexcept nogil:
-    return a.length == b.length and memcmp(a.data, b.data, a.length) == 0
+    # A text that is not there has no data, which memcmp must not see.
+    return a.length == b.length and (a.length == 0 or memcmp(a.data, b.data, a.length) == 0)
 
 
 cdef size_t text_cut(const char* data, size_t length, size_t most) noexcept nogil:

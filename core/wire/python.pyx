@@ -5,9 +5,16 @@ cdef str text_str(Text text):
     return text.data[:text.length].decode("utf-8", "replace")
 
 
-cdef Text text_from(bytes data) noexcept:
+cdef enum:
+    # The largest message that protobuf has.
+    REQUEST_BYTES_MAX = 2147483647
+
+
+cdef Text text_from(bytes data) except *:
     """A Text of bytes that the caller keeps alive."""
     cdef Text text
+    if len(data) > REQUEST_BYTES_MAX:
+        raise errors.TooLargeError("request", f"{len(data)} bytes", f"at most {REQUEST_BYTES_MAX}")
     text.data = <char*>data
     text.length = <uint32_t>len(data)
     return text

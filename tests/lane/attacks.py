@@ -607,6 +607,8 @@ def pinned(target: Target) -> None:
     if len(cores) > 1 and target.pid:
         for task in os.listdir(f"/proc/{target.pid}/task"):
             os.sched_setaffinity(int(task), cores[:1])
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, int(task), -15)
         os.sched_setaffinity(0, cores[1:])
 
 

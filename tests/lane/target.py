@@ -3,6 +3,7 @@
 `NEXTBEST_LANE_TARGET=host:port` judges a server that runs already (it must answer
 `/nextbest.v1.DecisionService/Decide` and `/grpc.health.v1.Health/Check`);
 `NEXTBEST_LANE_TARGET=aio` judges the grpc.aio server; without it the lane is judged.
+`NEXTBEST_LANE_PRELOAD=libasan.so` is loaded into the server's process first.
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ def running(kind: str = "", settings: dict[str, Any] | None = None) -> Iterator[
 
 def _environment() -> dict[str, str]:
     path = os.pathsep.join([str(ROOT / "build" / "tree"), str(ROOT)])
-    return {**os.environ, "PYTHONPATH": path, "GRPC_VERBOSITY": "NONE"}
+    made = {**os.environ, "PYTHONPATH": path, "GRPC_VERBOSITY": "NONE"}
+    if preload := os.environ.get("NEXTBEST_LANE_PRELOAD"):
+        made |= {"LD_PRELOAD": preload, "PYTHONMALLOC": "malloc"}
+    return made
 
 
 def _announced(process: subprocess.Popen[str]) -> str:
