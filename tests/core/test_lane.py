@@ -169,10 +169,11 @@ def test_a_cancelled_call_is_forgotten_and_its_write_stands() -> None:
 
 def test_a_lane_that_goes_leaves_its_writes_to_the_log() -> None:
     engine = engine_of(writes_max=5)
-    with serving(engine) as (_, port), calling(port, TRACK) as call:
+    with serving(engine) as (lane, port), calling(port, TRACK) as call:
         waiting = call.future(track(1), timeout=WAIT_S)
         until(lambda: engine.log_take().mutations == 1)
-    assert waiting.exception().code() is grpc.StatusCode.UNAVAILABLE
+        lane.stop()
+        assert waiting.exception().code() is grpc.StatusCode.UNAVAILABLE
     assert engine.log_done(1) == 1
     assert engine.position[1] == 2
 
