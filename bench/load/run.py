@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .compiled import compiled
 from .errors import UnreachableError
-from .machine import Gap, gap, gaps, now
+from .machine import Gap, gap, gaps, now, stolen
 from .plan import Plan, plan
 from .settings import Settings
 from .workload import Part
@@ -31,6 +32,8 @@ class Outcome:
     plan: Plan
     generator: Generator
     gaps: list[Gap]
+    # Core -> the share of the run that the hypervisor took from it, in steps of 10 ms.
+    stolen: dict[int, float]
     date: str
     interrupted: bool
 
@@ -47,14 +50,17 @@ def run(
     generator: Generator = module.Generator(told)
     date = now()
     found = gaps(settings.probe, "before")
+    before, begun = stolen(), time.monotonic()
     interrupted = drive(generator, watch, look_s)
+    span, after = time.monotonic() - begun, stolen()
     if generator.progress()["phase"] == "unreached":
         raise UnreachableError(unreached(settings, generator))
     counts = generator.counts()
     seen = counts["observed_ns"], counts["gap_ns"], counts["gap_most_ns"], counts["gaps"]
     found.append(gap("during", settings.cpu, *seen))
     found += gaps(settings.probe, "after")
-    return Outcome(settings, told, generator, found, date, interrupted)
+    taken = {cpu: (after[cpu] - before.get(cpu, 0.0)) / span for cpu in after}
+    return Outcome(settings, told, generator, found, taken, date, interrupted)
 
 
 def drive(generator: Generator, watch: Watch | None, look_s: float) -> bool:
