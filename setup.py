@@ -80,29 +80,38 @@ def engine() -> Extension:
     )
 
 
-def generator() -> list[Extension]:
-    """The load generator's native part, where libnghttp2 is."""
+def http2() -> list[Extension]:
+    """The fast lane and the load generator's native part, where libnghttp2 is."""
     libraries = pkg_config("--libs", "libnghttp2")
     if libraries is None:
         sys.stderr.write(
-            "nextbest: no libnghttp2 (Debian: libnghttp2-dev, pkg-config); no `nextbest bench`\n"
+            "nextbest: no libnghttp2 (Debian: libnghttp2-dev, pkg-config); no fast lane and no "
+            "`nextbest bench`\n"
         )
         return []
     flags = ["-Wno-sign-compare", "-Wno-unused-function"]
     flags += ["-O0", "-g"] if DEBUG else ["-O3"]
-    flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     flags += pkg_config("--cflags", "libnghttp2") or []
+    flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
+    lane = [p for p in Path("core/lane").iterdir() if p.suffix in {".pyx", ".h"}]
+    native = Path("bench/load/native").glob("*.pyx")
     return [
+        Extension(
+            "nextbest.core.lane_native",
+            [str(TREE / "nextbest/core/lane_native.pyx")],
+            language="c++",
+            include_dirs=["core"],
+            depends=sorted(str(TREE / "nextbest" / part) for part in lane),
+            extra_compile_args=["-std=c++17", *flags],
+            extra_link_args=libraries,
+        ),
         Extension(
             "nextbest.bench.generator",
             [str(TREE / "nextbest/bench/generator.pyx")],
-            depends=sorted(
-                str(TREE / "nextbest/bench/native" / p.name)
-                for p in Path("bench/load/native").glob("*.pyx")
-            ),
+            depends=sorted(str(TREE / "nextbest/bench/native" / part.name) for part in native),
             extra_compile_args=flags,
             extra_link_args=libraries,
-        )
+        ),
     ]
 
 
@@ -125,7 +134,7 @@ setup(
         "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
     },
     ext_modules=cythonize(
-        [engine(), *generator()],
+        [engine(), *http2()],
         include_path=[str(TREE)],
         build_dir="build/c",
         compiler_directives=directives(),

@@ -238,7 +238,8 @@ cdef class Playbook:
         self.kept = []
         self.published_at_us = 0
         self.description = ""
-        arena_init(&self.values, PLAYBOOK_VALUES_MAX)
+        if not arena_init(&self.values, PLAYBOOK_VALUES_MAX):
+            raise MemoryError
         self.load_hash(plan.hash)
         self.load_codes()
         self.load_schema(attribute_columns, counter_columns)
