@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .generator import Generator
 
 LOOK_S = 0.5
-STOP_S_MAX = 700
 Watch = Callable[["Generator"], None]
 
 
@@ -66,20 +65,27 @@ def run(
 def drive(generator: Generator, watch: Watch | None, look_s: float) -> bool:
     """Run the generator; True when it was interrupted, and has stopped early."""
     failures: list[BaseException] = []
+    # Not `Thread.join`: interrupted, it may call a running thread stopped (Python 3.11).
+    done = threading.Event()
 
     def target() -> None:
         try:
             generator.run()
         except BaseException as error:
             failures.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=target, name="generator", daemon=True)
-    thread.start()
-    interrupted = False
-    while thread.is_alive():
+    interrupted = started = False
+    while not done.is_set():
         try:
-            thread.join(look_s)
-            if watch is not None and thread.is_alive():
+            if not started:
+                # Starting waits for the thread, and may be interrupted too.
+                started = True
+                thread.start()
+            done.wait(look_s)
+            if watch is not None and not done.is_set():
                 watch(generator)
         except KeyboardInterrupt:
             if interrupted:
