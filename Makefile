@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find core -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := $(shell find core bench/load -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 PROTOS := $(wildcard proto/nextbest/v1/*.proto)
 CASES ?= ../shared/data/cel/cases_share.jsonl.gz
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
@@ -35,13 +35,13 @@ lint: build ## ruff, mypy, cython-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint core  # it calls pycodestyle by name
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint core bench/load  # it calls pycodestyle by name
 
 bench: build ## the micro benchmark, with its peers
 	$(BIN)/python -m bench.micro
 
 bench-overhead: build ## what the server adds to a bare grpc.aio servicer
-	$(BIN)/python -m bench.load
+	$(BIN)/python -m bench.overhead
 
 fuzz: build ## the codec against C++ protobuf, coverage-guided: make fuzz RUNS=N
 	@PYTHON=$(BIN)/python RUNS=$(RUNS) tests/fuzz/run
@@ -71,7 +71,7 @@ proto: $(VENV)/.installed ## generate the Python of the contract
 # build/tree stays: the editable installation imports from it.
 clean: ## delete what the compiler made
 	rm -rf build/c build/lib* build/temp*
-	find core -name '*.so' -delete
+	find core bench/load -name '*.so' -delete
 	rm -f $(VENV)/.built
 
 $(VENV)/.system: .ci/bootstrap

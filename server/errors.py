@@ -64,6 +64,10 @@ class ListenError(NextbestError):
         self.why = why
 
 
+class LaneError(NextbestError):
+    """The fast lane cannot be served, or a thread of it ended by itself."""
+
+
 class ArchiveError(NextbestError):
     """The data folder cannot be read or written."""
 

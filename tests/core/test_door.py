@@ -9,7 +9,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from nextbest.core import Engine
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import InvalidRequestError
 from nextbest.core.playbook.plan import (
     Aggregate,
     Attribute,
@@ -137,7 +137,10 @@ def test_both_ways_in_give_the_same_bytes() -> None:
         answer = decision_pb2.DecideResponse.FromString(data)
         assert answer.scores[0].points == 1
         batch = decision_pb2.DecideBatchRequest(
-            requests=[decision_pb2.DecideRequest.FromString(request), decision_pb2.DecideRequest(scores=["none"])]
+            requests=[
+                decision_pb2.DecideRequest.FromString(request),
+                decision_pb2.DecideRequest(scores=["none"]),
+            ]
         ).SerializeToString()
         assert ask(door.decide_batch, seat, batch)[1] == engine.decide_batch(batch, NOW_US)
 
@@ -153,12 +156,12 @@ def test_both_ways_in_refuse_alike() -> None:
         for request in (b"\xff", decide(""), decide("a" * 300), decide("ann", placements=["x"])):
             code, data, message = ask(door.decide, seat, request)
             status = status_pb2.Status.FromString(data)
-            with pytest.raises(NextbestError) as refused:
+            with pytest.raises(InvalidRequestError) as refused:
                 engine.decide(request, NOW_US)
             assert (code, message) == (status.code, status.message) == (3, str(refused.value))
             violations = error_details_pb2.BadRequest()
             assert status.details[1].Unpack(violations)
-            assert violations.field_violations[0].field == refused.value.field  # type: ignore[attr-defined]
+            assert violations.field_violations[0].field == refused.value.field
         code, _, message = ask(door.decide, seat, decide("ann"), deadline_us=NOW_US)
         assert code == code_pb2.DEADLINE_EXCEEDED
 
