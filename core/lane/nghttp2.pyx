@@ -7,6 +7,8 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         pass
     ctypedef struct nghttp2_option:
         pass
+    ctypedef struct nghttp2_stream:
+        pass
     ctypedef struct nghttp2_nv:
         uint8_t* name
         uint8_t* value
@@ -60,8 +62,10 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         NGHTTP2_ENHANCE_YOUR_CALM
         NGHTTP2_INTERNAL_ERROR
         NGHTTP2_PROTOCOL_ERROR
+        NGHTTP2_STREAM_CLOSED
         NGHTTP2_HCAT_REQUEST
         NGHTTP2_ERR_CALLBACK_FAILURE
+        NGHTTP2_ERR_CANCEL
         NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_ERR_BAD_CLIENT_MAGIC
         NGHTTP2_ERR_FLOODED
@@ -105,6 +109,12 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_session_callbacks* callbacks,
         int (*callback)(nghttp2_session*, int32_t, uint32_t, void*) noexcept nogil,
     )
+    void nghttp2_session_callbacks_set_unpack_extension_callback(
+        nghttp2_session_callbacks* callbacks,
+        int (*callback)(
+            nghttp2_session*, void**, const nghttp2_frame_hd*, void*
+        ) noexcept nogil,
+    )
     int nghttp2_option_new(nghttp2_option** option)
     void nghttp2_option_del(nghttp2_option* option)
     void nghttp2_option_set_no_closed_streams(nghttp2_option* option, int value)
@@ -114,6 +124,10 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     void nghttp2_option_set_max_reserved_remote_streams(nghttp2_option* option, uint32_t value)
     void nghttp2_option_set_stream_reset_rate_limit(
         nghttp2_option* option, uint64_t burst, uint64_t rate
+    )
+    void nghttp2_option_set_user_recv_extension_type(nghttp2_option* option, uint8_t kind)
+    void nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(
+        nghttp2_option* option, int value
     )
     int nghttp2_session_server_new2(
         nghttp2_session** session, const nghttp2_session_callbacks* callbacks, void* user_data,
@@ -126,6 +140,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     int nghttp2_session_want_write(nghttp2_session* session)
     int nghttp2_session_set_stream_user_data(nghttp2_session* session, int32_t id, void* data)
     void* nghttp2_session_get_stream_user_data(nghttp2_session* session, int32_t id)
+    nghttp2_stream* nghttp2_session_find_stream(nghttp2_session* session, int32_t id)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session* session)
     int nghttp2_session_set_local_window_size(
         nghttp2_session* session, uint8_t flags, int32_t id, int32_t size
@@ -181,8 +196,8 @@ cdef extern from "lane/native.h" nogil:
         EPOLL_CLOEXEC
         EFD_NONBLOCK
         EFD_CLOEXEC
-        EMFILE
-        ENFILE
+        EINTR
+        ECONNABORTED
     int errno
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
     ssize_t recv(int fd, void* buffer, size_t length, int flags)
