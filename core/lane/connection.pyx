@@ -9,7 +9,7 @@ cdef enum:
     LINGER_BYTES_MAX = 1048576
     PING_STRIKES_MAX = 2
     CONTROL_FRAMES_A_CALL = 8
-    RESETS_KEPT = 16
+    ENDED_KEPT = 32
 
 
 cdef enum:
@@ -64,12 +64,11 @@ cdef struct Connection:
     # Calls the client has cancelled, less those that time forgives.
     int64_t resets
     int64_t reset_ms
-    # The highest stream the client has used.
-    int32_t stream_last
-    # The last streams that this side has reset.
-    int32_t resets_sent[RESETS_KEPT]
-    uint32_t resets_sent_count
     size_t lingered
+    # The highest stream so far, and the last ones that ended in good order.
+    int32_t stream_highest
+    int32_t ended[ENDED_KEPT]
+    uint32_t ended_count
 
 
 cdef inline void connection_touch(Connection* connection) noexcept nogil:

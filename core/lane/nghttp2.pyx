@@ -7,8 +7,6 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         pass
     ctypedef struct nghttp2_option:
         pass
-    ctypedef struct nghttp2_stream:
-        pass
     ctypedef struct nghttp2_nv:
         uint8_t* name
         uint8_t* value
@@ -118,6 +116,9 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     int nghttp2_option_new(nghttp2_option** option)
     void nghttp2_option_del(nghttp2_option* option)
     void nghttp2_option_set_no_closed_streams(nghttp2_option* option, int value)
+    void nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(
+        nghttp2_option* option, int value
+    )
     void nghttp2_option_set_max_outbound_ack(nghttp2_option* option, size_t value)
     void nghttp2_option_set_max_settings(nghttp2_option* option, size_t value)
     void nghttp2_option_set_max_continuations(nghttp2_option* option, size_t value)
@@ -126,9 +127,6 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_option* option, uint64_t burst, uint64_t rate
     )
     void nghttp2_option_set_user_recv_extension_type(nghttp2_option* option, uint8_t kind)
-    void nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(
-        nghttp2_option* option, int value
-    )
     int nghttp2_session_server_new2(
         nghttp2_session** session, const nghttp2_session_callbacks* callbacks, void* user_data,
         const nghttp2_option* option,
@@ -140,7 +138,6 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     int nghttp2_session_want_write(nghttp2_session* session)
     int nghttp2_session_set_stream_user_data(nghttp2_session* session, int32_t id, void* data)
     void* nghttp2_session_get_stream_user_data(nghttp2_session* session, int32_t id)
-    nghttp2_stream* nghttp2_session_find_stream(nghttp2_session* session, int32_t id)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session* session)
     int nghttp2_session_set_local_window_size(
         nghttp2_session* session, uint8_t flags, int32_t id, int32_t size

@@ -49,24 +49,6 @@ cdef int on_header(
     return 0
 
 
-cdef bint headers_late(Connection* connection, int32_t id) noexcept nogil:
-    """Whether HEADERS come on a stream that has ended, or was passed over (RFC 9113, 5.1).
-
-    nghttp2 keeps no ended streams.  One that this side has reset may still get what was on its
-    way.
-    """
-    cdef uint32_t i
-    if id > connection.stream_last:
-        connection.stream_last = id
-        return False
-    if nghttp2_session_find_stream(connection.session, id) != NULL:
-        return False
-    for i in range(RESETS_KEPT):
-        if connection.resets_sent[i] == id:
-            return False
-    return True
-
-
 cdef int on_extension(
     nghttp2_session* session, void** payload, const nghttp2_frame_hd* frame, void* user_data
 ) noexcept nogil:
@@ -102,8 +84,8 @@ cdef int on_begin_frame(
     cdef Connection* connection = <Connection*>user_data
     cdef Lane_* lane = connection.lane
     connection.frame_ms = lane.now_ms
-    if frame.type == NGHTTP2_HEADERS and headers_late(connection, frame.stream_id):
-        connection_end(connection, NGHTTP2_STREAM_CLOSED, COUNT_CLOSED_PROTOCOL)
+    if frame.type == NGHTTP2_HEADERS:
+        on_headers_begin(connection, frame.stream_id)
     if not is_control(frame):
         connection.control_frames -= CONTROL_FRAMES_A_CALL
         connection.called_ms = lane.now_ms
@@ -115,6 +97,19 @@ cdef int on_begin_frame(
     if connection.control_frames > lane.bounds.control_frames_per_s:
         connection_end(connection, NGHTTP2_ENHANCE_YOUR_CALM, COUNT_CLOSED_CONTROL_FRAMES)
     return 0
+
+
+cdef void on_headers_begin(Connection* connection, int32_t id) noexcept nogil:
+    """RFC 9113, 5.1 and 5.1.1: a stream is not opened again, nor one below the highest."""
+    cdef uint32_t i
+    cdef uint32_t error = NGHTTP2_PROTOCOL_ERROR
+    if id > connection.stream_highest:
+        connection.stream_highest = id
+    elif id > 0 and nghttp2_session_get_stream_user_data(connection.session, id) == NULL:
+        for i in range(ENDED_KEPT):
+            if connection.ended[i] == id:
+                error = NGHTTP2_STREAM_CLOSED
+        connection_end(connection, error, COUNT_CLOSED_PROTOCOL)
 
 
 cdef int on_frame(
@@ -201,10 +196,6 @@ cdef int on_sent(
     """
     cdef Connection* connection = <Connection*>user_data
     cdef Stream* stream
-    if frame.hd.type == NGHTTP2_RST_STREAM:
-        connection.resets_sent[connection.resets_sent_count % RESETS_KEPT] = frame.hd.stream_id
-        connection.resets_sent_count += 1
-        return 0
     if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
         return 0
     # Pings are judged by the silence since.
@@ -225,6 +216,9 @@ cdef int on_close(
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
     if stream != NULL:
         nghttp2_session_set_stream_user_data(session, id, NULL)
+        if error == NGHTTP2_NO_ERROR:
+            stream.connection.ended[stream.connection.ended_count % ENDED_KEPT] = id
+            stream.connection.ended_count += 1
         call_end(stream)
     return 0
 
@@ -248,6 +242,8 @@ cdef bint sessions_init(Lane_* lane) noexcept nogil:
         return False
     # Closed streams are of use to priorities alone.
     nghttp2_option_set_no_closed_streams(lane.option, 1)
+    # PROTOCOL-HTTP2.md: spaces around a metadata value are no error.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(lane.option, 1)
     nghttp2_option_set_max_outbound_ack(lane.option, OUTBOUND_ACKS_MAX)
     nghttp2_option_set_max_settings(lane.option, SETTINGS_ENTRIES_MAX)
     nghttp2_option_set_max_continuations(lane.option, CONTINUATIONS_MAX)
@@ -256,8 +252,6 @@ cdef bint sessions_init(Lane_* lane) noexcept nogil:
     nghttp2_option_set_stream_reset_rate_limit(
         lane.option, 2 * lane.bounds.resets_burst, 2 * lane.bounds.resets_per_s
     )
-    # The gRPC protocol lets metadata begin and end with white space.
-    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(lane.option, 1)
     for kind in range(EXTENSION_FIRST, EXTENSION_LAST + 1):
         nghttp2_option_set_user_recv_extension_type(lane.option, <uint8_t>kind)
     return True
