@@ -430,6 +430,18 @@ def test_the_json_has_the_fields_of_ghz_and_the_report_is_one_file(tmp_path: Pat
     assert not re.search(r"(?:src|href)=.https?:|<script|@import|url\(h", page)
 
 
+def test_a_run_without_an_answer_has_a_report_too(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib draws the report: nextbest[report]")
+    json_file, html = tmp_path / "a.json", tmp_path / "a.html"
+    with Server(lambda _peer, stream: answer(stream, b"8", b"full", b"")) as server:
+        found = measured(server.address, closed=True, calls=20, warmup=0)
+    json_file.write_text(json.dumps(found), encoding="utf-8")
+    command("report", str(json_file), str(html))
+    assert "No call has a latency" in html.read_text(encoding="utf-8")
+    _out, told = command("report", str(json_file), "/nowhere/a.html", code=2)
+    assert "'/nowhere/a.html', allowed: a file in a folder that is there" in told
+
+
 def test_two_results_are_compared(tmp_path: Path) -> None:
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     with Server() as server:
