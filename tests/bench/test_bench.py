@@ -242,7 +242,7 @@ def test_while_no_server_is_there_calls_fail_or_wait_for_one(wait: bool) -> None
         time.sleep(0.5)
         with Server(port=int(first.address.partition(":")[2])) as second:
             thread.join(10)
-            assert second.calls > 100
+            assert second.calls > 50
     found = result(outcomes[0])
     if wait:
         assert status_of(found) == {"OK": 500}
@@ -321,8 +321,8 @@ def test_a_ramp_is_sent_as_it_is_due() -> None:
         found = measured(server.address, schedule="ramp", rate=1_000, duration=1)
     assert found["count"] == pytest.approx(500, abs=2)
     counts = [one["count"] for one in found["intervals"]]
-    # 10, 30, 50 ... in tenths of a second.
-    assert counts == pytest.approx([10 + 20 * i for i in range(10)], abs=2)
+    # 5, 15, 25 ... in tenths of a second.
+    assert counts == pytest.approx([5 + 10 * i for i in range(10)], abs=2)
 
 
 def test_poisson_gaps_are_exponential_and_repeatable() -> None:
@@ -478,8 +478,8 @@ def test_find_max_finds_what_a_slow_server_can_do() -> None:
 
     told: list[str] = []
     with Server(reply) as server:
-        settings = Settings(to=(server.address,), **{**QUICK, "connections": 1, "drain": 0.5})
-        search = Search(p99_ms=300, step_s=0.4, precision=0.4, rate_least=60, rate_most=4_000)
+        settings = Settings(to=(server.address,), **{**QUICK, "connections": 1, "drain": 0.3})
+        search = Search(p99_ms=200, step_s=0.3, precision=0.4, rate_least=60, rate_most=2_000)
         rate, steps = find_max(settings, search, told.append)
     assert len(told) == len(steps)
     if any("invalid" in step.why for step in steps):
