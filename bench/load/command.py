@@ -169,11 +169,7 @@ def measure(settings: Settings, file: str, html: Path | None, live: bool | None)
     from .run import run
     from .summary import summary
 
-    if html:
-        # Said before the run, not after it.
-        from .plots import require
-
-        require()
+    before_the_run(file, html)
     console = errors()
     with watching(settings, console, console.is_terminal if live is None else live) as watch:
         found = result(run(settings, watch))
@@ -182,8 +178,8 @@ def measure(settings: Settings, file: str, html: Path | None, live: bool | None)
     if html:
         from .page import page
 
-        html.write_text(page(found), encoding="utf-8")
-        console.print(f"report: {html}")
+        write(html, page(found))
+        console.print(f"report: {html}", soft_wrap=True)
     if not found["valid"]:
         raise typer.Exit(EXIT_INVALID)
     if found["count"] != found["statusCodeDistribution"].get("OK", 0):
@@ -208,17 +204,36 @@ def results() -> Console:
     return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
+def before_the_run(file: str, html: Path | None) -> None:
+    """What would spoil the output is said before the run, not after it."""
+    from .errors import OptionError, option_fault
+
+    for option, path in (("--json", Path(file)), ("--html", html)):
+        if path is not None and (not path.parent.is_dir() or (path.name and path.is_dir())):
+            raise OptionError([option_fault(option, str(path), "a file in a folder that is there")])
+    if html:
+        from .plots import require
+
+        require()
+
+
 def write_json(found: dict[str, Any], file: str) -> None:
     """`--json`."""
+    text = json.dumps(found, indent=1) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+    elif file:
+        write(Path(file), text)
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file, or say why not."""
     from .errors import ResultError
 
-    if file == "-":
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    elif file:
-        try:
-            Path(file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ResultError(f"--json: {error}") from None
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResultError(str(error)) from None
 
 
 @app.command("compare")
@@ -326,7 +341,8 @@ def report_command(
         from .page import page
         from .result import read
 
-        html.write_text(page(read(file)), encoding="utf-8")
+        before_the_run("", html)
+        write(html, page(read(file)))
 
 
 def main() -> None:
