@@ -3,7 +3,8 @@
 `NEXTBEST_LANE_TARGET=host:port` judges a server that runs already (it must answer
 `/nextbest.v1.DecisionService/Decide` and `/grpc.health.v1.Health/Check`);
 `NEXTBEST_LANE_TARGET=aio` judges the grpc.aio server; without it the lane is judged.
-`NEXTBEST_LANE_PRELOAD=libasan.so` is loaded into the server's process first.
+`NEXTBEST_LANE_CHECKOUT=FOLDER` serves from another checkout, built with a sanitizer, and
+`NEXTBEST_LANE_PRELOAD=libasan.so` loads its library into the server's process first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from tests.lane.wire import OK, Answer, Peer, call
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = ROOT / "tests" / "cases" / "small"
+# Where the server's process finds its code.
+CHECKOUT = Path(os.environ.get("NEXTBEST_LANE_CHECKOUT", ROOT))
 START_S = 30
 
 DECIDE = "/nextbest.v1.DecisionService/Decide"
@@ -96,7 +99,7 @@ def running(kind: str = "", settings: dict[str, Any] | None = None) -> Iterator[
         return
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.lane.subject", kind, json.dumps(settings or {})],
-        cwd=ROOT,
+        cwd=CHECKOUT,
         env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -109,7 +112,7 @@ def running(kind: str = "", settings: dict[str, Any] | None = None) -> Iterator[
 
 
 def _environment() -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT / "build" / "tree"), str(ROOT)])
+    path = os.pathsep.join([str(CHECKOUT / "build" / "tree"), str(CHECKOUT)])
     made = {**os.environ, "PYTHONPATH": path, "GRPC_VERBOSITY": "NONE"}
     if preload := os.environ.get("NEXTBEST_LANE_PRELOAD"):
         made |= {"LD_PRELOAD": preload, "PYTHONMALLOC": "malloc"}
