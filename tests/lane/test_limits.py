@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import DataFrame, PingFrame, WindowUpdateFrame
 
-from tests.lane import attacks, soak
+from tests.lane import attacks, races, soak
 from tests.lane.target import BATCH, DECIDE, Target, batch, decide, running
 from tests.lane.wire import (
     ENHANCE_YOUR_CALM,
@@ -268,3 +268,10 @@ def test_h2spec_finds_nothing(target: Target) -> None:
     command = ["h2spec", "-h", host, "-p", port, "-P", DECIDE, "--timeout", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert " 0 failed" in done.stdout, done.stdout[-4_000:]
+
+
+def test_two_lanes_serve_while_the_control_plane_never_rests() -> None:
+    with running("lane", {"threads": races.THREADS, "busy": True}) as target:
+        made, failed = races.load(target, 1)
+    assert made > 100
+    assert not failed, str(failed[0])
