@@ -18,15 +18,17 @@ from tests.lane.wire import OK, WINDOW_MAX, Answer, Peer, data_frames, message, 
 THREADS = 2
 CONNECTIONS = 6
 CALLS_AT_ONCE = 20
+PEOPLE = 300
 
 
 def send_calls(peer: Peer, number: int) -> list[int]:
     """Calls of each method, sent at once."""
     streams = []
     for at in range(CALLS_AT_ONCE):
+        who, product = f"person {number * 7 % PEOPLE}", f"product {number % 997} " * (at % 3)
         bodies = [
-            (DECIDE, decide("home", scores=["*"], explain=at % 5 == 0)),
-            (TRACK, track(f"race-{number}-{at}")),
+            (DECIDE, decide("home", who=who, scores=["*"], explain=at % 5 == 0)),
+            (TRACK, track(f"race-{number}-{at}", who, product)),
             (BATCH, batch(5)),
             (HEALTH, b""),
         ]

@@ -59,7 +59,8 @@ def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event
         if stop.is_set():
             return
         now_us = time.time_ns() // 1_000
-        identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id="ann")
+        who = f"person {number % 300}"
+        identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
         write = profile_pb2.UpsertProfileRequest(
             write_id=f"w{number}",
             identity=identity,
@@ -74,6 +75,13 @@ def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event
             engine.activate(engine.generations()[-1 if number % 40 == 10 else -2].number)
         for kind in (1, 2, 3):
             engine.expire(kind, now_us - 1_000_000)
+        link = profile_pb2.LinkIdentityRequest(
+            write_id=f"l{number}",
+            first=identity,
+            second=common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_ANONYMOUS, id=who),
+        )
+        engine.link(link.SerializeToString(), now_us)
+        engine.import_columns(1, [who], {"country": [f"c{number}"]}, now_us // 1_000)
         engine.relay(100)
         engine.horizon(now_us // 1_000 - 60_000)
         engine.digest()
@@ -82,6 +90,12 @@ def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event
             lane.counters()
             lane.set_serving(number % 50 != 0)
         time.sleep(0.000_2)
+
+
+def give_up(failure: threading.ExceptHookArgs) -> None:
+    """A thread that fails takes the server with it, so that a test sees it."""
+    sys.__excepthook__(failure.exc_type, failure.exc_value or SystemExit(), failure.exc_traceback)
+    os._exit(1)
 
 
 def serve_lane(settings: dict[str, Any]) -> None:
@@ -103,6 +117,7 @@ def serve_lane(settings: dict[str, Any]) -> None:
         Lane(engine.door(), [listening.fileno()], bounds, elsewhere) for _ in range(threads_count)
     ]
     stop = threading.Event()
+    threading.excepthook = give_up
     threads = [threading.Thread(target=lane.run) for lane in lanes]
     if is_busy:
         threads.append(threading.Thread(target=busy, args=(engine, plan, lanes, stop)))

@@ -38,9 +38,10 @@ HEALTH = "/grpc.health.v1.Health/Check"
 ANN = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id="ann")
 
 
-def decide(*placements: str, **more: Any) -> bytes:
-    """A DecideRequest for the person every test decides for."""
-    made = decision_pb2.DecideRequest(identity=ANN, placements=placements, **more)
+def decide(*placements: str, who: str = "ann", **more: Any) -> bytes:
+    """A DecideRequest, for the person every test decides for unless another is named."""
+    identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
+    made = decision_pb2.DecideRequest(identity=identity, placements=placements, **more)
     return made.SerializeToString()
 
 
@@ -50,10 +51,15 @@ def batch(count: int, **more: Any) -> bytes:
     return decision_pb2.DecideBatchRequest(requests=[one] * count).SerializeToString()
 
 
-def track(event_id: str, event: str = "login") -> bytes:
-    """A TrackRequest of an event that happens now."""
-    made = event_pb2.TrackRequest(event_id=event_id, identity=ANN, event=event)
+def track(event_id: str, who: str = "ann", product: str = "") -> bytes:
+    """A TrackRequest of a login that happens now, or of a purchase."""
+    identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
+    made = event_pb2.TrackRequest(event_id=event_id, identity=identity, event="login")
     made.occurred_at.GetCurrentTime()
+    if product:
+        made.event = "purchase"
+        made.properties["product"].string_value = product
+        made.properties["amount"].double_value = 9.5
     return made.SerializeToString()
 
 

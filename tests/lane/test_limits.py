@@ -239,7 +239,8 @@ def test_answers_nobody_reads_are_bounded_in_memory(target: Target) -> None:
 
 
 BRIEF = ["rapid reset", "CONTINUATION flood", "empty CONTINUATION flood", "SETTINGS flood",
-         "PING flood", "empty DATA flood", "HPACK bomb", "resets the server must send", "unknown frame flood"]  # fmt: skip
+         "PING flood", "empty DATA flood", "HPACK bomb", "resets the server must send",
+         "unknown frame flood"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BRIEF)
