@@ -1,12 +1,14 @@
 """The process that a target runs in: `python -m tests.lane.subject lane|aio SETTINGS`.
 
-It prints its address and serves until SIGTERM.  SETTINGS is a JSON object: for the lane the
-fields of LaneSettings, for aio the configuration's keys.
+It prints its address and serves until SIGTERM.  SETTINGS is a JSON object: for aio the
+configuration's keys, for the lane the fields of LaneSettings and `threads`, `busy` (a thread that
+publishes, writes and expires without a pause) and `descriptors_max`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import resource
@@ -14,13 +16,18 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nextbest.core import Engine
+from nextbest.core.playbook.plan import Plan
 from nextbest.server.config import load
+from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.serve import serve
+from nextbest.v1 import common_pb2, profile_pb2
 
 PLAYBOOK = Path(__file__).resolve().parents[1] / "cases" / "small"
 GRACE_MS = 2_000
@@ -46,30 +53,88 @@ def listener() -> socket.socket:
     return made
 
 
+def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event) -> None:
+    """Do all that the control plane does while the lanes serve."""
+    for number in itertools.count(1):
+        if stop.is_set():
+            return
+        now_us = time.time_ns() // 1_000
+        who = f"person {number % 300}"
+        identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
+        write = profile_pb2.UpsertProfileRequest(
+            write_id=f"w{number}",
+            identity=identity,
+            attributes={"age": common_pb2.Value(int_value=number % 90)},
+        )
+        engine.upsert(write.SerializeToString(), now_us)
+        read = profile_pb2.GetProfileRequest(identity=identity)
+        engine.profile(read.SerializeToString(), now_us)
+        if number % 20 == 0:
+            engine.publish(plan, description=f"number {number}")
+        if number % 20 == 10:
+            engine.activate(engine.generations()[-1 if number % 40 == 10 else -2].number)
+        for kind in (1, 2, 3):
+            engine.expire(kind, now_us - 1_000_000)
+        link = profile_pb2.LinkIdentityRequest(
+            write_id=f"l{number}",
+            first=identity,
+            second=common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_ANONYMOUS, id=who),
+        )
+        engine.link(link.SerializeToString(), now_us)
+        engine.import_columns(1, [who], {"country": [f"c{number}"]}, now_us // 1_000)
+        engine.relay(100)
+        engine.horizon(now_us // 1_000 - 60_000)
+        engine.digest()
+        engine.memory()
+        for lane in lanes:
+            lane.counters()
+            lane.set_serving(number % 50 != 0)
+        time.sleep(0.000_2)
+
+
+def give_up(failure: threading.ExceptHookArgs) -> None:
+    """A thread that fails takes the server with it, so that a test sees it."""
+    sys.__excepthook__(failure.exc_type, failure.exc_value or SystemExit(), failure.exc_traceback)
+    os._exit(1)
+
+
 def serve_lane(settings: dict[str, Any]) -> None:
     from nextbest.core.lane.settings import LaneSettings
     from nextbest.core.lane_native import Lane
-    from nextbest.server.playbook.compile import compile_playbook
 
     if "descriptors_max" in settings:
         most = settings.pop("descriptors_max")
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    threads_count = settings.pop("threads", 1)
+    is_busy = settings.pop("busy", False)
     engine = Engine()
     plan = compile_playbook(read_folder(PLAYBOOK)).plan
     assert plan
     engine.publish(plan)
     listening = listener()
-    lane = Lane(engine.door(), [listening.fileno()], LaneSettings(**settings), "the other server")
-    thread = threading.Thread(target=lane.run)
+    bounds, elsewhere = LaneSettings(**settings), "the other server"
+    lanes = [
+        Lane(engine.door(), [listening.fileno()], bounds, elsewhere) for _ in range(threads_count)
+    ]
+    stop = threading.Event()
+    threading.excepthook = give_up
+    threads = [threading.Thread(target=lane.run) for lane in lanes]
+    if is_busy:
+        threads.append(threading.Thread(target=busy, args=(engine, plan, lanes, stop)))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    thread.start()
-    lane.set_serving(True)
+    for thread in threads:
+        thread.start()
+    for lane in lanes:
+        lane.set_serving(True)
     host, port = listening.getsockname()
     say(f"{host}:{port}")
     signal.sigwait([signal.SIGTERM])
-    lane.drain(GRACE_MS)
-    thread.join(GRACE_MS / 1_000 + 5)
-    if thread.is_alive():
+    stop.set()
+    for lane in lanes:
+        lane.drain(GRACE_MS)
+    for thread in threads:
+        thread.join(GRACE_MS / 1_000 + 5)
+    if any(thread.is_alive() for thread in threads):
         os.abort()
 
 

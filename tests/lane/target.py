@@ -3,7 +3,8 @@
 `NEXTBEST_LANE_TARGET=host:port` judges a server that runs already (it must answer
 `/nextbest.v1.DecisionService/Decide` and `/grpc.health.v1.Health/Check`);
 `NEXTBEST_LANE_TARGET=aio` judges the grpc.aio server; without it the lane is judged.
-`NEXTBEST_LANE_PRELOAD=libasan.so` is loaded into the server's process first.
+`NEXTBEST_LANE_CHECKOUT=FOLDER` serves from another checkout, built with a sanitizer, and
+`NEXTBEST_LANE_PRELOAD=libasan.so` loads its library into the server's process first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from tests.lane.wire import OK, Answer, Peer, call
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = ROOT / "tests" / "cases" / "small"
+# Where the server's process finds its code.
+CHECKOUT = Path(os.environ.get("NEXTBEST_LANE_CHECKOUT", ROOT))
 START_S = 30
 
 DECIDE = "/nextbest.v1.DecisionService/Decide"
@@ -35,9 +38,10 @@ HEALTH = "/grpc.health.v1.Health/Check"
 ANN = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id="ann")
 
 
-def decide(*placements: str, **more: Any) -> bytes:
-    """A DecideRequest for the person every test decides for."""
-    made = decision_pb2.DecideRequest(identity=ANN, placements=placements, **more)
+def decide(*placements: str, who: str = "ann", **more: Any) -> bytes:
+    """A DecideRequest, for the person every test decides for unless another is named."""
+    identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
+    made = decision_pb2.DecideRequest(identity=identity, placements=placements, **more)
     return made.SerializeToString()
 
 
@@ -47,10 +51,15 @@ def batch(count: int, **more: Any) -> bytes:
     return decision_pb2.DecideBatchRequest(requests=[one] * count).SerializeToString()
 
 
-def track(event_id: str, event: str = "login") -> bytes:
-    """A TrackRequest of an event that happens now."""
-    made = event_pb2.TrackRequest(event_id=event_id, identity=ANN, event=event)
+def track(event_id: str, who: str = "ann", product: str = "") -> bytes:
+    """A TrackRequest of a login that happens now, or of a purchase."""
+    identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
+    made = event_pb2.TrackRequest(event_id=event_id, identity=identity, event="login")
     made.occurred_at.GetCurrentTime()
+    if product:
+        made.event = "purchase"
+        made.properties["product"].string_value = product
+        made.properties["amount"].double_value = 9.5
     return made.SerializeToString()
 
 
@@ -96,7 +105,7 @@ def running(kind: str = "", settings: dict[str, Any] | None = None) -> Iterator[
         return
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.lane.subject", kind, json.dumps(settings or {})],
-        cwd=ROOT,
+        cwd=CHECKOUT,
         env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -109,7 +118,7 @@ def running(kind: str = "", settings: dict[str, Any] | None = None) -> Iterator[
 
 
 def _environment() -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT / "build" / "tree"), str(ROOT)])
+    path = os.pathsep.join([str(CHECKOUT / "build" / "tree"), str(CHECKOUT)])
     made = {**os.environ, "PYTHONPATH": path, "GRPC_VERBOSITY": "NONE"}
     if preload := os.environ.get("NEXTBEST_LANE_PRELOAD"):
         made |= {"LD_PRELOAD": preload, "PYTHONMALLOC": "malloc"}
