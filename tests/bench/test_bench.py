@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -87,6 +88,22 @@ def test_a_server_may_allow_fewer_streams_than_are_wanted() -> None:
     with Server(streams=1) as server:
         found = measured(server.address, closed=True, calls=200, warmup=0, streams=50)
         assert status_of(found) == {"OK": 200}
+
+
+def test_connections_are_replaced_after_so_many_calls() -> None:
+    with Server() as server:
+        options = {"connection_calls": 7, "warmup": 0, "streams": 4, "server_pid": (os.getpid(),)}
+        found = measured(server.address, closed=True, calls=700, **options)
+        assert status_of(found) == {"OK": 700}
+        # Those opened for the last calls may not have been ready in time.
+        assert 100 <= found["connections"]["opened"] <= server.connections <= 102
+        assert found["connections"]["lost"] == found["connections"]["goaway"] == 0
+    cost = found["servers"][0]
+    assert (cost["pid"], cost["ended"]) == (os.getpid(), False)
+    # This process is generator and server: it cannot have used less than some microseconds.
+    assert 1_000 < cost["cpuPerCall"] == pytest.approx(cost["cpu"] / 700, abs=1)
+    assert cost["rssAfter"] > 10**6
+    assert cost["fdsAfter"] > 3
 
 
 def test_percentiles_are_those_of_the_raw_latencies_within_a_bucket() -> None:
@@ -400,6 +417,7 @@ def test_requests_come_from_a_file(tmp_path: Path) -> None:
         ({"spread": "zipf:x"}, "--spread: 'zipf:x', allowed: uniform, zipf"),
         ({"schedule": "bursts"}, "--schedule: 'bursts', allowed: constant"),
         ({"profile_id": "ann"}, "--profile-id: 'ann', allowed: a text with"),
+        ({"server_pid": (2**22 + 1,)}, "--server-pid: 4194305, allowed: a running process"),
         ({"cpu": 4_000}, "--cpu: 4000, allowed: one of"),
         ({"to": ("nowhere",)}, "--to: 'nowhere', allowed: host:port"),
         ({"mix": "decide=x"}, "--mix: 'decide=x', allowed: decide, track"),
