@@ -19,10 +19,7 @@ class Usage(NamedTuple):
 
 
 def usage(pid: int) -> Usage:
-    """CPU seconds of all its threads, ended ones too; resident bytes; open descriptors.
-
-    A process's CPU clock is numbered by the complement of its id (clock_getcpuclockid(3)).
-    """
+    """CPU seconds of all its threads; resident bytes; open descriptors."""
     try:
         cpu = time.clock_gettime((~pid << 3) | 2)
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
@@ -32,13 +29,28 @@ def usage(pid: int) -> Usage:
         raise OptionError([option_fault("--server-pid", pid, allowed)]) from None
 
 
-def cost(pid: int, before: Usage, calls: int) -> dict[str, Any]:
-    """What happened since; a process that has ended has no figures but its id."""
+def cpu_s(pid: int) -> float | None:
+    """CPU seconds of all threads of a process, ended ones too; None: it has ended.
+
+    A process's CPU clock is numbered by the complement of its id (clock_getcpuclockid(3)).
+    """
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return None
+
+
+def cost(pid: int, before: Usage, end_cpu_s: float | None, calls: int) -> dict[str, Any]:
+    """What a run cost; a process that has ended has no figures but its id.
+
+    `end_cpu_s` is of the run's end; memory and descriptors are those of now, when the server has
+    seen that the connections are closed.
+    """
     try:
         after = usage(pid)
     except OptionError:
         return {"pid": pid, "ended": True}
-    cpu = after.cpu_s - before.cpu_s
+    cpu = (after.cpu_s if end_cpu_s is None else end_cpu_s) - before.cpu_s
     return {
         "pid": pid,
         "ended": False,

@@ -13,7 +13,7 @@ from .compiled import compiled
 from .errors import UnreachableError
 from .machine import Gap, gap, gaps, now, stolen
 from .plan import Plan, plan
-from .process import cost, usage
+from .process import cost, cpu_s, usage
 from .settings import Settings
 from .workload import Part
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .generator import Generator
 
 LOOK_S = 0.5
+# A server needs a moment to see that its connections are closed.
+SETTLE_S = 0.1
 Watch = Callable[["Generator"], None]
 
 
@@ -56,14 +58,17 @@ def run(
     before, begun = stolen(), time.monotonic()
     interrupted = drive(generator, watch, look_s)
     span, after = time.monotonic() - begun, stolen()
+    ends = [cpu_s(pid) for pid in settings.server_pid]
     if generator.progress()["phase"] == "unreached":
         raise UnreachableError(unreached(settings, generator))
     counts = generator.counts()
-    told_pids = zip(settings.server_pid, usages, strict=True)
-    servers = [cost(pid, one, counts["finished"]) for pid, one in told_pids]
     seen = counts["observed_ns"], counts["gap_ns"], counts["gap_most_ns"], counts["gaps"]
     found.append(gap("during", settings.cpu, *seen))
     found += gaps(settings.probe, "after")
+    if settings.server_pid:
+        time.sleep(SETTLE_S)
+    processes = zip(settings.server_pid, usages, ends, strict=True)
+    servers = [cost(*process, counts["finished"]) for process in processes]
     taken = {cpu: (after[cpu] - before.get(cpu, 0.0)) / span for cpu in after}
     return Outcome(settings, told, generator, found, taken, servers, date, interrupted)
 

@@ -132,9 +132,9 @@ def test_a_stall_counts_for_every_call_that_was_due_meanwhile() -> None:
     slow = [one["latency"] for one in found["details"] if one["latency"] > 10e6]
     # A busy machine may make more of them slow, never fewer.
     assert len(slow) >= 230
-    assert 0.2e9 < percentile(found, 99) < 0.5e9
-    # They are spread evenly over the stall, as their due times were.
-    assert 0.05e9 < float(numpy.median(slow)) < 0.2e9
+    assert 0.2e9 < percentile(found, 99) < 1e9
+    # They are spread over the stall, as their due times were.
+    assert numpy.percentile(slow, 90) - numpy.percentile(slow, 10) > 0.15e9
 
 
 def test_waiting_for_a_stream_counts_too_and_makes_the_run_invalid() -> None:
