@@ -9,6 +9,7 @@ cdef enum:
     LINGER_BYTES_MAX = 1048576
     PING_STRIKES_MAX = 2
     CONTROL_FRAMES_A_CALL = 8
+    ENDED_KEPT = 32
 
 
 cdef enum:
@@ -62,6 +63,10 @@ cdef struct Connection:
     int64_t control_window_ms
     int64_t control_frames
     size_t lingered
+    # The highest stream so far, and the last ones that ended in good order.
+    int32_t stream_highest
+    int32_t ended[ENDED_KEPT]
+    uint32_t ended_count
 
 
 cdef inline void connection_touch(Connection* connection) noexcept nogil:

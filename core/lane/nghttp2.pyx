@@ -60,6 +60,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         NGHTTP2_ENHANCE_YOUR_CALM
         NGHTTP2_INTERNAL_ERROR
         NGHTTP2_PROTOCOL_ERROR
+        NGHTTP2_STREAM_CLOSED
         NGHTTP2_HCAT_REQUEST
         NGHTTP2_ERR_CALLBACK_FAILURE
         NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
@@ -108,6 +109,9 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     int nghttp2_option_new(nghttp2_option** option)
     void nghttp2_option_del(nghttp2_option* option)
     void nghttp2_option_set_no_closed_streams(nghttp2_option* option, int value)
+    void nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(
+        nghttp2_option* option, int value
+    )
     void nghttp2_option_set_max_outbound_ack(nghttp2_option* option, size_t value)
     void nghttp2_option_set_max_settings(nghttp2_option* option, size_t value)
     void nghttp2_option_set_max_continuations(nghttp2_option* option, size_t value)

@@ -56,6 +56,8 @@ cdef int on_begin_frame(
     cdef Connection* connection = <Connection*>user_data
     cdef Lane_* lane = connection.lane
     connection.frame_ms = lane.now_ms
+    if frame.type == NGHTTP2_HEADERS:
+        on_headers_begin(connection, frame.stream_id)
     if not is_control(frame):
         connection.control_frames -= CONTROL_FRAMES_A_CALL
         connection.called_ms = lane.now_ms
@@ -67,6 +69,19 @@ cdef int on_begin_frame(
     if connection.control_frames > lane.bounds.control_frames_per_s:
         connection_end(connection, NGHTTP2_ENHANCE_YOUR_CALM, COUNT_CLOSED_CONTROL_FRAMES)
     return 0
+
+
+cdef void on_headers_begin(Connection* connection, int32_t id) noexcept nogil:
+    """RFC 9113, 5.1 and 5.1.1: a stream is not opened again, nor one below the highest."""
+    cdef uint32_t i
+    cdef uint32_t error = NGHTTP2_PROTOCOL_ERROR
+    if id > connection.stream_highest:
+        connection.stream_highest = id
+    elif id > 0 and nghttp2_session_get_stream_user_data(connection.session, id) == NULL:
+        for i in range(ENDED_KEPT):
+            if connection.ended[i] == id:
+                error = NGHTTP2_STREAM_CLOSED
+        connection_end(connection, error, COUNT_CLOSED_PROTOCOL)
 
 
 cdef int on_frame(
@@ -171,6 +186,9 @@ cdef int on_close(
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
     if stream != NULL:
         nghttp2_session_set_stream_user_data(session, id, NULL)
+        if error == NGHTTP2_NO_ERROR:
+            stream.connection.ended[stream.connection.ended_count % ENDED_KEPT] = id
+            stream.connection.ended_count += 1
         call_end(stream)
     return 0
 
@@ -192,6 +210,8 @@ cdef bint sessions_init(Lane_* lane) noexcept nogil:
         return False
     # Closed streams are of use to priorities alone.
     nghttp2_option_set_no_closed_streams(lane.option, 1)
+    # PROTOCOL-HTTP2.md: spaces around a metadata value are no error.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(lane.option, 1)
     nghttp2_option_set_max_outbound_ack(lane.option, OUTBOUND_ACKS_MAX)
     nghttp2_option_set_max_settings(lane.option, SETTINGS_ENTRIES_MAX)
     nghttp2_option_set_max_continuations(lane.option, CONTINUATIONS_MAX)
