@@ -70,7 +70,9 @@ def settings_of(given: dict[str, Any]) -> Settings:
     """The settings of a command's arguments; a list that is not given keeps its default."""
     found: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in LISTS:
+        if name == "server_pid":
+            found[name] = tuple(value or ())
+        elif name not in LISTS:
             found[name] = value
         elif value is not None:
             texts = [part for one in value for part in one.split(",")] if name == "to" else value
@@ -130,6 +132,7 @@ def bench(
     to: o.To = o.DEFAULT_TO,
     connections: o.Connections = 8,
     streams: o.Streams = 0,
+    connection_calls: o.ConnectionCalls = 0,
     deadline_ms: o.DeadlineMs = 0,
     metadata: o.Metadata = None,
     connect: o.Connect = 5,
@@ -139,6 +142,7 @@ def bench(
     html: o.Html = None,
     details: o.Details = 0,
     probe: o.Probe = 0.2,
+    server_pid: o.ServerPid = None,
     live: o.LiveTable = None,
     compare: Annotated[
         tuple[Path, Path] | None,

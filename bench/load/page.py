@@ -8,7 +8,7 @@ from typing import Any
 
 from .plots import over_percentile, over_time
 from .result import Result
-from .summary import SHOWN, headline, rows, span
+from .summary import SHOWN, headline, rows, server_line, span
 
 STYLE = """
 :root { color-scheme: light; }
@@ -138,6 +138,7 @@ def quality(found: Result) -> str:
             (f"core {one['cpu']}, taken by the hypervisor during the run", f"{one['share']:.3%}")
             for one in found["stolen"]
         ),
+        *(("server", server_line(one)) for one in found["servers"]),
         ("connections opened", f"{told['opened']:,}"),
         ("ended by GOAWAY, lost", f"{told['goaway']:,}, {told['lost']:,}"),
         ("calls sent again", f"{told['retriedCalls']:,}"),

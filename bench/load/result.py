@@ -31,7 +31,7 @@ SCHEMA = 1
 FIELDS = {
     *("date", "options", "count", "total", "average", "fastest", "slowest", "rps", "valid"),
     *("statusCodeDistribution", "errorDistribution", "latencyDistribution", "advice", "late"),
-    *("gaps", "stolen", "connections", "parts", "intervals", "buckets", "machine"),
+    *("gaps", "stolen", "servers", "connections", "parts", "intervals", "buckets", "machine"),
 }
 
 
@@ -65,6 +65,7 @@ def result(outcome: Outcome) -> Result:
         "late": rest,
         "gaps": outcome.gaps,
         "stolen": [{"cpu": cpu, "share": share} for cpu, share in outcome.stolen.items()],
+        "servers": outcome.servers,
         "connections": connections(outcome, counts),
         "parts": [part_of(*one) for one in zip(outcome.plan.names, parts, strict=True)],
         "intervals": intervals(outcome),

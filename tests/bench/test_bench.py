@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -89,6 +90,22 @@ def test_a_server_may_allow_fewer_streams_than_are_wanted() -> None:
         assert status_of(found) == {"OK": 200}
 
 
+def test_connections_are_replaced_after_so_many_calls() -> None:
+    with Server() as server:
+        options = {"connection_calls": 7, "warmup": 0, "streams": 4, "server_pid": (os.getpid(),)}
+        found = measured(server.address, closed=True, calls=700, **options)
+        assert status_of(found) == {"OK": 700}
+        # Those opened for the last calls may not have been ready in time.
+        assert 100 <= found["connections"]["opened"] <= server.connections <= 102
+        assert found["connections"]["lost"] == found["connections"]["goaway"] == 0
+    cost = found["servers"][0]
+    assert (cost["pid"], cost["ended"]) == (os.getpid(), False)
+    # This process is generator and server: it cannot have used less than some microseconds.
+    assert 1_000 < cost["cpuPerCall"] == pytest.approx(cost["cpu"] / 700, abs=1)
+    assert cost["rssAfter"] > 10**6
+    assert cost["fdsAfter"] > 3
+
+
 def test_percentiles_are_those_of_the_raw_latencies_within_a_bucket() -> None:
     with Server() as server:
         found = measured(server.address, rate=2_000, duration=0.5, details=100_000)
@@ -115,9 +132,9 @@ def test_a_stall_counts_for_every_call_that_was_due_meanwhile() -> None:
     slow = [one["latency"] for one in found["details"] if one["latency"] > 10e6]
     # A busy machine may make more of them slow, never fewer.
     assert len(slow) >= 230
-    assert 0.2e9 < percentile(found, 99) < 0.5e9
-    # They are spread evenly over the stall, as their due times were.
-    assert 0.05e9 < float(numpy.median(slow)) < 0.2e9
+    assert 0.2e9 < percentile(found, 99) < 1e9
+    # They are spread over the stall, as their due times were.
+    assert numpy.percentile(slow, 90) - numpy.percentile(slow, 10) > 0.15e9
 
 
 def test_waiting_for_a_stream_counts_too_and_makes_the_run_invalid() -> None:
@@ -400,6 +417,7 @@ def test_requests_come_from_a_file(tmp_path: Path) -> None:
         ({"spread": "zipf:x"}, "--spread: 'zipf:x', allowed: uniform, zipf"),
         ({"schedule": "bursts"}, "--schedule: 'bursts', allowed: constant"),
         ({"profile_id": "ann"}, "--profile-id: 'ann', allowed: a text with"),
+        ({"server_pid": (2**22 + 1,)}, "--server-pid: 4194305, allowed: a running process"),
         ({"cpu": 4_000}, "--cpu: 4000, allowed: one of"),
         ({"to": ("nowhere",)}, "--to: 'nowhere', allowed: host:port"),
         ({"mix": "decide=x"}, "--mix: 'decide=x', allowed: decide, track"),
