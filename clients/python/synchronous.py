@@ -258,12 +258,15 @@ class Client:
         except grpc.RpcError as error:
             if not self._route.lost(calls, error):
                 raise from_call(error) from None
-        return self._call(name, message, end - time.monotonic())
+        # The target may have been away as well, and has until the deadline to come back.
+        return self._call(name, message, end - time.monotonic(), wait_for_ready=True)
 
-    def _call(self, name: str, message: object, timeout: float) -> Any:
+    def _call(
+        self, name: str, message: object, timeout: float, wait_for_ready: bool = False
+    ) -> Any:
         calls = self._route.control
         try:
-            return getattr(calls, name)(message, timeout=timeout)
+            return getattr(calls, name)(message, timeout=timeout, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
             if not self._route.follow(calls, error):
                 raise from_call(error) from None
