@@ -291,10 +291,12 @@ class AsyncClient:
         return await self._call(name, message, timeout)
 
     async def _upload(self, name: str, messages: object, timeout: float) -> Any:
-        # A stream cannot be sent twice, so its way must be known before.
+        # A stream cannot be sent twice: its way must be known before, and open.
         await self._route.hot(timeout)
         try:
-            return await getattr(self._route.control, name)(messages, timeout=timeout)
+            return await getattr(self._route.control, name)(
+                messages, timeout=timeout, wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             raise from_call(error) from None
 

@@ -273,10 +273,12 @@ class Client:
         return self._call(name, message, timeout)
 
     def _upload(self, name: str, messages: object, timeout: float) -> Any:
-        # A stream cannot be sent twice, so its way must be known before.
+        # A stream cannot be sent twice: its way must be known before, and open.
         self._route.hot(timeout)
         try:
-            return getattr(self._route.control, name)(messages, timeout=timeout)
+            return getattr(self._route.control, name)(
+                messages, timeout=timeout, wait_for_ready=True
+            )
         except grpc.RpcError as error:
             raise from_call(error) from None
 
