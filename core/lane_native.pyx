@@ -16,6 +16,8 @@ from . import errors
 include "lane/nghttp2.pyx"
 include "lane/counters.pyx"
 include "lane/stream.pyx"
+include "lane/due.pyx"
+include "lane/peers.pyx"
 include "lane/request.pyx"
 include "lane/response.pyx"
 include "lane/call.pyx"
@@ -98,7 +100,9 @@ cdef class Lane:
         lane.seat = lane.door.open(lane.door.engine)
         if lane.input == NULL or lane.output == NULL or lane.epoll_fd < 0 or lane.wake_fd < 0:
             raise MemoryError("lane")
-        if lane.seat == NULL or not pool_init(&lane.pool) or not sessions_init(lane):
+        if lane.seat == NULL or not peers_init(&lane.peers, lane.bounds.connections_max):
+            raise MemoryError("lane")
+        if not pool_init(&lane.pool) or not sessions_init(lane):
             raise MemoryError("lane")
         lane.seat_fd = lane.door.wake_fd(lane.seat)
         watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.wake_fd, EPOLLIN, &lane.wake_fd)
@@ -113,6 +117,7 @@ cdef class Lane:
         nghttp2_session_callbacks_del(lane.callbacks)
         nghttp2_option_del(lane.option)
         pool_free(&lane.pool)
+        free(lane.peers.places)
         if lane.seat != NULL:
             lane.door.close(lane.seat)
         if lane.epoll_fd >= 0:

@@ -79,10 +79,42 @@ cdef void call_begin(Stream* stream) noexcept nogil:
         call_answer(stream, &answer)
 
 
+cdef inline void call_arrives(Stream* stream) noexcept nogil:
+    """The headers are here and the rest is to come, mostly with the same read."""
+    cdef Lane_* lane = stream.connection.lane
+    if lane.arriving_count < ARRIVING_MAX:
+        lane.arriving[lane.arriving_count] = stream_token(stream)
+        lane.arriving_count += 1
+    else:
+        call_due(stream)
+
+
+cdef void call_due(Stream* stream) noexcept nogil:
+    """Bound how long a request may take to arrive."""
+    cdef Lane_* lane = stream.connection.lane
+    cdef int64_t due_ms = stream.began_ms + lane.bounds.request_ms
+    if stream.deadline_us and stream.deadline_ms < due_ms:
+        due_ms = stream.deadline_ms
+    due_set(&lane.pool, stream, due_ms)
+
+
+cdef void calls_arriving(Lane_* lane) noexcept nogil:
+    """After a read: see to the requests that it began and did not end."""
+    cdef uint32_t i
+    cdef Stream* stream
+    for i in range(lane.arriving_count):
+        stream = stream_named(&lane.pool, lane.arriving[i])
+        if stream != NULL and not stream.request_ended and not stream.answered:
+            call_due(stream)
+    lane.arriving_count = 0
+
+
 cdef void call_wait(Stream* stream) noexcept nogil:
     """The answer comes later.  The request's memory is not needed meanwhile."""
     stream.pending = True
-    stream.connection.lane.pending += 1
+    due_clear(&stream.connection.lane.pool, stream)
+    if stream.deadline_us:
+        due_set(&stream.connection.lane.pool, stream, stream.deadline_ms)
     stream.connection.request_bytes -= stream.request.length
     buffer_empty(&stream.request)
 
@@ -93,12 +125,11 @@ cdef void calls_complete(Lane_* lane) noexcept nogil:
     cdef uint64_t token = 0
     cdef Stream* stream
     while lane.door.completed(lane.seat, &token, &answer):
-        stream = stream_of(&lane.pool, token)
-        if stream == NULL:
+        stream = stream_named(&lane.pool, token)
+        if stream == NULL or not stream.pending:
             counter_add(&lane.counters[COUNT_LATE_ANSWERS], 1)
             continue
         stream.pending = False
-        lane.pending -= 1
         call_answer(stream, &answer)
         connection_touch(stream.connection)
 

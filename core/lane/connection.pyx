@@ -51,7 +51,6 @@ cdef struct Connection:
     int64_t accepted_ms
     int64_t read_ms
     int64_t wrote_ms
-    int64_t answered_ms
     int64_t called_ms
     int64_t drain_ms
     int64_t state_ms
@@ -62,6 +61,9 @@ cdef struct Connection:
     uint32_t ping_strikes
     int64_t control_window_ms
     int64_t control_frames
+    # Calls the client has cancelled, less those that time forgives.
+    int64_t resets
+    int64_t reset_ms
     size_t lingered
     # The highest stream so far, and the last ones that ended in good order.
     int32_t stream_highest
@@ -100,6 +102,10 @@ cdef void connection_end(
 cdef void connection_drain(Connection* connection, uint8_t reason) noexcept nogil:
     """Announce the end: calls already on their way are still served."""
     if connection.state != STATE_OPEN:
+        return
+    if not connection.settled:
+        # No call is on its way to one that has not introduced itself.
+        connection_end(connection, NGHTTP2_NO_ERROR, reason)
         return
     connection.state = STATE_DRAINING
     connection.state_ms = connection.lane.now_ms
@@ -152,14 +158,16 @@ cdef void connection_read(Connection* connection) noexcept nogil:
         if used < 0:
             connection_refused(connection, used)
             break
+        calls_arriving(lane)
         if count < READ_BYTES or connection.state == STATE_DEAD:
             break
-    connection_touch(connection)
+    # At once, not when all others have been read: it waits for its answers.
+    connection_flush(connection)
 
 
 cdef void connection_refused(Connection* connection, ssize_t error) noexcept nogil:
     """What was read is no HTTP/2, or too much of it."""
-    if error == NGHTTP2_ERR_FLOODED:
+    if error == NGHTTP2_ERR_FLOODED or error == NGHTTP2_ERR_CALLBACK_FAILURE:
         connection_end(connection, NGHTTP2_ENHANCE_YOUR_CALM, COUNT_CLOSED_FLOOD)
     elif error == NGHTTP2_ERR_BAD_CLIENT_MAGIC:
         connection_end(connection, NGHTTP2_PROTOCOL_ERROR, COUNT_CLOSED_PROTOCOL)
@@ -228,6 +236,7 @@ cdef void connection_keep(
     memcpy(connection.unsent, data, length)
     connection.unsent_length = length
     connection.unsent_at = 0
+    connection.wrote_ms = connection.lane.now_ms
 
 
 cdef void connection_flush(Connection* connection) noexcept nogil:
@@ -293,6 +302,7 @@ cdef void connection_free(Connection* connection) noexcept nogil:
     cdef Lane_* lane = connection.lane
     counter_add(&lane.counters[connection.reason], 1)
     counter_add(&lane.counters[COUNT_OPEN], <uint64_t>-1)
+    peer_leave(&lane.peers, connection.peer)
     # Its callbacks would close streams of a connection that is going.
     while connection.streams != NULL:
         call_end(connection.streams)
@@ -314,7 +324,5 @@ cdef void call_end(Stream* stream) noexcept nogil:
     cdef Lane_* lane = stream.connection.lane
     if not stream.answered:
         counter_add(&lane.counters[COUNT_CANCELLED], 1)
-    if stream.pending:
-        stream.pending = False
-        lane.pending -= 1
+    stream.pending = False
     stream_close(&lane.pool, stream)

@@ -37,7 +37,9 @@ cdef enum:
     COUNT_CLOSED_ERROR = 20
     COUNT_CLOSED_MEMORY = 21
     COUNT_LATE_ANSWERS = 22
-    COUNTERS = 23
+    COUNT_CALLS_SLOW = 23
+    COUNT_CLOSED_RESETS = 24
+    COUNTERS = 25
 
 
 COUNTER_NAMES = (
@@ -64,6 +66,8 @@ COUNTER_NAMES = (
     "connections.closed.error",
     "connections.closed.memory",
     "answers.too_late",
+    "calls.slow_request",
+    "connections.closed.resets",
 )
 METHOD_NAMES = ("other", "Decide", "DecideBatch", "Track", "Check")
 CODE_NAMES = (

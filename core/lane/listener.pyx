@@ -34,7 +34,8 @@ cdef void listener_accept(Lane_* lane, int listener) noexcept nogil:
             if not connection_admit(lane, fd, &address):
                 close(fd)
             continue
-        if errno == EMFILE or errno == ENFILE:
+        if not would_block() and errno != EINTR and errno != ECONNABORTED:
+            # No descriptors or no memory: the socket stays readable, so look away for a while.
             counter_add(&lane.counters[COUNT_REFUSED_DESCRIPTORS], 1)
             lane.accept_at_ms = lane.now_ms + ACCEPT_PAUSE_MS
             listeners_watch(lane, False)
@@ -50,7 +51,7 @@ cdef bint connection_admit(Lane_* lane, int fd, sockaddr_storage* address) noexc
         refused = COUNT_REFUSED_PEER
     elif lane.connections_count >= lane.bounds.connections_max:
         refused = COUNT_REFUSED_CONNECTIONS
-    elif peer_connections(lane, peer) >= lane.bounds.peer_connections_max:
+    elif peer_of(&lane.peers, peer).connections >= lane.bounds.peer_connections_max:
         refused = COUNT_REFUSED_PEER_CONNECTIONS
     if refused >= 0:
         counter_add(&lane.counters[refused], 1)
@@ -70,17 +71,9 @@ cdef bint peer_allowed(const Lane_* lane, bint local, int64_t uid) noexcept nogi
     return False
 
 
-cdef uint64_t peer_connections(const Lane_* lane, uint64_t peer) noexcept nogil:
-    cdef const Connection* connection = lane.connections
-    cdef uint64_t count = 0
-    while connection != NULL:
-        count += connection.peer == peer
-        connection = connection.following
-    return count
-
-
 cdef bint connection_open(Lane_* lane, int fd, uint64_t peer) noexcept nogil:
     cdef Connection* connection = <Connection*>calloc(1, sizeof(Connection))
+    cdef Peer* kept = peer_of(&lane.peers, peer)
     if connection == NULL:
         return False
     connection.lane = lane
@@ -88,7 +81,7 @@ cdef bint connection_open(Lane_* lane, int fd, uint64_t peer) noexcept nogil:
     connection.peer = peer
     connection.reason = COUNT_CLOSED_PEER
     connection.accepted_ms = connection.read_ms = connection.wrote_ms = lane.now_ms
-    connection.called_ms = connection.answered_ms = lane.now_ms
+    connection.called_ms = lane.now_ms
     if not session_open(connection):
         free(connection)
         return False
@@ -97,6 +90,8 @@ cdef bint connection_open(Lane_* lane, int fd, uint64_t peer) noexcept nogil:
         lane.connections.previous = connection
     lane.connections = connection
     lane.connections_count += 1
+    kept.key = peer
+    kept.connections += 1
     counter_add(&lane.counters[COUNT_ACCEPTED], 1)
     counter_add(&lane.counters[COUNT_OPEN], 1)
     watch_set(lane.epoll_fd, EPOLL_CTL_ADD, fd, EPOLLIN, connection)

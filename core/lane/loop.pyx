@@ -5,6 +5,8 @@ cdef enum:
     LISTENERS_MAX = 64
     UIDS_MAX = 256
     ELSEWHERE_MAX = 512
+    # Requests that one read begins; for more, each is seen to at once.
+    ARRIVING_MAX = 1024
 
 
 cdef struct Bounds:
@@ -50,10 +52,10 @@ cdef struct Lane_:
     uint64_t connections_count
     Connection* touched
     StreamPool pool
-    # Calls whose answers wait for the log.
-    uint64_t pending
-    # Some call has begun and is not answered.
-    bint open_calls
+    Peers peers
+    # Tokens of the requests that the read at hand has begun.
+    uint64_t arriving[ARRIVING_MAX]
+    uint32_t arriving_count
     int64_t now_us
     int64_t now_ms
     int64_t tick_ms
@@ -124,7 +126,10 @@ cdef void lane_obey(Lane_* lane) noexcept nogil:
 
 
 cdef int lane_wait_ms(const Lane_* lane) noexcept nogil:
-    return DEADLINE_TICK_MS if lane.open_calls or lane.pending else TICK_MS
+    cdef int64_t wait_ms = TICK_MS
+    if lane.pool.due_count:
+        wait_ms = lane.pool.due[0].due_ms - lane.now_ms
+    return <int>max(0, min(wait_ms, TICK_MS))
 
 
 cdef void lane_run(Lane_* lane) noexcept nogil:
@@ -148,11 +153,10 @@ cdef void lane_run(Lane_* lane) noexcept nogil:
 
 
 cdef void lane_tick(Lane_* lane) noexcept nogil:
-    """What is due with the clock; deadlines each millisecond, the rest each TICK_MS."""
+    """What is due with the clock: calls to the millisecond, the rest each TICK_MS."""
     cdef bint due = lane.now_ms // TICK_MS != lane.tick_ms // TICK_MS
     lane.tick_ms = lane.now_ms
-    if lane.pending or lane.open_calls or due:
-        deadlines_run(lane)
+    deadlines_run(lane)
     if due:
         timers_run(lane)
 

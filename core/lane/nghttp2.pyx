@@ -63,6 +63,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         NGHTTP2_STREAM_CLOSED
         NGHTTP2_HCAT_REQUEST
         NGHTTP2_ERR_CALLBACK_FAILURE
+        NGHTTP2_ERR_CANCEL
         NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_ERR_BAD_CLIENT_MAGIC
         NGHTTP2_ERR_FLOODED
@@ -106,6 +107,12 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_session_callbacks* callbacks,
         int (*callback)(nghttp2_session*, int32_t, uint32_t, void*) noexcept nogil,
     )
+    void nghttp2_session_callbacks_set_unpack_extension_callback(
+        nghttp2_session_callbacks* callbacks,
+        int (*callback)(
+            nghttp2_session*, void**, const nghttp2_frame_hd*, void*
+        ) noexcept nogil,
+    )
     int nghttp2_option_new(nghttp2_option** option)
     void nghttp2_option_del(nghttp2_option* option)
     void nghttp2_option_set_no_closed_streams(nghttp2_option* option, int value)
@@ -119,6 +126,7 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     void nghttp2_option_set_stream_reset_rate_limit(
         nghttp2_option* option, uint64_t burst, uint64_t rate
     )
+    void nghttp2_option_set_user_recv_extension_type(nghttp2_option* option, uint8_t kind)
     int nghttp2_session_server_new2(
         nghttp2_session** session, const nghttp2_session_callbacks* callbacks, void* user_data,
         const nghttp2_option* option,
@@ -185,8 +193,8 @@ cdef extern from "lane/native.h" nogil:
         EPOLL_CLOEXEC
         EFD_NONBLOCK
         EFD_CLOEXEC
-        EMFILE
-        ENFILE
+        EINTR
+        ECONNABORTED
     int errno
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
     ssize_t recv(int fd, void* buffer, size_t length, int flags)

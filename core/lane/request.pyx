@@ -69,7 +69,7 @@ cdef int64_t timeout_us(const uint8_t* value, size_t length) noexcept nogil:
 
 cdef void request_header(
     Stream* stream, const uint8_t* name, size_t name_length, const uint8_t* value,
-    size_t value_length, int64_t now_us,
+    size_t value_length, const Lane_* lane,
 ) noexcept nogil:
     """Note one header.  What is not known here is metadata, and no call of ours reads any."""
     cdef int64_t timeout
@@ -89,7 +89,9 @@ cdef void request_header(
             stream.refusal = REFUSAL_TIMEOUT
         else:
             # A timeout of nothing has passed already.
-            stream.deadline_us = now_us + timeout if timeout else 1
+            stream.deadline_us = lane.now_us + timeout if timeout else 1
+            # A millisecond that has begun does not count.
+            stream.deadline_ms = lane.now_ms + 1 + (timeout + 999) // 1000
 
 
 cdef uint8_t headers_refusal(const Stream* stream) noexcept nogil:

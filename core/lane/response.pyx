@@ -90,7 +90,7 @@ cdef ssize_t read_answer(
     memcpy(buffer, stream.answer.data + stream.answer_sent, length)
     stream.answer_sent += length
     stream.connection.answer_bytes -= length
-    stream.connection.answered_ms = stream.connection.lane.now_ms
+    stream.moved_ms = stream.connection.lane.now_ms
     if length == left:
         flags[0] = NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         trailer = header("grpc-status", "0", 1)
@@ -117,6 +117,8 @@ cdef void respond(Stream* stream, const uint8_t* data, size_t length) noexcept n
     buffer_add(&stream.answer, data, length)
     stream.connection.answer_bytes += stream.answer.length
     stream.answered = True
+    stream.moved_ms = lane.now_ms
+    due_clear(&lane.pool, stream)
     count_call(lane, stream.method, CODE_OK)
     headers[0] = header(":status", "200", 3)
     headers[1] = header("content-type", "application/grpc", 16)
@@ -138,6 +140,7 @@ cdef void respond_error(
     cdef size_t length
     stream.answered = True
     stream.pending = False
+    due_clear(&lane.pool, stream)
     count_call(lane, stream.method, code)
     digits[0] = <char>(c'0' + (code // 10 if code > 9 else code))
     digits[1] = <char>(c'0' + code % 10)
@@ -168,6 +171,7 @@ cdef void respond_http(Stream* stream, const char* status) noexcept nogil:
     """Answer what is not gRPC at all with an HTTP status and nothing else."""
     cdef nghttp2_nv headers[1]
     stream.answered = True
+    due_clear(&stream.connection.lane.pool, stream)
     counter_add(&stream.connection.lane.counters[COUNT_MALFORMED_HTTP], 1)
     headers[0] = header(":status", status, 3)
     if nghttp2_submit_response(stream.connection.session, stream.id, headers, 1, NULL):

@@ -6,6 +6,10 @@ cdef enum:
     OUTBOUND_ACKS_MAX = 256
     STREAM_WINDOW = 262144
     CONNECTION_WINDOW = 4194304
+    # Headers of so many times their bound end the connection.
+    HEADER_BOMB = 2
+    EXTENSION_FIRST = 10
+    EXTENSION_LAST = 255
 
 
 cdef int on_begin_headers(
@@ -31,15 +35,39 @@ cdef int on_header(
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(
         session, frame.hd.stream_id
     )
-    if stream == NULL or frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+    if stream == NULL:
         return 0
     # RFC 9113, 6.5.2: a header counts 32 bytes more than its texts.
     stream.header_bytes += name_length + value_length + 32
     if stream.header_bytes > connection.lane.bounds.header_bytes_max:
         stream.refusal = REFUSAL_HEADERS
-        return 0
-    request_header(stream, name, name_length, value, value_length, connection.lane.now_us)
+        # Small frames can name large headers: to go on decoding them would cost too much.
+        if stream.header_bytes > HEADER_BOMB * connection.lane.bounds.header_bytes_max:
+            return NGHTTP2_ERR_CALLBACK_FAILURE
+    elif frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        request_header(stream, name, name_length, value, value_length, connection.lane)
     return 0
+
+
+cdef int on_extension(
+    nghttp2_session* session, void** payload, const nghttp2_frame_hd* frame, void* user_data
+) noexcept nogil:
+    """Frames of unknown types are counted, as all are, and dropped."""
+    return NGHTTP2_ERR_CANCEL
+
+
+cdef void on_reset(Connection* connection) noexcept nogil:
+    """Bound how often calls are cancelled (CVE-2023-44487): a bucket of resets_burst."""
+    cdef Lane_* lane = connection.lane
+    cdef int64_t refill = (lane.now_ms - connection.reset_ms) * <int64_t>(
+        lane.bounds.resets_per_s
+    ) // 1000
+    if refill > 0:
+        connection.reset_ms = lane.now_ms
+        connection.resets = max(0, connection.resets - refill)
+    connection.resets += 1
+    if connection.resets > <int64_t>lane.bounds.resets_burst:
+        connection_end(connection, NGHTTP2_ENHANCE_YOUR_CALM, COUNT_CLOSED_RESETS)
 
 
 cdef bint is_control(const nghttp2_frame_hd* frame) noexcept nogil:
@@ -96,6 +124,8 @@ cdef int on_frame(
             on_request_frame(stream, frame)
     elif frame.hd.type == NGHTTP2_SETTINGS:
         connection.settled = True
+    elif frame.hd.type == NGHTTP2_RST_STREAM:
+        on_reset(connection)
     elif frame.hd.type == NGHTTP2_GOAWAY:
         connection.left = True
     elif frame.hd.type == NGHTTP2_PING:
@@ -107,8 +137,8 @@ cdef void on_request_frame(Stream* stream, const nghttp2_frame* frame) noexcept 
     """A frame of a request is whole: refuse what is wrong already, begin what has ended."""
     if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
         stream.refusal = headers_refusal(stream)
-        # Until it is answered its deadline is looked at.
-        stream.connection.lane.open_calls = not frame.hd.flags & NGHTTP2_FLAG_END_STREAM
+        if not frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+            call_arrives(stream)
     if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
         stream.request_ended = True
     if stream.answered:
@@ -196,6 +226,7 @@ cdef int on_close(
 cdef bint sessions_init(Lane_* lane) noexcept nogil:
     """Make what all sessions share; False without memory."""
     cdef nghttp2_session_callbacks* callbacks
+    cdef int kind
     if nghttp2_session_callbacks_new(&lane.callbacks):
         return False
     callbacks = lane.callbacks
@@ -206,6 +237,7 @@ cdef bint sessions_init(Lane_* lane) noexcept nogil:
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close)
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, on_extension)
     if nghttp2_option_new(&lane.option):
         return False
     # Closed streams are of use to priorities alone.
@@ -216,10 +248,12 @@ cdef bint sessions_init(Lane_* lane) noexcept nogil:
     nghttp2_option_set_max_settings(lane.option, SETTINGS_ENTRIES_MAX)
     nghttp2_option_set_max_continuations(lane.option, CONTINUATIONS_MAX)
     nghttp2_option_set_max_reserved_remote_streams(lane.option, 0)
-    # CVE-2023-44487
+    # `on_reset` comes first and says why; this one stands behind it.
     nghttp2_option_set_stream_reset_rate_limit(
-        lane.option, lane.bounds.resets_burst, lane.bounds.resets_per_s
+        lane.option, 2 * lane.bounds.resets_burst, 2 * lane.bounds.resets_per_s
     )
+    for kind in range(EXTENSION_FIRST, EXTENSION_LAST + 1):
+        nghttp2_option_set_user_recv_extension_type(lane.option, <uint8_t>kind)
     return True
 
 

@@ -51,7 +51,14 @@ cdef struct Stream:
     size_t header_bytes
     # On the wall clock, in microseconds; 0 for none.
     int64_t deadline_us
+    # The same moment on the steady clock, in milliseconds; 0 for none.
+    int64_t deadline_ms
     int64_t began_ms
+    # When the peer last took some of the answer.
+    int64_t moved_ms
+    # When its time is up, and its place in the heap of those, from 1; 0 for none.
+    int64_t due_ms
+    uint32_t due_place
     # The length that the message's prefix tells; the prefix stands in `request`.
     uint64_t message_length
     Buffer request
@@ -64,6 +71,8 @@ cdef struct StreamPool:
     uint32_t chunks_count
     uint32_t* unused
     uint32_t unused_count
+    Stream** due
+    uint32_t due_count
 
 
 cdef bint buffer_room(Buffer* buffer, size_t need) noexcept nogil:
@@ -115,12 +124,14 @@ cdef void pool_free(StreamPool* pool) noexcept nogil:
         free(pool.chunks[i])
     free(pool.chunks)
     free(pool.unused)
+    free(pool.due)
 
 
 cdef bint pool_grow(StreamPool* pool) noexcept nogil:
     cdef uint32_t number = pool.chunks_count
     cdef Stream* chunk
     cdef void* unused
+    cdef void* due
     cdef uint32_t i
     if number == STREAM_CHUNKS_MAX:
         return False
@@ -128,6 +139,10 @@ cdef bint pool_grow(StreamPool* pool) noexcept nogil:
     if unused == NULL:
         return False
     pool.unused = <uint32_t*>unused
+    due = realloc(pool.due, (number + 1) * STREAMS_CHUNK * sizeof(Stream*))
+    if due == NULL:
+        return False
+    pool.due = <Stream**>due
     chunk = <Stream*>calloc(STREAMS_CHUNK, sizeof(Stream))
     if chunk == NULL:
         return False
@@ -164,7 +179,7 @@ cdef Stream* stream_open(StreamPool* pool, Connection* connection, int32_t id) n
     stream.request_ended = stream.answered = stream.pending = False
     stream.post = stream.grpc = stream.encoded = False
     stream.header_bytes = 0
-    stream.deadline_us = 0
+    stream.deadline_us = stream.deadline_ms = 0
     stream.answer_sent = 0
     return stream
 
@@ -172,6 +187,7 @@ cdef Stream* stream_open(StreamPool* pool, Connection* connection, int32_t id) n
 cdef void stream_close(StreamPool* pool, Stream* stream) noexcept nogil:
     """End a call, whatever became of it."""
     cdef Connection* connection = stream.connection
+    due_clear(pool, stream)
     if stream.previous != NULL:
         stream.previous.following = stream.following
     else:
@@ -192,11 +208,11 @@ cdef inline uint64_t stream_token(const Stream* stream) noexcept nogil:
     return <uint64_t>stream.uses << 32 | stream.slot
 
 
-cdef Stream* stream_of(StreamPool* pool, uint64_t token) noexcept nogil:
+cdef Stream* stream_named(StreamPool* pool, uint64_t token) noexcept nogil:
     """The call of a token, NULL when it has ended."""
     cdef uint32_t slot = <uint32_t>token
     cdef Stream* stream
     if slot >= pool.chunks_count * STREAMS_CHUNK:
         return NULL
     stream = pool_at(pool, slot)
-    return stream if stream.uses == <uint32_t>(token >> 32) and stream.pending else NULL
+    return stream if stream.uses == <uint32_t>(token >> 32) else NULL

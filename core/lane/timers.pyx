@@ -2,8 +2,6 @@
 
 cdef enum:
     TICK_MS = 100
-    # Deadlines of calls that have begun are looked at more often.
-    DEADLINE_TICK_MS = 1
 
 
 cdef void timers_run(Lane_* lane) noexcept nogil:
@@ -45,16 +43,20 @@ cdef inline bint connection_dribbles(const Connection* connection, int64_t now) 
     )
 
 
-cdef inline bint connection_stalls(const Connection* connection, int64_t now) noexcept nogil:
-    """Whether answers have waited too long for the peer to read any of them."""
-    cdef int64_t since
-    if connection.unsent != NULL:
-        since = connection.wrote_ms
-    elif connection.answer_bytes:
-        since = connection.answered_ms
-    else:
-        return False
-    return now - since >= connection.lane.bounds.stall_ms
+cdef bint connection_stalls(const Connection* connection, int64_t now) noexcept nogil:
+    """Whether an answer has waited too long for the peer to read any of it.
+
+    A shut window of one stream counts: what waits behind it is kept in memory.
+    """
+    cdef const Stream* stream = connection.streams if connection.answer_bytes else NULL
+    cdef int64_t stall_ms = connection.lane.bounds.stall_ms
+    if connection.unsent != NULL and now - connection.wrote_ms >= stall_ms:
+        return True
+    while stream != NULL:
+        if stream.answer_sent < stream.answer.length and now - stream.moved_ms >= stall_ms:
+            return True
+        stream = stream.following
+    return False
 
 
 cdef void connection_expire(Connection* connection, uint8_t reason) noexcept nogil:
@@ -87,34 +89,23 @@ cdef void connection_time_open(Connection* connection, int64_t now) noexcept nog
 
 
 cdef void deadlines_run(Lane_* lane) noexcept nogil:
-    """Answer calls whose deadline passes while they wait, or while they arrive."""
-    cdef Connection* connection = lane.connections
+    """Answer the calls whose time is up while they wait, or while they arrive."""
     cdef Stream* stream
-    cdef Stream* following
-    lane.open_calls = False
-    while connection != NULL:
-        stream = connection.streams if connection.state < STATE_LINGERING else NULL
-        while stream != NULL:
-            following = stream.following
-            if not stream.answered:
-                lane.open_calls = True
-                call_time(stream)
-            stream = following
-        connection = connection.following
+    while lane.pool.due_count and lane.pool.due[0].due_ms <= lane.now_ms:
+        stream = lane.pool.due[0]
+        due_clear(&lane.pool, stream)
+        if stream.connection.state < STATE_LINGERING:
+            call_expire(stream)
 
 
-cdef void call_time(Stream* stream) noexcept nogil:
-    cdef Connection* connection = stream.connection
-    cdef Lane_* lane = connection.lane
-    if stream.deadline_us and stream.deadline_us <= lane.now_us:
-        if stream.pending:
-            lane.pending -= 1
-            refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the log had the "
-                   "write: whether it has is unknown, retry with the same id")
-        else:
-            refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the request ended")
-        connection_touch(connection)
-    elif not stream.pending and lane.now_ms - stream.began_ms >= lane.bounds.request_ms:
-        counter_add(&lane.counters[COUNT_CLOSED_SLOW_REQUEST], 1)
+cdef void call_expire(Stream* stream) noexcept nogil:
+    cdef Lane_* lane = stream.connection.lane
+    if stream.pending:
+        refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the log had the "
+               "write: whether it has is unknown, retry with the same id")
+    elif stream.deadline_us and stream.deadline_ms <= lane.now_ms:
+        refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the request ended")
+    else:
+        counter_add(&lane.counters[COUNT_CALLS_SLOW], 1)
         refuse(stream, CODE_DEADLINE_EXCEEDED, "the request took too long to arrive")
-        connection_touch(connection)
+    connection_touch(stream.connection)
