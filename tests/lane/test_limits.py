@@ -24,6 +24,7 @@ from tests.lane.wire import (
     MAX_HEADER_LIST_SIZE,
     NO_ERROR,
     OK,
+    PREFACE,
     RESOURCE_EXHAUSTED,
     WINDOW_MAX,
     Peer,
@@ -42,6 +43,8 @@ SMALL = {
     "answer_buffer_max": 65_536,
     "idle_ms": 1_500,
     "handshake_ms": 300,
+    "request_ms": 400,
+    "stall_ms": 500,
 }
 
 
@@ -93,6 +96,64 @@ def test_an_idle_connection_is_told_to_go(small: Target) -> None:
         assert gone(peer, 5)
         assert 1 < time.monotonic() - start < 4
         assert peer.goaways[0][1] == NO_ERROR
+
+
+def dripped(peer: Peer, data: bytes, seconds: float) -> float:
+    """Send octet by octet until the server has had enough; how long that took."""
+    start = time.monotonic()
+    for octet in data:
+        if peer.closed or peer.goaways or any(a.ended for a in peer.answers.values()):
+            break
+        peer.send(bytes([octet]))
+        peer.read(0.05)
+        assert time.monotonic() - start < seconds, "still taken octet by octet"
+    return time.monotonic() - start
+
+
+def test_the_preface_must_not_drip_in(small: Target) -> None:
+    with small.peer(hello=False) as peer:
+        assert dripped(peer, PREFACE, 2) > 0.2
+        assert gone(peer)
+
+
+def test_a_frame_must_not_drip_in(small: Target) -> None:
+    with small.peer() as peer:
+        peer.until(lambda: peer.settings_acks)
+        head = peer.headers(1, request(DECIDE)).serialize()
+        assert dripped(peer, head, 2) > 0.2
+        assert peer.goaways[-1][1] == ENHANCE_YOUR_CALM
+
+
+def test_a_body_must_not_drip_in(small: Target) -> None:
+    with small.peer() as peer:
+        peer.until(lambda: peer.settings_acks)
+        stream = peer.stream()
+        peer.send(peer.headers(stream, request(DECIDE)))
+        start = time.monotonic()
+        while stream not in peer.answers and not peer.goaways and not peer.closed:
+            peer.send(DataFrame(stream, b"\0"))
+            peer.read(0.05)
+            assert time.monotonic() - start < 2
+    small.must_serve()
+
+
+@pytest.mark.parametrize("window", [0, WINDOW_MAX])
+def test_who_reads_nothing_is_cut_off(window: int, small: Target) -> None:
+    with small.peer(settings={INITIAL_WINDOW_SIZE: window}) as peer:
+        peer.until(lambda: peer.settings_acks)
+        peer.send(WindowUpdateFrame(0, window_increment=WINDOW_MAX - 65_535))
+        body = message(batch(150, explain=True))
+        for _ in range(SMALL["streams_max"]):
+            stream = peer.stream()
+            head = peer.headers(stream, request(BATCH)).serialize()
+            attacks.pushed(peer, head + data_frames(stream, body)[0].serialize())
+        time.sleep(1.2)
+        start = time.monotonic()
+        assert gone(peer) or peer.answers[1].reset is not None
+        assert time.monotonic() - start < 2
+        if window == 0:
+            assert not any(answer.data for answer in peer.answers.values())
+    small.must_serve()
 
 
 def test_the_bounds_are_said_in_settings(small: Target) -> None:
