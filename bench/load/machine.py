@@ -55,6 +55,14 @@ def gaps(seconds: float, when: str) -> list[Gap]:
     return [found[cpu] for cpu in cpus if cpu in found]
 
 
+def stolen() -> dict[int, float]:
+    """Seconds since the start of the system in which the hypervisor ran something else, by core."""
+    lines = Path("/proc/stat").read_text(encoding="utf-8").splitlines()
+    fields = (line.split() for line in lines if line.startswith("cpu") and line[3].isdigit())
+    tick = os.sysconf("SC_CLK_TCK")
+    return {int(one[0][3:]): int(one[8]) / tick for one in fields if len(one) > 8}
+
+
 def gap(when: str, cpu: int, watched: int, lost: int, longest: int, number: int) -> Gap:
     """What a watch of a core saw; times in nanoseconds, a gap is over 20 us."""
     return {

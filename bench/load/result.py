@@ -58,6 +58,7 @@ def result(outcome: Outcome) -> Result:
         "advice": advice,
         "late": rest,
         "gaps": outcome.gaps,
+        "stolen": [{"cpu": cpu, "share": share} for cpu, share in outcome.stolen.items()],
         "connections": connections(outcome, counts),
         "parts": [part_of(*one) for one in zip(outcome.plan.names, parts, strict=True)],
         "intervals": intervals(outcome),
@@ -82,9 +83,10 @@ def validity(
             "--connections or --streams if they can take more at once"
         )
     elif share > LATE_SHARE_MAX:
+        lost = counts["gap_ns"] / max(counts["observed_ns"], 1)
         advice.append(
-            "the generator was behind: give it a core of its own with --cpu, stop what else "
-            "runs there, or lower --rate"
+            f"the generator was behind, and its core lost {lost:.1%} of the time to something "
+            "else: give it a core of its own with --cpu, stop what else runs, or lower --rate"
         )
     busy = 1 - counts["observed_ns"] / max(settings_span(settings, counts), 1)
     rest["busy"] = min(max(busy, 0.0), 1.0)

@@ -16,7 +16,9 @@ SHOWN = (50, 90, 99, 99.9, 99.99, 100)
 
 
 def span(nanoseconds: float) -> str:
-    """A latency with three digits."""
+    """A latency with three digits; - for 0, which no call has."""
+    if not nanoseconds:
+        return "-"
     for unit, name in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
         if nanoseconds >= unit:
             value = nanoseconds / unit
@@ -43,7 +45,9 @@ def summary(found: Result) -> Group:
 def verdict(found: Result) -> Text:
     """Valid or not, and why not."""
     if found["valid"]:
-        return Text("valid: calls were sent on time", style="green")
+        closed = found["options"]["load-schedule"] == "closed"
+        told = "in a closed loop no call is late" if closed else "calls were sent on time"
+        return Text(f"valid: {told}", style="green")
     text = Text("INVALID: not a measurement of the server", style="bold red")
     for line in found["advice"]:
         text.append(f"\n  {line}", style="red")
@@ -109,6 +113,8 @@ def lines(found: Result) -> Iterator[tuple[str, str]]:
         )
     yield f"the generator was busy {late['busy']:.0%} of the time", ""
     yield from ((f"time lost by the machine {text}", "") for text in gap_lines(found["gaps"]))
+    taken = ", ".join(f"core {one['cpu']} {one['share']:.3%}" for one in found["stolen"])
+    yield f"taken by the hypervisor during the run: {taken}", ""
     for name, count in found["statusCodeDistribution"].items():
         if name != "OK":
             yield f"{name}: {count:,}", "yellow"

@@ -126,6 +126,9 @@ cdef struct FactorSpec:
 cdef enum:
     FACTORS = 4
     FACTOR_PROPENSITY_OUTCOME = 0
+    FACTOR_CONTEXT_WEIGHT = 1
+    FACTOR_VALUE = 2
+    FACTOR_LEVER = 3
 
 
 cdef struct ActionSpec:

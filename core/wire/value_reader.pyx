@@ -274,7 +274,7 @@ cdef void prefix_field(Fault* fault, const char* map_name, Text name) noexcept n
     snprintf(rest, sizeof(rest), "%s", fault.field)
     snprintf(
         fault.field, sizeof(fault.field), "%s.%.*s.%s", map_name,
-        <int>min(name.length, 120), name.data, rest,
+        <int>text_cut(name.data, name.length, 120), name.data, rest,
     )
 
 

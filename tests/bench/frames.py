@@ -101,11 +101,11 @@ class Peer:
 class Server:
     """Serves until the block ends; `reply` gives the bytes for each request."""
 
-    def __init__(self, reply: Reply | None = None, streams: int = 1_000) -> None:
+    def __init__(self, reply: Reply | None = None, streams: int = 1_000, port: int = 0) -> None:
         self.reply = reply or (lambda _peer, stream: answer(stream))
         self.streams = streams
         self.calls = self.resets = self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -114,10 +114,14 @@ class Server:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.stop()
+        self._thread.join(5)
+
+    def stop(self) -> None:
+        """Listen no more."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
 
     def _accept(self) -> None:
         while True:
