@@ -49,7 +49,7 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def small() -> Iterator[Target]:
+def small(_lane_is_built: None) -> Iterator[Target]:
     """A lane whose bounds are small."""
     with running("lane", SMALL) as target:
         yield target
