@@ -2,7 +2,7 @@
 
 `python -m tests.lane.attacks` prints the table; `--kind aio` attacks the grpc.aio server,
 names choose among the attacks.  The server has a core of its own where there are two; the
-attacker runs beside the well-behaved client on the other, at the lowest priority.
+attacker has what the well-behaved client leaves of the other.
 """
 
 from __future__ import annotations
@@ -579,17 +579,12 @@ class Row:
     failed: int
 
 
-def lowest() -> None:
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(19)
-
-
 def attack(target: Target, name: str, seconds: float) -> Row:
     """Measure, attack from another process, measure meanwhile."""
     before, _ = p99_us(target.address, seconds / 2)
     command = [sys.executable, "-m", "tests.lane.attacks", "--at", target.address]
     command += ["--seconds", str(seconds + 0.5), name]
-    attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=lowest)
+    attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert attacker.stdout is not None
         attacker.stdout.readline()
