@@ -70,7 +70,9 @@ def settings_of(given: dict[str, Any]) -> Settings:
     """The settings of a command's arguments; a list that is not given keeps its default."""
     found: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in LISTS:
+        if name == "server_pid":
+            found[name] = tuple(value or ())
+        elif name not in LISTS:
             found[name] = value
         elif value is not None:
             texts = [part for one in value for part in one.split(",")] if name == "to" else value
@@ -130,6 +132,7 @@ def bench(
     to: o.To = o.DEFAULT_TO,
     connections: o.Connections = 8,
     streams: o.Streams = 0,
+    connection_calls: o.ConnectionCalls = 0,
     deadline_ms: o.DeadlineMs = 0,
     metadata: o.Metadata = None,
     connect: o.Connect = 5,
@@ -139,6 +142,7 @@ def bench(
     html: o.Html = None,
     details: o.Details = 0,
     probe: o.Probe = 0.2,
+    server_pid: o.ServerPid = None,
     live: o.LiveTable = None,
     compare: Annotated[
         tuple[Path, Path] | None,
@@ -169,11 +173,7 @@ def measure(settings: Settings, file: str, html: Path | None, live: bool | None)
     from .run import run
     from .summary import summary
 
-    if html:
-        # Said before the run, not after it.
-        from .plots import require
-
-        require()
+    before_the_run(file, html)
     console = errors()
     with watching(settings, console, console.is_terminal if live is None else live) as watch:
         found = result(run(settings, watch))
@@ -182,8 +182,8 @@ def measure(settings: Settings, file: str, html: Path | None, live: bool | None)
     if html:
         from .page import page
 
-        html.write_text(page(found), encoding="utf-8")
-        console.print(f"report: {html}")
+        write(html, page(found))
+        console.print(f"report: {html}", soft_wrap=True)
     if not found["valid"]:
         raise typer.Exit(EXIT_INVALID)
     if found["count"] != found["statusCodeDistribution"].get("OK", 0):
@@ -208,17 +208,36 @@ def results() -> Console:
     return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 
+def before_the_run(file: str, html: Path | None) -> None:
+    """What would spoil the output is said before the run, not after it."""
+    from .errors import OptionError, option_fault
+
+    for option, path in (("--json", Path(file)), ("--html", html)):
+        if path is not None and (not path.parent.is_dir() or (path.name and path.is_dir())):
+            raise OptionError([option_fault(option, str(path), "a file in a folder that is there")])
+    if html:
+        from .plots import require
+
+        require()
+
+
 def write_json(found: dict[str, Any], file: str) -> None:
     """`--json`."""
+    text = json.dumps(found, indent=1) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+    elif file:
+        write(Path(file), text)
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file, or say why not."""
     from .errors import ResultError
 
-    if file == "-":
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    elif file:
-        try:
-            Path(file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ResultError(f"--json: {error}") from None
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResultError(str(error)) from None
 
 
 @app.command("compare")
@@ -326,7 +345,8 @@ def report_command(
         from .page import page
         from .result import read
 
-        html.write_text(page(read(file)), encoding="utf-8")
+        before_the_run("", html)
+        write(html, page(read(file)))
 
 
 def main() -> None:

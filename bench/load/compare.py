@@ -13,7 +13,7 @@ from .summary import span
 
 SHOWN = (50, 75, 90, 95, 99, 99.9, 99.99)
 # What does not change what is measured.
-IGNORED = {"to", "details", "probe", "seed", "cpu"}
+IGNORED = {"server_pid", "to", "details", "probe", "seed", "cpu"}
 NOISE = 0.03
 
 
@@ -23,11 +23,22 @@ def comparison(first: Result, second: Result, name: str, other: str) -> Group:
     table.add_column("")
     for column in ("A", "B", "difference", "B / A"):
         table.add_column(column, justify="right")
-    for row in [*rates(first, second), *times(first, second), *shares(first, second)]:
+    for row in [*rates(first, second), *times(first, second), *costs(first, second)]:
+        table.add_row(*row)
+    for row in shares(first, second):
         table.add_row(*row)
     parts: list[RenderableType] = [table]
     parts += [Text(line, style="yellow") for line in doubts(first, second)]
     return Group(*parts)
+
+
+def costs(first: Result, second: Result) -> Iterator[list[str]]:
+    """CPU of the servers for each call, where both runs have told it."""
+    told = [sum(one.get("cpuPerCall", 0) for one in found["servers"]) for found in (first, second)]
+    if all(told):
+        sign = "-" if told[1] < told[0] else "+"
+        difference = f"{sign}{span(abs(told[1] - told[0]))}"
+        yield ["server CPU/call", span(told[0]), span(told[1]), difference, ratio(*told)]
 
 
 def ratio(a: float, b: float) -> str:

@@ -65,6 +65,7 @@ cdef class Generator:
         engine.closed = plan.closed
         engine.wait_for_ready = plan.wait_for_ready
         engine.streams_max = plan.streams
+        engine.connection_calls = plan.connection_calls
         engine.calls_max = plan.calls
         engine.warmup_ns = plan.warmup_ns
         engine.duration_ns = plan.duration_ns

@@ -37,6 +37,24 @@ Streams: TypeAlias = Annotated[
         metavar="N",
     ),
 ]
+ConnectionCalls: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--connection-calls",
+        help="A connection is closed and opened anew after so many calls; 0: never.",
+        rich_help_panel=CONNECTION,
+        metavar="N",
+    ),
+]
+ServerPid: TypeAlias = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--server-pid",
+        help="Tell this process's CPU for each call, memory and descriptors; repeatable.",
+        rich_help_panel=OUTPUT,
+        metavar="PID",
+    ),
+]
 DeadlineMs: TypeAlias = Annotated[
     int,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Any
 
 from .plots import over_percentile, over_time
 from .result import Result
-from .summary import SHOWN, gap_lines, headline, rows, span
+from .summary import SHOWN, headline, rows, server_line, span
 
 STYLE = """
 :root { color-scheme: light; }
@@ -17,7 +17,9 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, .pairs td { text-align: left; }
+.pairs td:first-child { width: 45%; color: #555; }
+summary { cursor: pointer; }
 svg { width: 100%; height: auto; }
 .scroll { overflow-x: auto; }
 .verdict { padding: .6rem 1rem; border-left: .4rem solid; margin: 1rem 0; }
@@ -34,24 +36,26 @@ HOW = (
     "or got no answer; refused calls are counted by status only. Percentiles come of buckets of "
     "at most 0.1%, those over time of buckets of at most 3%."
 )
+NOTHING = "No call has a latency."
 STOPS = "The machine's gaps are moments of over 20 us in which a core ran nothing of ours."
 
 
 def page(found: Result) -> str:
     """The report of a result."""
+    some = bool(found["buckets"])
     body = [
         f"<h1>Load on {escape(found['options']['host'])}</h1>",
         f'<p class="note">{escape(found["date"])}</p>',
         verdict(found),
         f"<p>{escape(str(headline(found)))}</p>",
         cards(found),
-        section("Latency over percentile", over_percentile(found)),
-        section("Latency over time", over_time(found)),
+        section("Latency over percentile", over_percentile(found) if some else NOTHING),
+        section("Latency over time", over_time(found) if some else NOTHING),
         section("Percentiles", percentiles(found)),
         section("Status of the calls", statuses(found)),
         section("Was it a good measurement?", quality(found)),
         section("How it was run", options(found)),
-        section("The machine", table(("", ""), found["machine"].items())),
+        section("The machine", pairs(found["machine"].items())),
         f'<p class="note">{HOW} {STOPS}</p>',
     ]
     title = f"nextbest bench, {escape(found['options']['host'])}"
@@ -111,7 +115,7 @@ def percentiles(found: Result) -> str:
 def statuses(found: Result) -> str:
     """How the calls ended."""
     lines: list[Sequence[object]] = [
-        (name, f"{count:,}", f"{count / found['count']:.3%}")
+        (name, f"{count:,}", f"{count / max(found['count'], 1):.3%}")
         for name, count in found["statusCodeDistribution"].items()
     ]
     made = table(("status", "calls", "share"), lines)
@@ -129,30 +133,52 @@ def quality(found: Result) -> str:
         ("of these, for want of a stream", f"{late['noStream']:,}"),
         ("latest send", span(late["longest"])),
         ("the generator was busy", f"{late['busy']:.0%} of the time"),
-        *(("time lost by the machine", line) for line in gap_lines(found["gaps"])),
+        *((f"time that {where(gap)} lost", lost(gap)) for gap in found["gaps"]),
         *(
             (f"core {one['cpu']}, taken by the hypervisor during the run", f"{one['share']:.3%}")
             for one in found["stolen"]
         ),
+        *(("server", server_line(one)) for one in found["servers"]),
         ("connections opened", f"{told['opened']:,}"),
         ("ended by GOAWAY, lost", f"{told['goaway']:,}, {told['lost']:,}"),
         ("calls sent again", f"{told['retriedCalls']:,}"),
         ("calls never sent", f"{told['unsentCalls']:,}"),
         ("answers that were no whole message", f"{told['malformedAnswers']:,}"),
     ]
-    return table(("", ""), lines)
+    return pairs(lines)
+
+
+def where(gap: dict[str, Any]) -> str:
+    """Which core was watched, and when."""
+    if gap["when"] == "during":
+        return "the generator, during the run,"
+    return f"core {gap['cpu']}, {gap['when']} the run,"
+
+
+def lost(gap: dict[str, Any]) -> str:
+    """The share, and the longest gap."""
+    return f"{gap['lost']:.3%}, at most {span(gap['longest'])} at once"
 
 
 def options(found: Result) -> str:
     """Every option, as the command takes it."""
     given: dict[str, Any] = found["options"]["nextbest"]
     lines = ((f"--{name.replace('_', '-')}", text_of(value)) for name, value in given.items())
-    return table(("option", "value"), lines)
+    return f"<details><summary>All options</summary>{pairs(lines)}</details>"
 
 
 def text_of(value: object) -> str:
     """An option's value."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def pairs(lines: Iterable[Sequence[object]]) -> str:
+    """A table of names and values."""
+    body = "".join(
+        f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>"
+        for name, value in lines
+    )
+    return f'<table class="pairs"><tbody>{body}</tbody></table>'
 
 
 def table(heads: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

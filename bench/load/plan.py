@@ -40,6 +40,7 @@ class Plan:
     connect_ns: int
     connections: int
     streams: int
+    connection_calls: int
     spread: int
     profiles: int
     zipf: float
@@ -75,6 +76,7 @@ def plan(settings: Settings, parts: list[Part] | None = None) -> Plan:
         connect_ns=nanoseconds(settings.connect),
         connections=settings.connections,
         streams=settings.streams_each,
+        connection_calls=settings.connection_calls,
         spread=1 if zipf else 0,
         profiles=settings.profiles,
         zipf=zipf or 1.0,

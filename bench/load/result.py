@@ -28,6 +28,11 @@ PERCENTAGES = (10, 25, 50, 75, 90, 95, 99, 99.9, 99.99, 100)
 HISTOGRAM_MARKS = 11
 LATE_SHARE_MAX = 0.01
 SCHEMA = 1
+FIELDS = {
+    *("date", "options", "count", "total", "average", "fastest", "slowest", "rps", "valid"),
+    *("statusCodeDistribution", "errorDistribution", "latencyDistribution", "advice", "late"),
+    *("gaps", "stolen", "servers", "connections", "parts", "intervals", "buckets", "machine"),
+}
 
 
 def result(outcome: Outcome) -> Result:
@@ -36,7 +41,8 @@ def result(outcome: Outcome) -> Result:
     parts = generator.parts()
     buckets = merged([part["buckets"] for part in parts])
     calls = sum(part["calls"] for part in parts)
-    span = max(counts["span_ns"], 1)
+    # To the end, or to the last answer when that came later.
+    span = max(counts["span_ns"], counts["planned_ns"], 1)
     rest, advice = validity(outcome.settings, counts, calls)
     return {
         "date": outcome.date,
@@ -59,6 +65,7 @@ def result(outcome: Outcome) -> Result:
         "late": rest,
         "gaps": outcome.gaps,
         "stolen": [{"cpu": cpu, "share": share} for cpu, share in outcome.stolen.items()],
+        "servers": outcome.servers,
         "connections": connections(outcome, counts),
         "parts": [part_of(*one) for one in zip(outcome.plan.names, parts, strict=True)],
         "intervals": intervals(outcome),
@@ -251,9 +258,11 @@ def read(file: Path) -> Result:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResultError(f"{file}: {error}") from None
-    wanted = {"count", "total", "rps", "latencyDistribution", "statusCodeDistribution", "buckets"}
-    if not isinstance(found, dict) or not wanted <= found.keys():
+    if not isinstance(found, dict) or "schema" not in found:
         raise ResultError(f"{file}: no result of `nextbest bench --json`")
-    if found.get("schema") != SCHEMA:
-        raise ResultError(f"{file}: schema: {found.get('schema')}, allowed: {SCHEMA}")
+    if found["schema"] != SCHEMA:
+        raise ResultError(f"{file}: schema: {found['schema']}, allowed: {SCHEMA}")
+    missing = sorted(FIELDS - found.keys())
+    if missing:
+        raise ResultError(f"{file}: without {', '.join(missing)}")
     return found

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .compiled import compiled
 from .errors import UnreachableError
 from .machine import Gap, gap, gaps, now, stolen
 from .plan import Plan, plan
+from .process import cost, cpu_s, usage
 from .settings import Settings
 from .workload import Part
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .generator import Generator
 
 LOOK_S = 0.5
+# A server needs a moment to see that its connections are closed.
+SETTLE_S = 0.1
 Watch = Callable[["Generator"], None]
 
 
@@ -33,6 +36,8 @@ class Outcome:
     gaps: list[Gap]
     # Core -> the share of the run that the hypervisor took from it, in steps of 10 ms.
     stolen: dict[int, float]
+    # What it cost each process of `server_pid`.
+    servers: list[dict[str, Any]]
     date: str
     interrupted: bool
 
@@ -49,17 +54,23 @@ def run(
     generator: Generator = module.Generator(told)
     date = now()
     found = gaps(settings.probe, "before")
+    usages = [usage(pid) for pid in settings.server_pid]
     before, begun = stolen(), time.monotonic()
     interrupted = drive(generator, watch, look_s)
     span, after = time.monotonic() - begun, stolen()
+    ends = [cpu_s(pid) for pid in settings.server_pid]
     if generator.progress()["phase"] == "unreached":
         raise UnreachableError(unreached(settings, generator))
     counts = generator.counts()
     seen = counts["observed_ns"], counts["gap_ns"], counts["gap_most_ns"], counts["gaps"]
     found.append(gap("during", settings.cpu, *seen))
     found += gaps(settings.probe, "after")
+    if settings.server_pid:
+        time.sleep(SETTLE_S)
+    processes = zip(settings.server_pid, usages, ends, strict=True)
+    servers = [cost(*process, counts["finished"]) for process in processes]
     taken = {cpu: (after[cpu] - before.get(cpu, 0.0)) / span for cpu in after}
-    return Outcome(settings, told, generator, found, taken, date, interrupted)
+    return Outcome(settings, told, generator, found, taken, servers, date, interrupted)
 
 
 def drive(generator: Generator, watch: Watch | None, look_s: float) -> bool:

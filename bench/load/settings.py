@@ -62,6 +62,10 @@ class Settings:
     connect: float = bounded(5, 0.01, 600)
     # Calls wait for a connection instead of failing when there is none.
     wait_for_ready: bool = False
+    # A connection is closed and opened anew after so many calls; 0: never.
+    connection_calls: int = counted(0, 0, 1_000_000_000)
+    # Processes whose CPU, memory and descriptors are told.
+    server_pid: tuple[int, ...] = ()
     # The CPU of the generator; -1: any.
     cpu: int = counted(-1, -1, 4_095)
     # Of everything that is drawn but event ids.

@@ -115,6 +115,7 @@ def lines(found: Result) -> Iterator[tuple[str, str]]:
     yield from ((f"time lost by the machine {text}", "") for text in gap_lines(found["gaps"]))
     taken = ", ".join(f"core {one['cpu']} {one['share']:.3%}" for one in found["stolen"])
     yield f"taken by the hypervisor during the run: {taken}", ""
+    yield from ((server_line(one), "") for one in found["servers"])
     for name, count in found["statusCodeDistribution"].items():
         if name != "OK":
             yield f"{name}: {count:,}", "yellow"
@@ -127,6 +128,18 @@ def lines(found: Result) -> Iterator[tuple[str, str]]:
             f"{told['lost']} lost; {told['retriedCalls']:,} calls sent again",
             "",
         )
+
+
+def server_line(one: dict[str, Any]) -> str:
+    """What the run cost a server."""
+    if one["ended"]:
+        return f"process {one['pid']}: has ended"
+    rss = [one[name] / 2**20 for name in ("rssBefore", "rssAfter")]
+    return (
+        f"process {one['pid']}: {span(one['cpuPerCall'])} of CPU for each call, "
+        f"memory {rss[0]:,.1f} to {rss[1]:,.1f} MiB, "
+        f"{one['fdsBefore']} to {one['fdsAfter']} descriptors"
+    )
 
 
 def gap_lines(gaps: list[dict[str, Any]]) -> Iterator[str]:

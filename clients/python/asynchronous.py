@@ -274,22 +274,29 @@ class AsyncClient:
         except grpc.aio.AioRpcError as error:
             if not self._route.lost(calls, error):
                 raise from_call(error) from None
-        return await self._call(name, message, end - time.monotonic())
+        # The target may have been away as well, and has until the deadline to come back.
+        return await self._call(name, message, end - time.monotonic(), wait_for_ready=True)
 
-    async def _call(self, name: str, message: object, timeout: float) -> Any:
+    async def _call(
+        self, name: str, message: object, timeout: float, wait_for_ready: bool = False
+    ) -> Any:
         calls = self._route.control
         try:
-            return await getattr(calls, name)(message, timeout=timeout)
+            return await getattr(calls, name)(
+                message, timeout=timeout, wait_for_ready=wait_for_ready
+            )
         except grpc.aio.AioRpcError as error:
             if not self._route.follow(calls, error):
                 raise from_call(error) from None
         return await self._call(name, message, timeout)
 
     async def _upload(self, name: str, messages: object, timeout: float) -> Any:
-        # A stream cannot be sent twice, so its way must be known before.
+        # A stream cannot be sent twice: its way must be known before, and open.
         await self._route.hot(timeout)
         try:
-            return await getattr(self._route.control, name)(messages, timeout=timeout)
+            return await getattr(self._route.control, name)(
+                messages, timeout=timeout, wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             raise from_call(error) from None
 

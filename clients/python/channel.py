@@ -9,7 +9,13 @@ from typing import Any
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 ATTEMPTS_MAX = 3
 ADDRESSES_MAX = 64
-_KEEPALIVE = (("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000))
+_CONNECTION = (
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # A server that restarts is back in less than gRPC's second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
 
 # Every unary call is idempotent: it reads, or carries an id that the server recognises.
 _SERVICES = (
@@ -63,10 +69,10 @@ def options() -> list[tuple[str, Any]]:
         ("grpc.service_config", service_config()),
         ("grpc.enable_retries", 1),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-        *_KEEPALIVE,
+        *_CONNECTION,
     ]
 
 
 def lane_options() -> list[tuple[str, Any]]:
     """The options of a fast lane's channel: a call that fails there goes on to the target."""
-    return [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), *_KEEPALIVE]
+    return [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), *_CONNECTION]

@@ -1,7 +1,7 @@
 """The fast lane from a client's side: whether a server has one, and whether it is within reach.
 
 The rules are here, the calls that they need are made by the two routes: a look is a generator
-that yields a method with its message and is sent the answer, or the error.
+that yields a method with its message, and is sent the answer, or the error.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ _SERVED_BY = re.compile(r"\bserved by (\S+?)[.,;]?(?:\s|$)")
 _LOOPBACK = "127.0.0.1"
 
 Answer: TypeAlias = Any
-Step: TypeAlias = tuple[Callable[..., Any], object]
+# A method, its message, and whether to wait for a connection.
+Step: TypeAlias = tuple[Callable[..., Any], object, bool]
 
 
 class Calls:
@@ -101,7 +102,8 @@ def look(
 ) -> Generator[Step, Answer, Found]:
     """Ask the server at `target` for its lane, and try the one within reach."""
     found = Found()
-    about = yield main.GetServer, server_pb2.GetServerRequest()
+    # A server that restarts is asked when it is back.
+    about = yield main.GetServer, server_pb2.GetServerRequest(), True
     if isinstance(about, grpc.RpcError):
         found.elsewhere = elsewhere(target, about)
         return found
@@ -122,12 +124,12 @@ def _serves(
     What is a loopback address here may be another machine's behind a forwarded port, or in a
     container: the nonce of an empty batch's position tells.
     """
-    health = yield calls.Check, health_pb2.HealthCheckRequest()
+    health = yield calls.Check, health_pb2.HealthCheckRequest(), False
     if isinstance(health, grpc.RpcError) or health.status != health_pb2.HealthCheckResponse.SERVING:
         return False
     if about is None:
         return True
-    empty = yield calls.DecideBatch, decision_pb2.DecideBatchRequest()
+    empty = yield calls.DecideBatch, decision_pb2.DecideBatchRequest(), False
     if isinstance(empty, grpc.RpcError):
         return False
     return empty.position.nonce == about.position.nonce

@@ -101,12 +101,13 @@ class Route(_Choice):
         answer: Any = None
         while True:
             try:
-                method, message = steps.send(answer)
+                method, message, wait = steps.send(answer)
             except StopIteration as stop:
                 found = stop.value
                 break
             try:
-                answer = method(message, timeout=max(0.0, end - time.monotonic()))
+                left = max(0.0, end - time.monotonic())
+                answer = method(message, timeout=left, wait_for_ready=wait)
             except grpc.RpcError as error:
                 answer = error
         for calls in self._take(found):
@@ -139,12 +140,13 @@ class AsyncRoute(_Choice):
         answer: Any = None
         while True:
             try:
-                method, message = steps.send(answer)
+                method, message, wait = steps.send(answer)
             except StopIteration as stop:
                 found = stop.value
                 break
             try:
-                answer = await method(message, timeout=max(0.0, end - time.monotonic()))
+                left = max(0.0, end - time.monotonic())
+                answer = await method(message, timeout=left, wait_for_ready=wait)
             except grpc.aio.AioRpcError as error:
                 answer = error
         for calls in self._take(found):

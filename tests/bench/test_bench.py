@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -89,6 +90,22 @@ def test_a_server_may_allow_fewer_streams_than_are_wanted() -> None:
         assert status_of(found) == {"OK": 200}
 
 
+def test_connections_are_replaced_after_so_many_calls() -> None:
+    with Server() as server:
+        options = {"connection_calls": 7, "warmup": 0, "streams": 4, "server_pid": (os.getpid(),)}
+        found = measured(server.address, closed=True, calls=700, **options)
+        assert status_of(found) == {"OK": 700}
+        # Those opened for the last calls may not have been ready in time.
+        assert 100 <= found["connections"]["opened"] <= server.connections <= 102
+        assert found["connections"]["lost"] == found["connections"]["goaway"] == 0
+    cost = found["servers"][0]
+    assert (cost["pid"], cost["ended"]) == (os.getpid(), False)
+    # This process is generator and server: it cannot have used less than some microseconds.
+    assert 1_000 < cost["cpuPerCall"] == pytest.approx(cost["cpu"] / 700, abs=1)
+    assert cost["rssAfter"] > 10**6
+    assert cost["fdsAfter"] > 3
+
+
 def test_percentiles_are_those_of_the_raw_latencies_within_a_bucket() -> None:
     with Server() as server:
         found = measured(server.address, rate=2_000, duration=0.5, details=100_000)
@@ -113,17 +130,18 @@ def test_a_stall_counts_for_every_call_that_was_due_meanwhile() -> None:
         found = measured(server.address, rate=1_000, duration=0.5, connections=1, details=10_000)
     assert status_of(found) == {"OK": 500}
     slow = [one["latency"] for one in found["details"] if one["latency"] > 10e6]
-    assert 230 <= len(slow) <= 300
-    assert 0.2e9 < percentile(found, 99) < 0.3e9
-    # They are spread evenly over the stall, as their due times were.
-    assert 0.1e9 < float(numpy.median(slow)) < 0.15e9
+    # A busy machine may make more of them slow, never fewer.
+    assert len(slow) >= 230
+    assert 0.2e9 < percentile(found, 99) < 1e9
+    # They are spread over the stall, as their due times were.
+    assert numpy.percentile(slow, 90) - numpy.percentile(slow, 10) > 0.15e9
 
 
 def test_waiting_for_a_stream_counts_too_and_makes_the_run_invalid() -> None:
     with Server(stalling(after=200, seconds=0.25), streams=2) as server:
         found = measured(server.address, rate=1_000, duration=0.5, connections=1)
     assert status_of(found) == {"OK": 500}
-    assert 0.2e9 < percentile(found, 99) < 0.3e9
+    assert 0.2e9 < percentile(found, 99) < 0.5e9
     assert not found["valid"]
     assert found["late"]["noStream"] > 200
     assert "free stream" in found["advice"][0]
@@ -241,7 +259,7 @@ def test_while_no_server_is_there_calls_fail_or_wait_for_one(wait: bool) -> None
         time.sleep(0.5)
         with Server(port=int(first.address.partition(":")[2])) as second:
             thread.join(10)
-            assert second.calls > 100
+            assert second.calls > 50
     found = result(outcomes[0])
     if wait:
         assert status_of(found) == {"OK": 500}
@@ -308,10 +326,20 @@ def test_constant_and_ramp_are_due_as_their_formulas_say() -> None:
     assert constant[:3] == pytest.approx([0, 0.001, 0.002])
     for low, high in ((0.0, 2_000.0), (500.0, 1_500.0), (1_500.0, 500.0)):
         ramp = generator.due_times(2, high, low, 10.0, 1, 50_000)
+        assert ramp[0] == 0
         # The area under the ramp: 10 s at the mean rate.
         assert len(ramp) == pytest.approx(10 * (low + high) / 2, abs=2)
         half = sum(1 for due in ramp if due < 5)
         assert half == pytest.approx(5 * (low + (low + high) / 2) / 2, abs=2)
+
+
+def test_a_ramp_is_sent_as_it_is_due() -> None:
+    with Server() as server:
+        found = measured(server.address, schedule="ramp", rate=1_000, duration=1)
+    assert found["count"] == pytest.approx(500, abs=2)
+    counts = [one["count"] for one in found["intervals"]]
+    # 5, 15, 25 ... in tenths of a second.
+    assert counts == pytest.approx([5 + 10 * i for i in range(10)], abs=2)
 
 
 def test_poisson_gaps_are_exponential_and_repeatable() -> None:
@@ -389,6 +417,7 @@ def test_requests_come_from_a_file(tmp_path: Path) -> None:
         ({"spread": "zipf:x"}, "--spread: 'zipf:x', allowed: uniform, zipf"),
         ({"schedule": "bursts"}, "--schedule: 'bursts', allowed: constant"),
         ({"profile_id": "ann"}, "--profile-id: 'ann', allowed: a text with"),
+        ({"server_pid": (2**22 + 1,)}, "--server-pid: 4194305, allowed: a running process"),
         ({"cpu": 4_000}, "--cpu: 4000, allowed: one of"),
         ({"to": ("nowhere",)}, "--to: 'nowhere', allowed: host:port"),
         ({"mix": "decide=x"}, "--mix: 'decide=x', allowed: decide, track"),
@@ -430,6 +459,18 @@ def test_the_json_has_the_fields_of_ghz_and_the_report_is_one_file(tmp_path: Pat
     assert not re.search(r"(?:src|href)=.https?:|<script|@import|url\(h", page)
 
 
+def test_a_run_without_an_answer_has_a_report_too(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib draws the report: nextbest[report]")
+    json_file, html = tmp_path / "a.json", tmp_path / "a.html"
+    with Server(lambda _peer, stream: answer(stream, b"8", b"full", b"")) as server:
+        found = measured(server.address, closed=True, calls=20, warmup=0)
+    json_file.write_text(json.dumps(found), encoding="utf-8")
+    command("report", str(json_file), str(html))
+    assert "No call has a latency" in html.read_text(encoding="utf-8")
+    _out, told = command("report", str(json_file), "/nowhere/a.html", code=2)
+    assert "'/nowhere/a.html', allowed: a file in a folder that is there" in told
+
+
 def test_two_results_are_compared(tmp_path: Path) -> None:
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     with Server() as server:
@@ -455,8 +496,8 @@ def test_find_max_finds_what_a_slow_server_can_do() -> None:
 
     told: list[str] = []
     with Server(reply) as server:
-        settings = Settings(to=(server.address,), **{**QUICK, "connections": 1, "drain": 0.5})
-        search = Search(p99_ms=300, step_s=0.4, precision=0.4, rate_least=60, rate_most=4_000)
+        settings = Settings(to=(server.address,), **{**QUICK, "connections": 1, "drain": 0.3})
+        search = Search(p99_ms=200, step_s=0.3, precision=0.4, rate_least=60, rate_most=2_000)
         rate, steps = find_max(settings, search, told.append)
     assert len(told) == len(steps)
     if any("invalid" in step.why for step in steps):

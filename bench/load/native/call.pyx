@@ -77,6 +77,7 @@ cdef struct Connection:
     nghttp2_session* session
     uint32_t in_flight
     uint32_t streams_max
+    uint64_t begun  # calls
     bint wants_write
     bint broken
     bint dirty
@@ -130,6 +131,7 @@ cdef struct Engine:
     uint32_t header_count
     uint32_t method_count
     uint32_t streams_max
+    uint64_t connection_calls  # after which a connection is replaced; 0: never
     bint closed
     bint wait_for_ready
     Schedule schedule

@@ -288,6 +288,7 @@ cdef void lane_open(Engine* engine, uint32_t lane, int64_t now) noexcept nogil:
     self.lane = lane
     self.in_flight = self.out_start = self.out_end = 0
     self.streams_max = engine.streams_max
+    self.begun = 0
     self.broken = False
     self.opened_ns = now
     self.state = CONNECTING
@@ -377,6 +378,9 @@ cdef bint submit(Connection* self, Call* call) noexcept nogil:
     call.stream = stream
     call.attempts += 1
     self.in_flight += 1
+    self.begun += 1
+    if self.begun == engine.connection_calls:
+        connection_drains(self)
     return True
 
 

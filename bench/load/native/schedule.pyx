@@ -32,6 +32,9 @@ cdef double schedule_next(Schedule* self) noexcept nogil:
         return self.at_s
     if self.kind == SCHEDULE_RAMP:
         slope = (self.rate - self.rate_from) / self.span_s
+        # The first call is due at once, also where the ramp begins at 0.
+        if number == 0:
+            return 0
         if slope != 0:
             # Falling ramps end: beyond their last call nothing is due.
             slope = self.rate_from * self.rate_from + 2 * slope * number
