@@ -2,7 +2,7 @@
 
 `python -m tests.lane.attacks` prints the table; `--kind aio` attacks the grpc.aio server,
 names choose among the attacks.  The server has a core of its own where there are two; the
-attacker runs beside the well-behaved client on the other, at the lowest priority.
+attacker has what the well-behaved client leaves of the other.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from tests.lane.wire import (
 )
 
 INTERVAL_S = 0.001
+RESET_ON_FORK = os.SCHED_RESET_ON_FORK
 SECONDS = 2.0
 CONNECTIONS = 400
 CODES = {0: "NO_ERROR", 1: "PROTOCOL_ERROR", 2: "INTERNAL_ERROR", 3: "FLOW_CONTROL_ERROR",
@@ -579,17 +580,12 @@ class Row:
     failed: int
 
 
-def lowest() -> None:
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.nice(19)
-
-
 def attack(target: Target, name: str, seconds: float) -> Row:
     """Measure, attack from another process, measure meanwhile."""
     before, _ = p99_us(target.address, seconds / 2)
     command = [sys.executable, "-m", "tests.lane.attacks", "--at", target.address]
     command += ["--seconds", str(seconds + 0.5), name]
-    attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=lowest)
+    attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert attacker.stdout is not None
         attacker.stdout.readline()
@@ -602,14 +598,19 @@ def attack(target: Target, name: str, seconds: float) -> Row:
 
 
 def pinned(target: Target) -> None:
-    """Give the server the first core and everyone else the others, where there are more."""
+    """Keep what else runs on the machine out of the measurement, as far as we may.
+
+    The server gets the first core and everyone else the others, where there are more; the server
+    and this client, not the attacker, get real-time priority.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1 and target.pid:
-        for task in os.listdir(f"/proc/{target.pid}/task"):
-            os.sched_setaffinity(int(task), cores[:1])
-            with suppress(PermissionError):
-                os.setpriority(os.PRIO_PROCESS, int(task), -15)
-        os.sched_setaffinity(0, cores[1:])
+    tasks = [int(task) for task in os.listdir(f"/proc/{target.pid}/task")]
+    for task in tasks if len(cores) > 1 else ():
+        os.sched_setaffinity(task, cores[:1])
+    os.sched_setaffinity(0, cores[1:] or cores)
+    with suppress(PermissionError):
+        for task in (0, *tasks):
+            os.sched_setscheduler(task, os.SCHED_FIFO | RESET_ON_FORK, os.sched_param(1))
 
 
 def say(line: str) -> None:
@@ -633,9 +634,6 @@ def main() -> None:
     say("|---|---|---|---|---|")
     with running(wanted.kind) as target:
         pinned(target)
-        # What else runs on the machine is not what is measured.
-        with suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         for name in wanted.names:
             row = attack(target, name, wanted.seconds)
             times = f"{row.before_us} us | {row.during_us} us"

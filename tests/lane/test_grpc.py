@@ -39,9 +39,8 @@ from tests.lane.wire import (
 )
 
 BODY = decide("home")
-# What a server may say of a request that is no single message: the document's table says
-# UNIMPLEMENTED, grpc-go and grpc-java say INTERNAL, and a bad prefix may be a bad argument.
-NOT_ONE_MESSAGE = {UNIMPLEMENTED, INTERNAL, INVALID_ARGUMENT}
+# What a server may say of a message that is cut off: the documents leave it open.
+CUT_OFF = {INTERNAL, INVALID_ARGUMENT}
 
 
 def names(block: list[Header]) -> list[bytes]:
@@ -341,23 +340,34 @@ def data(payload: bytes, end: bool = False) -> Callable[[int], bytes]:
 def test_no_body_at_all_is_not_one_message(peer: Peer) -> None:
     stream = peer.stream()
     peer.send(peer.headers(stream, request(DECIDE), "END_STREAM"))
-    must_refuse(peer.answer(stream), *NOT_ONE_MESSAGE)
+    must_refuse(peer.answer(stream), UNIMPLEMENTED)
+
+
+COUNTS = {
+    "no message": b"",
+    "two messages": message(BODY) * 2,
+    "a message and a torn one": message(BODY) + message(BODY)[:-1],
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_unary_call_has_one_message(name: str, peer: Peer) -> None:
+    """Request cardinality violation: UNIMPLEMENTED (statuscodes.md)."""
+    must_refuse(sent(peer, data(COUNTS[name], end=True)), UNIMPLEMENTED)
+    must_answer(call(peer, DECIDE, BODY))
 
 
 TORN = {
-    "no message": b"",
     "a torn prefix": b"\0\0\0",
     "a prefix alone": b"\0\0\0\0\x05",
     "a torn message": message(BODY)[:-1],
     "an octet too many": message(BODY) + b"\0",
-    "two messages": message(BODY) * 2,
-    "a message and a torn prefix": message(BODY) + b"\0\0",
 }
 
 
 @pytest.mark.parametrize("name", TORN)
-def test_what_is_not_one_message_is_refused(name: str, peer: Peer) -> None:
-    must_refuse(sent(peer, data(TORN[name], end=True)), *NOT_ONE_MESSAGE)
+def test_a_message_that_is_cut_off_is_refused(name: str, peer: Peer) -> None:
+    must_refuse(sent(peer, data(TORN[name], end=True)), *CUT_OFF, UNIMPLEMENTED)
     must_answer(call(peer, DECIDE, BODY))
 
 
@@ -455,7 +465,7 @@ def test_an_encoding_may_go_unused(encoding: str, peer: Peer) -> None:
 
 @pytest.mark.parametrize("flag", [2, 0x80, 0xFF])
 def test_any_other_flag_is_refused(flag: int, peer: Peer) -> None:
-    must_refuse(compressed(peer, BODY, flag, None), INTERNAL, *NOT_ONE_MESSAGE)
+    must_refuse(compressed(peer, BODY, flag, None), *CUT_OFF)
 
 
 def test_a_cancelled_call_is_not_answered(peer: Peer) -> None:
