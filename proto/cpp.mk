@@ -1,11 +1,11 @@
 # Generates and compiles the contract for C++ (Debian's libgrpc++-dev, libprotobuf-dev,
-# protobuf-compiler-grpc); include it and link CONTRACT.  OUT is set before: where to build.
-ROOT ?= $(abspath $(dir $(lastword $(MAKEFILE_LIST)))/..)
+# protobuf-compiler-grpc), once for all that include it and link CONTRACT.
+ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))/..)
 # google/rpc/*.proto; googleapis-common-protos has them.
 GOOGLEAPIS ?= $(shell python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 CXXFLAGS ?= -O2 -std=c++17 -Wall -Wextra
-GENERATED := $(OUT)/contract
-CONTRACT := $(OUT)/libcontract.a
+GENERATED := $(ROOT)/build/cpp
+CONTRACT := $(GENERATED)/libcontract.a
 CPPFLAGS += -I$(GENERATED)
 LDLIBS += $(shell pkg-config --libs grpc++ protobuf)
 CONTRACT_PROTOS := $(addprefix nextbest/v1/,common.proto decision.proto event.proto profile.proto) \
