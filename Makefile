@@ -2,10 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find core -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := $(shell find core bench/load -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 PROTOS := $(wildcard proto/nextbest/v1/*.proto)
 CASES ?= ../shared/data/cel/cases_share.jsonl.gz
+CONNECTIONS ?= 100000
+CALLS ?= 10000000
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
+# Inputs of the coverage-guided fuzzer; 10 million take about half an hour of one core.
+RUNS ?= 10000000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What compiles must be older than what it compiles, or the core would be compiled twice: so the
@@ -16,7 +20,8 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: help build demo test lint bench bench-overhead debug proto clean cel shop-100 leads
+.PHONY: help build demo test lint bench bench-overhead fuzz debug proto clean cel shop-100 leads \
+	lane-attacks lane-clients lane-soak
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -33,13 +38,16 @@ lint: build ## ruff, mypy, cython-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint core  # it calls pycodestyle by name
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint core bench/load  # it calls pycodestyle by name
 
 bench: build ## the micro benchmark, with its peers
 	$(BIN)/python -m bench.micro
 
 bench-overhead: build ## what the server adds to a bare grpc.aio servicer
-	$(BIN)/python -m bench.load
+	$(BIN)/python -m bench.overhead
+
+fuzz: build ## the codec against C++ protobuf, coverage-guided: make fuzz RUNS=N
+	@PYTHON=$(BIN)/python RUNS=$(RUNS) tests/fuzz/run
 
 shop-100: build ## write the benchmark's playbook, profiles and requests to build/shop-100/
 	$(BIN)/python -m bench.micro.shop_100
@@ -49,6 +57,20 @@ cel: build ## run CEL conformance cases: make cel CASES=FILE
 
 leads: build ## load the public lead data set, score it over gRPC, print the AUC
 	@$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
+
+lane-attacks: build ## attack the fast lane, print what a well-behaved client saw
+	@$(BIN)/python -m tests.lane.attacks
+
+lane-soak: build ## the fast lane's memory after many connections and calls
+	@$(BIN)/python -m tests.lane.soak --connections $(CONNECTIONS) --calls $(CALLS)
+
+lane-clients: ## build the stock clients that the fast lane's tests call it with
+	@mkdir -p build/clients
+	$(CXX) -std=c++17 -O1 -o build/clients/call tests/lane/clients/call.cc \
+		$$(pkg-config --cflags --libs grpc++ protobuf)
+	npm install --silent --no-audit --no-fund --prefix build/clients \
+		$$(node -p 'Object.entries(require("./tests/lane/clients/package.json").dependencies)\
+		.map((one) => one.join("@")).join(" ")')
 
 debug: $(VENV)/.installed ## compile with bounds checks and -O0
 	@$(MAKE) --no-print-directory clean
@@ -66,7 +88,7 @@ proto: $(VENV)/.installed ## generate the Python of the contract
 # build/tree stays: the editable installation imports from it.
 clean: ## delete what the compiler made
 	rm -rf build/c build/lib* build/temp*
-	find core -name '*.so' -delete
+	find core bench/load -name '*.so' -delete
 	rm -f $(VENV)/.built
 
 $(VENV)/.system: .ci/bootstrap

@@ -20,6 +20,7 @@ FOLDERS = {
     "nextbest.server": "server",
     "nextbest.client": "clients/python",
     "nextbest.v1": "proto/nextbest/v1",
+    "nextbest.bench": "bench/load",
 }
 DEBUG = os.environ.get("NEXTBEST_DEBUG") == "1"
 
@@ -79,6 +80,41 @@ def engine() -> Extension:
     )
 
 
+def http2() -> list[Extension]:
+    """The fast lane and the load generator's native part, where libnghttp2 is."""
+    libraries = pkg_config("--libs", "libnghttp2")
+    if libraries is None:
+        sys.stderr.write(
+            "nextbest: no libnghttp2 (Debian: libnghttp2-dev, pkg-config); no fast lane and no "
+            "`nextbest bench`\n"
+        )
+        return []
+    flags = ["-Wno-sign-compare", "-Wno-unused-function"]
+    flags += ["-O0", "-g"] if DEBUG else ["-O3"]
+    flags += pkg_config("--cflags", "libnghttp2") or []
+    flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
+    lane = [p for p in Path("core/lane").iterdir() if p.suffix in {".pyx", ".h"}]
+    native = Path("bench/load/native").glob("*.pyx")
+    return [
+        Extension(
+            "nextbest.core.lane_native",
+            [str(TREE / "nextbest/core/lane_native.pyx")],
+            language="c++",
+            include_dirs=["core"],
+            depends=sorted(str(TREE / "nextbest" / part) for part in lane),
+            extra_compile_args=["-std=c++17", *flags],
+            extra_link_args=libraries,
+        ),
+        Extension(
+            "nextbest.bench.generator",
+            [str(TREE / "nextbest/bench/generator.pyx")],
+            depends=sorted(str(TREE / "nextbest/bench/native" / part.name) for part in native),
+            extra_compile_args=flags,
+            extra_link_args=libraries,
+        ),
+    ]
+
+
 def directives() -> dict[str, object]:
     return {
         "language_level": 3,
@@ -98,7 +134,7 @@ setup(
         "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
     },
     ext_modules=cythonize(
-        [engine()],
+        [engine(), *http2()],
         include_path=[str(TREE)],
         build_dir="build/c",
         compiler_directives=directives(),

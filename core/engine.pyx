@@ -13,7 +13,7 @@ from libc.math cimport NAN, floor, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strcmp, strlen
 from libcpp.algorithm cimport sort
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
@@ -40,7 +40,9 @@ include "expression/program.pyx"
 include "profile/store.pyx"
 include "wire/fault.pyx"
 include "wire/reader.pyx"
+include "wire/shape.pyx"
 include "wire/writer.pyx"
+include "wire/status.pyx"
 include "playbook/names.pyx"
 include "wire/value_reader.pyx"
 include "wire/messages.pyx"
@@ -59,6 +61,13 @@ include "mutation/accept.pyx"
 include "mutation/apply.pyx"
 include "mutation/parked.pyx"
 include "mutation/writes.pyx"
+include "serving/waiting.pyx"
+include "serving/state.pyx"
+include "serving/seat.pyx"
+include "serving/write.pyx"
+include "serving/hot.pyx"
+include "serving/door.pyx"
+include "wire/canonical.pyx"
 
 
 class QuerySlice(NamedTuple):
@@ -72,9 +81,15 @@ class QuerySlice(NamedTuple):
 
 cdef enum:
     # The fields of a request that are maps, a bit for each.
-    DECIDE_MAPS = 96
     UPSERT_MAPS = 8
     LINK_MAPS = 0
+
+
+class LogBatch(NamedTuple):
+    """Mutations for the log: `data` is a nextbest.v1.MutationBatch of so many `mutations`."""
+
+    data: bytes
+    mutations: int
 
 
 # Deallocation gives the reader's place back to the store, so the collector must not clear
@@ -87,7 +102,8 @@ cdef class Engine:
     Requests and answers are the bytes of nextbest.v1 messages.  `now_us` is the node's clock
     in microseconds since 1970.  Every method raises the errors of `nextbest.core.errors` for
     what a caller can cause.  One thread calls it: calls share one scratch, and a wait for a
-    shard's latch gives the GIL away.
+    shard's latch gives the GIL away.  Native threads come in by the door, each with a seat of
+    its own.
 
     profiles_max: identities the store takes before it refuses new ones.
     dedupe_max: events whose repeats are recognised.
@@ -96,42 +112,46 @@ cdef class Engine:
     """
 
     cdef readonly Store store
-    cdef Serving serving
+    cdef EngineState state
+    cdef EngineSeat seat
+    cdef Door native_door
     cdef Playbook active
     cdef Generations published
+    # Playbooks that a native thread may still read, each with the epoch it was replaced in.
+    cdef list replaced
     # What the last query asked: its next slice has the same plan.
     cdef Playbook asked
-    cdef AnswerCache answers
-    cdef Header header
-    cdef Writer mutation
     cdef Writes writes
     cdef Parked parked
-    cdef Identifiers identifiers
-    cdef uint64_t last_stamp
-    cdef uint64_t without_effect
 
     def __cinit__(
         self, *, profiles_max=1_000_000, dedupe_max=10_000_000, generations_max=32,
         decisions_max=65_536,
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
-        serving_init(&self.serving, self.store.state)
+        engine_init(&self.state, self.store.state, decisions_max)
+        if not seat_init(
+            &self.seat, &self.state, int.from_bytes(os.urandom(8), "little")
+        ):
+            raise MemoryError("engine")
         self.published = Generations(generations_max)
-        self.answers = AnswerCache(decisions_max)
+        self.replaced = []
         self.writes = Writes()
         self.parked = Parked()
-        self.header.position.epoch = 1
-        self.header.position.nonce = int.from_bytes(os.urandom(8), "little")
-        self.identifiers.seed = int.from_bytes(os.urandom(8), "little")
 
     def __dealloc__(self):
-        serving_free(&self.serving)
-        writer_free(&self.mutation)
+        seat_free(&self.seat)
+        engine_free(&self.state)
+
+    def door(self):
+        """A PyCapsule of the `Door` of core/door.h.  It keeps the engine alive."""
+        capsule = door_capsule(&self.state, &self.native_door)
+        return capsule_keeping(capsule, self)
 
     @property
     def generation(self) -> int:
         """The active generation; 0 before the first publish."""
-        return self.header.generation
+        return self.active.state.generation if self.active is not None else 0
 
     @property
     def playbook_hash(self) -> bytes:
@@ -141,8 +161,8 @@ cdef class Engine:
     @property
     def position(self) -> tuple[int, int, int]:
         """How far the log is applied: epoch, sequence, nonce."""
-        position = self.header.position
-        return position.epoch, position.sequence, position.nonce
+        cdef Position position = self.state.position
+        return position.epoch, atomic_read(&self.state.position.sequence), position.nonce
 
     def publish(self, plan, *, description="", published_at_us=0, number=0) -> int:
         """Make a plan the active generation and return its number.
@@ -173,15 +193,26 @@ cdef class Engine:
         return 0
 
     cdef int make_active(self, Playbook playbook) except -1:
-        # Under the GIL; decisions hold it too, so that each sees one playbook.
+        """Swap the playbook; the one before stays as long as a thread may read it."""
+        before = self.active
         self.active = playbook
-        self.header.generation = playbook.state.generation
-        self.header.position.sequence += 1
+        atomic_pointer_write(&self.state.active, &playbook.state)
+        if before is not None:
+            self.replaced.append((atomic_read(&self.state.epoch), before))
+        atomic_add(&self.state.epoch, 1)
+        atomic_add(&self.state.position.sequence, 1)
+        self.release_replaced()
+        return 0
+
+    cdef int release_replaced(self) except -1:
+        """Let go of the playbooks that no thread reads any more."""
+        while self.replaced and not engine_reads_before(&self.state, self.replaced[0][0]):
+            self.replaced.pop(0)
         return 0
 
     def activate(self, generation) -> int:
         """Make an earlier generation active again and return the one before."""
-        before = self.header.generation
+        before = self.generation
         playbook = self.published.find(generation)
         if before != generation:
             self.make_active(playbook)
@@ -196,215 +227,123 @@ cdef class Engine:
 
         `deadline_us`, when not 0, is the moment on the same clock by which to answer.
         """
-        cdef CachedAnswer answer
-        cdef DecideCall call
-        cdef uint64_t request_hash = 0
-        cdef int cached
-        self.require_playbook()
-        self.require_time(now_us, deadline_us)
-        self.begin()
-        if self.read_call(request, &call):
-            fault_raise(&self.serving.fault)
-        if call.message.decision_id.length:
-            # Before it is checked: the playbook that knows its names may have gone since.
-            request_hash = request_digest(text_from(request), DECIDE_MAPS)
-            cached = self.answers.find(call.message.decision_id, request_hash, now_us, &answer)
-            if cached == CACHE_HIT:
-                return (<char*>answer.data)[answer.id_length:answer.id_length + answer.length]
-            if cached == CACHE_OTHER_REQUEST:
-                raise errors.AlreadyUsedError(
-                    "decision_id", repr(text_str(call.message.decision_id))
-                )
-        if self.check_call(&call, now_us) or self.decide_checked(&call, now_us):
-            fault_raise(&self.serving.fault)
-        if request_hash:
-            self.answers.put(
-                call.message.decision_id, request_hash, now_us, self.serving.writer.data,
-                <uint32_t>self.serving.writer.length,
-            )
-        return self.written()
+        cdef const PlaybookState* playbook = seat_enter(&self.seat)
+        cdef int kind = seat_ready(&self.seat, playbook, now_us, deadline_us)
+        if kind == FAULT_NONE:
+            kind = seat_decide(&self.seat, playbook, text_from(request), now_us)
+        seat_leave(&self.seat)
+        return self.result(kind)
 
-    cdef inline bytes written(self):
-        return (<char*>self.serving.writer.data)[:self.serving.writer.length]
-
-    cdef int require_playbook(self) except -1:
-        if self.active is None:
-            raise errors.NoPlaybookError("no playbook is active: publish one first")
-        return 0
-
-    cdef int require_time(self, int64_t now_us, int64_t deadline_us) except -1:
-        if deadline_us and now_us >= deadline_us:
-            raise errors.DeadlineError("the deadline passed before the decision began")
-        return 0
-
-    cdef void begin(self) noexcept nogil:
-        """Empty what the call before has left."""
-        arena_reset(&self.serving.machine.arena)
-        self.serving.writer.length = 0
-        self.serving.writer.failed = False
-
-    cdef int read_call(self, bytes request, DecideCall* call) except -1:
-        """Read a DecideRequest; the fault's kind when it is malformed."""
-        cdef Reader reader = reader_of(<char*>request, len(request))
-        return read_decide(
-            &reader, &call.message, &self.serving.machine.arena, &self.serving.fault
-        )
-
-    cdef int check_call(self, DecideCall* call, int64_t now_us) noexcept nogil:
-        """Check what was read; the fault's kind when it is refused."""
-        cdef int kind = check_decide(
-            &self.active.state, call, &self.serving.machine.arena, now_us, &self.serving.fault
-        )
-        if kind == FAULT_NONE and call.message.min_position.present:
-            kind = self.check_position(&call.message.min_position)
-        return kind
-
-    cdef int check_position(self, PositionField* position) noexcept nogil:
-        """A position of this node's log is reached once it was given."""
-        cdef char seen[64]
-        if position.epoch == self.header.position.epoch:
-            if position.nonce == self.header.position.nonce:
-                if position.sequence <= self.header.position.sequence:
-                    return FAULT_NONE
-        snprintf(
-            seen, sizeof(seen), "epoch %llu, sequence %llu",
-            <unsigned long long>position.epoch, <unsigned long long>position.sequence,
-        )
-        return fault_set(
-            &self.serving.fault, FAULT_POSITION_LOST, "min_position", seen,
-            "a position of this node's history: retry the write with the same id",
-        )
-
-    cdef int decide_checked(self, DecideCall* call, int64_t now_us) except -1:
-        """Decide a checked call into the writer, with an id and a seed when it has none."""
-        if call.message.seed == 0:
-            call.message.seed = next_seed(&self.identifiers)
-        if call.message.decision_id.length == 0 and not make_uuid7(
-            &self.identifiers, &self.serving.machine.arena, now_us, &call.message.decision_id
-        ):
-            raise MemoryError("decision id")
-        return decide_call(
-            &self.serving, &self.active.state, self.store.state, call, &self.header
-        )
-
-    def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us, status) -> bytes:
-        """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation.
-
-        `status` gives the bytes of the google.rpc.Status for an error: the core knows no codes.
-        """
-        cdef Writer batch
-        cdef size_t entry
-        cdef Text text
-        self.require_playbook()
-        self.require_time(now_us, deadline_us)
-        memset(&batch, 0, sizeof(Writer))
-        try:
-            write_header(&batch, &self.header)
-            for each in batch_requests(request):
-                field = 1
-                try:
-                    answer = self.decide(each, now_us)
-                except errors.NextbestError as error:
-                    answer = status(error)
-                    field = 2
-                text = text_from(answer)
-                entry = message_open(&batch, 5)
-                write_text_always(&batch, field, text)
-                message_close(&batch, entry)
-            if batch.failed:
-                raise errors.InvalidRequestError("requests", "an answer over 64 MiB", "fewer")
-            return (<char*>batch.data)[:batch.length]
-        finally:
-            writer_free(&batch)
+    def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
+        """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
+        cdef const PlaybookState* playbook = seat_enter(&self.seat)
+        cdef int kind = seat_ready(&self.seat, playbook, now_us, deadline_us)
+        if kind == FAULT_NONE:
+            kind = seat_decide_batch(&self.seat, playbook, text_from(request), now_us)
+        seat_leave(&self.seat)
+        return self.result(kind)
 
     def track(self, bytes request, int64_t now_us) -> bytes:
-        """Record an event: a TrackRequest answered with a TrackResponse."""
-        cdef TrackMessage message
-        cdef IdentityRef identity
-        cdef Reader reader = reader_of(<char*>request, len(request))
-        cdef Arena* arena = &self.serving.machine.arena
-        cdef Stamping stamping
-        cdef Applied applied
-        self.require_playbook()
-        self.begin()
-        if read_track(&reader, &message, arena, &self.serving.fault) or check_track(
-            &self.active.state, &message, arena, now_us, self.store.state.horizon_ms, &identity,
-            &self.serving.fault,
-        ):
-            fault_raise(&self.serving.fault)
-        self.require_applied(message.ack)
-        self.require_room(identity)
-        self.stamp(&stamping, now_us, identity)
-        self.accept(&stamping, BODY_EVENT, request, &applied)
-        self.cross_stage(identity, now_us)
-        return self.answer_write(5, applied.duplicate)
+        """Record an event: a TrackRequest answered with a TrackResponse.
+
+        It answers at once, so that it refuses LOGGED: `track_waiting` does not.
+        """
+        cdef const PlaybookState* playbook = seat_enter(&self.seat)
+        cdef int kind = seat_ready(&self.seat, playbook, now_us, 0)
+        if kind == FAULT_NONE:
+            kind = seat_track(&self.seat, playbook, text_from(request), now_us, 0, NULL)
+        seat_leave(&self.seat)
+        return self.result(kind)
+
+    def track_waiting(self, bytes request, int64_t now_us, uint64_t token) -> bytes | None:
+        """As `track`; None for one that waits for the log.
+
+        `completed` gives its answer with the `token`, once `log_done` has told of it.
+        """
+        cdef const PlaybookState* playbook = seat_enter(&self.seat)
+        cdef bint pending = False
+        cdef int kind = seat_ready(&self.seat, playbook, now_us, 0)
+        if kind == FAULT_NONE:
+            kind = seat_track(
+                &self.seat, playbook, text_from(request), now_us, token, &pending
+            )
+        seat_leave(&self.seat)
+        answer = self.result(kind)
+        return None if pending else answer
+
+    cdef bytes result(self, int kind):
+        """What the seat has written, or the error that it met."""
+        if kind != FAULT_NONE:
+            fault_raise(&self.seat.serving.fault)
+        return (<char*>self.seat.serving.writer.data)[:self.seat.serving.writer.length]
 
     def upsert(self, bytes request, int64_t now_us) -> bytes:
         """Set attributes: an UpsertProfileRequest answered with an UpsertProfileResponse."""
         cdef UpsertMessage message
         cdef IdentityRef identity
         cdef Reader reader = reader_of(<char*>request, len(request))
-        cdef Arena* arena = &self.serving.machine.arena
+        cdef Fault* fault = &self.seat.serving.fault
         cdef Stamping stamping
         cdef Applied applied
-        cdef uint64_t digest
         cdef int64_t occurred_us = 0
-        self.require_playbook()
         self.begin()
-        if read_upsert(&reader, &message, arena, &self.serving.fault) or check_upsert(
-            &self.active.state, &message, now_us, &occurred_us, &identity, &self.serving.fault
+        if read_upsert(&reader, &message, &self.seat.serving.machine.arena, fault) or check_upsert(
+            &self.active.state, &message, now_us, &occurred_us, &identity, fault
         ):
-            fault_raise(&self.serving.fault)
-        self.require_applied(message.ack)
-        self.require_room(identity)
-        self.stamp(&stamping, now_us, identity)
-        digest = request_digest(text_from(request), UPSERT_MAPS)
-        self.stamp_write(&stamping, message.write_id, digest, occurred_us)
+            fault_raise(fault)
+        self.check_write(identity, message.ack)
+        seat_stamp(&self.seat, &self.active.state, &stamping, now_us, identity)
+        self.stamp_write(&stamping, message.write_id, request, UPSERT_MAPS, occurred_us)
         self.accept(&stamping, BODY_ATTRIBUTES, request, &applied)
-        self.cross_stage(identity, now_us)
-        return self.answer_write(5, applied.created)
+        seat_cross_stage(&self.seat, &self.active.state, identity, now_us)
+        self.answer_write()
+        write_uint(&self.seat.serving.writer, 5, applied.created)
+        write_uint(&self.seat.serving.writer, 6, ACK_APPLIED)
+        return self.result(FAULT_NONE)
 
     def link(self, bytes request, int64_t now_us) -> bytes:
         """Link two identities or part them: a LinkIdentityRequest, a LinkIdentityResponse."""
         cdef LinkMessage message
         cdef IdentityRef first, second
         cdef Reader reader = reader_of(<char*>request, len(request))
+        cdef Fault* fault = &self.seat.serving.fault
         cdef Stamping stamping
         cdef Applied applied
-        cdef uint64_t digest
         cdef int64_t occurred_us = 0
-        self.require_playbook()
         self.begin()
-        if read_link(&reader, &message, &self.serving.fault) or check_link(
-            &message, now_us, &occurred_us, &first, &second, &self.serving.fault
+        if read_link(&reader, &message, fault) or check_link(
+            &message, now_us, &occurred_us, &first, &second, fault
         ):
-            fault_raise(&self.serving.fault)
-        self.require_applied(message.ack)
-        self.require_room(first)
-        self.require_room(second)
+            fault_raise(fault)
+        self.check_write(first, message.ack)
+        self.check_write(second, message.ack)
         if not message.unlink:
             self.require_component(first, second)
-        self.stamp(&stamping, now_us, first)
+        seat_stamp(&self.seat, &self.active.state, &stamping, now_us, first)
         stamping.second_incarnation = store_incarnation(self.store.state, second)
-        digest = request_digest(text_from(request), LINK_MAPS)
-        self.stamp_write(&stamping, message.write_id, digest, occurred_us)
+        self.stamp_write(&stamping, message.write_id, request, LINK_MAPS, occurred_us)
         self.accept(&stamping, BODY_LINK, request, &applied)
-        self.cross_stage(first, now_us)
-        return self.answer_link(first)
+        seat_cross_stage(&self.seat, &self.active.state, first, now_us)
+        self.answer_write()
+        for kind, id_bytes in self.store.identities(first.kind, ref_bytes(first)):
+            write_identity(&self.seat.serving.writer, 5, ref_of(kind, id_bytes))
+        write_uint(&self.seat.serving.writer, 6, ACK_APPLIED)
+        return self.result(FAULT_NONE)
 
-    cdef int require_applied(self, int64_t ack) except -1:
-        if ack > 1:
-            raise errors.InvalidRequestError(
-                "ack", "LOGGED" if ack == 2 else "REPLICATED",
-                "APPLIED: this server keeps no log",
-            )
+    cdef int begin(self) except -1:
+        """Empty what the call before has left; for calls that hold the GIL to their end."""
+        if self.active is None:
+            raise errors.NoPlaybookError("no playbook is active: publish one first")
+        arena_reset(&self.seat.serving.machine.arena)
+        self.seat.serving.writer.length = 0
+        self.seat.serving.writer.failed = False
+        # A read that is over must not keep what this replaces from being freed.
+        person_done(&self.seat.serving.person)
         return 0
 
-    cdef int require_room(self, IdentityRef identity) except -1:
-        if not store_has_room(self.store.state, identity):
-            raise errors.StoreFullError(
-                f"identity: the store holds its most of {self.store.profiles_max} identities"
-            )
+    cdef int check_write(self, IdentityRef identity, int64_t ack) except -1:
+        if seat_check_write(&self.seat, identity, ack, False):
+            fault_raise(&self.seat.serving.fault)
         return 0
 
     cdef int require_component(self, IdentityRef first, IdentityRef second) except -1:
@@ -416,23 +355,13 @@ cdef class Engine:
             )
         return 0
 
-    cdef int stamp(self, Stamping* stamping, int64_t now_us, IdentityRef identity) except -1:
-        """The hybrid logical clock's next value and what else the node adds."""
-        cdef uint64_t clock = <uint64_t>(now_us // 1000) << 16
-        memset(stamping, 0, sizeof(Stamping))
-        self.last_stamp = max(self.last_stamp + 1, clock)
-        stamping.stamp = self.last_stamp
-        stamping.playbook.data = <const char*>self.active.state.hash
-        stamping.playbook.length = 16
-        stamping.incarnation = store_incarnation(self.store.state, identity)
-        return 0
-
     cdef int stamp_write(
-        self, Stamping* stamping, Text write_id, uint64_t digest, int64_t occurred_us
+        self, Stamping* stamping, Text write_id, bytes request, uint32_t maps, int64_t occurred_us
     ) except -1:
         """Stamp a write with the time it names, or as its id was stamped before."""
+        cdef uint64_t digest = request_digest(text_from(request), maps)
         if occurred_us >= 0:
-            stamping.stamp = <uint64_t>(occurred_us // 1000) << 16
+            stamping.stamp = <uint64_t>(occurred_us // 1000) << STAMP_MS_SHIFT
         stamping.stamp = self.writes.stamp(write_id, digest, stamping.stamp)
         return 0
 
@@ -440,132 +369,127 @@ cdef class Engine:
         self, Stamping* stamping, uint32_t body, bytes request, Applied* applied
     ) except -1:
         """Frame a checked request as a mutation and apply it."""
-        cdef Text text
-        text.data = <char*>request
-        text.length = <uint32_t>len(request)
-        self.mutation.length = 0
-        write_mutation(&self.mutation, stamping, body, text)
-        if self.mutation.failed:
-            raise MemoryError("mutation")
-        text.data = <char*>self.mutation.data
-        text.length = <uint32_t>self.mutation.length
-        return self.apply_text(text, applied)
+        if seat_accept(
+            &self.seat, &self.active.state, stamping, body, text_from(request), applied
+        ):
+            fault_raise(&self.seat.serving.fault)
+        return 0
+
+    cdef int answer_write(self) except -1:
+        cdef Header header = engine_header(&self.state, &self.active.state)
+        self.seat.serving.writer.length = 0
+        write_header(&self.seat.serving.writer, &header)
+        return 0
 
     def apply(self, bytes mutation) -> None:
         """Apply one Mutation, in any order and any number of times.
 
         One that names a playbook this node does not have is parked until it is published.
         """
-        cdef Applied applied
-        cdef Text text
-        text.data = <char*>mutation
-        text.length = <uint32_t>len(mutation)
-        self.apply_text(text, &applied)
-
-    cdef int apply_text(self, Text data, Applied* applied) except -1:
         cdef MutationMessage message
-        cdef StoreStatus status = STORE_OK
+        cdef Applied applied
         cdef Playbook playbook
-        memset(applied, 0, sizeof(Applied))
-        if not read_mutation(data, &message):
+        cdef const PlaybookState* state = NULL
+        cdef Reader reader = reader_of(<char*>mutation, len(mutation))
+        if not shape_holds(&reader, SHAPE_MUTATION) or not read_mutation(
+            text_from(mutation), &message
+        ) or message.body == BODY_NONE:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
-        arena_reset(&self.serving.machine.arena)
+        if message.split:
+            self.apply(mutation_joined(mutation, &message))
+            return
         # A read that is over must not keep what this replaces from being freed.
-        person_done(&self.serving.person)
-        if message.body == BODY_EVENT or message.body == BODY_ATTRIBUTES:
+        person_done(&self.seat.serving.person)
+        if message.body == BODY_EXPIRY or message.body == BODY_HORIZON:
+            self.apply_housekeeping(&message)
+            return
+        if message.body != BODY_LINK:
             hash_bytes = message.playbook.data[:message.playbook.length]
             playbook = self.published.by_hash.get(hash_bytes)
             if playbook is None:
-                return self.parked.put(hash_bytes, data)
-            if message.body == BODY_EVENT:
-                status = apply_event(
-                    &playbook.state, &message, self.store.state, &self.serving, applied
-                )
-            else:
-                status = apply_attributes(
-                    &playbook.state, &message, self.store.state, &self.serving, applied
-                )
-        else:
-            status = self.apply_housekeeping(&message)
-        self.require_applied_status(status)
-        self.header.position.sequence += 1
-        return 0
+                self.parked.put(hash_bytes, text_from(mutation))
+                return
+            state = &playbook.state
+        memset(&applied, 0, sizeof(Applied))
+        if seat_apply(&self.seat, state, &message, &applied):
+            fault_raise(&self.seat.serving.fault)
 
-    cdef int require_applied_status(self, StoreStatus status) except -1:
-        if status == STORE_NO_MEMORY:
-            raise MemoryError("apply")
-        if status == STORE_FULL_DEDUPE or status == STORE_FULL_SETS:
-            raise errors.StoreFullError(
-                "event_id: the store remembers its most of events; wait for the horizon to move"
-            )
-        if status != STORE_OK and status != STORE_DUPLICATE and status != STORE_UNKNOWN:
-            # Late, of a dead incarnation or of another type: without effect, by design.
-            self.without_effect += 1
-        return 0
-
-    cdef StoreStatus apply_housekeeping(self, MutationMessage* message) except *:
+    cdef int apply_housekeeping(self, MutationMessage* message) except -1:
         cdef int64_t first, second
-        if message.body == BODY_LINK:
-            return apply_link(message, self.store.state, &self.serving)
         read_pair(message.request, &first, &second)
         if message.body == BODY_EXPIRY:
-            if 1 <= first <= 3:
-                self.store.expire(first, second)
+            if 1 <= <uint32_t>first <= 3:
+                self.store.expire(<uint32_t>first, second)
         else:
             self.store.horizon(first)
-        return STORE_OK
+        atomic_add(&self.state.position.sequence, 1)
+        return 0
 
-    cdef int cross_stage(self, IdentityRef identity, int64_t now_us) except -1:
-        """Store the lifecycle stage when the write has moved it."""
-        cdef const PlaybookState* playbook = &self.active.state
-        cdef Decision decision
-        cdef Stamping stamping
-        cdef Applied applied
-        if playbook.transitions_count == 0:
-            return 0
-        arena_reset(&self.serving.machine.arena)
-        self.read_person(identity)
-        if not decision_begin(
-            &decision, playbook, &self.serving.machine, &self.serving.person, True, now_us, 0
-        ):
-            # The write stands, and every read moves the stored stage along by itself.
-            return 0
-        if stored_stage(&decision) == stage_index(&decision):
-            return 0
-        request = self.stage_request(identity, playbook.stages[decision.stage])
-        self.stamp(&stamping, now_us, identity)
-        return self.accept(&stamping, BODY_ATTRIBUTES, request, &applied)
+    def attach_log(self, int writes_max) -> int:
+        """Let up to `writes_max` writes wait for a log; gives a descriptor to wait on.
 
-    cdef bytes stage_request(self, IdentityRef identity, Text stage):
-        """An UpsertProfileRequest of the hidden stage attribute."""
-        cdef Writer* writer = &self.serving.writer
-        cdef Value value = value_string(stage.data, stage.length)
-        cdef size_t entry
-        writer.length = 0
-        write_identity(writer, 2, identity)
-        entry = message_open(writer, 3)
-        write_text(writer, 1, self.active.state.attributes[self.active.state.stage_attribute].name)
-        write_value(writer, 2, &value)
-        message_close(writer, entry)
-        return self.written()
+        It is readable while there is something to take, and the engine's to close.  From now
+        on every write is queued; one that asks for LOGGED is applied and answered by `log_done`.
+        """
+        if self.state.waiting.capacity:
+            raise errors.InvalidRequestError("log", "attached already", "once")
+        if not 1 <= writes_max <= WRITES_WAITING_MAX:
+            raise errors.InvalidRequestError(
+                "writes_max", str(writes_max), f"1 to {WRITES_WAITING_MAX}"
+            )
+        if not completions_open(&self.seat.completions):
+            raise MemoryError("log")
+        if not waiting_open(&self.state.waiting, writes_max):
+            raise MemoryError("log")
+        return self.state.waiting.wake_fd
 
-    cdef bytes answer_write(self, uint32_t field, bint flag):
-        self.serving.writer.length = 0
-        write_header(&self.serving.writer, &self.header)
-        write_uint(&self.serving.writer, field, flag)
-        # The one level a node without a log can reach: APPLIED.
-        write_uint(&self.serving.writer, 6, 1)
-        return self.written()
+    def log_take(self, uint32_t count_max=1000, size_t bytes_max=262144) -> LogBatch:
+        """Take the oldest mutations that wait, for one append to the log."""
+        cdef Writer writer
+        cdef uint32_t taken
+        memset(&writer, 0, sizeof(Writer))
+        try:
+            with nogil:
+                taken = waiting_take(&self.state.waiting, count_max, bytes_max, &writer)
+            if writer.failed:
+                raise MemoryError("log")
+            return LogBatch((<char*>writer.data)[:writer.length], taken)
+        finally:
+            writer_free(&writer)
 
-    cdef bytes answer_link(self, IdentityRef identity):
-        cdef IdentityRef member
-        self.serving.writer.length = 0
-        write_header(&self.serving.writer, &self.header)
-        for kind, id_bytes in self.store.identities(identity.kind, ref_bytes(identity)):
-            member = ref_of(kind, id_bytes)
-            write_identity(&self.serving.writer, 5, member)
-        write_uint(&self.serving.writer, 6, 1)
-        return self.written()
+    def log_done(self, uint32_t count, bint known=True) -> int:
+        """Tell of the first `count` mutations taken that the log has them; gives how many.
+
+        They are applied and their calls answered.  With `known` false the log did not say
+        whether it has them: the calls get LogFailedError, and nothing is applied.
+        """
+        cdef WaitingWrite write
+        cdef uint32_t done = 0
+        cdef int kind = FAULT_NONE if known else FAULT_LOG_FAILED
+        while done < count and waiting_pop(&self.state.waiting, &write):
+            self.begin()
+            seat_log_done(&self.seat, &self.active.state, &write, kind)
+            free(write.data)
+            done += 1
+        return done
+
+    @property
+    def completed_fd(self) -> int:
+        """Readable when `completed` has something to give."""
+        return self.seat.completions.wake_fd
+
+    def completed(self):
+        """The next answer that waited: its token and the answer or error; None for none."""
+        cdef DoorAnswer answer
+        cdef uint64_t token = 0
+        if not door_completed(<Seat*>&self.seat, &token, &answer):
+            return None
+        if answer.code == 0:
+            return token, answer.data[:answer.length]
+        try:
+            fault_raise(&self.seat.serving.fault)
+        except errors.NextbestError as error:
+            return token, error
 
     def profile(self, bytes request, int64_t now_us) -> bytes:
         """What is known of a person: a GetProfileRequest, a GetProfileResponse."""
@@ -574,41 +498,45 @@ cdef class Engine:
         cdef Decision decision
         cdef bint known
         cdef Reader reader = reader_of(<char*>request, len(request))
-        cdef Writer* writer = &self.serving.writer
+        cdef Writer* writer = &self.seat.serving.writer
+        cdef Fault* fault = &self.seat.serving.fault
         cdef size_t start
-        self.require_playbook()
         self.begin()
-        if read_profile(&reader, &message, &self.serving.fault) or check_identity(
-            &message.identity, "identity", &identity, &self.serving.fault
+        if read_profile(&reader, &message, fault) or check_identity(
+            &message.identity, "identity", &identity, fault
         ):
-            fault_raise(&self.serving.fault)
-        if message.now.present and check_time(&message.now, "now", &now_us, &self.serving.fault):
-            fault_raise(&self.serving.fault)
-        if message.min_position.present and self.check_position(&message.min_position):
-            fault_raise(&self.serving.fault)
-        known = self.read_person(identity)
-        if not decision_begin(
-            &decision, &self.active.state, &self.serving.machine, &self.serving.person, known,
-            now_us, 0,
+            fault_raise(fault)
+        if message.now.present and check_time(&message.now, "now", &now_us, fault):
+            fault_raise(fault)
+        if message.min_position.present and engine_reaches(
+            &self.state, &message.min_position, fault
         ):
-            raise MemoryError("profile")
-        write_header(writer, &self.header)
+            fault_raise(fault)
+        known = self.read_person(identity, &self.active.state, now_us, &decision)
+        self.answer_write()
         write_uint(writer, 5, known)
         start = message_open(writer, 6)
         self.write_profile(&decision, identity)
         message_close(writer, start)
-        return self.written()
+        return self.result(FAULT_NONE)
 
-    cdef bint read_person(self, IdentityRef identity) except? True:
+    cdef bint read_person(
+        self, IdentityRef identity, const PlaybookState* playbook, int64_t now_us,
+        Decision* decision,
+    ) except? True:
         """Read the person an identity belongs to; False for one that nobody knows."""
-        cdef StoreStatus status = store_read(self.store.state, identity, &self.serving.person)
-        if status == STORE_NO_MEMORY:
+        cdef Serving* serving = &self.seat.serving
+        cdef StoreStatus status = store_read(self.store.state, identity, &serving.person)
+        cdef bint known = status == STORE_OK
+        if status == STORE_NO_MEMORY or not decision_begin(
+            decision, playbook, &serving.machine, &serving.person, known, now_us, 0
+        ):
             raise MemoryError("person")
-        return status == STORE_OK
+        return known
 
     cdef int write_profile(self, Decision* decision, IdentityRef identity) except -1:
         """The fields of a Profile."""
-        cdef Writer* writer = &self.serving.writer
+        cdef Writer* writer = &self.seat.serving.writer
         cdef uint32_t i
         members = self.store.identities(identity.kind, ref_bytes(identity))
         for kind, id_bytes in members or [(identity.kind, ref_bytes(identity))]:
@@ -643,12 +571,7 @@ cdef class Engine:
             self.begin()
             if self.store.identities(kind, id_bytes)[:1] != [(kind, id_bytes)]:
                 continue
-            self.read_person(identity)
-            if not decision_begin(
-                &decision, &playbook.state, &self.serving.machine, &self.serving.person, True,
-                now_us, 0,
-            ):
-                raise MemoryError("query")
+            self.read_person(identity, &playbook.state, now_us, &decision)
             value = decision_evaluate(
                 &decision, &playbook.state.expressions[playbook.state.expressions_count - 1].program
             )
@@ -659,8 +582,8 @@ cdef class Engine:
                     self.write_profile(&decision, identity)
                 else:
                     for member in self.store.identities(kind, id_bytes):
-                        write_identity(&self.serving.writer, 1, ref_of(member[0], member[1]))
-                found.append(self.written())
+                        write_identity(&self.seat.serving.writer, 1, ref_of(member[0], member[1]))
+                found.append(self.result(FAULT_NONE))
         return QuerySlice(found, len(scanned), failures, following)
 
     cdef Playbook playbook_asked(self, plan):
@@ -671,7 +594,7 @@ cdef class Engine:
 
     def expire(self, kind, before_us) -> int:
         """Remove identities of a kind without events since; gives how many."""
-        person_done(&self.serving.person)
+        person_done(&self.seat.serving.person)
         return self.store.expire(kind, before_us)
 
     def horizon(self, before_ms) -> None:
@@ -680,6 +603,7 @@ cdef class Engine:
 
     def relay(self, rows_max) -> int:
         """Re-lay up to so many rows to the newest layout; gives how many still wait."""
+        self.release_replaced()
         return self.store.relay(rows_max)
 
     def digest(self) -> tuple[int, int]:
@@ -689,10 +613,10 @@ cdef class Engine:
     def memory(self) -> dict:
         """Bytes in use, by what for, and counts."""
         memory = dict(self.store.memory())
-        memory["answers_bytes"] = self.answers.cache.bytes
-        memory["answers_evicted_early"] = self.answers.cache.evicted_early
+        memory["answers_bytes"] = self.state.answers.bytes
+        memory["answers_evicted_early"] = self.state.answers.evicted_early
         memory["parked"] = self.parked.count
-        memory["mutations_without_effect"] = self.without_effect
+        memory["mutations_without_effect"] = atomic_read(&self.state.without_effect)
         return memory
 
     def import_columns(self, kind, ids, columns, stamp_ms):
@@ -700,8 +624,7 @@ cdef class Engine:
 
         Returns what `Store.import_columns` does; rows that do not fit are refused whole.
         """
-        self.require_playbook()
-        person_done(&self.serving.person)
+        self.begin()
         columns_by_number = {}
         for name, values in columns.items():
             name_bytes = name.encode()

@@ -8,11 +8,14 @@ wins over the file.  Nothing is reloaded while the server runs.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from nextbest.core.lane.settings import LaneBounds
+from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
 
 PREFIX = "NEXTBEST_"
@@ -21,8 +24,15 @@ OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXT
 ADDRESSES_MAX = 16
 FILE_BYTES_MAX = 1 << 20
 
+CPUS_MAX = 64
+UIDS_MAX = 64
+UID_MAX = 2**32 - 2
+# The mode of a unix socket, and whose it is.
+MODE = re.compile(r"0?[0-7]{3}")
+OWNER = re.compile(r"[\w.-]+(:[\w.-]+)?|:[\w.-]+", re.ASCII)
+
 Scalar = bool | int | float | str
-Setting = Scalar | tuple[str, ...]
+Setting = Scalar | tuple[str, ...] | tuple[int, ...]
 
 
 def _number(default: int, least: int, most: int, doc: str) -> Any:
@@ -39,6 +49,11 @@ def _text(default: str, doc: str) -> Any:
 
 def _texts(default: tuple[str, ...], most: int, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc, "most": most})
+
+
+def _numbers(most: int, largest: int, doc: str) -> Any:
+    """No numbers by default; each from 0 to `largest`."""
+    return field(default=(), metadata={"doc": doc, "most": most, "largest": largest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,36 @@ class Rpc:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane(LaneBounds):
+    """The fast lane: decisions and events served natively; none without addresses."""
+
+    addresses: tuple[str, ...] = _texts(
+        (), ADDRESSES_MAX, "unix:/path, 127.0.0.1:port or [::1]:port; a port of 0 takes a free one"
+    )
+    insecure: bool = _choice(
+        False, "take addresses that other hosts reach, without TLS: only behind a mesh that has it"
+    )
+    threads: int = _number(0, 0, CPUS_MAX, "native threads; 0 takes one for each of `cpus`, or one")
+    cpus: tuple[int, ...] = _numbers(
+        CPUS_MAX, 4_095, "a cpu for each thread, kept free of the process's other threads"
+    )
+    mode: str = _text("0660", "of unix sockets, in octal")
+    owner: str = _text("", "of unix sockets: user:group, user or :group; empty leaves the server's")
+    peer_uids: tuple[int, ...] = _numbers(
+        UIDS_MAX, UID_MAX, "user ids that may connect to unix sockets; empty takes all"
+    )
+
+    @property
+    def thread_count(self) -> int:
+        """How many threads there are."""
+        return self.threads or len(self.cpus) or 1
+
+    def cpus_of(self, thread: int) -> tuple[int, ...]:
+        """The cpus that a thread is pinned to; none leaves it where the kernel puts it."""
+        return self.cpus[thread % len(self.cpus) :][:1] if self.cpus else ()
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """How long identities are kept after their last event or write."""
 
@@ -123,6 +168,7 @@ class Config:
     listen: Listen = field(default_factory=Listen)
     engine: Bounds = field(default_factory=Bounds)
     rpc: Rpc = field(default_factory=Rpc)
+    lane: Lane = field(default_factory=Lane)
     retention: Retention = field(default_factory=Retention)
     data: Data = field(default_factory=Data)
 
@@ -135,7 +181,10 @@ class Config:
         ]
         if not self.listen.addresses:
             faults.append("listen.addresses: empty, allowed: at least one address")
-        faults += [f for a in self.listen.addresses if (f := _address_fault(a))]
+        for address in self.listen.addresses:
+            if fault := addresses.fault(address):
+                faults.append(f"listen.addresses: {fault}")
+        faults += _lane_faults(self.lane)
         if faults:
             raise ConfigError(faults)
 
@@ -255,7 +304,7 @@ def _nearest(seen: str, names: Mapping[str, object] | Sequence[str]) -> str:
 def _parse(raw: object, known: Field[Any]) -> Setting:
     kind: type = type(known.default)
     if kind is tuple:
-        return _parse_texts(raw)
+        return _parse_numbers(raw) if "largest" in known.metadata else _parse_texts(raw)
     if kind is bool:
         return _parse_bool(raw)
     if kind is int:
@@ -270,6 +319,17 @@ def _parse_texts(raw: object) -> tuple[str, ...]:
     if not isinstance(items, list | tuple) or not all(isinstance(i, str) and i for i in items):
         raise ValueError("a list of texts")
     return tuple(items)
+
+
+def _parse_numbers(raw: object) -> tuple[int, ...]:
+    items = raw.split(",") if isinstance(raw, str) else raw
+    try:
+        # A list comes of the file, or of a repeated flag.
+        if not isinstance(items, list | tuple):
+            raise ValueError
+        return tuple(_parse_int(i.strip() if isinstance(i, str) else i) for i in items)
+    except ValueError:
+        raise ValueError("a list of whole numbers") from None
 
 
 def _parse_bool(raw: object) -> bool:
@@ -293,22 +353,44 @@ def _parse_int(raw: object) -> int:
 def _bound_fault(key: str, value: object, known: Field[Any]) -> str:
     least: Any = known.metadata.get("least")
     most: Any = known.metadata.get("most")
-    if isinstance(value, tuple) and len(value) > most:
-        return f"{key}: {len(value)} entries, allowed: at most {most}"
+    if isinstance(value, tuple):
+        return _entries_fault(key, value, known)
     if isinstance(value, int) and least is not None and not least <= value <= most:
         return f"{key}: {value}, allowed: {least} to {most}"
     return ""
 
 
-def _address_fault(address: str) -> str:
-    allowed = "host:port, [ipv6]:port or unix:/path"
-    if address.startswith("unix:"):
-        return "" if len(address) > len("unix:") else f"listen.addresses: {address}: {allowed}"
-    host, _, port = address.rpartition(":")
-    whole = port.isdecimal() and port.isascii() and int(port) <= 65_535
-    if not host or not whole or (":" in host and not host.startswith("[")):
-        return f"listen.addresses: {address!r}, allowed: {allowed}"
+def _entries_fault(key: str, entries: tuple[Any, ...], known: Field[Any]) -> str:
+    most: int = known.metadata["most"]
+    largest: int | None = known.metadata.get("largest")
+    if len(entries) > most:
+        return f"{key}: {len(entries)} entries, allowed: at most {most}"
+    if largest is not None and not all(0 <= entry <= largest for entry in entries):
+        return f"{key}: {_yaml(entries)}, allowed: each from 0 to {largest}"
     return ""
+
+
+def _lane_faults(lane: Lane) -> list[str]:
+    faults = [f"lane.addresses: {f}" for a in lane.addresses if (f := _lane_fault(a, lane))]
+    if not MODE.fullmatch(lane.mode):
+        faults.append(f'lane.mode: {lane.mode!r}, allowed: three octal digits such as "0660"')
+    if lane.owner and not OWNER.fullmatch(lane.owner):
+        faults.append(f"lane.owner: {lane.owner!r}, allowed: user:group, user or :group")
+    if len(set(lane.cpus)) < len(lane.cpus):
+        faults.append(f"lane.cpus: {_yaml(lane.cpus)}, allowed: each once")
+    if len(lane.cpus) > lane.thread_count:
+        seen = f"{len(lane.cpus)} for {lane.thread_count} threads"
+        faults.append(f"lane.cpus: {seen}, allowed: at most one for each thread")
+    return faults
+
+
+def _lane_fault(address: str, lane: Lane) -> str:
+    if (fault := addresses.fault(address)) or lane.insecure or addresses.is_private(address):
+        return fault
+    return (
+        f"{address}: other hosts reach it and the lane has no TLS yet; allowed: unix:/path or a "
+        "loopback address, or behind a mesh that encrypts say --fast-lane-insecure (lane.insecure)"
+    )
 
 
 def _bounds_text(known: Field[Any]) -> str:
@@ -322,5 +404,5 @@ def _yaml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
     return f'"{value}"' if isinstance(value, str) else str(value)

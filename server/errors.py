@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import (
+    DEADLINE_EXCEEDED,
+    INVALID_ARGUMENT,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    NextbestError,
+)
 from nextbest.server.playbook.faults import Fault
 
 
 class BusyError(NextbestError):
     """The server has as much work in flight as it takes; retrying later helps."""
+
+    status_code = RESOURCE_EXHAUSTED
+    status_reason = "BUSY"
+    retry_ms = 100
 
     def __init__(self, what: str, bound: int) -> None:
         super().__init__(f"{what}: over the bound of {bound}")
@@ -20,6 +30,9 @@ class BusyError(NextbestError):
 class CompileTimeError(NextbestError):
     """Compiling took longer than a playbook or a condition may take."""
 
+    status_code = DEADLINE_EXCEEDED
+    status_reason = "COMPILE_TIME"
+
     def __init__(self, compile_ms_max: int) -> None:
         super().__init__(f"compiling: longer than {compile_ms_max} ms")
         self.what = "compiling"
@@ -28,6 +41,10 @@ class CompileTimeError(NextbestError):
 
 class CompilerGoneError(NextbestError):
     """The compiling process died during the work; the next work starts another."""
+
+    status_code = UNAVAILABLE
+    status_reason = "COMPILER_GONE"
+    retry_ms = 1_000
 
 
 class ConfigError(NextbestError):
@@ -47,12 +64,23 @@ class ListenError(NextbestError):
         self.why = why
 
 
+class LaneError(NextbestError):
+    """The fast lane cannot be served, or a thread of it ended by itself."""
+
+
 class ArchiveError(NextbestError):
     """The data folder cannot be read or written."""
+
+    status_code = UNAVAILABLE
+    status_reason = "ARCHIVE"
+    retry_ms = 1_000
 
 
 class FaultyPlaybookError(NextbestError):
     """A playbook has errors and cannot be published; `faults` holds every one of them."""
+
+    status_code = INVALID_ARGUMENT
+    status_reason = "FAULTY_PLAYBOOK"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(f"the playbook has {len(faults)} faults")

@@ -20,11 +20,13 @@ from nextbest.core import Engine
 from nextbest.server.archive import Archive
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Config
+from nextbest.server.lane import FastLane
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
-from nextbest.server.scheduling import giving_way
+from nextbest.server.rpc.server import ServerService
+from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
@@ -34,20 +36,23 @@ SWITCH_INTERVAL_S = 0.000_5
 
 _log = logging.getLogger(__name__)
 
-Announce = Callable[[list[str], Engine], None]
+# Told the addresses, those of the fast lane, and the engine.
+Announce = Callable[[list[str], list[str], Engine], None]
 
 
-def announce(addresses: list[str], engine: Engine) -> None:
+def announce(addresses: list[str], fast_lanes: list[str], engine: Engine) -> None:
     """Say in the log what is served where."""
     known = f"generation {engine.generation} ({engine.playbook_hash.hex()})"
     playbook = known if engine.generation else "no playbook yet: publish one"
-    _log.info("listening on %s, %s", ", ".join(addresses), playbook)
+    fast = f"fast lane on {', '.join(fast_lanes)}, " if fast_lanes else ""
+    _log.info("listening on %s, %s%s", ", ".join(addresses), fast, playbook)
 
 
 def run(config: Config, announce: Announce = announce) -> None:
     """Serve until SIGTERM or SIGINT, drain, return.  A second signal ends the process at once.
 
-    Raises ListenError, ArchiveError or FaultyPlaybookError when it cannot start.
+    Raises ListenError, LaneError, ArchiveError or FaultyPlaybookError when it cannot start, and
+    LaneError after the drain when a thread of the fast lane ended by itself.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(serve(config, announce))
@@ -63,44 +68,58 @@ async def serve(
 
     Servers of one process may share a `compiler`, which their caller closes.
     """
-    engine = Engine(
-        profiles_max=config.engine.profiles_max,
-        dedupe_max=config.engine.dedupe_max,
-        generations_max=config.engine.generations_max,
-        decisions_max=config.engine.decisions_max,
-    )
-    archive = Archive(Path(config.data.folder)) if config.data.folder else None
-    used = compiler or Compiler(config.rpc.compile_ms_max)
-    publisher = Publisher(engine, archive, used, config.rpc)
-    stop = stop or _on_signals()
-    try:
-        await publisher.restore()
-        await _publish_folder(publisher, engine, config.data.playbook)
-        await _serve(engine, publisher, config, announce, stop)
-    finally:
-        if used is not compiler:
-            used.close()
+    with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
+        engine = Engine(
+            profiles_max=config.engine.profiles_max,
+            dedupe_max=config.engine.dedupe_max,
+            generations_max=config.engine.generations_max,
+            decisions_max=config.engine.decisions_max,
+        )
+        archive = Archive(Path(config.data.folder)) if config.data.folder else None
+        used = compiler or Compiler(config.rpc.compile_ms_max)
+        publisher = Publisher(engine, archive, used, config.rpc)
+        stop = stop or _on_signals()
+        try:
+            await publisher.restore()
+            await _publish_folder(publisher, engine, config.data.playbook)
+            await _serve(engine, publisher, lane, config, announce, stop)
+        finally:
+            if used is not compiler:
+                used.close()
+    lane.check()
 
 
 async def _serve(
-    engine: Engine, publisher: Publisher, config: Config, announce: Announce, stop: asyncio.Event
+    engine: Engine,
+    publisher: Publisher,
+    lane: FastLane,
+    config: Config,
+    announce: Announce,
+    stop: asyncio.Event,
 ) -> None:
     health = Health()
+    about = ServerService(engine, config.rpc.request_bytes_max)
     with giving_way():
-        server = make_server(engine, publisher, config, health)
-        addresses = [bind(server, address) for address in config.listen.addresses]
+        server = make_server(engine, publisher, config, health, about)
+        lane.listen()
+        about.fast_lanes = lane.addresses
+        about.addresses = [bind(server, address) for address in config.listen.addresses]
         await server.start()
+    lane.start(engine, about.addresses[0], stop.set)
     await health.serving()
+    lane.set_serving(True)
     upkeep = Upkeep(engine, config.retention, config.engine.dedupe_max)
     task = asyncio.create_task(upkeep.run())
-    announce(addresses, engine)
+    announce(about.addresses, about.fast_lanes, engine)
     try:
         await stop.wait()
         _log.info("draining")
+        lane.set_serving(False)
         await health.leaving()
         await asyncio.sleep(config.listen.drain_delay_ms / 1_000)
     finally:
-        await server.stop(config.listen.drain_grace_ms / 1_000)
+        grace_ms = config.listen.drain_grace_ms
+        await asyncio.gather(server.stop(grace_ms / 1_000), lane.drain(grace_ms))
         task.cancel()
     _log.info("stopped")
 

@@ -37,13 +37,13 @@ async def running(
     """A server's address while the block runs; `rpc__in_flight_max=1` sets that key."""
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/socket"
-        settings = {key.replace("__", "."): str(value) for key, value in flags.items()}
-        settings |= {"listen.addresses": address, "listen.drain_grace_ms": "1000"}
+        settings = {"listen.addresses": address, "listen.drain_grace_ms": "1000"}
+        settings |= {key.replace("__", "."): str(value) for key, value in flags.items()}
         if playbook:
             settings["data.playbook"] = str(playbook)
         started, stop = asyncio.Event(), asyncio.Event()
 
-        def announce(_addresses: list[str], _engine: Engine) -> None:
+        def announce(_addresses: list[str], _lanes: list[str], _engine: Engine) -> None:
             started.set()
 
         config = load(flags=settings)

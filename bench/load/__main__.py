@@ -1,5 +1,5 @@
-"""Runs the comparison with a bare servicer."""
+"""`python -m nextbest.bench`: the command without the rest of the command line."""
 
-from .overhead import main
+from .command import main
 
-raise SystemExit(main())
+main()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
-    Callable,
     Iterable,
     Mapping,
     Sequence,
@@ -18,22 +17,19 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from nextbest.client import request
-from nextbest.client.channel import options, target
+from nextbest.client.channel import target
 from nextbest.client.errors import from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
 from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.route import AsyncRoute
 from nextbest.client.value import Plain
 from nextbest.v1 import (
     common_pb2,
     decision_pb2,
-    decision_pb2_grpc,
     event_pb2,
-    event_pb2_grpc,
     playbook_pb2,
-    playbook_pb2_grpc,
     profile_pb2,
-    profile_pb2_grpc,
 )
 
 Position: TypeAlias = common_pb2.Position
@@ -47,18 +43,24 @@ class AsyncClient:
     a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
     in seconds) and raises a NextbestError.  A call is tried up to three times while the server
     is unavailable; ids that are not given are made once, so that a repeat changes nothing.
+
+    The first decide, decide_batch or track asks the server for its fast lane, and such calls
+    take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.
     """
 
-    def __init__(self, addresses: str | Sequence[str] = "127.0.0.1:7600") -> None:
-        self._channel = grpc.aio.insecure_channel(target(addresses), options())
-        self._decisions: Any = decision_pb2_grpc.DecisionServiceStub(self._channel)
-        self._events: Any = event_pb2_grpc.EventServiceStub(self._channel)
-        self._profiles: Any = profile_pb2_grpc.ProfileServiceStub(self._channel)
-        self._playbooks: Any = playbook_pb2_grpc.PlaybookServiceStub(self._channel)
+    def __init__(
+        self, addresses: str | Sequence[str] = "127.0.0.1:7600", *, fast_lane: bool = True
+    ) -> None:
+        self._route = AsyncRoute(target(addresses), fast_lane)
+
+    @property
+    def fast_lane(self) -> str:
+        """The address of the fast lane in use; "" before the first call, and without one."""
+        return self._route.lane
 
     async def close(self) -> None:
-        """Close the channel; calls in flight end."""
-        await self._channel.close(None)
+        """Close the channels; calls in flight end."""
+        await self._route.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,7 +103,7 @@ class AsyncClient:
             decision_id=decision_id,
             min_position=min_position,
         )
-        return await self._call(self._decisions.Decide, message, timeout)
+        return await self._prompt("Decide", message, timeout)
 
     async def decide_batch(
         self, requests: Sequence[decision_pb2.DecideRequest], *, timeout: float = BATCH_S
@@ -111,7 +113,7 @@ class AsyncClient:
         `nextbest.client.request.decide` makes the requests.
         """
         message = decision_pb2.DecideBatchRequest(requests=requests)
-        return await self._call(self._decisions.DecideBatch, message, timeout)
+        return await self._prompt("DecideBatch", message, timeout)
 
     async def track(
         self,
@@ -127,7 +129,7 @@ class AsyncClient:
     ) -> event_pb2.TrackResponse:
         """Record an event.  The same `event_id` counts once."""
         made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
-        return await self._call(self._events.Track, made.message(), timeout)
+        return await self._prompt("Track", made.message(), timeout)
 
     async def get_profile(
         self,
@@ -139,7 +141,7 @@ class AsyncClient:
     ) -> profile_pb2.GetProfileResponse:
         """What is known of a person."""
         message = request.profile(identity, now, min_position)
-        return await self._call(self._profiles.GetProfile, message, timeout)
+        return await self._call("GetProfile", message, timeout)
 
     async def upsert_profile(
         self,
@@ -152,7 +154,7 @@ class AsyncClient:
     ) -> profile_pb2.UpsertProfileResponse:
         """Set attributes; None as a value unsets."""
         message = Upsert(identity, attributes, occurred_at, write_id).message()
-        return await self._call(self._profiles.UpsertProfile, message, timeout)
+        return await self._call("UpsertProfile", message, timeout)
 
     async def link_identity(
         self,
@@ -166,7 +168,7 @@ class AsyncClient:
     ) -> profile_pb2.LinkIdentityResponse:
         """Link two identities into one person, or part them."""
         message = request.link(first, second, unlink, occurred_at, write_id)
-        return await self._call(self._profiles.LinkIdentity, message, timeout)
+        return await self._call("LinkIdentity", message, timeout)
 
     async def import_profiles(
         self,
@@ -176,14 +178,14 @@ class AsyncClient:
     ) -> profile_pb2.ImportProfilesResponse:
         """Set attributes of many; refused ones are reported, the others stand."""
         batches = request.import_batches(upserts)
-        return await self._call(self._profiles.ImportProfiles, batches, timeout)
+        return await self._upload("ImportProfiles", batches, timeout)
 
     async def validate_playbook(
         self, files: Files, *, timeout: float = PUBLISH_S
     ) -> playbook_pb2.ValidatePlaybookResponse:
         """Every fault of a playbook, a folder or contents by path."""
         message = playbook_pb2.ValidatePlaybookRequest(files=request.files(files))
-        return await self._call(self._playbooks.ValidatePlaybook, message, timeout)
+        return await self._call("ValidatePlaybook", message, timeout)
 
     async def publish_playbook(
         self,
@@ -200,7 +202,7 @@ class AsyncClient:
         message = playbook_pb2.PublishPlaybookRequest(
             write_id=write_id or new_id(), files=request.files(files), description=description
         )
-        return await self._call(self._playbooks.PublishPlaybook, message, timeout)
+        return await self._call("PublishPlaybook", message, timeout)
 
     async def activate_generation(
         self, target: int, *, write_id: str = "", timeout: float = WRITE_S
@@ -209,14 +211,14 @@ class AsyncClient:
         message = playbook_pb2.ActivateGenerationRequest(
             write_id=write_id or new_id(), target=target
         )
-        return await self._call(self._playbooks.ActivateGeneration, message, timeout)
+        return await self._call("ActivateGeneration", message, timeout)
 
     async def list_generations(
         self, *, timeout: float = WRITE_S
     ) -> playbook_pb2.ListGenerationsResponse:
         """The generations that can be activated."""
         message = playbook_pb2.ListGenerationsRequest()
-        return await self._call(self._playbooks.ListGenerations, message, timeout)
+        return await self._call("ListGenerations", message, timeout)
 
     async def decide_stream(
         self,
@@ -230,7 +232,7 @@ class AsyncClient:
             async for each in requests:
                 yield decision_pb2.DecideStreamRequest(request=each)
 
-        async for answer in self._stream(self._decisions.DecideStream, wrapped(), timeout):
+        async for answer in self._stream("DecideStream", wrapped(), timeout):
             yield answer.result
 
     async def track_stream(
@@ -246,7 +248,7 @@ class AsyncClient:
                 message = each.message() if isinstance(each, Event) else each
                 yield event_pb2.TrackStreamRequest(event=message)
 
-        async for answer in self._stream(self._events.TrackStream, wrapped(), timeout):
+        async for answer in self._stream("TrackStream", wrapped(), timeout):
             yield answer
 
     async def query_profiles(
@@ -260,21 +262,42 @@ class AsyncClient:
     ) -> AsyncIterator[profile_pb2.QueryProfilesResponse]:
         """The people for whom a CEL condition holds, in parts; the last one has the totals."""
         message = request.query(condition, limit, now, profiles)
-        async for answer in self._stream(self._profiles.QueryProfiles, message, timeout):
+        async for answer in self._stream("QueryProfiles", message, timeout):
             yield answer
 
-    async def _call(
-        self, method: Callable[..., Awaitable[T]], message: object, timeout: float
-    ) -> T:
+    async def _prompt(self, name: str, message: object, timeout: float) -> Any:
+        """A hot call: over the fast lane, or once more over the target when the lane is gone."""
+        end = time.monotonic() + timeout
+        calls = await self._route.hot(timeout)
         try:
-            return await method(message, timeout=timeout)
+            return await getattr(calls, name)(message, timeout=end - time.monotonic())
+        except grpc.aio.AioRpcError as error:
+            if not self._route.lost(calls, error):
+                raise from_call(error) from None
+        return await self._call(name, message, end - time.monotonic())
+
+    async def _call(self, name: str, message: object, timeout: float) -> Any:
+        calls = self._route.control
+        try:
+            return await getattr(calls, name)(message, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            if not self._route.follow(calls, error):
+                raise from_call(error) from None
+        return await self._call(name, message, timeout)
+
+    async def _upload(self, name: str, messages: object, timeout: float) -> Any:
+        # A stream cannot be sent twice, so its way must be known before.
+        await self._route.hot(timeout)
+        try:
+            return await getattr(self._route.control, name)(messages, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise from_call(error) from None
 
     async def _stream(
-        self, method: Callable[..., Any], messages: object, timeout: float | None
+        self, name: str, messages: object, timeout: float | None
     ) -> AsyncIterator[Any]:
-        call = method(messages, timeout=timeout)
+        await self._route.hot(timeout or LONG_S)
+        call = getattr(self._route.control, name)(messages, timeout=timeout)
         try:
             async for answer in call:
                 yield answer

@@ -113,7 +113,11 @@ def from_status(status: status_pb2.Status) -> NextbestError:
         detail.Unpack(request) or detail.Unpack(info)
         if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-    return _KINDS.get(code, NextbestError)(
+    kind = _KINDS.get(code, NextbestError)
+    if request.field_violations and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        # Too large a request stays too large: nothing is overloaded.
+        kind = InvalidArgumentError
+    return kind(
         status.message,
         code=code,
         reason=info.reason,

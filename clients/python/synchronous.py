@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
@@ -10,22 +11,19 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from nextbest.client import request
-from nextbest.client.channel import options, target
+from nextbest.client.channel import target
 from nextbest.client.errors import from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
 from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.route import Route
 from nextbest.client.value import Plain
 from nextbest.v1 import (
     common_pb2,
     decision_pb2,
-    decision_pb2_grpc,
     event_pb2,
-    event_pb2_grpc,
     playbook_pb2,
-    playbook_pb2_grpc,
     profile_pb2,
-    profile_pb2_grpc,
 )
 
 Position: TypeAlias = common_pb2.Position
@@ -39,18 +37,24 @@ class Client:
     a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
     in seconds) and raises a NextbestError.  A call is tried up to three times while the server
     is unavailable; ids that are not given are made once, so that a repeat changes nothing.
+
+    The first decide, decide_batch or track asks the server for its fast lane, and such calls
+    take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.
     """
 
-    def __init__(self, addresses: str | Sequence[str] = "127.0.0.1:7600") -> None:
-        self._channel = grpc.insecure_channel(target(addresses), options())
-        self._decisions: Any = decision_pb2_grpc.DecisionServiceStub(self._channel)
-        self._events: Any = event_pb2_grpc.EventServiceStub(self._channel)
-        self._profiles: Any = profile_pb2_grpc.ProfileServiceStub(self._channel)
-        self._playbooks: Any = playbook_pb2_grpc.PlaybookServiceStub(self._channel)
+    def __init__(
+        self, addresses: str | Sequence[str] = "127.0.0.1:7600", *, fast_lane: bool = True
+    ) -> None:
+        self._route = Route(target(addresses), fast_lane)
+
+    @property
+    def fast_lane(self) -> str:
+        """The address of the fast lane in use; "" before the first call, and without one."""
+        return self._route.lane
 
     def close(self) -> None:
-        """Close the channel; calls in flight end."""
-        self._channel.close()
+        """Close the channels; calls in flight end."""
+        self._route.close()
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +97,7 @@ class Client:
             decision_id=decision_id,
             min_position=min_position,
         )
-        return self._call(self._decisions.Decide, message, timeout)
+        return self._prompt("Decide", message, timeout)
 
     def decide_batch(
         self, requests: Sequence[decision_pb2.DecideRequest], *, timeout: float = BATCH_S
@@ -103,7 +107,7 @@ class Client:
         `nextbest.client.request.decide` makes the requests.
         """
         message = decision_pb2.DecideBatchRequest(requests=requests)
-        return self._call(self._decisions.DecideBatch, message, timeout)
+        return self._prompt("DecideBatch", message, timeout)
 
     def track(
         self,
@@ -119,7 +123,7 @@ class Client:
     ) -> event_pb2.TrackResponse:
         """Record an event.  The same `event_id` counts once."""
         made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
-        return self._call(self._events.Track, made.message(), timeout)
+        return self._prompt("Track", made.message(), timeout)
 
     def get_profile(
         self,
@@ -131,7 +135,7 @@ class Client:
     ) -> profile_pb2.GetProfileResponse:
         """What is known of a person."""
         message = request.profile(identity, now, min_position)
-        return self._call(self._profiles.GetProfile, message, timeout)
+        return self._call("GetProfile", message, timeout)
 
     def upsert_profile(
         self,
@@ -144,7 +148,7 @@ class Client:
     ) -> profile_pb2.UpsertProfileResponse:
         """Set attributes; None as a value unsets."""
         message = Upsert(identity, attributes, occurred_at, write_id).message()
-        return self._call(self._profiles.UpsertProfile, message, timeout)
+        return self._call("UpsertProfile", message, timeout)
 
     def link_identity(
         self,
@@ -158,7 +162,7 @@ class Client:
     ) -> profile_pb2.LinkIdentityResponse:
         """Link two identities into one person, or part them."""
         message = request.link(first, second, unlink, occurred_at, write_id)
-        return self._call(self._profiles.LinkIdentity, message, timeout)
+        return self._call("LinkIdentity", message, timeout)
 
     def import_profiles(
         self,
@@ -168,14 +172,14 @@ class Client:
     ) -> profile_pb2.ImportProfilesResponse:
         """Set attributes of many; refused ones are reported, the others stand."""
         batches = request.import_batches(upserts)
-        return self._call(self._profiles.ImportProfiles, batches, timeout)
+        return self._upload("ImportProfiles", batches, timeout)
 
     def validate_playbook(
         self, files: Files, *, timeout: float = PUBLISH_S
     ) -> playbook_pb2.ValidatePlaybookResponse:
         """Every fault of a playbook, a folder or contents by path."""
         message = playbook_pb2.ValidatePlaybookRequest(files=request.files(files))
-        return self._call(self._playbooks.ValidatePlaybook, message, timeout)
+        return self._call("ValidatePlaybook", message, timeout)
 
     def publish_playbook(
         self,
@@ -192,7 +196,7 @@ class Client:
         message = playbook_pb2.PublishPlaybookRequest(
             write_id=write_id or new_id(), files=request.files(files), description=description
         )
-        return self._call(self._playbooks.PublishPlaybook, message, timeout)
+        return self._call("PublishPlaybook", message, timeout)
 
     def activate_generation(
         self, target: int, *, write_id: str = "", timeout: float = WRITE_S
@@ -201,12 +205,12 @@ class Client:
         message = playbook_pb2.ActivateGenerationRequest(
             write_id=write_id or new_id(), target=target
         )
-        return self._call(self._playbooks.ActivateGeneration, message, timeout)
+        return self._call("ActivateGeneration", message, timeout)
 
     def list_generations(self, *, timeout: float = WRITE_S) -> playbook_pb2.ListGenerationsResponse:
         """The generations that can be activated."""
         message = playbook_pb2.ListGenerationsRequest()
-        return self._call(self._playbooks.ListGenerations, message, timeout)
+        return self._call("ListGenerations", message, timeout)
 
     def decide_stream(
         self,
@@ -216,7 +220,7 @@ class Client:
     ) -> Iterator[decision_pb2.DecideResult]:
         """Decide for a stream; a result is a response or an error, in the requests' order."""
         wrapped = (decision_pb2.DecideStreamRequest(request=each) for each in requests)
-        for answer in self._stream(self._decisions.DecideStream, wrapped, timeout):
+        for answer in self._stream("DecideStream", wrapped, timeout):
             yield answer.result
 
     def track_stream(
@@ -230,7 +234,7 @@ class Client:
             event_pb2.TrackStreamRequest(event=each.message() if isinstance(each, Event) else each)
             for each in events
         )
-        yield from self._stream(self._events.TrackStream, wrapped, timeout)
+        yield from self._stream("TrackStream", wrapped, timeout)
 
     def query_profiles(
         self,
@@ -243,18 +247,39 @@ class Client:
     ) -> Iterator[profile_pb2.QueryProfilesResponse]:
         """The people for whom a CEL condition holds, in parts; the last one has the totals."""
         message = request.query(condition, limit, now, profiles)
-        yield from self._stream(self._profiles.QueryProfiles, message, timeout)
+        yield from self._stream("QueryProfiles", message, timeout)
 
-    def _call(self, method: Callable[..., T], message: object, timeout: float) -> T:
+    def _prompt(self, name: str, message: object, timeout: float) -> Any:
+        """A hot call: over the fast lane, or once more over the target when the lane is gone."""
+        end = time.monotonic() + timeout
+        calls = self._route.hot(timeout)
         try:
-            return method(message, timeout=timeout)
+            return getattr(calls, name)(message, timeout=end - time.monotonic())
+        except grpc.RpcError as error:
+            if not self._route.lost(calls, error):
+                raise from_call(error) from None
+        return self._call(name, message, end - time.monotonic())
+
+    def _call(self, name: str, message: object, timeout: float) -> Any:
+        calls = self._route.control
+        try:
+            return getattr(calls, name)(message, timeout=timeout)
+        except grpc.RpcError as error:
+            if not self._route.follow(calls, error):
+                raise from_call(error) from None
+        return self._call(name, message, timeout)
+
+    def _upload(self, name: str, messages: object, timeout: float) -> Any:
+        # A stream cannot be sent twice, so its way must be known before.
+        self._route.hot(timeout)
+        try:
+            return getattr(self._route.control, name)(messages, timeout=timeout)
         except grpc.RpcError as error:
             raise from_call(error) from None
 
-    def _stream(
-        self, method: Callable[..., Any], messages: object, timeout: float | None
-    ) -> Iterator[Any]:
-        call = method(messages, timeout=timeout)
+    def _stream(self, name: str, messages: object, timeout: float | None) -> Iterator[Any]:
+        self._route.hot(timeout or LONG_S)
+        call = getattr(self._route.control, name)(messages, timeout=timeout)
         try:
             yield from call
         except grpc.RpcError as error:

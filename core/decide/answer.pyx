@@ -133,19 +133,21 @@ cdef void write_error(
     write_text(writer, error, text_of(error_text(value.flag)))
 
 
+cdef void write_factor(
+    Writer* writer, const Candidate* candidate, const char* name, uint32_t factor
+) noexcept nogil:
+    cdef size_t entry = message_open(writer, 7)
+    write_text_always(writer, 1, text_of(name))
+    write_double_always(writer, 2, candidate.factors[factor])
+    message_close(writer, entry)
+
+
 cdef void write_factors(Writer* writer, const Candidate* candidate) noexcept nogil:
-    cdef const char* names[FACTORS]
-    cdef size_t entry
-    cdef uint32_t i
-    names[0] = "propensity_outcome"
-    names[1] = "context_weight"
-    names[2] = "value"
-    names[3] = "lever"
-    for i in range(FACTORS):
-        entry = message_open(writer, 7)
-        write_text_always(writer, 1, text_of(names[i]))
-        write_double_always(writer, 2, candidate.factors[i])
-        message_close(writer, entry)
+    """By name, as a deterministic encoder writes a map."""
+    write_factor(writer, candidate, "context_weight", FACTOR_CONTEXT_WEIGHT)
+    write_factor(writer, candidate, "lever", FACTOR_LEVER)
+    write_factor(writer, candidate, "propensity_outcome", FACTOR_PROPENSITY_OUTCOME)
+    write_factor(writer, candidate, "value", FACTOR_VALUE)
 
 
 cdef void write_candidate(

@@ -22,8 +22,11 @@ cdef enum CacheResult:
 
 
 cdef struct DecisionCache:
+    # One thread at a time.
+    uint32_t latch
     # First in, first out, in a ring; `index` finds the place by the id's hash.
     CachedAnswer* ring
+    unordered_map[uint64_t, uint32_t]* index
     uint32_t capacity
     uint32_t first
     uint32_t count
@@ -32,83 +35,114 @@ cdef struct DecisionCache:
     uint64_t evicted_early
 
 
-@cython.final
-cdef class AnswerCache:
-    """At most `capacity` answers of 64 MiB together, each for 60 s."""
+cdef bint cache_init(DecisionCache* cache, uint32_t capacity) noexcept:
+    """Make room for `capacity` answers of 64 MiB together, each kept for 60 s."""
+    cache.capacity = capacity
+    cache.ring = <CachedAnswer*>calloc(max(capacity, 1), sizeof(CachedAnswer))
+    cache.index = new unordered_map[uint64_t, uint32_t]()
+    return cache.ring != NULL
 
-    cdef DecisionCache cache
-    cdef unordered_map[uint64_t, uint32_t] index
 
-    def __cinit__(self, uint32_t capacity):
-        self.cache.capacity = capacity
-        self.cache.ring = <CachedAnswer*>calloc(max(capacity, 1), sizeof(CachedAnswer))
-        if self.cache.ring == NULL:
-            raise MemoryError("answer cache")
+cdef void cache_free(DecisionCache* cache) noexcept:
+    while cache.count:
+        cache_drop_first(cache)
+    free(cache.ring)
+    del cache.index
 
-    def __dealloc__(self):
-        while self.cache.count:
-            self.drop_first()
-        free(self.cache.ring)
 
-    cdef void drop_first(self) noexcept nogil:
-        cdef CachedAnswer* answer = &self.cache.ring[self.cache.first]
-        if self.index.count(answer.id_hash) and self.index[answer.id_hash] == self.cache.first:
-            self.index.erase(answer.id_hash)
-        self.cache.bytes -= answer.id_length + answer.length
-        free(answer.data)
-        answer.data = NULL
-        self.cache.first = (self.cache.first + 1) % self.cache.capacity
-        self.cache.count -= 1
+cdef void cache_drop_first(DecisionCache* cache) noexcept nogil:
+    cdef CachedAnswer* answer = &cache.ring[cache.first]
+    if cache.index.count(answer.id_hash) and cache.index[0][answer.id_hash] == cache.first:
+        cache.index.erase(answer.id_hash)
+    cache.bytes -= answer.id_length + answer.length
+    free(answer.data)
+    answer.data = NULL
+    cache.first = (cache.first + 1) % cache.capacity
+    cache.count -= 1
 
-    cdef int find(
-        self, Text id, uint64_t request_hash, int64_t now_us, CachedAnswer* answer
-    ) noexcept nogil:
-        """Look an id up; on a hit `answer` is filled and valid until the next put."""
-        cdef uint64_t id_hash = XXH3_64bits(id.data, id.length)
-        cdef CachedAnswer* found
-        if self.index.count(id_hash) == 0:
-            return CACHE_MISS
-        found = &self.cache.ring[self.index[id_hash]]
-        if now_us - found.at_us > CACHE_AGE_US_MAX:
-            return CACHE_MISS
-        if found.id_length != id.length or memcmp(found.data, id.data, id.length) != 0:
-            return CACHE_MISS
-        if found.request_hash != request_hash:
-            return CACHE_OTHER_REQUEST
-        answer[0] = found[0]
-        return CACHE_HIT
 
-    cdef void put(
-        self, Text id, uint64_t request_hash, int64_t now_us, const uint8_t* data, uint32_t length
-    ) noexcept nogil:
-        """Keep an answer; the oldest ones go to make room."""
-        cdef CachedAnswer* answer
-        cdef uint8_t* copy
-        cdef uint32_t place
-        cdef size_t need = id.length + length
-        if need > CACHE_BYTES_MAX // 4 or self.cache.capacity == 0:
-            self.cache.evicted_early += 1
-            return
-        while self.cache.count and (
-            self.cache.count == self.cache.capacity or self.cache.bytes + need > CACHE_BYTES_MAX
-        ):
-            if now_us - self.cache.ring[self.cache.first].at_us <= CACHE_AGE_US_MAX:
-                self.cache.evicted_early += 1
-            self.drop_first()
-        copy = <uint8_t*>malloc(need)
-        if copy == NULL:
-            self.cache.evicted_early += 1
-            return
-        memcpy(copy, id.data, id.length)
-        memcpy(copy + id.length, data, length)
-        place = (self.cache.first + self.cache.count) % self.cache.capacity
-        answer = &self.cache.ring[place]
-        answer.id_hash = XXH3_64bits(id.data, id.length)
-        answer.request_hash = request_hash
-        answer.at_us = now_us
-        answer.data = copy
-        answer.id_length = id.length
-        answer.length = length
-        self.cache.count += 1
-        self.cache.bytes += need
-        self.index[answer.id_hash] = place
+cdef int cache_look(
+    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer
+) noexcept nogil:
+    """Look an id up, for a caller that holds the latch; a hit is appended to the writer."""
+    cdef uint64_t id_hash = XXH3_64bits(id.data, id.length)
+    cdef CachedAnswer* found
+    if cache.index.count(id_hash) == 0:
+        return CACHE_MISS
+    found = &cache.ring[cache.index[0][id_hash]]
+    if now_us - found.at_us > CACHE_AGE_US_MAX:
+        return CACHE_MISS
+    if found.id_length != id.length or memcmp(found.data, id.data, id.length) != 0:
+        return CACHE_MISS
+    if found.request_hash != request_hash:
+        return CACHE_OTHER_REQUEST
+    put_raw(writer, found.data + found.id_length, found.length)
+    return CACHE_HIT
+
+
+cdef int cache_find(
+    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer
+) noexcept nogil:
+    """Look an id up; on a hit the answer is appended to the writer."""
+    cdef int result
+    latch_take(&cache.latch)
+    result = cache_look(cache, id, request_hash, now_us, writer)
+    latch_drop(&cache.latch)
+    return result
+
+
+cdef int cache_put(
+    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer,
+    size_t start,
+) noexcept nogil:
+    """Keep the answer that the writer holds from `start`; the oldest ones go to make room.
+
+    Of two threads that answer one id at once the first one's answer stands: it replaces the
+    second one's, CACHE_HIT.
+    """
+    cdef size_t end = writer.length
+    cdef int result
+    latch_take(&cache.latch)
+    writer.length = start
+    result = cache_look(cache, id, request_hash, now_us, writer)
+    if result == CACHE_MISS:
+        writer.length = end
+        cache_add(cache, id, request_hash, now_us, writer.data + start, end - start)
+    latch_drop(&cache.latch)
+    return result
+
+
+cdef void cache_add(
+    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, const uint8_t* data,
+    size_t length,
+) noexcept nogil:
+    cdef CachedAnswer* answer
+    cdef uint8_t* copy
+    cdef uint32_t place
+    cdef size_t need = id.length + length
+    if need > CACHE_BYTES_MAX // 4 or cache.capacity == 0:
+        cache.evicted_early += 1
+        return
+    while cache.count and (
+        cache.count == cache.capacity or cache.bytes + need > CACHE_BYTES_MAX
+    ):
+        if now_us - cache.ring[cache.first].at_us <= CACHE_AGE_US_MAX:
+            cache.evicted_early += 1
+        cache_drop_first(cache)
+    copy = <uint8_t*>malloc(need)
+    if copy == NULL:
+        cache.evicted_early += 1
+        return
+    memcpy(copy, id.data, id.length)
+    memcpy(copy + id.length, data, length)
+    place = (cache.first + cache.count) % cache.capacity
+    answer = &cache.ring[place]
+    answer.id_hash = XXH3_64bits(id.data, id.length)
+    answer.request_hash = request_hash
+    answer.at_us = now_us
+    answer.data = copy
+    answer.id_length = id.length
+    answer.length = <uint32_t>length
+    cache.count += 1
+    cache.bytes += need
+    cache.index[0][answer.id_hash] = place

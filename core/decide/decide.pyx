@@ -8,24 +8,24 @@ cdef enum:
 
 
 cdef struct Serving:
-    # What one serving thread owns and uses again for each decision.
+    # What one serving thread uses again for each decision.
     Machine machine
     Person person
     Writer writer
     Fault fault
 
 
-cdef int serving_init(Serving* serving, StoreState* store) except -1:
+cdef bint serving_init(Serving* serving, StoreState* store) noexcept nogil:
+    """False when memory or the store's readers' places are used up."""
     memset(serving, 0, sizeof(Serving))
-    machine_init(&serving.machine)
-    arena_free(&serving.machine.arena)
-    arena_init(&serving.machine.arena, DECISION_ARENA_MAX)
-    if person_init(&serving.person, store) != 0:
-        raise MemoryError("person")
-    return 0
+    if machine_init(&serving.machine, DECISION_ARENA_MAX):
+        if person_init(&serving.person, store) == 0:
+            return True
+    machine_free(&serving.machine)
+    return False
 
 
-cdef void serving_free(Serving* serving) noexcept:
+cdef void serving_free(Serving* serving) noexcept nogil:
     machine_free(&serving.machine)
     person_free(&serving.person)
     writer_free(&serving.writer)

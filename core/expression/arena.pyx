@@ -9,13 +9,12 @@ cdef struct Arena:
     size_t capacity
 
 
-cdef int arena_init(Arena* arena, size_t capacity) except -1:
+cdef bint arena_init(Arena* arena, size_t capacity) noexcept nogil:
+    """Take the arena's memory; False when there is none."""
     arena.base = <char*>malloc(capacity if capacity else 1)
     arena.used = 0
-    arena.capacity = capacity
-    if arena.base == NULL:
-        raise MemoryError
-    return 0
+    arena.capacity = capacity if arena.base != NULL else 0
+    return arena.base != NULL
 
 
 cdef void arena_free(Arena* arena) noexcept nogil:

@@ -47,17 +47,16 @@ cdef struct Program:
     Arena memory  # of the constants
 
 
-cdef int machine_init(Machine* machine) except -1:
-    """Take the machine's stack and arena; the caller sets inputs, resolve and owner."""
+cdef bint machine_init(Machine* machine, size_t arena_max) noexcept nogil:
+    """Take the machine's stack and arena; the caller sets inputs, resolve and owner.
+
+    False when there is no memory; `machine_free` is due all the same.
+    """
     memset(machine, 0, sizeof(Machine))
-    arena_init(&machine.arena, ARENA_MAX)
     machine.stack = <Value*>malloc(STACK_MAX * sizeof(Value))
-    if machine.stack == NULL:
-        arena_free(&machine.arena)
-        raise MemoryError
     machine.stack_size = STACK_MAX
     machine.steps_left = STEPS_MAX
-    return 0
+    return arena_init(&machine.arena, arena_max) and machine.stack != NULL
 
 
 cdef void machine_free(Machine* machine) noexcept nogil:

@@ -40,9 +40,8 @@ cdef int program_load(Program* program, object code) except -1:
 cdef int load_constants(Program* program, tuple constants) except -1:
     cdef uint32_t i
     cdef size_t size = sum(python_size(c, VALUE_DEPTH_MAX) for c in constants)
-    arena_init(&program.memory, size)
     program.constants = <Value*>calloc(len(constants) + 1, sizeof(Value))
-    if program.constants == NULL:
+    if not arena_init(&program.memory, size) or program.constants == NULL:
         raise MemoryError
     program.constants_count = <uint32_t>len(constants)
     for i in range(program.constants_count):
@@ -148,9 +147,8 @@ cdef class Expression:
         """Load `code`; `arena_max` bounds the bytes of one evaluation, inputs included."""
         self.inputs_max = max(code.slots) + 1 if code.slots else 0
         program_load(&self.program, code)
-        machine_init(&self.machine)
-        arena_free(&self.machine.arena)
-        arena_init(&self.machine.arena, arena_max)
+        if not machine_init(&self.machine, arena_max):
+            raise MemoryError
         self.machine.resolve = resolve_nothing
         self.machine.inputs = <Value*>calloc(self.inputs_max + 1, sizeof(Value))
         if self.machine.inputs == NULL:

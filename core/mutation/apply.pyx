@@ -20,6 +20,8 @@ cdef struct MutationMessage:
     uint32_t second_incarnation
     uint32_t body
     Text request
+    # The body came in several pieces, of which `request` is the last: join_bodies.
+    bint split
 
 
 cdef struct Applied:
@@ -29,7 +31,7 @@ cdef struct Applied:
 
 
 cdef bint read_mutation(Text data, MutationMessage* message) noexcept nogil:
-    """Read a nextbest.v1.Mutation; False when it is malformed."""
+    """Read a nextbest.v1.Mutation; False when it is malformed.  Bodies are not looked into."""
     cdef Reader reader = reader_of(data.data, data.length)
     cdef uint32_t field = 0, wire = 0
     memset(message, 0, sizeof(MutationMessage))
@@ -43,11 +45,52 @@ cdef bint read_mutation(Text data, MutationMessage* message) noexcept nogil:
         elif field == 4 and wire == WIRE_VARINT:
             message.second_incarnation = <uint32_t>read_varint(&reader)
         elif BODY_EVENT <= field <= BODY_HORIZON and wire == WIRE_BYTES:
+            message.split = field == message.body
             message.body = field
             message.request = read_bytes(&reader)
         else:
             read_skip(&reader, field, wire)
-    return not reader.failed and message.body != BODY_NONE
+    return not reader.failed
+
+
+cdef void join_bodies(Text data, Writer* body) noexcept nogil:
+    """The pieces of a Mutation's last body one after the other, which merges them."""
+    cdef Reader reader = reader_of(data.data, data.length)
+    cdef uint32_t field = 0, wire = 0, current = BODY_NONE
+    cdef Text piece
+    while read_tag(&reader, &field, &wire):
+        if not (BODY_EVENT <= field <= BODY_HORIZON) or wire != WIRE_BYTES:
+            read_skip(&reader, field, wire)
+            continue
+        piece = read_bytes(&reader)
+        if field != current:
+            body.length = 0
+        current = field
+        put_raw(body, piece.data, piece.length)
+
+
+cdef bytes mutation_joined(bytes data, const MutationMessage* message):
+    """A Mutation whose body is in one piece, from one with several."""
+    cdef Writer body, whole
+    cdef Stamping stamping
+    cdef Text request
+    memset(&body, 0, sizeof(Writer))
+    memset(&whole, 0, sizeof(Writer))
+    try:
+        join_bodies(text_from(data), &body)
+        request.data = <const char*>body.data
+        request.length = <uint32_t>body.length
+        stamping.stamp = message.stamp
+        stamping.playbook = message.playbook
+        stamping.incarnation = message.incarnation
+        stamping.second_incarnation = message.second_incarnation
+        write_mutation(&whole, &stamping, message.body, request)
+        if body.failed or whole.failed:
+            raise MemoryError("mutation")
+        return (<char*>whole.data)[:whole.length]
+    finally:
+        writer_free(&body)
+        writer_free(&whole)
 
 
 cdef void event_key(

@@ -126,6 +126,9 @@ cdef struct FactorSpec:
 cdef enum:
     FACTORS = 4
     FACTOR_PROPENSITY_OUTCOME = 0
+    FACTOR_CONTEXT_WEIGHT = 1
+    FACTOR_VALUE = 2
+    FACTOR_LEVER = 3
 
 
 cdef struct ActionSpec:
@@ -238,7 +241,8 @@ cdef class Playbook:
         self.kept = []
         self.published_at_us = 0
         self.description = ""
-        arena_init(&self.values, PLAYBOOK_VALUES_MAX)
+        if not arena_init(&self.values, PLAYBOOK_VALUES_MAX):
+            raise MemoryError
         self.load_hash(plan.hash)
         self.load_codes()
         self.load_schema(attribute_columns, counter_columns)

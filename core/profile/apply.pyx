@@ -144,7 +144,7 @@ cdef StoreStatus store_add(
     cdef SeenEvent entry
     if status != STORE_OK:
         return status
-    if id_time_ms < store.horizon_ms:
+    if id_time_ms < store_horizon_ms(store):
         return STORE_TOO_LATE
     entry.identity = hash
     entry.event = event_hash(key, incarnation)

@@ -190,7 +190,8 @@ cdef object import_rows(StoreState* store, uint8_t kind, ids, columns, uint64_t 
         column.load(number, store.attributes[<uint32_t>number].type, values, rows)
         loaded.append(column)
     inputs.resize(len(loaded))
-    arena_init(&arena, IMPORT_ARENA)
+    if not arena_init(&arena, IMPORT_ARENA):
+        raise MemoryError
     try:
         return import_loop(store, kind, ids, loaded, stamp, inputs.data(), &arena)
     finally:

@@ -61,6 +61,12 @@ static inline uint64_t atomic_swap(uint64_t* cell, uint64_t value) {
     return __atomic_exchange_n(cell, value, __ATOMIC_SEQ_CST);
 }
 
+// Replaces `*seen` by `value`; else puts what stands there into `*seen`.
+static inline bool atomic_replace(uint64_t* cell, uint64_t* seen, uint64_t value) {
+    return __atomic_compare_exchange_n(
+        cell, seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 template <typename T>
 static inline T* atomic_pointer_read(T* const* cell) {
     return __atomic_load_n(cell, __ATOMIC_ACQUIRE);

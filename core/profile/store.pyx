@@ -137,8 +137,7 @@ cdef class Scratch:
 
 cdef Scratch scratch_of(Store store):
     cdef Scratch scratch = Scratch()
-    arena_init(&scratch.arena, READ_ARENA)
-    if person_init(&scratch.person, store.state):
+    if not arena_init(&scratch.arena, READ_ARENA) or person_init(&scratch.person, store.state):
         raise MemoryError("store: readers")
     return scratch
 
@@ -265,7 +264,7 @@ cdef class Store:
     @property
     def horizon_ms(self) -> int:
         """Events with an id older than this are ignored."""
-        return self.state.horizon_ms
+        return store_horizon_ms(self.state)
 
     @property
     def remembered(self) -> int:
@@ -283,7 +282,7 @@ cdef class Store:
     def horizon(self, int64_t before_ms) -> int:
         """Forget event ids older than that, for good; gives how many."""
         cdef uint64_t dropped
-        if before_ms <= self.state.horizon_ms:
+        if before_ms <= store_horizon_ms(self.state):
             return 0
         with nogil:
             dropped = store_horizon(self.state, before_ms)

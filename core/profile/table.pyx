@@ -4,6 +4,11 @@ cdef inline uint64_t identity_hash(IdentityRef identity) noexcept nogil:
     return XXH3_64bits_withSeed(identity.id, identity.length, identity.kind)
 
 
+cdef inline int64_t store_horizon_ms(const StoreState* store) noexcept nogil:
+    """Ids older than that are not recognised any more: milliseconds since 1970."""
+    return <int64_t>atomic_read(&store.horizon_ms)
+
+
 cdef inline Shard* shard_of(StoreState* store, uint64_t hash) noexcept nogil:
     return &store.shards[hash >> SHARD_SHIFT]
 

@@ -20,6 +20,7 @@ cdef extern from "profile/native.h" nogil:
     void atomic_write(uint64_t* cell, uint64_t value)
     uint64_t atomic_add(uint64_t* cell, uint64_t value)
     uint64_t atomic_swap(uint64_t* cell, uint64_t value)
+    cpp_bool atomic_replace(uint64_t* cell, uint64_t* seen, uint64_t value)
     T* atomic_pointer_read[T](T** cell)
     void atomic_pointer_write[T](T** cell, T* value)
     uint64_t double_bits(double value)
@@ -249,7 +250,7 @@ cdef struct StoreState:
     uint64_t profiles_max
     uint64_t seen
     uint64_t seen_max
-    int64_t horizon_ms
+    uint64_t horizon_ms  # read without a latch; see store_horizon_ms
     uint64_t layout_rows[LAYOUTS_MAX]
     Layout* layouts[LAYOUTS_MAX]
     Layout* layout  # the newest

@@ -45,7 +45,7 @@ cdef uint64_t store_horizon(StoreState* store, int64_t before_ms) noexcept nogil
     cdef uint64_t dropped = 0, before
     cdef Shard* shard
     cdef int i
-    store.horizon_ms = before_ms
+    atomic_write(&store.horizon_ms, <uint64_t>before_ms)
     for i in range(SHARDS):
         shard = &store.shards[i]
         latch_take(&shard.latch)

@@ -1,4 +1,7 @@
-"""Faults: why a request was refused, formatted without the GIL and raised once at the edge."""
+"""Faults: why a request was refused, formatted without the GIL.
+
+Each kind is one class of core/errors.py, which says what a caller gets for it.
+"""
 
 cdef enum FaultKind:
     FAULT_NONE = 0
@@ -9,6 +12,31 @@ cdef enum FaultKind:
     FAULT_TOO_LATE = 5
     FAULT_MEMORY = 6
     FAULT_POSITION_LOST = 7
+    FAULT_NO_PLAYBOOK = 8
+    FAULT_DEADLINE = 9
+    FAULT_TOO_LARGE = 10
+    FAULT_LOG_BUSY = 11
+    FAULT_LOG_FAILED = 12
+    FAULT_UNKNOWN_GENERATION = 13
+    FAULT_KINDS = 14
+
+
+cdef tuple FAULT_ERRORS = (
+    None,
+    errors.InvalidRequestError,
+    errors.UnknownNameError,
+    errors.AlreadyUsedError,
+    errors.StoreFullError,
+    errors.TooLateError,
+    errors.NoMemoryError,
+    errors.PositionLostError,
+    errors.NoPlaybookError,
+    errors.DeadlineError,
+    errors.TooLargeError,
+    errors.LogBusyError,
+    errors.LogFailedError,
+    errors.UnknownGenerationError,
+)
 
 
 cdef struct Text:
@@ -20,7 +48,7 @@ cdef struct Text:
 cdef struct Fault:
     int kind
     char field[256]
-    char seen[160]
+    char seen[256]
     char allowed[320]
 
 
@@ -32,7 +60,17 @@ cdef inline Text text_of(const char* literal) noexcept nogil:
 
 
 cdef inline bint text_equal(Text a, Text b) noexcept nogil:
-    return a.length == b.length and memcmp(a.data, b.data, a.length) == 0
+    # A text that is not there has no data, which memcmp must not see.
+    return a.length == b.length and (a.length == 0 or memcmp(a.data, b.data, a.length) == 0)
+
+
+cdef size_t text_cut(const char* data, size_t length, size_t most) noexcept nogil:
+    """How many bytes of UTF-8 to keep, `most` at most, without cutting a character."""
+    if length <= most:
+        return length
+    while most > 0 and (<uint8_t>data[most] & 0xC0) == 0x80:
+        most -= 1
+    return most
 
 
 cdef int fault_set(
@@ -51,7 +89,10 @@ cdef int fault_text(
 ) noexcept nogil:
     """As fault_set, with a piece of the request as what was seen."""
     fault_set(fault, kind, field, "", allowed)
-    snprintf(fault.seen, sizeof(fault.seen), "'%.*s'", <int>min(seen.length, 120), seen.data)
+    snprintf(
+        fault.seen, sizeof(fault.seen), "'%.*s'", <int>text_cut(seen.data, seen.length, 120),
+        seen.data,
+    )
     return kind
 
 
@@ -61,7 +102,8 @@ cdef int fault_entry(
     """As fault_set, for the entry `name` of a map field."""
     fault_set(fault, kind, "", seen, allowed)
     snprintf(
-        fault.field, sizeof(fault.field), "%s.%.*s", field, <int>min(name.length, 120), name.data
+        fault.field, sizeof(fault.field), "%s.%.*s", field,
+        <int>text_cut(name.data, name.length, 120), name.data,
     )
     return kind
 
@@ -78,21 +120,15 @@ cdef int fault_size(
     return FAULT_INVALID
 
 
-cdef object fault_raise(const Fault* fault):
+cdef int fault_raise(const Fault* fault) except -1:
     """Raise the Python error of a fault."""
     field = (<bytes>fault.field).decode("utf-8", "replace")
     seen = (<bytes>fault.seen).decode("utf-8", "replace")
     allowed = (<bytes>fault.allowed).decode("utf-8", "replace")
-    if fault.kind == FAULT_UNKNOWN_NAME:
-        raise errors.UnknownNameError(field, seen, allowed)
-    if fault.kind == FAULT_USED:
-        raise errors.AlreadyUsedError(field, seen)
-    if fault.kind == FAULT_FULL:
-        raise errors.StoreFullError(f"{field}: {seen}, allowed: {allowed}")
-    if fault.kind == FAULT_TOO_LATE:
-        raise errors.TooLateError(field, seen, allowed)
-    if fault.kind == FAULT_POSITION_LOST:
-        raise errors.PositionLostError(f"{field}: {seen}, allowed: {allowed}")
-    if fault.kind == FAULT_MEMORY:
-        raise MemoryError(field)
-    raise errors.InvalidRequestError(field, seen, allowed)
+    kind = FAULT_ERRORS[fault.kind]
+    if issubclass(kind, errors.InvalidRequestError):
+        raise kind(field, seen, allowed)
+    if kind is errors.AlreadyUsedError:
+        raise kind(field, seen)
+    text = f"{field}: {seen}" if field else seen
+    raise kind(f"{text}, allowed: {allowed}" if allowed else text)

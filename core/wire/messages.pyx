@@ -27,6 +27,7 @@ cdef struct PositionField:
     uint64_t epoch
     uint64_t sequence
     uint64_t nonce
+    uint32_t partition
 
 
 cdef struct DecideMessage:
@@ -52,6 +53,8 @@ cdef struct TrackMessage:
     TimeField occurred_at
     Entries properties
     int64_t ack
+    Text decision_id
+    uint32_t slot
 
 
 cdef struct UpsertMessage:
@@ -77,11 +80,20 @@ cdef struct ProfileMessage:
     PositionField min_position
 
 
+cdef inline const char* malformed_text() noexcept nogil:
+    return "bytes that are not the message of this call"
+
+
 cdef int fault_malformed(Fault* fault) noexcept nogil:
     return fault_set(
-        fault, FAULT_INVALID, "request", "bytes that are not the message of this call",
+        fault, FAULT_INVALID, "request", malformed_text(),
         "the protobuf message that nextbest.v1 names",
     )
+
+
+cdef bint is_malformed(const Fault* fault) noexcept nogil:
+    """Whether the fault is fault_malformed's: a bound may be of the whole request too."""
+    return strcmp(fault.seen, malformed_text()) == 0
 
 
 cdef void read_identity(Reader* reader, IdentityField* identity) noexcept nogil:
@@ -118,6 +130,8 @@ cdef void read_position(Reader* reader, PositionField* position) noexcept nogil:
             position.sequence = read_varint(&inner)
         elif field == 3 and wire == WIRE_FIXED64:
             position.nonce = read_fixed64(&inner)
+        elif field == 4 and wire == WIRE_VARINT:
+            position.partition = <uint32_t>read_varint(&inner)
         else:
             read_skip(&inner, field, wire)
     if inner.failed:
@@ -141,6 +155,7 @@ cdef int read_decide(
     """Read a DecideRequest."""
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
+    cdef Reader whole = reader[0]
     memset(message, 0, sizeof(DecideMessage))
     while kind == FAULT_NONE and read_tag(reader, &field, &wire):
         if wire == WIRE_BYTES and field == 1:
@@ -172,7 +187,7 @@ cdef int read_decide(
             message.segments = read_varint(reader) != 0
         else:
             read_skip(reader, field, wire)
-    if kind == FAULT_NONE and reader.failed:
+    if reader.failed or (kind != FAULT_NONE and not shape_holds(&whole, SHAPE_DECIDE)):
         return fault_malformed(fault)
     return kind
 
@@ -183,6 +198,7 @@ cdef int read_track(
     """Read a TrackRequest."""
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
+    cdef Reader whole = reader[0]
     memset(message, 0, sizeof(TrackMessage))
     while kind == FAULT_NONE and read_tag(reader, &field, &wire):
         if wire == WIRE_BYTES and field == 1:
@@ -198,10 +214,12 @@ cdef int read_track(
         elif wire == WIRE_VARINT and field == 6:
             message.ack = <int32_t>read_varint(reader)
         elif wire == WIRE_BYTES and field == 7:
-            read_string(reader)
+            message.decision_id = read_string(reader)
+        elif wire == WIRE_VARINT and field == 8:
+            message.slot = <uint32_t>read_varint(reader)
         else:
             read_skip(reader, field, wire)
-    if kind == FAULT_NONE and reader.failed:
+    if reader.failed or (kind != FAULT_NONE and not shape_holds(&whole, SHAPE_TRACK)):
         return fault_malformed(fault)
     return kind
 
@@ -212,6 +230,7 @@ cdef int read_upsert(
     """Read an UpsertProfileRequest."""
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
+    cdef Reader whole = reader[0]
     memset(message, 0, sizeof(UpsertMessage))
     while kind == FAULT_NONE and read_tag(reader, &field, &wire):
         if wire == WIRE_BYTES and field == 1:
@@ -226,7 +245,7 @@ cdef int read_upsert(
             message.ack = <int32_t>read_varint(reader)
         else:
             read_skip(reader, field, wire)
-    if kind == FAULT_NONE and reader.failed:
+    if reader.failed or (kind != FAULT_NONE and not shape_holds(&whole, SHAPE_UPSERT)):
         return fault_malformed(fault)
     return kind
 

@@ -5,9 +5,16 @@ cdef str text_str(Text text):
     return text.data[:text.length].decode("utf-8", "replace")
 
 
-cdef Text text_from(bytes data) noexcept:
+cdef enum:
+    # The largest message that protobuf has.
+    REQUEST_BYTES_MAX = 2147483647
+
+
+cdef Text text_from(bytes data) except *:
     """A Text of bytes that the caller keeps alive."""
     cdef Text text
+    if len(data) > REQUEST_BYTES_MAX:
+        raise errors.TooLargeError("request", f"{len(data)} bytes", f"at most {REQUEST_BYTES_MAX}")
     text.data = <char*>data
     text.length = <uint32_t>len(data)
     return text
@@ -35,25 +42,3 @@ cdef void write_identity(Writer* writer, uint32_t field, IdentityRef identity) n
     write_uint(writer, 1, identity.kind)
     write_text(writer, 2, id)
     message_close(writer, start)
-
-
-cdef list batch_requests(bytes request):
-    """The requests of a DecideBatchRequest, each as bytes."""
-    cdef Reader reader = reader_of(<char*>request, len(request))
-    cdef uint32_t field = 0, wire = 0
-    cdef Text text
-    cdef Fault fault
-    requests = []
-    while read_tag(&reader, &field, &wire):
-        if field != 1 or wire != WIRE_BYTES:
-            read_skip(&reader, field, wire)
-            continue
-        if len(requests) == BATCH_MAX:
-            fault_size(&fault, "requests", BATCH_MAX + 1, "requests", BATCH_MAX)
-            fault_raise(&fault)
-        text = read_bytes(&reader)
-        requests.append(text.data[:text.length])
-    if reader.failed:
-        fault_malformed(&fault)
-        fault_raise(&fault)
-    return requests

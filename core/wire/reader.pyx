@@ -14,7 +14,7 @@ cdef enum WireType:
 
 
 cdef enum:
-    # The official parsers' recursion limit.
+    # The official parsers' recursion limit: nested messages and unknown groups together.
     DEPTH_MAX = 100
 
 
@@ -22,6 +22,8 @@ cdef struct Reader:
     const uint8_t* at
     const uint8_t* end
     bint failed
+    # How many messages this one is nested in.
+    uint32_t depth
 
 
 cdef inline Reader reader_of(const char* data, size_t length) noexcept nogil:
@@ -29,6 +31,7 @@ cdef inline Reader reader_of(const char* data, size_t length) noexcept nogil:
     reader.at = <const uint8_t*>data
     reader.end = reader.at + length
     reader.failed = False
+    reader.depth = 0
     return reader
 
 
@@ -101,7 +104,9 @@ cdef inline Text read_bytes(Reader* reader) noexcept nogil:
 cdef inline Reader read_message(Reader* reader) noexcept nogil:
     """A reader of the nested message that follows."""
     cdef Text text = read_bytes(reader)
-    return reader_of(text.data, text.length)
+    cdef Reader inner = reader_of(text.data, text.length)
+    inner.depth = reader.depth + 1
+    return inner
 
 
 cdef inline Text read_string(Reader* reader) noexcept nogil:
@@ -119,7 +124,7 @@ cdef void read_skip(Reader* reader, uint32_t field, uint32_t wire) noexcept nogi
     cdef uint32_t inner = field
     cdef uint32_t inner_wire = wire
     while not reader.failed:
-        if inner_wire == WIRE_GROUP and depth < DEPTH_MAX:
+        if inner_wire == WIRE_GROUP and reader.depth + depth < DEPTH_MAX:
             groups[depth] = inner
             depth += 1
         elif inner_wire == WIRE_GROUP_END and depth > 0 and groups[depth - 1] == inner:

@@ -5,6 +5,10 @@ cdef enum:
     STRINGS_MAX = 1024
     NUMBERS_MAX = 4096
     ENTRIES_MAX = 256
+    # Up to so many, names are compared one by one.
+    ENTRIES_SCANNED_MAX = 16
+    # A power of two, above twice ENTRIES_MAX.
+    ENTRY_SLOTS = 1024
 
 
 cdef enum:
@@ -27,6 +31,8 @@ cdef struct Entries:
     Entry* items
     uint32_t count
     uint32_t capacity
+    # Numbers of entries, from 1, by the hash of their names; NULL for a few entries.
+    uint16_t* slots
 
 
 cdef bint read_timestamp(Reader* reader, int64_t* seconds, int64_t* nanos) noexcept nogil:
@@ -62,36 +68,32 @@ cdef bint list_append(
     return True
 
 
-cdef void list_begin(Value* value, uint32_t* capacity) noexcept nogil:
+cdef void list_begin(Value* value, bint numbers, uint32_t* capacity) noexcept nogil:
     """Make `value` a list to append to; a list that stands there is added to (a merge)."""
-    if value.tag != TAG_LIST:
+    # The flag tells an empty vector from an empty list of strings.
+    if value.tag != TAG_LIST or value.flag != numbers:
         memset(value, 0, sizeof(Value))
         value.tag = TAG_LIST
-    # What stands there has no spare room; the first append moves it.
-    capacity[0] = value.length
+        value.flag = numbers
+    # What list_append has made of the capacity to hold so many.
+    capacity[0] = 8 if value.length else 0
+    while capacity[0] < value.length:
+        capacity[0] *= 2
 
 
 cdef int read_strings(Reader* reader, Value* value, Arena* arena, Fault* fault) noexcept nogil:
     cdef uint32_t field = 0, wire = 0, capacity = 0
     cdef Value item
     cdef Text text
-    list_begin(value, &capacity)
+    list_begin(value, False, &capacity)
     while read_tag(reader, &field, &wire):
         if field != 1 or wire != WIRE_BYTES:
             read_skip(reader, field, wire)
             continue
         text = read_string(reader)
-        if text.length > STRING_BYTES_MAX:
-            return fault_size(fault, "string_list", text.length, "bytes", STRING_BYTES_MAX)
-        if value.length >= STRINGS_MAX:
-            return fault_set(
-                fault, FAULT_INVALID, "string_list", "more than 1024 strings", "at most 1024"
-            )
         item = value_string(text.data, text.length)
         if not list_append(value, &item, &capacity, arena):
-            return fault_set(
-                fault, FAULT_INVALID, "request", "too large", "at most 1 MiB of values"
-            )
+            return fault_arena(fault)
     return FAULT_NONE
 
 
@@ -101,9 +103,7 @@ cdef int read_numbers(Reader* reader, Value* value, Arena* arena, Fault* fault) 
     cdef Value item
     memset(&item, 0, sizeof(Value))
     item.tag = TAG_DOUBLE
-    list_begin(value, &capacity)
-    # The flag tells an empty vector from an empty list of strings.
-    value.flag = 1
+    list_begin(value, True, &capacity)
     while read_tag(reader, &field, &wire):
         if field == 1 and wire == WIRE_BYTES:
             packed = read_message(reader)
@@ -115,51 +115,57 @@ cdef int read_numbers(Reader* reader, Value* value, Arena* arena, Fault* fault) 
             continue
         while not reader.failed and packed.at < packed.end:
             item.as_.u = read_fixed64(&packed)
-            if value.length >= NUMBERS_MAX:
-                return fault_set(
-                    fault, FAULT_INVALID, "vector", "more than 4096 numbers", "at most 4096"
-                )
             if packed.failed:
                 reader.failed = True
             elif not list_append(value, &item, &capacity, arena):
-                return fault_set(
-                    fault, FAULT_INVALID, "request", "too large", "at most 1 MiB of values"
-                )
+                return fault_arena(fault)
     return FAULT_NONE
+
+
+cdef void read_scalar(Reader* reader, Value* value, uint32_t field) noexcept nogil:
+    """Read the bool, int or null of a Value; nothing stays of a kind that stood there."""
+    cdef uint64_t number = read_varint(reader)
+    if field == 1:
+        value[0] = value_of(TAG_BOOL, 0)
+        value.as_.u = number != 0
+    elif field == 2:
+        value[0] = value_of(TAG_INT, 0)
+        value.as_.u = number
+    else:
+        value[0] = value_of(TAG_NULL, 0)
+        # Enums are 32 bits wide on the wire; larger varints are cut.
+        value.as_.i = <int32_t>number
+
+
+cdef void read_moment(Reader* reader, Value* value) noexcept nogil:
+    """Read the timestamp of a Value, over one that stands there (a merge)."""
+    cdef Reader inner = read_message(reader)
+    cdef int64_t seconds = value.as_.i if value.tag == TAG_TIMESTAMP else 0
+    # Nanoseconds out of range are kept for fit_value to refuse.
+    cdef int64_t nanos = <int32_t>value.length if value.tag == TAG_TIMESTAMP else 0
+    if not read_timestamp(&inner, &seconds, &nanos):
+        reader.failed = True
+    value[0] = value_time(TAG_TIMESTAMP, seconds, <uint32_t><int32_t>nanos)
 
 
 cdef int read_value(Reader* reader, Value* value, Arena* arena, Fault* fault) noexcept nogil:
     """Read a Value; TAG_ABSENT stays when none of its kinds is there.  The last kind wins."""
     cdef uint32_t field = 0, wire = 0
-    cdef int64_t seconds, nanos
     cdef Text text
     cdef Reader inner
     cdef int kind = FAULT_NONE
     while kind == FAULT_NONE and read_tag(reader, &field, &wire):
         if wire == WIRE_VARINT and (field == 1 or field == 2 or field == 8):
-            value.as_.u = read_varint(reader)
-            if field == 1:
-                value.as_.u = value.as_.u != 0
-            value.tag = TAG_BOOL if field == 1 else TAG_INT if field == 2 else TAG_NULL
+            read_scalar(reader, value, field)
         elif wire == WIRE_FIXED64 and field == 3:
+            value[0] = value_of(TAG_DOUBLE, 0)
             value.as_.u = read_fixed64(reader)
-            value.tag = TAG_DOUBLE
         elif wire == WIRE_BYTES and field == 4:
             text = read_string(reader)
             value[0] = value_string(text.data, text.length)
         elif wire == WIRE_BYTES and field == 5:
-            seconds = value.as_.i if value.tag == TAG_TIMESTAMP else 0
-            # Nanoseconds out of range are kept for fit_value to refuse.
-            nanos = <int32_t>value.length if value.tag == TAG_TIMESTAMP else 0
-            inner = read_message(reader)
-            if not read_timestamp(&inner, &seconds, &nanos):
-                reader.failed = True
-            value.tag = TAG_TIMESTAMP
-            value.length = <uint32_t><int32_t>nanos
-            value.as_.i = seconds
+            read_moment(reader, value)
         elif wire == WIRE_BYTES and (field == 6 or field == 7):
-            if value.flag != (field == 7):
-                memset(value, 0, sizeof(Value))
             inner = read_message(reader)
             if field == 6:
                 kind = read_strings(&inner, value, arena, fault)
@@ -182,7 +188,7 @@ cdef int read_entry(
     cdef Entry* to = entries_next(entries, arena)
     cdef int kind = FAULT_NONE
     if to == NULL:
-        return fault_size(fault, map_name, entries.count + 1, "entries", ENTRIES_MAX)
+        return fault_arena(fault)
     while kind == FAULT_NONE and read_tag(&entry, &field, &wire):
         if field == 1 and wire == WIRE_BYTES:
             to.name = read_string(&entry)
@@ -197,19 +203,52 @@ cdef int read_entry(
         reader.failed = True
     if kind != FAULT_NONE:
         prefix_field(fault, map_name, to.name)
-    drop_overridden(entries)
+    if kind == FAULT_NONE and not entries_settle(entries, arena):
+        return fault_arena(fault)
+    if kind == FAULT_NONE and entries.count > ENTRIES_MAX:
+        return fault_size(fault, map_name, entries.count, "entries", ENTRIES_MAX)
     return kind
 
 
-cdef void drop_overridden(Entries* entries) noexcept nogil:
-    """The last entry of a name wins: drop an earlier one of the last entry's name."""
-    cdef Entry* last = &entries.items[entries.count - 1]
+cdef bint entries_settle(Entries* entries, Arena* arena) noexcept nogil:
+    """The last entry of a name wins: let the new one take an earlier one's place.
+
+    False when the arena is full.
+    """
+    cdef uint32_t last = entries.count - 1
     cdef uint32_t i
-    for i in range(entries.count - 1):
-        if text_equal(entries.items[i].name, last.name):
-            entries.items[i] = last[0]
-            entries.count -= 1
-            return
+    if entries.slots == NULL and entries.count > ENTRIES_SCANNED_MAX:
+        entries.slots = <uint16_t*>arena_take(arena, ENTRY_SLOTS * sizeof(uint16_t))
+        if entries.slots == NULL:
+            return False
+        memset(entries.slots, 0, ENTRY_SLOTS * sizeof(uint16_t))
+        for i in range(last):
+            entries_place(entries, i)
+    i = entries_place(entries, last)
+    if i != last:
+        entries.items[i] = entries.items[last]
+        entries.count -= 1
+    return True
+
+
+cdef uint32_t entries_place(Entries* entries, uint32_t index) noexcept nogil:
+    """The entry before `index` that has its name; `index`, which is then noted, for none."""
+    cdef Text name = entries.items[index].name
+    cdef uint32_t at, i
+    if entries.slots == NULL:
+        for i in range(index):
+            if text_equal(entries.items[i].name, name):
+                return i
+        return index
+    at = <uint32_t>XXH3_64bits(name.data, name.length) & (ENTRY_SLOTS - 1)
+    # At most ENTRIES_MAX + 1 slots are taken, so that a free one ends the search.
+    while entries.slots[at] != 0:
+        i = entries.slots[at] - 1
+        if text_equal(entries.items[i].name, name):
+            return i
+        at = (at + 1) & (ENTRY_SLOTS - 1)
+    entries.slots[at] = <uint16_t>(index + 1)
+    return index
 
 
 cdef Entry* entries_next(Entries* entries, Arena* arena) noexcept nogil:
@@ -217,9 +256,7 @@ cdef Entry* entries_next(Entries* entries, Arena* arena) noexcept nogil:
     cdef uint32_t capacity
     if entries.count == entries.capacity:
         capacity = 2 * entries.capacity if entries.capacity else 16
-        items = NULL
-        if capacity <= ENTRIES_MAX:
-            items = <Entry*>arena_take(arena, capacity * sizeof(Entry))
+        items = <Entry*>arena_take(arena, capacity * sizeof(Entry))
         if items == NULL:
             return NULL
         if entries.count:
@@ -237,7 +274,7 @@ cdef void prefix_field(Fault* fault, const char* map_name, Text name) noexcept n
     snprintf(rest, sizeof(rest), "%s", fault.field)
     snprintf(
         fault.field, sizeof(fault.field), "%s.%.*s.%s", map_name,
-        <int>min(name.length, 120), name.data, rest,
+        <int>text_cut(name.data, name.length, 120), name.data, rest,
     )
 
 
@@ -301,8 +338,20 @@ cdef const char* fit_number(Value* value, uint8_t type) noexcept nogil:
     return NULL
 
 
+cdef const char* fit_strings(const Value* value) noexcept nogil:
+    cdef uint32_t i
+    if value.length > STRINGS_MAX:
+        return "at most 1024 strings"
+    for i in range(value.length):
+        if value.as_.items[i].length > STRING_BYTES_MAX:
+            return "strings of at most 1024 bytes"
+    return NULL
+
+
 cdef const char* fit_vector(const Value* value, uint32_t size) noexcept nogil:
     cdef uint32_t i
+    if value.length > NUMBERS_MAX:
+        return "at most 4096 numbers"
     if size and value.length and value.length != size:
         return "a vector of the declared size"
     for i in range(value.length):
@@ -358,6 +407,10 @@ cdef int fit_value(
             return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
         return FAULT_NONE
     elif type == TYPE_STRING_LIST and tag == TAG_LIST and not value.flag:
+        allowed = fit_strings(value)
+        if allowed != NULL:
+            snprintf(seen, sizeof(seen), "a list of %u strings", value.length)
+            return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
         return FAULT_NONE
     elif type == TYPE_VECTOR and tag == TAG_LIST and (value.flag or value.length == 0):
         allowed = fit_vector(value, size)

@@ -12,9 +12,9 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # What gRPC's core would write about an address in use, we say in one line.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -48,9 +48,13 @@ COMMANDS = {
     "query": "person",
     "eval": "evaluate",
 }
+# Packages add commands by this group of entry points: each a function or a `typer.Typer`.
+ADDED = "nextbest.commands"
 
 
-def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+def make_app(
+    names: Iterable[str] = COMMANDS, added: Mapping[str, EntryPoint] | None = None
+) -> typer.Typer:
     """The command line with the commands of these names, whose modules are imported now."""
     app = typer.Typer(
         name="nextbest",
@@ -66,7 +70,27 @@ def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
     for name in names:
         module = import_module(f"nextbest.server.command.{COMMANDS[name]}")
         app.command(name)(getattr(module, f"{name}_command"))
+    for name, entry in (added or {}).items():
+        _add(app, name, entry)
     return app
+
+
+def added_commands() -> dict[str, EntryPoint]:
+    """The commands that installed packages add, by name; ours cannot be replaced."""
+    return {one.name: one for one in entry_points(group=ADDED) if one.name not in COMMANDS}
+
+
+def _add(app: typer.Typer, name: str, entry: EntryPoint) -> None:
+    """Add a package's command; one that cannot be imported is named and left out."""
+    try:
+        command = entry.load()
+    except (ImportError, AttributeError) as error:
+        complain(f"nextbest {name}: {entry.value} cannot be loaded: {error}")
+        return
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -89,9 +113,14 @@ def _about(
 def run() -> None:
     """Run the command line and exit."""
     # Only the wanted command's module is imported: most need no CEL, no YAML or no gRPC.
-    wanted = [name for name in sys.argv[1:2] if name in COMMANDS]
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        make_app(wanted or COMMANDS)()
+        if wanted in COMMANDS:
+            make_app([wanted])()
+        added = added_commands()
+        if wanted in added:
+            make_app([], {wanted: added[wanted]})()
+        make_app(added=added)()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

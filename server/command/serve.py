@@ -4,12 +4,51 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nextbest.server.config import load
+from nextbest.server.config import Config, load
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="NEXTBEST_CONFIG",
+        help="As `nextbest schema --config` prints one.",
+        metavar="FILE",
+    ),
+]
+FastLane = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fast-lane",
+        "-f",
+        help="unix:/path or 127.0.0.1:port; serves Decide, DecideBatch and Track natively; "
+        "repeatable.",
+        metavar="ADDRESS",
+    ),
+]
+FastLaneThreads = Annotated[
+    int | None,
+    typer.Option(help="Native threads; by default one for each of its cpus.", metavar="NUMBER"),
+]
+FastLaneCpus = Annotated[
+    str | None,
+    typer.Option(
+        help="A cpu for each thread, kept free of the server's other threads.", metavar="1,2"
+    ),
+]
+FastLaneInsecure = Annotated[
+    bool,
+    typer.Option(
+        "--fast-lane-insecure",
+        help="Take addresses that other hosts reach: there is no TLS, a mesh must have it.",
+    ),
+]
 
 
 def serve_command(
@@ -29,16 +68,11 @@ def serve_command(
             "--data", "-d", help="Keeps published playbooks, not people.", metavar="FOLDER"
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            "-c",
-            envvar="NEXTBEST_CONFIG",
-            help="As `nextbest schema --config` prints one.",
-            metavar="FILE",
-        ),
-    ] = None,
+    config: ConfigFile = None,
+    fast_lane: FastLane = None,
+    fast_lane_threads: FastLaneThreads = None,
+    fast_lane_cpus: FastLaneCpus = None,
+    fast_lane_insecure: FastLaneInsecure = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", help="Over file and environment.", metavar="KEY=VALUE"),
@@ -49,29 +83,54 @@ def serve_command(
     People and their events are held in memory: a stopped server forgets them, so load or send
     them again after a start.
 
+    The fast lane serves the hot calls to any gRPC client, for a fraction of the CPU.  The
+    clients of nextbest find it by themselves: give them the address of `--listen` alone.
+
     Examples:
 
       nextbest serve --playbook server/examples/shop
+
+      nextbest serve --fast-lane unix:/run/nextbest-fast.sock
+
+      nextbest serve --fast-lane 127.0.0.1:7601 --fast-lane-cpus 1,2
+
+      nextbest serve -l 0.0.0.0:7600 -f 0.0.0.0:7601 --fast-lane-insecure
 
       nextbest serve -l 0.0.0.0:7600 -l unix:/run/nextbest.sock --data /var/lib/nextbest
 
       nextbest serve --set engine.profiles_max=5000000
     """
-    flags: dict[str, str | list[str]] = {}
-    for pair in set_ or ():
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{pair!r}, allowed: KEY=VALUE", param_hint="--set")
-        flags[key] = value
-    if listen:
-        flags["listen.addresses"] = listen
-    if data:
-        flags["data.folder"] = str(data)
-    if playbook:
-        flags["data.playbook"] = str(playbook)
-    settings = load(config, os.environ, flags)
+    given: dict[str, str | list[str] | None] = {
+        "listen.addresses": listen,
+        "data.folder": str(data) if data else None,
+        "data.playbook": str(playbook) if playbook else None,
+        "lane.addresses": fast_lane,
+        "lane.threads": None if fast_lane_threads is None else str(fast_lane_threads),
+        "lane.cpus": fast_lane_cpus,
+        "lane.insecure": "true" if fast_lane_insecure else None,
+    }
+    flags = {**_pairs(set_ or ()), **{key: value for key, value in given.items() if value}}
+    settings = _settings(config, flags)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Imported here: gRPC reads its environment at import, and other commands need no loop.
     from nextbest.server.serve import run
 
     run(settings)
+
+
+def _settings(file: Path | None, flags: dict[str, str | list[str]]) -> Config:
+    settings = load(file, os.environ, flags)
+    if not settings.lane.addresses and any(key.startswith("lane.") for key in flags):
+        raise typer.BadParameter("no address", param_hint="--fast-lane")
+    return settings
+
+
+def _pairs(pairs: Iterable[str]) -> dict[str, str | list[str]]:
+    """The KEY=VALUE of `--set`."""
+    found: dict[str, str | list[str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r}, allowed: KEY=VALUE", param_hint="--set")
+        found[key] = value
+    return found

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from nextbest.core import status_bytes
 from nextbest.core.errors import NextbestError
 from nextbest.server.rpc.clock import deadline_us, now_us
 from nextbest.server.rpc.message import require_size
 from nextbest.server.rpc.router import Handlers, unary
-from nextbest.server.rpc.status import refuse, status_of
+from nextbest.server.rpc.status import refuse
 from nextbest.server.rpc.wire import unwrap, wrap
 
 if TYPE_CHECKING:
@@ -45,12 +46,6 @@ def streams(engine: Engine, bytes_max: int) -> Handlers:
     }
 
 
-def status_bytes(error: NextbestError) -> bytes:
-    """The google.rpc.Status for one failed entry of a batch or stream."""
-    encoded: bytes = status_of(error).SerializeToString()
-    return encoded
-
-
 def _decide(engine: Engine, bytes_max: int) -> Behaviour:
     decide = engine.decide
 
@@ -71,7 +66,7 @@ def _decide_batch(engine: Engine, bytes_max: int) -> Behaviour:
         try:
             require_size(request, bytes_max)
             now = now_us()
-            return engine.decide_batch(request, now, deadline_us(context, now), status_bytes)
+            return engine.decide_batch(request, now, deadline_us(context, now))
         except Exception as error:
             await refuse(context, error)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,13 +11,16 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
+from nextbest.server.address import unix_path
 from nextbest.server.config import Config, Rpc
 from nextbest.server.errors import ListenError
+from nextbest.server.listener import require_free
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc import hot
 from nextbest.server.rpc.playbook import PlaybookService
 from nextbest.server.rpc.profile import ProfileService
 from nextbest.server.rpc.router import Router
+from nextbest.server.rpc.server import ServerService
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -29,6 +30,7 @@ SERVICES = (
     "nextbest.v1.EventService",
     "nextbest.v1.ProfileService",
     "nextbest.v1.PlaybookService",
+    "nextbest.v1.ServerService",
 )
 # Room for a message's framing around the files of a playbook.
 SLACK_BYTES = 65_536
@@ -51,14 +53,14 @@ class Health:
 
 
 def make_server(
-    engine: Engine, publisher: Publisher, config: Config, health: Health
+    engine: Engine, publisher: Publisher, config: Config, health: Health, about: ServerService
 ) -> grpc.aio.Server:
-    """A server with all services and no address yet."""
+    """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
     server = grpc.aio.server(options=_options(rpc))
     profile = ProfileService(engine, publisher, rpc.request_bytes_max, rpc.query_slice)
     playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
-    prompt = hot.handlers(engine, rpc.request_bytes_max)
+    prompt = {**hot.handlers(engine, rpc.request_bytes_max), **about.handlers()}
     waiting = {
         **hot.streams(engine, rpc.request_bytes_max),
         **profile.handlers(),
@@ -75,7 +77,8 @@ def make_server(
 def bind(server: grpc.aio.Server, address: str) -> str:
     """Listen on an address and return it with its real port; raise ListenError."""
     if address.startswith("unix:"):
-        _require_free(address)
+        # gRPC takes a socket's path over in silence, even one that is served.
+        require_free(address, unix_path(address))
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
@@ -83,16 +86,6 @@ def bind(server: grpc.aio.Server, address: str) -> str:
     if address.startswith("unix:"):
         return address
     return f"{address.rpartition(':')[0]}:{port}"
-
-
-def _require_free(address: str) -> None:
-    """gRPC takes a socket's path over in silence; only a socket nobody answers on may go."""
-    path = address.removeprefix("unix://").removeprefix("unix:")
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise ListenError(address, f"no folder {folder}")
-    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
-        raise ListenError(address, "a file that is no socket is there")
 
 
 def _options(rpc: Rpc) -> list[tuple[str, int]]:

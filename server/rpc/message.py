@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from nextbest.core.errors import DeadlineError, InvalidRequestError, NoPlaybookError
+from nextbest.core.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    NoPlaybookError,
+    TooLargeError,
+)
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -16,7 +21,7 @@ M = TypeVar("M", bound=Message)
 
 
 def parse(kind: type[M], request: bytes, bytes_max: int) -> M:
-    """Parse `request`; raise InvalidRequestError for one too large or malformed."""
+    """Parse `request`; raise TooLargeError or InvalidRequestError."""
     require_size(request, bytes_max)
     message = kind()
     try:
@@ -28,9 +33,9 @@ def parse(kind: type[M], request: bytes, bytes_max: int) -> M:
 
 
 def require_size(request: bytes, bytes_max: int) -> None:
-    """Raise InvalidRequestError for a request over the bound."""
+    """Raise TooLargeError for a request over the bound."""
     if len(request) > bytes_max:
-        raise InvalidRequestError("request", f"{len(request)} bytes", f"at most {bytes_max}")
+        raise TooLargeError("request", f"{len(request)} bytes", f"at most {bytes_max}")
 
 
 def require_id(field: str, value: str) -> None:

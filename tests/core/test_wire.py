@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nextbest.core import Engine
 from nextbest.core.errors import DeadlineError, InvalidRequestError, NextbestError
-from nextbest.core.playbook.plan import Attribute, Field, Plan, ValueType
-from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
+from nextbest.core.playbook.plan import Aggregate, Attribute, Counter, Event, Field, Plan, ValueType
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, mutation_pb2, profile_pb2
 
 NOW_US = 1_780_000_000_000_000
 TYPES = {
@@ -211,3 +211,61 @@ def test_a_deadline_that_has_passed_is_refused(engine: Engine) -> None:
     assert engine.decide(data, NOW_US, NOW_US + 1)
     with pytest.raises(DeadlineError):
         engine.decide(data, NOW_US, NOW_US)
+
+
+def test_a_mutation_in_pieces_is_applied_as_one() -> None:
+    """Two bodies of one kind merge, as the official parser has it."""
+    whole = profile_pb2.UpsertProfileRequest(write_id="w")
+    whole.identity.id = "ann"
+    whole.attributes["count"].int_value = 3
+    first = profile_pb2.UpsertProfileRequest(write_id="w", identity=whole.identity)
+    second = profile_pb2.UpsertProfileRequest(attributes=whole.attributes)
+    mutations = [
+        mutation_pb2.Mutation(stamp=NOW_US // 1000 << 16, playbook=bytes(16), attributes=body)
+        for body in (whole, first, second)
+    ]
+    one, pieces = (Engine(profiles_max=10) for _ in range(2))
+    for engine in (one, pieces):
+        engine.publish(plan())
+    one.apply(mutations[0].SerializeToString())
+    pieces.apply(mutations[1].SerializeToString() + mutations[2].SerializeToString())
+    assert one.store.read(1, "ann", NOW_US) is not None
+    assert one.digest() == pieces.digest()
+
+
+@pytest.mark.parametrize("body", [b"\x32\x01\x0a", b"\x3a\x02\x0a\x01", b"\x0a\x05"])
+def test_a_malformed_mutation_is_refused(engine: Engine, body: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="mutation: malformed bytes"):
+        engine.apply(body)
+
+
+def test_a_batch_with_a_malformed_request_is_malformed(engine: Engine) -> None:
+    request = decision_pb2.DecideRequest()
+    request.identity.id = "ann"
+    good = decision_pb2.DecideBatchRequest(requests=[request]).SerializeToString()
+    assert decision_pb2.DecideBatchResponse.FromString(engine.decide_batch(good, NOW_US)).results
+    with pytest.raises(InvalidRequestError) as caught:
+        engine.decide_batch(good + b"\x0a\x01\x0a", NOW_US)
+    assert caught.value.field == "request"
+
+
+def test_a_bool_after_a_vector_is_nobodys_default() -> None:
+    """Nothing of a kind that a later one replaced is left: repeats are recognised by it."""
+    engine = Engine(profiles_max=10)
+    fields = (Field("flag", ValueType.BOOL), Field("time", ValueType.TIMESTAMP))
+    views = Counter("views", bytes(16), event=0, aggregate=Aggregate.COUNT)
+    engine.publish(Plan(hash=bytes(16), events=(Event("view", fields),), counters=(views,)))
+    request = event_pb2.TrackRequest(event_id="e-1", event="view")
+    request.identity.id = "ann"
+    request.occurred_at.FromMicroseconds(NOW_US)
+    request.properties["flag"].bool_value = True
+    plain = request.SerializeToString()
+    # The value's vector of one number comes before its bool.
+    value = b"\x3a\x0a\x0a\x08" + bytes(8) + b"\x08\x01"
+    entry = b"\x0a\x04flag\x12" + bytes([len(value)]) + value
+    odd = plain + b"\x2a" + bytes([len(entry)]) + entry
+    assert event_pb2.TrackRequest.FromString(odd) == request
+    answers = [
+        event_pb2.TrackResponse.FromString(engine.track(one, NOW_US)) for one in (plain, odd)
+    ]
+    assert [answer.duplicate for answer in answers] == [False, True]

@@ -78,3 +78,50 @@ def test_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("rpc: {\n")
     assert len(faults_of(file=broken).splitlines()) == 1
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:7601", "0.0.0.0:7601", "[::]:7601", "a.b:1"])
+def test_a_lane_that_other_hosts_reach_must_be_called_insecure(address: str) -> None:
+    text = faults_of(flags={"lane.addresses": address})
+    assert "no TLS" in text
+    assert "--fast-lane-insecure" in text
+    loaded = config.load(flags={"lane.addresses": address, "lane.insecure": "true"})
+    assert loaded.lane.addresses == (address,)
+
+
+@pytest.mark.parametrize(
+    "address", ["unix:/run/lane", "unix:///run/lane", "127.0.0.1:0", "[::1]:1", "localhost:1"]
+)
+def test_a_lane_of_this_host_needs_no_more(address: str) -> None:
+    assert config.load(flags={"lane.addresses": address}).lane.addresses == (address,)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("addresses", "unix:", "unix:/path"),
+        ("addresses", "127.0.0.1", "host:port"),
+        ("mode", "0999", "octal"),
+        ("mode", "rw", "octal"),
+        ("owner", "a:b:c", "user:group"),
+        ("cpus", "1,1", "each once"),
+        ("cpus", "1,x", "whole numbers"),
+        ("cpus", "-1", "0 to 4095"),
+        ("peer_uids", "4294967295", "0 to 4294967294"),
+        ("threads", "65", "0 to 64"),
+    ],
+)
+def test_faulty_settings_of_the_lane_are_refused(key: str, value: str, fault: str) -> None:
+    text = faults_of(flags={f"lane.{key}": value})
+    assert f"lane.{key}" in text
+    assert fault in text
+
+
+def test_a_lane_has_a_thread_for_each_cpu() -> None:
+    def lane(**flags: str) -> config.Lane:
+        return config.load(flags={f"lane.{key}": value for key, value in flags.items()}).lane
+
+    assert (lane().thread_count, lane().cpus_of(0)) == (1, ())
+    assert lane(cpus="3, 5").thread_count == 2
+    assert [lane(cpus="3,5", threads="3").cpus_of(i) for i in range(3)] == [(3,), (5,), (3,)]
+    assert "2 for 1 threads" in faults_of(flags={"lane.cpus": "1,2", "lane.threads": "1"})

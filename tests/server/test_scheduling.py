@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from nextbest.server.scheduling import giving_way
+from nextbest.server.scheduling import BEHIND_NICE, NICE_MAX, behind, giving_way
 
 needs_policy = pytest.mark.skipif(
     not hasattr(os, "SCHED_BATCH"), reason="this system has no SCHED_BATCH"
@@ -34,3 +34,46 @@ def test_the_policy_is_given_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="no address"), giving_way():
         raise ValueError("no address")
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def placed(thread: int) -> tuple[int, set[int], int]:
+    return (
+        os.sched_getscheduler(thread),
+        os.sched_getaffinity(thread),
+        os.getpriority(os.PRIO_PROCESS, thread),
+    )
+
+
+@needs_policy
+def test_all_other_threads_stand_behind_and_keep_off_the_cpus() -> None:
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2:
+        pytest.skip("this machine has one cpu")
+    taken = min(cpus)
+    go_on = threading.Event()
+    ahead, other = (threading.Thread(target=go_on.wait, args=(30,)) for _ in range(2))
+    ahead.start()
+    other.start()
+    assert ahead.native_id
+    assert other.native_id
+    before = placed(0)
+    with behind([ahead.native_id], [taken]):
+        assert placed(ahead.native_id) == before
+        for thread in (0, other.native_id):
+            policy, allowed, nice = placed(thread)
+            assert (policy, allowed) == (os.SCHED_BATCH, cpus - {taken})
+            assert nice == min(before[2] + BEHIND_NICE, NICE_MAX)
+        with giving_way():
+            pass
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    # Only a process that may lower its niceness gets it back.
+    assert placed(0)[:2] == before[:2]
+    assert placed(other.native_id)[:2] == before[:2]
+    go_on.set()
+
+
+@needs_policy
+def test_without_a_lane_nothing_is_placed() -> None:
+    before = placed(0)
+    with behind([], []):
+        assert placed(0) == before

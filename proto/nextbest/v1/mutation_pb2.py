@@ -26,7 +26,7 @@ from nextbest.v1 import event_pb2 as nextbest_dot_v1_dot_event__pb2
 from nextbest.v1 import profile_pb2 as nextbest_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anextbest/v1/mutation.proto\x12\x0bnextbest.v1\x1a\x17nextbest/v1/event.proto\x1a\x19nextbest/v1/profile.proto\"\xcb\x02\n\x08Mutation\x12\r\n\x05stamp\x18\x01 \x01(\x06\x12\x10\n\x08playbook\x18\x02 \x01(\x0c\x12\x13\n\x0bincarnation\x18\x03 \x01(\r\x12\x1a\n\x12second_incarnation\x18\x04 \x01(\r\x12*\n\x05\x65vent\x18\x05 \x01(\x0b\x32\x19.nextbest.v1.TrackRequestH\x00\x12\x37\n\nattributes\x18\x06 \x01(\x0b\x32!.nextbest.v1.UpsertProfileRequestH\x00\x12\x30\n\x04link\x18\x07 \x01(\x0b\x32 .nextbest.v1.LinkIdentityRequestH\x00\x12%\n\x06\x65xpiry\x18\x08 \x01(\x0b\x32\x13.nextbest.v1.ExpiryH\x00\x12\'\n\x07horizon\x18\t \x01(\x0b\x32\x14.nextbest.v1.HorizonH\x00\x42\x06\n\x04\x62ody\")\n\x06\x45xpiry\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\x11\n\tbefore_us\x18\x02 \x01(\x03\"\x1c\n\x07Horizon\x12\x11\n\tbefore_ms\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anextbest/v1/mutation.proto\x12\x0bnextbest.v1\x1a\x17nextbest/v1/event.proto\x1a\x19nextbest/v1/profile.proto\"\xcb\x02\n\x08Mutation\x12\r\n\x05stamp\x18\x01 \x01(\x06\x12\x10\n\x08playbook\x18\x02 \x01(\x0c\x12\x13\n\x0bincarnation\x18\x03 \x01(\r\x12\x1a\n\x12second_incarnation\x18\x04 \x01(\r\x12*\n\x05\x65vent\x18\x05 \x01(\x0b\x32\x19.nextbest.v1.TrackRequestH\x00\x12\x37\n\nattributes\x18\x06 \x01(\x0b\x32!.nextbest.v1.UpsertProfileRequestH\x00\x12\x30\n\x04link\x18\x07 \x01(\x0b\x32 .nextbest.v1.LinkIdentityRequestH\x00\x12%\n\x06\x65xpiry\x18\x08 \x01(\x0b\x32\x13.nextbest.v1.ExpiryH\x00\x12\'\n\x07horizon\x18\t \x01(\x0b\x32\x14.nextbest.v1.HorizonH\x00\x42\x06\n\x04\x62ody\"9\n\rMutationBatch\x12(\n\tmutations\x18\x01 \x03(\x0b\x32\x15.nextbest.v1.Mutation\")\n\x06\x45xpiry\x12\x0c\n\x04kind\x18\x01 \x01(\r\x12\x11\n\tbefore_us\x18\x02 \x01(\x03\"\x1c\n\x07Horizon\x12\x11\n\tbefore_ms\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MUTATION']._serialized_start=96
   _globals['_MUTATION']._serialized_end=427
-  _globals['_EXPIRY']._serialized_start=429
-  _globals['_EXPIRY']._serialized_end=470
-  _globals['_HORIZON']._serialized_start=472
-  _globals['_HORIZON']._serialized_end=500
+  _globals['_MUTATIONBATCH']._serialized_start=429
+  _globals['_MUTATIONBATCH']._serialized_end=486
+  _globals['_EXPIRY']._serialized_start=488
+  _globals['_EXPIRY']._serialized_end=529
+  _globals['_HORIZON']._serialized_start=531
+  _globals['_HORIZON']._serialized_end=559
 # @@protoc_insertion_point(module_scope)

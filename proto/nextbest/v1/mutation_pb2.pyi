@@ -1,8 +1,9 @@
 from nextbest.v1 import event_pb2 as _event_pb2
 from nextbest.v1 import profile_pb2 as _profile_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -28,6 +29,12 @@ class Mutation(_message.Message):
     expiry: Expiry
     horizon: Horizon
     def __init__(self, stamp: _Optional[int] = ..., playbook: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., second_incarnation: _Optional[int] = ..., event: _Optional[_Union[_event_pb2.TrackRequest, _Mapping]] = ..., attributes: _Optional[_Union[_profile_pb2.UpsertProfileRequest, _Mapping]] = ..., link: _Optional[_Union[_profile_pb2.LinkIdentityRequest, _Mapping]] = ..., expiry: _Optional[_Union[Expiry, _Mapping]] = ..., horizon: _Optional[_Union[Horizon, _Mapping]] = ...) -> None: ...
+
+class MutationBatch(_message.Message):
+    __slots__ = ("mutations",)
+    MUTATIONS_FIELD_NUMBER: _ClassVar[int]
+    mutations: _containers.RepeatedCompositeFieldContainer[Mutation]
+    def __init__(self, mutations: _Optional[_Iterable[_Union[Mutation, _Mapping]]] = ...) -> None: ...
 
 class Expiry(_message.Message):
     __slots__ = ("kind", "before_us")

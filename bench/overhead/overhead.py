@@ -1,6 +1,6 @@
 """What nextbest adds to a bare grpc.aio servicer: server CPU for each call, in one run.
 
-    python -m bench.load [--rounds N] [--calls N] [--clients N] [--streams N] [--json]
+    python -m bench.overhead [--rounds N] [--calls N] [--clients N] [--streams N] [--json]
 
 Two servers take turns at the same core, the generator has another: `nextbest serve` with the
 shop-100 playbook, and an echo servicer that gives back an answer of the same size.  Each round
@@ -180,7 +180,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
             answer = checked_answer(ours, request)
             response = Path(folder, "response")
             response.write_bytes(answer)
-            script = str(ROOT / "bench/load/echo.py")
+            script = str(ROOT / "bench/overhead/echo.py")
             address = f"127.0.0.1:{ports[1]}"
             with running("echo", [script, address, str(response)], ports[1]) as echo:
                 rounds = compare(ours, echo, request, answer, options)

@@ -2,7 +2,7 @@
 
 It is what every grpc.aio server pays before it does anything.
 
-    python bench/load/echo.py ADDRESS RESPONSE_FILE
+    python bench/overhead/echo.py ADDRESS RESPONSE_FILE
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""Runs the comparison with a bare servicer."""
+
+from .overhead import main
+
+raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The native lane; see README.md.  The compiled part is `nextbest.core.lane_native`."""

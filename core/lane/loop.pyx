@@ -1,0 +1,164 @@
+"""The loop: one thread, one epoll, and what other threads ask of it."""
+
+cdef enum:
+    EVENTS_MAX = 256
+    LISTENERS_MAX = 64
+    UIDS_MAX = 256
+    ELSEWHERE_MAX = 512
+
+
+cdef struct Bounds:
+    # As LaneSettings names them.
+    uint64_t connections_max
+    uint64_t peer_connections_max
+    uint32_t streams_max
+    size_t header_bytes_max
+    size_t message_bytes_max
+    size_t request_buffer_max
+    size_t answer_buffer_max
+    int64_t idle_ms
+    int64_t handshake_ms
+    int64_t request_ms
+    int64_t stall_ms
+    int64_t keepalive_ms
+    int64_t keepalive_timeout_ms
+    int64_t ping_interval_ms
+    int64_t control_frames_per_s
+    uint64_t resets_burst
+    uint64_t resets_per_s
+    int64_t connection_age_ms
+    int64_t drain_notice_ms
+
+
+cdef struct Lane_:
+    const Door* door
+    Seat* seat
+    DoorMethod methods[METHODS]
+    Bounds bounds
+    int64_t uids[UIDS_MAX]
+    uint32_t uids_count
+    int listeners[LISTENERS_MAX]
+    uint32_t listeners_count
+    bint listening
+    int64_t accept_at_ms
+    int epoll_fd
+    int wake_fd
+    int seat_fd
+    nghttp2_session_callbacks* callbacks
+    nghttp2_option* option
+    Connection* connections
+    uint64_t connections_count
+    Connection* touched
+    StreamPool pool
+    # Calls whose answers wait for the log.
+    uint64_t pending
+    # Some call has begun and is not answered.
+    bint open_calls
+    int64_t now_us
+    int64_t now_ms
+    int64_t tick_ms
+    bint draining
+    int64_t drain_until_ms
+    # Written by other threads.
+    int64_t serving
+    int64_t stop_wanted
+    int64_t drain_wanted
+    uint64_t counters[COUNTERS]
+    uint64_t calls[METHODS][CODES]
+    uint8_t* input
+    uint8_t* output
+    char text[STATUS_TEXT_MAX]
+    char details[STATUS_DETAILS_MAX]
+    char elsewhere[ELSEWHERE_MAX]
+
+
+cdef void lane_clock(Lane_* lane) noexcept nogil:
+    lane.now_us = wall_us()
+    lane.now_ms = steady_ms()
+
+
+cdef void lane_event(Lane_* lane, const epoll_event* event) noexcept nogil:
+    """Serve one descriptor that is ready."""
+    cdef Connection* connection
+    cdef uint64_t woken = 0
+    cdef char* owner = <char*>event.data.ptr
+    if owner == <char*>&lane.wake_fd:
+        eventfd_read(lane.wake_fd, &woken)
+    elif owner == <char*>&lane.seat_fd:
+        calls_complete(lane)
+    elif <char*>&lane.listeners[0] <= owner < <char*>&lane.listeners[LISTENERS_MAX]:
+        listener_accept(lane, (<int*>owner)[0])
+    else:
+        connection = <Connection*>event.data.ptr
+        if event.events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+            connection_read(connection)
+        if event.events & EPOLLOUT:
+            connection_touch(connection)
+
+
+cdef void lane_flush(Lane_* lane) noexcept nogil:
+    """Send what the round has made, and free what has ended."""
+    cdef Connection* connection
+    while lane.touched != NULL:
+        connection = lane.touched
+        lane.touched = connection.touched_next
+        connection_flush(connection)
+        # A connection that failed while it was flushed still counts as touched.
+        connection.touched = False
+        if connection.state == STATE_DEAD:
+            connection_free(connection)
+
+
+cdef void lane_obey(Lane_* lane) noexcept nogil:
+    """Begin to drain when that was asked for."""
+    cdef Connection* connection = lane.connections
+    cdef int64_t grace_ms = flag_read(&lane.drain_wanted)
+    if grace_ms < 0 or lane.draining:
+        return
+    lane.draining = True
+    lane.drain_until_ms = lane.now_ms + grace_ms
+    listeners_watch(lane, False)
+    while connection != NULL:
+        connection_drain(connection, COUNT_CLOSED_DRAIN)
+        connection = connection.following
+
+
+cdef int lane_wait_ms(const Lane_* lane) noexcept nogil:
+    return DEADLINE_TICK_MS if lane.open_calls or lane.pending else TICK_MS
+
+
+cdef void lane_run(Lane_* lane) noexcept nogil:
+    """Serve until stopped, or drained with every connection gone."""
+    cdef epoll_event events[EVENTS_MAX]
+    cdef int count, i
+    lane_clock(lane)
+    listeners_watch(lane, True)
+    while not flag_read(&lane.stop_wanted):
+        count = epoll_wait(lane.epoll_fd, events, EVENTS_MAX, lane_wait_ms(lane))
+        lane_clock(lane)
+        for i in range(count):
+            lane_event(lane, &events[i])
+        lane_obey(lane)
+        if lane.now_ms != lane.tick_ms:
+            lane_tick(lane)
+        lane_flush(lane)
+        if lane.draining and (lane.connections == NULL or lane.now_ms >= lane.drain_until_ms):
+            break
+    lane_close(lane)
+
+
+cdef void lane_tick(Lane_* lane) noexcept nogil:
+    """What is due with the clock; deadlines each millisecond, the rest each TICK_MS."""
+    cdef bint due = lane.now_ms // TICK_MS != lane.tick_ms // TICK_MS
+    lane.tick_ms = lane.now_ms
+    if lane.pending or lane.open_calls or due:
+        deadlines_run(lane)
+    if due:
+        timers_run(lane)
+
+
+cdef void lane_close(Lane_* lane) noexcept nogil:
+    listeners_watch(lane, False)
+    while lane.connections != NULL:
+        connection_fail(lane.connections, COUNT_CLOSED_DRAIN)
+        lane_flush(lane)

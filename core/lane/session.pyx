@@ -1,0 +1,246 @@
+"""Sessions: what nghttp2 tells of the frames it has read, and the bounds it keeps itself."""
+
+cdef enum:
+    SETTINGS_ENTRIES_MAX = 128
+    CONTINUATIONS_MAX = 8
+    OUTBOUND_ACKS_MAX = 256
+    STREAM_WINDOW = 262144
+    CONNECTION_WINDOW = 4194304
+
+
+cdef int on_begin_headers(
+    nghttp2_session* session, const nghttp2_frame* frame, void* user_data
+) noexcept nogil:
+    cdef Connection* connection = <Connection*>user_data
+    cdef Stream* stream
+    if frame.hd.type != NGHTTP2_HEADERS or frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
+    stream = stream_open(&connection.lane.pool, connection, frame.hd.stream_id)
+    if stream == NULL:
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    stream.began_ms = connection.lane.now_ms
+    nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, stream)
+    return 0
+
+
+cdef int on_header(
+    nghttp2_session* session, const nghttp2_frame* frame, const uint8_t* name,
+    size_t name_length, const uint8_t* value, size_t value_length, uint8_t flags, void* user_data,
+) noexcept nogil:
+    cdef Connection* connection = <Connection*>user_data
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(
+        session, frame.hd.stream_id
+    )
+    if stream == NULL or frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
+    # RFC 9113, 6.5.2: a header counts 32 bytes more than its texts.
+    stream.header_bytes += name_length + value_length + 32
+    if stream.header_bytes > connection.lane.bounds.header_bytes_max:
+        stream.refusal = REFUSAL_HEADERS
+        return 0
+    request_header(stream, name, name_length, value, value_length, connection.lane.now_us)
+    return 0
+
+
+cdef bint is_control(const nghttp2_frame_hd* frame) noexcept nogil:
+    """Whether a frame carries nothing of a call."""
+    if frame.type == NGHTTP2_DATA:
+        return frame.length == 0 and not frame.flags & NGHTTP2_FLAG_END_STREAM
+    return frame.type != NGHTTP2_HEADERS
+
+
+cdef int on_begin_frame(
+    nghttp2_session* session, const nghttp2_frame_hd* frame, void* user_data
+) noexcept nogil:
+    """Count the frames that carry no call, within a second."""
+    cdef Connection* connection = <Connection*>user_data
+    cdef Lane_* lane = connection.lane
+    connection.frame_ms = lane.now_ms
+    if frame.type == NGHTTP2_HEADERS:
+        on_headers_begin(connection, frame.stream_id)
+    if not is_control(frame):
+        connection.control_frames -= CONTROL_FRAMES_A_CALL
+        connection.called_ms = lane.now_ms
+        return 0
+    if lane.now_ms - connection.control_window_ms >= 1000:
+        connection.control_window_ms = lane.now_ms
+        connection.control_frames = 0
+    connection.control_frames += 1
+    if connection.control_frames > lane.bounds.control_frames_per_s:
+        connection_end(connection, NGHTTP2_ENHANCE_YOUR_CALM, COUNT_CLOSED_CONTROL_FRAMES)
+    return 0
+
+
+cdef void on_headers_begin(Connection* connection, int32_t id) noexcept nogil:
+    """RFC 9113, 5.1 and 5.1.1: a stream is not opened again, nor one below the highest."""
+    cdef uint32_t i
+    cdef uint32_t error = NGHTTP2_PROTOCOL_ERROR
+    if id > connection.stream_highest:
+        connection.stream_highest = id
+    elif id > 0 and nghttp2_session_get_stream_user_data(connection.session, id) == NULL:
+        for i in range(ENDED_KEPT):
+            if connection.ended[i] == id:
+                error = NGHTTP2_STREAM_CLOSED
+        connection_end(connection, error, COUNT_CLOSED_PROTOCOL)
+
+
+cdef int on_frame(
+    nghttp2_session* session, const nghttp2_frame* frame, void* user_data
+) noexcept nogil:
+    cdef Connection* connection = <Connection*>user_data
+    cdef Stream* stream
+    connection.frame_ms = 0
+    if frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA:
+        stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        if stream != NULL:
+            on_request_frame(stream, frame)
+    elif frame.hd.type == NGHTTP2_SETTINGS:
+        connection.settled = True
+    elif frame.hd.type == NGHTTP2_GOAWAY:
+        connection.left = True
+    elif frame.hd.type == NGHTTP2_PING:
+        on_ping(connection, frame.hd.flags & NGHTTP2_FLAG_ACK)
+    return 0
+
+
+cdef void on_request_frame(Stream* stream, const nghttp2_frame* frame) noexcept nogil:
+    """A frame of a request is whole: refuse what is wrong already, begin what has ended."""
+    if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        stream.refusal = headers_refusal(stream)
+        # Until it is answered its deadline is looked at.
+        stream.connection.lane.open_calls = not frame.hd.flags & NGHTTP2_FLAG_END_STREAM
+    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+        stream.request_ended = True
+    if stream.answered:
+        return
+    if stream.refusal != REFUSAL_NONE:
+        call_refuse(stream)
+    elif stream.request_ended:
+        call_begin(stream)
+
+
+cdef void on_ping(Connection* connection, bint acknowledged) noexcept nogil:
+    """A client may ping a silent connection now and then (gRFC A8), a busy one as it likes."""
+    cdef Lane_* lane = connection.lane
+    cdef int64_t before = connection.ping_seen_ms
+    if acknowledged:
+        connection.ping_sent_ms = 0
+        if connection.state == STATE_DRAINING:
+            connection_drained(connection)
+        return
+    connection.ping_seen_ms = lane.now_ms
+    if before == 0 or lane.now_ms - before >= lane.bounds.ping_interval_ms:
+        return
+    connection.ping_strikes += 1
+    if connection.ping_strikes > PING_STRIKES_MAX:
+        nghttp2_submit_goaway(
+            connection.session, NGHTTP2_FLAG_NONE,
+            nghttp2_session_get_last_proc_stream_id(connection.session),
+            NGHTTP2_ENHANCE_YOUR_CALM, <const uint8_t*>"too_many_pings", 14,
+        )
+        connection_end(connection, NGHTTP2_ENHANCE_YOUR_CALM, COUNT_CLOSED_PINGS)
+
+
+cdef int on_data(
+    nghttp2_session* session, uint8_t flags, int32_t id, const uint8_t* data, size_t length,
+    void* user_data,
+) noexcept nogil:
+    cdef Connection* connection = <Connection*>user_data
+    cdef Lane_* lane = connection.lane
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
+    if stream == NULL or stream.answered or stream.refusal != REFUSAL_NONE:
+        return 0
+    if connection.request_bytes + length > lane.bounds.request_buffer_max:
+        stream.refusal = REFUSAL_BUFFER
+        return 0
+    stream.refusal = request_add(stream, data, length, lane.bounds.message_bytes_max)
+    return 0
+
+
+cdef int on_sent(
+    nghttp2_session* session, const nghttp2_frame* frame, void* user_data
+) noexcept nogil:
+    """After an answer that ends its stream before the request has ended, ask for no more of it.
+
+    RFC 9113, 8.1: RST_STREAM with NO_ERROR once the whole response was sent.
+    """
+    cdef Connection* connection = <Connection*>user_data
+    cdef Stream* stream
+    if frame.hd.type != NGHTTP2_HEADERS and frame.hd.type != NGHTTP2_DATA:
+        return 0
+    # Pings are judged by the silence since.
+    connection.ping_seen_ms = 0
+    connection.ping_strikes = 0
+    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+        stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        if stream != NULL and not stream.request_ended:
+            nghttp2_submit_rst_stream(
+                session, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR
+            )
+    return 0
+
+
+cdef int on_close(
+    nghttp2_session* session, int32_t id, uint32_t error, void* user_data
+) noexcept nogil:
+    cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
+    if stream != NULL:
+        nghttp2_session_set_stream_user_data(session, id, NULL)
+        if error == NGHTTP2_NO_ERROR:
+            stream.connection.ended[stream.connection.ended_count % ENDED_KEPT] = id
+            stream.connection.ended_count += 1
+        call_end(stream)
+    return 0
+
+
+cdef bint sessions_init(Lane_* lane) noexcept nogil:
+    """Make what all sessions share; False without memory."""
+    cdef nghttp2_session_callbacks* callbacks
+    if nghttp2_session_callbacks_new(&lane.callbacks):
+        return False
+    callbacks = lane.callbacks
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers)
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header)
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame)
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame)
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data)
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close)
+    if nghttp2_option_new(&lane.option):
+        return False
+    # Closed streams are of use to priorities alone.
+    nghttp2_option_set_no_closed_streams(lane.option, 1)
+    # PROTOCOL-HTTP2.md: spaces around a metadata value are no error.
+    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(lane.option, 1)
+    nghttp2_option_set_max_outbound_ack(lane.option, OUTBOUND_ACKS_MAX)
+    nghttp2_option_set_max_settings(lane.option, SETTINGS_ENTRIES_MAX)
+    nghttp2_option_set_max_continuations(lane.option, CONTINUATIONS_MAX)
+    nghttp2_option_set_max_reserved_remote_streams(lane.option, 0)
+    # CVE-2023-44487
+    nghttp2_option_set_stream_reset_rate_limit(
+        lane.option, lane.bounds.resets_burst, lane.bounds.resets_per_s
+    )
+    return True
+
+
+cdef bint session_open(Connection* connection) noexcept nogil:
+    """Make the connection's session and say what it takes."""
+    cdef nghttp2_settings_entry entries[3]
+    if nghttp2_session_server_new2(
+        &connection.session, connection.lane.callbacks, connection, connection.lane.option
+    ):
+        return False
+    entries[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+    entries[0].value = connection.lane.bounds.streams_max
+    entries[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
+    entries[1].value = STREAM_WINDOW
+    entries[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
+    entries[2].value = <uint32_t>connection.lane.bounds.header_bytes_max
+    if nghttp2_submit_settings(
+        connection.session, NGHTTP2_FLAG_NONE, entries, 3
+    ) or nghttp2_session_set_local_window_size(
+        connection.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW
+    ):
+        nghttp2_session_del(connection.session)
+        return False
+    return True

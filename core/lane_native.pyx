@@ -1,0 +1,168 @@
+"""The fast lane: gRPC served by native threads, from the socket to the engine and back.
+
+Compiled only where libnghttp2 is.  The files it includes never take the GIL; this one owns the
+Lane class.  The engine is reached through core/door.h alone.
+"""
+
+cimport cython
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset, strlen
+from libcpp cimport bool as cpp_bool
+
+from . import errors
+
+include "lane/nghttp2.pyx"
+include "lane/counters.pyx"
+include "lane/stream.pyx"
+include "lane/request.pyx"
+include "lane/response.pyx"
+include "lane/call.pyx"
+include "lane/connection.pyx"
+include "lane/session.pyx"
+include "lane/listener.pyx"
+include "lane/timers.pyx"
+include "lane/loop.pyx"
+
+cdef enum:
+    DRAIN_NOTICE_MS = 1000
+
+
+@cython.final
+cdef class Lane:
+    """One serving thread's lane.
+
+    door: the capsule of `Engine.door`.
+    listeners: listening sockets, non-blocking; the caller's, open until `run` returns.
+    settings: its bounds.
+    elsewhere: the address that serves the other methods, for the refusal of those.
+    """
+
+    cdef Lane_* state
+    cdef object door
+
+    def __cinit__(self, door, listeners, settings, str elsewhere):
+        cdef Door* native = <Door*>PyCapsule_GetPointer(door, DOOR_CAPSULE)
+        require_lengths(listeners, settings.peer_uids)
+        self.door = door
+        self.state = <Lane_*>calloc(1, sizeof(Lane_))
+        if self.state == NULL:
+            raise MemoryError("lane")
+        self.state.epoll_fd = self.state.wake_fd = -1
+        self.state.drain_wanted = -1
+        self.state.door = native
+        self.state.methods[METHOD_DECIDE] = native.decide
+        self.state.methods[METHOD_DECIDE_BATCH] = native.decide_batch
+        self.state.methods[METHOD_TRACK] = native.track
+        self.read_settings(settings)
+        for listener in listeners:
+            self.state.listeners[self.state.listeners_count] = listener
+            self.state.listeners_count += 1
+        text = f"not served on the fast lane: served by {elsewhere}".encode()[:ELSEWHERE_MAX - 1]
+        memcpy(self.state.elsewhere, <char*>text, len(text))
+        self.open()
+
+    cdef int read_settings(self, settings) except -1:
+        cdef Bounds* bounds = &self.state.bounds
+        bounds.connections_max = settings.connections_max
+        bounds.peer_connections_max = settings.peer_connections_max
+        bounds.streams_max = settings.streams_max
+        bounds.header_bytes_max = settings.header_bytes_max
+        bounds.message_bytes_max = settings.message_bytes_max
+        bounds.request_buffer_max = settings.request_buffer_max
+        bounds.answer_buffer_max = settings.answer_buffer_max
+        bounds.idle_ms = settings.idle_ms
+        bounds.handshake_ms = settings.handshake_ms
+        bounds.request_ms = settings.request_ms
+        bounds.stall_ms = settings.stall_ms
+        bounds.keepalive_ms = settings.keepalive_ms
+        bounds.keepalive_timeout_ms = settings.keepalive_timeout_ms
+        bounds.ping_interval_ms = settings.ping_interval_ms
+        bounds.control_frames_per_s = settings.control_frames_per_s
+        bounds.resets_burst = settings.resets_burst
+        bounds.resets_per_s = settings.resets_per_s
+        bounds.connection_age_ms = settings.connection_age_ms
+        bounds.drain_notice_ms = DRAIN_NOTICE_MS
+        for uid in settings.peer_uids:
+            self.state.uids[self.state.uids_count] = uid
+            self.state.uids_count += 1
+        return 0
+
+    cdef int open(self) except -1:
+        cdef Lane_* lane = self.state
+        lane.input = <uint8_t*>malloc(READ_BYTES)
+        lane.output = <uint8_t*>malloc(WRITE_BYTES + READ_BYTES)
+        lane.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        lane.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        lane.seat = lane.door.open(lane.door.engine)
+        if lane.input == NULL or lane.output == NULL or lane.epoll_fd < 0 or lane.wake_fd < 0:
+            raise MemoryError("lane")
+        if lane.seat == NULL or not pool_init(&lane.pool) or not sessions_init(lane):
+            raise MemoryError("lane")
+        lane.seat_fd = lane.door.wake_fd(lane.seat)
+        watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.wake_fd, EPOLLIN, &lane.wake_fd)
+        watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.seat_fd, EPOLLIN, &lane.seat_fd)
+        return 0
+
+    def __dealloc__(self):
+        cdef Lane_* lane = self.state
+        if lane == NULL:
+            return
+        lane_close(lane)
+        nghttp2_session_callbacks_del(lane.callbacks)
+        nghttp2_option_del(lane.option)
+        pool_free(&lane.pool)
+        if lane.seat != NULL:
+            lane.door.close(lane.seat)
+        if lane.epoll_fd >= 0:
+            close(lane.epoll_fd)
+        if lane.wake_fd >= 0:
+            close(lane.wake_fd)
+        free(lane.input)
+        free(lane.output)
+        free(lane)
+
+    def run(self) -> None:
+        """Serve on the calling thread, without the GIL, until stopped or drained."""
+        with nogil:
+            lane_run(self.state)
+
+    def drain(self, int64_t grace_ms) -> None:
+        """From any thread: say goodbye, finish the calls, then let `run` return.
+
+        It returns at the latest after the grace.
+        """
+        flag_write(&self.state.drain_wanted, max(grace_ms, 0))
+        eventfd_write(self.state.wake_fd, 1)
+
+    def stop(self) -> None:
+        """From any thread: let `run` return at once."""
+        flag_write(&self.state.stop_wanted, 1)
+        eventfd_write(self.state.wake_fd, 1)
+
+    def set_serving(self, bint serving) -> None:
+        """From any thread: what Health/Check answers; NOT_SERVING at first."""
+        flag_write(&self.state.serving, serving)
+
+    def counters(self) -> dict[str, int]:
+        """From any thread: what was counted, by name."""
+        counted = {
+            name: counter_read(&self.state.counters[i]) for i, name in enumerate(COUNTER_NAMES)
+        }
+        for method in range(METHODS):
+            for code in range(CODES):
+                count = counter_read(&self.state.calls[method][code])
+                if count:
+                    counted[f"calls.{METHOD_NAMES[method]}.{CODE_NAMES[code]}"] = count
+        return counted
+
+
+cdef int require_lengths(listeners, uids) except -1:
+    if len(listeners) > LISTENERS_MAX:
+        raise errors.InvalidRequestError(
+            "listeners", str(len(listeners)), f"at most {LISTENERS_MAX}"
+        )
+    if len(uids) > UIDS_MAX:
+        raise errors.InvalidRequestError("peer_uids", str(len(uids)), f"at most {UIDS_MAX}")
+    return 0

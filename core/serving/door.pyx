@@ -1,0 +1,188 @@
+"""The door: what the native lane calls, as core/door.h describes it."""
+
+from cpython.pycapsule cimport (
+    PyCapsule_GetContext,
+    PyCapsule_New,
+    PyCapsule_SetContext,
+    PyCapsule_SetDestructor,
+)
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+cdef extern from "door.h" nogil:
+    ctypedef struct Seat:
+        pass
+    ctypedef struct DoorCall:
+        const uint8_t* request
+        size_t length
+        int64_t now_us
+        int64_t deadline_us
+        uint64_t token
+    ctypedef struct DoorAnswer:
+        int32_t code
+        int32_t pending
+        const uint8_t* data
+        size_t length
+        const char* message
+        size_t message_length
+    ctypedef void (*DoorMethod)(Seat*, const DoorCall*, DoorAnswer*) noexcept nogil
+    ctypedef struct Door:
+        void* engine
+        Seat* (*open)(void* engine) noexcept nogil
+        void (*close)(Seat* seat) noexcept nogil
+        DoorMethod decide
+        DoorMethod decide_batch
+        DoorMethod track
+        void (*too_large)(
+            Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer
+        ) noexcept nogil
+        int (*wake_fd)(Seat* seat) noexcept nogil
+        int (*completed)(Seat* seat, uint64_t* token, DoorAnswer* answer) noexcept nogil
+    const char* DOOR_CAPSULE
+
+
+cdef extern from "<sys/random.h>" nogil:
+    ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
+
+
+cdef Seat* door_open(void* engine) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>malloc(sizeof(EngineSeat))
+    cdef uint64_t seed = 0
+    if seat == NULL:
+        return NULL
+    getrandom(&seed, sizeof(seed), 0)
+    if not seat_init(seat, <EngineState*>engine, seed):
+        free(seat)
+        return NULL
+    if not completions_open(&seat.completions):
+        door_close(<Seat*>seat)
+        return NULL
+    return <Seat*>seat
+
+
+cdef void door_close(Seat* opaque) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    if seat.state.waiting.capacity:
+        waiting_forget(&seat.state.waiting, seat)
+    seat_free(seat)
+    free(seat)
+
+
+cdef inline Text door_request(const DoorCall* call) noexcept nogil:
+    cdef Text text
+    text.data = <const char*>call.request
+    text.length = <uint32_t>call.length
+    return text
+
+
+cdef void door_answer(EngineSeat* seat, int kind, DoorAnswer* answer) noexcept nogil:
+    """Point the answer at what the seat has written, or at the status of its fault."""
+    cdef Writer* writer = &seat.serving.writer
+    memset(answer, 0, sizeof(DoorAnswer))
+    if kind != FAULT_NONE:
+        writer.length = 0
+        writer.failed = False
+        write_status(writer, &seat.serving.fault)
+        fault_describe(&seat.serving.fault, True, &seat.message)
+        answer.code = STATUS_RULES[kind].code
+        answer.message = &seat.message.data[0]
+        answer.message_length = seat.message.length
+    answer.data = writer.data
+    answer.length = writer.length
+
+
+cdef void door_decide(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef const PlaybookState* playbook = seat_enter(seat)
+    cdef int kind = seat_ready(seat, playbook, call.now_us, call.deadline_us)
+    if kind == FAULT_NONE:
+        kind = seat_decide(seat, playbook, door_request(call), call.now_us)
+    seat_leave(seat)
+    door_answer(seat, kind, answer)
+
+
+cdef void door_decide_batch(
+    Seat* opaque, const DoorCall* call, DoorAnswer* answer
+) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef const PlaybookState* playbook = seat_enter(seat)
+    cdef int kind = seat_ready(seat, playbook, call.now_us, call.deadline_us)
+    if kind == FAULT_NONE:
+        kind = seat_decide_batch(seat, playbook, door_request(call), call.now_us)
+    seat_leave(seat)
+    door_answer(seat, kind, answer)
+
+
+cdef void door_track(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef const PlaybookState* playbook = seat_enter(seat)
+    cdef bint pending = False
+    cdef int kind = seat_ready(seat, playbook, call.now_us, call.deadline_us)
+    if kind == FAULT_NONE:
+        kind = seat_track(
+            seat, playbook, door_request(call), call.now_us, call.token, &pending
+        )
+    seat_leave(seat)
+    door_answer(seat, kind, answer)
+    answer.pending = kind == FAULT_NONE and pending
+
+
+cdef void door_too_large(
+    Seat* opaque, uint64_t seen, uint64_t allowed, DoorAnswer* answer
+) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    fault_size(&seat.serving.fault, "request", seen, "bytes", allowed)
+    seat.serving.fault.kind = FAULT_TOO_LARGE
+    door_answer(seat, FAULT_TOO_LARGE, answer)
+
+
+cdef int door_wake_fd(Seat* opaque) noexcept nogil:
+    return (<EngineSeat*>opaque).completions.wake_fd
+
+
+cdef int door_completed(Seat* opaque, uint64_t* token, DoorAnswer* answer) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef Fault* fault = &seat.serving.fault
+    cdef Completion completion
+    if not completions_get(&seat.completions, &completion):
+        return 0
+    token[0] = completion.token
+    seat.serving.writer.length = 0
+    seat.serving.writer.failed = False
+    if completion.kind == FAULT_NONE:
+        seat_answer_write(seat, &completion.header, completion.duplicate, completion.ack)
+    elif completion.kind == FAULT_LOG_FAILED:
+        fault_set(
+            fault, FAULT_LOG_FAILED, "", "the log did not say whether it has the write: retry "
+            "it with the same id", "",
+        )
+    else:
+        fault_set(fault, completion.kind, "", "the log has the write, this node could not "
+                  "apply it", "")
+    door_answer(seat, completion.kind, answer)
+    return 1
+
+
+cdef object door_capsule(EngineState* state, Door* door):
+    """A capsule of the door; the engine that owns both must outlive it."""
+    door.engine = state
+    door.open = door_open
+    door.close = door_close
+    door.decide = door_decide
+    door.decide_batch = door_decide_batch
+    door.track = door_track
+    door.too_large = door_too_large
+    door.wake_fd = door_wake_fd
+    door.completed = door_completed
+    return PyCapsule_New(door, DOOR_CAPSULE, NULL)
+
+
+cdef void release_owner(object capsule) noexcept:
+    Py_DECREF(<object>PyCapsule_GetContext(capsule))
+
+
+cdef object capsule_keeping(object capsule, object owner):
+    """Let the capsule hold a reference to the owner of what it points at."""
+    Py_INCREF(owner)
+    PyCapsule_SetContext(capsule, <void*>owner)
+    PyCapsule_SetDestructor(capsule, release_owner)
+    return capsule

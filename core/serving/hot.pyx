@@ -1,0 +1,160 @@
+"""The hot calls, the same for both lanes: bytes read, one call of the engine, bytes written.
+
+Each gives a fault's kind, or FAULT_NONE with its answer at the end of the seat's writer.
+"""
+
+cdef enum:
+    # The fields of a DecideRequest that are maps, a bit for each.
+    DECIDE_MAPS = 96
+
+
+cdef int seat_decide(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
+) noexcept nogil:
+    """Answer a DecideRequest with a DecideResponse, appended to the writer."""
+    cdef DecideCall call
+    cdef Serving* serving = &seat.serving
+    cdef size_t start = serving.writer.length
+    cdef uint64_t request_hash = 0
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef int kind, cached
+    arena_reset(&serving.machine.arena)
+    kind = read_decide(&reader, &call.message, &serving.machine.arena, &serving.fault)
+    if kind != FAULT_NONE:
+        return kind
+    if call.message.decision_id.length:
+        # Before it is checked: the playbook that knows its names may have gone since.
+        request_hash = request_digest(request, DECIDE_MAPS)
+        cached = cache_find(
+            &seat.state.answers, call.message.decision_id, request_hash, now_us, &serving.writer
+        )
+        if cached != CACHE_MISS:
+            return cached_result(cached, call.message.decision_id, &serving.fault)
+    kind = seat_decide_new(seat, playbook, &call, now_us)
+    if kind != FAULT_NONE or request_hash == 0:
+        return kind
+    cached = cache_put(
+        &seat.state.answers, call.message.decision_id, request_hash, now_us, &serving.writer, start
+    )
+    return cached_result(cached, call.message.decision_id, &serving.fault)
+
+
+cdef inline int cached_result(int cached, Text decision_id, Fault* fault) noexcept nogil:
+    if cached == CACHE_OTHER_REQUEST:
+        return fault_text(fault, FAULT_USED, "decision_id", decision_id, "")
+    return FAULT_NONE
+
+
+cdef int seat_decide_new(
+    EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, int64_t now_us
+) noexcept nogil:
+    """Check and decide what was read, with an id and a seed when it has none."""
+    cdef Serving* serving = &seat.serving
+    cdef Header header
+    cdef int kind = check_decide(
+        playbook, call, &serving.machine.arena, now_us, &serving.fault
+    )
+    if kind == FAULT_NONE and call.message.min_position.present:
+        kind = engine_reaches(seat.state, &call.message.min_position, &serving.fault)
+    if kind != FAULT_NONE:
+        return kind
+    if call.message.seed == 0:
+        call.message.seed = next_seed(&seat.identifiers)
+    if call.message.decision_id.length == 0 and not make_uuid7(
+        &seat.identifiers, &serving.machine.arena, now_us, &call.message.decision_id
+    ):
+        return fault_arena(&serving.fault)
+    header = engine_header(seat.state, playbook)
+    return decide_call(serving, playbook, seat.state.store, call, &header)
+
+
+cdef int batch_check(Text request, Fault* fault) noexcept nogil:
+    """Refuse a DecideBatchRequest that is malformed or too long, before its first decision."""
+    cdef Reader reader = reader_of(request.data, request.length)
+    # A malformed request makes the batch malformed: it is one message.
+    if not shape_holds(&reader, SHAPE_DECIDE_BATCH):
+        return fault_malformed(fault)
+    cdef uint32_t field = 0, wire = 0, count = 0
+    while read_tag(&reader, &field, &wire):
+        if field != 1 or wire != WIRE_BYTES:
+            read_skip(&reader, field, wire)
+            continue
+        read_bytes(&reader)
+        count += 1
+        if count > BATCH_MAX:
+            return fault_size(fault, "requests", count, "requests", BATCH_MAX)
+    return fault_malformed(fault) if reader.failed else FAULT_NONE
+
+
+cdef void batch_entry(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
+) noexcept nogil:
+    """Append one result: a response, or the google.rpc.Status that says why there is none."""
+    cdef Writer* writer = &seat.serving.writer
+    cdef size_t entry = message_open(writer, 5)
+    cdef size_t before = writer.length
+    cdef size_t result = message_open(writer, 1)
+    if seat_decide(seat, playbook, request, now_us):
+        writer.length = before
+        result = message_open(writer, 2)
+        write_status(writer, &seat.serving.fault)
+    message_close(writer, result)
+    message_close(writer, entry)
+
+
+cdef int seat_decide_batch(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
+) noexcept nogil:
+    """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
+    cdef Writer* writer = &seat.serving.writer
+    cdef Header header = engine_header(seat.state, playbook)
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef uint32_t field = 0, wire = 0
+    cdef int kind = batch_check(request, &seat.serving.fault)
+    if kind != FAULT_NONE:
+        return kind
+    write_header(writer, &header)
+    while read_tag(&reader, &field, &wire):
+        if field == 1 and wire == WIRE_BYTES:
+            batch_entry(seat, playbook, read_bytes(&reader), now_us)
+        else:
+            read_skip(&reader, field, wire)
+    if writer.failed:
+        return fault_set(
+            &seat.serving.fault, FAULT_INVALID, "requests", "an answer over 64 MiB", "fewer"
+        )
+    return FAULT_NONE
+
+
+cdef int seat_track(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us, uint64_t token,
+    bint* pending,
+) noexcept nogil:
+    """Record an event: a TrackRequest answered with a TrackResponse, now or after the log.
+
+    `pending` is NULL for a caller that cannot wait.
+    """
+    cdef TrackMessage message
+    cdef IdentityRef identity
+    cdef Stamping stamping
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef Serving* serving = &seat.serving
+    cdef Arena* arena = &serving.machine.arena
+    cdef Applied applied
+    cdef Header header
+    cdef int kind
+    cdef int64_t horizon_ms = store_horizon_ms(seat.state.store)
+    if read_track(&reader, &message, arena, &serving.fault) or check_track(
+        playbook, &message, arena, now_us, horizon_ms, &identity, &serving.fault
+    ) or seat_check_write(seat, identity, message.ack, pending != NULL):
+        return serving.fault.kind
+    seat_stamp(seat, playbook, &stamping, now_us, identity)
+    if message.ack > ACK_APPLIED:
+        pending[0] = True
+        return seat_defer(seat, &stamping, BODY_EVENT, request, message.ack, token)
+    kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &applied)
+    if kind == FAULT_NONE:
+        seat_cross_stage(seat, playbook, identity, now_us)
+        header = engine_header(seat.state, playbook)
+        seat_answer_write(seat, &header, applied.duplicate, ACK_APPLIED)
+    return kind

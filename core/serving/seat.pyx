@@ -1,0 +1,71 @@
+"""Seats: what one serving thread owns; one at a time uses it."""
+
+cdef struct EngineSeat:
+    EngineState* state
+    SeatPin* pin
+    Serving serving
+    Identifiers identifiers
+    # The mutation being framed, and the request of a stage crossing.
+    Writer mutation
+    Writer crossing
+    # A status's message, for the lane.
+    Line message
+    Completions completions
+
+
+cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcept nogil:
+    """Take a place; False when memory or the places are used up."""
+    cdef int i
+    memset(seat, 0, sizeof(EngineSeat))
+    seat.state = state
+    seat.identifiers.seed = seed
+    if not serving_init(&seat.serving, state.store):
+        return False
+    for i in range(SEATS_MAX):
+        if atomic_swap(&state.pins[i].taken, 1) == 0:
+            seat.pin = &state.pins[i]
+            return True
+    serving_free(&seat.serving)
+    return False
+
+
+cdef void seat_free(EngineSeat* seat) noexcept nogil:
+    if seat.pin != NULL:
+        atomic_write(&seat.pin.epoch, 0)
+        atomic_write(&seat.pin.taken, 0)
+        serving_free(&seat.serving)
+    writer_free(&seat.mutation)
+    writer_free(&seat.crossing)
+    completions_free(&seat.completions)
+
+
+cdef inline PlaybookState* seat_enter(EngineSeat* seat) noexcept nogil:
+    """Begin a call: the active playbook, which stays until `seat_leave`."""
+    arena_reset(&seat.serving.machine.arena)
+    seat.serving.writer.length = 0
+    seat.serving.writer.failed = False
+    atomic_write(&seat.pin.epoch, atomic_read(&seat.state.epoch))
+    return atomic_pointer_read(&seat.state.active)
+
+
+cdef inline void seat_leave(EngineSeat* seat) noexcept nogil:
+    """End a call: what it read may be freed."""
+    person_done(&seat.serving.person)
+    atomic_write(&seat.pin.epoch, 0)
+
+
+cdef inline int seat_ready(
+    EngineSeat* seat, const PlaybookState* playbook, int64_t now_us, int64_t deadline_us
+) noexcept nogil:
+    """Refuse what need not be read."""
+    if playbook == NULL:
+        return fault_set(
+            &seat.serving.fault, FAULT_NO_PLAYBOOK, "", "no playbook is active: publish one first",
+            "",
+        )
+    if deadline_us and now_us >= deadline_us:
+        return fault_set(
+            &seat.serving.fault, FAULT_DEADLINE, "",
+            "the deadline passed before the decision began", "",
+        )
+    return FAULT_NONE

@@ -1,0 +1,153 @@
+"""Listening sockets for the fast lane: made, refused, and removed again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Callable
+
+from nextbest.server.address import is_loopback, split, unix_path
+from nextbest.server.errors import ListenError
+
+# The kernel lowers it to net.core.somaxconn.
+BACKLOG = 4_096
+
+
+class Listener:
+    """One address with its sockets: one for each thread, or one for all of them."""
+
+    def __init__(self, address: str, sockets: list[socket.socket]) -> None:
+        self.address = address
+        self._sockets = sockets
+        self._inode = _inode(unix_path(address)) if unix_path(address) else None
+
+    def descriptor(self, thread: int) -> int:
+        """The socket that a thread accepts from."""
+        return self._sockets[thread % len(self._sockets)].fileno()
+
+    def close(self) -> None:
+        """Close the sockets, and remove a unix socket that is still ours."""
+        for each in self._sockets:
+            each.close()
+        path = unix_path(self.address)
+        if self._inode and _inode(path) == self._inode:
+            os.unlink(path)
+
+
+def listen_unix(address: str, mode: str, owner: str) -> Listener:
+    """Listen on a unix socket of that mode (octal) and owner ("user:group").
+
+    A socket that nobody answers on is replaced; ListenError for one in use or no socket.
+    """
+    path = unix_path(address)
+    require_free(address, path)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        made.bind(path)
+        # Nobody can connect before `listen`, so nobody sees the mode that the umask gave.
+        os.chmod(path, int(mode, 8))
+        if owner:
+            os.chown(path, *_ids(owner))
+        made.listen(BACKLOG)
+    except (OSError, LookupError) as error:
+        made.close()
+        raise ListenError(address, _reason(error)) from error
+    return Listener(address, [made])
+
+
+def listen_tcp(address: str, threads: int) -> Listener:
+    """Listen on host:port, with a socket for each thread; a port of 0 takes a free one."""
+    sockets: list[socket.socket] = []
+    try:
+        family, place = _resolve(address)
+        # Alone at first: SO_REUSEPORT would share the port of another server without a word.
+        with _bound(family, place, shared=False) as alone:
+            place = alone.getsockname()
+        for _ in range(threads):
+            sockets.append(_bound(family, place, shared=threads > 1))
+            sockets[-1].listen(BACKLOG)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise ListenError(address, _reason(error)) from error
+    port = sockets[0].getsockname()[1]
+    return Listener(f"{address.rpartition(':')[0]}:{port}", sockets)
+
+
+def require_free(address: str, path: str) -> None:
+    """Make way for a unix socket; raise ListenError where one is in use or no socket is."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise ListenError(address, f"no folder {folder}")
+    if not os.path.lexists(path):
+        return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise ListenError(address, "a file that is no socket is there")
+    if not _is_stale(path):
+        raise ListenError(address, "in use")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _is_stale(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        # Who has a full backlog, for which a blocking call would wait, is alive.
+        trial.setblocking(False)
+        return trial.connect_ex(path) in (errno.ECONNREFUSED, errno.ENOENT)
+
+
+def _bound(family: int, place: tuple[object, ...], shared: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        # Connections of a server just stopped do not keep the port.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+        made.bind(place)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _resolve(address: str) -> tuple[int, tuple[object, ...]]:
+    host, port = split(address)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, place = found[0]
+    if host == "localhost" and not is_loopback(str(place[0])):
+        raise ListenError(address, f"localhost is {place[0]} here, no loopback address")
+    return family, place
+
+
+def _ids(owner: str) -> tuple[int, int]:
+    """User and group id of "user:group"; -1 leaves one as it is.  LookupError for unknown ones."""
+    user, _, group = owner.partition(":")
+    return (
+        _id(user, lambda: pwd.getpwnam(user).pw_uid),
+        _id(group, lambda: grp.getgrnam(group).gr_gid),
+    )
+
+
+def _id(name: str, find: Callable[[], int]) -> int:
+    if not name:
+        return -1
+    return int(name) if name.isdecimal() else find()
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: Exception) -> str:
+    """One line for a person; a KeyError's text is in quotes of its own."""
+    if isinstance(error, LookupError):
+        return str(error.args[0])
+    return getattr(error, "strerror", None) or str(error)

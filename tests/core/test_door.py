@@ -1,0 +1,248 @@
+"""The door: native threads at the engine while its own thread publishes, writes and expires."""
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from nextbest.core import Engine
+from nextbest.core.errors import InvalidRequestError
+from nextbest.core.playbook.plan import (
+    Aggregate,
+    Attribute,
+    Counter,
+    Event,
+    Field,
+    Plan,
+    Scorecard,
+    ScoreRule,
+    ValueType,
+)
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
+
+NOW_US = 1_780_000_000_000_000
+
+
+class Call(ctypes.Structure):
+    _fields_ = (
+        ("request", ctypes.c_char_p),
+        ("length", ctypes.c_size_t),
+        ("now_us", ctypes.c_int64),
+        ("deadline_us", ctypes.c_int64),
+        ("token", ctypes.c_uint64),
+    )
+
+
+class Answer(ctypes.Structure):
+    _fields_ = (
+        ("code", ctypes.c_int32),
+        ("pending", ctypes.c_int32),
+        ("data", ctypes.c_void_p),
+        ("length", ctypes.c_size_t),
+        ("message", ctypes.c_void_p),
+        ("message_length", ctypes.c_size_t),
+    )
+
+
+Method = Callable[..., None]
+METHOD = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(Call), ctypes.POINTER(Answer))
+
+
+class Door(ctypes.Structure):
+    _fields_ = (
+        ("engine", ctypes.c_void_p),
+        ("open", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)),
+        ("close", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+        ("decide", METHOD),
+        ("decide_batch", METHOD),
+        ("track", METHOD),
+    )
+
+
+def door_of(engine: Engine) -> tuple[object, Door]:
+    capsule = engine.door()
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    return capsule, Door.from_address(pointer(capsule, b"nextbest.core.door"))
+
+
+@contextmanager
+def seated(door: Door) -> Iterator[int]:
+    seat = door.open(door.engine)
+    try:
+        yield seat
+    finally:
+        door.close(seat)
+
+
+def ask(method: Method, seat: int, request: bytes, deadline_us: int = 0) -> tuple[int, bytes, str]:
+    """One call without the GIL: its code, its bytes and its message."""
+    call, answer = Call(request, len(request), NOW_US, deadline_us, 0), Answer()
+    method(seat, ctypes.byref(call), ctypes.byref(answer))
+    message = ctypes.string_at(answer.message, answer.message_length) if answer.message else b""
+    return answer.code, ctypes.string_at(answer.data, answer.length), message.decode()
+
+
+def plan(number: int) -> Plan:
+    """A playbook whose score tells its number."""
+    return Plan(
+        hash=number.to_bytes(16, "big"),
+        attributes=(Attribute("name", ValueType.STRING),),
+        events=(Event("buy", (Field("time", ValueType.TIMESTAMP),)),),
+        counters=(
+            Counter("buys", bytes(16), event=0, aggregate=Aggregate.COUNT),
+            # A counter more with each playbook, so that rows are re-laid.
+            *(
+                Counter(f"buys{n}", bytes([n] * 16), event=0, aggregate=Aggregate.COUNT)
+                for n in range(1, number + 1)
+            ),
+        ),
+        scorecards=(
+            Scorecard(
+                "engagement",
+                (ScoreRule(reason="buys", text="buy", points=number + 1, counter=0),),
+                min=-(2**62),
+                max=2**62,
+            ),
+        ),
+    )
+
+
+def buy(person: str, number: int) -> bytes:
+    request = event_pb2.TrackRequest(event_id=f"{person}-{number}", event="buy")
+    request.identity.id = person
+    request.occurred_at.FromMicroseconds(NOW_US)
+    return request.SerializeToString()
+
+
+def decide(person: str, **fields: object) -> bytes:
+    request = decision_pb2.DecideRequest(scores=["*"], **fields)  # type: ignore[arg-type]
+    request.identity.id = person
+    return request.SerializeToString()
+
+
+def test_both_ways_in_give_the_same_bytes() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    _capsule, door = door_of(engine)
+    with seated(door) as seat:
+        assert ask(door.track, seat, buy("ann", 1))[0] == 0
+        request = decide("ann", decision_id="d", seed=3)
+        code, data, _ = ask(door.decide, seat, request)
+        assert code == 0
+        assert engine.decide(request, NOW_US) == data
+        answer = decision_pb2.DecideResponse.FromString(data)
+        assert answer.scores[0].points == 1
+        batch = decision_pb2.DecideBatchRequest(
+            requests=[
+                decision_pb2.DecideRequest.FromString(request),
+                decision_pb2.DecideRequest(scores=["none"]),
+            ]
+        ).SerializeToString()
+        assert ask(door.decide_batch, seat, batch)[1] == engine.decide_batch(batch, NOW_US)
+
+
+def test_both_ways_in_refuse_alike() -> None:
+    engine = Engine(profiles_max=100)
+    _capsule, door = door_of(engine)
+    with seated(door) as seat:
+        code, data, message = ask(door.decide, seat, decide("ann"))
+        assert code == code_pb2.FAILED_PRECONDITION
+        assert "publish one first" in message
+        engine.publish(plan(0))
+        for request in (b"\xff", decide(""), decide("a" * 300), decide("ann", placements=["x"])):
+            code, data, message = ask(door.decide, seat, request)
+            status = status_pb2.Status.FromString(data)
+            with pytest.raises(InvalidRequestError) as refused:
+                engine.decide(request, NOW_US)
+            assert (code, message) == (status.code, status.message) == (3, str(refused.value))
+            violations = error_details_pb2.BadRequest()
+            assert status.details[1].Unpack(violations)
+            assert violations.field_violations[0].field == refused.value.field
+        code, _, message = ask(door.decide, seat, decide("ann"), deadline_us=NOW_US)
+        assert code == code_pb2.DEADLINE_EXCEEDED
+
+
+def test_threads_see_whole_playbooks_while_others_are_published() -> None:
+    """Each answer is of one generation: its score tells the playbook that its hash names."""
+    engine = Engine(profiles_max=10_000, generations_max=3)
+    engine.publish(plan(0))
+    _capsule, door = door_of(engine)
+    stop, wrong, answered = threading.Event(), [], [0, 0]
+    tracked = [0, 0]
+
+    def serve(which: int) -> None:
+        person = f"p{which}"
+        with seated(door) as seat:
+            while not stop.is_set():
+                for _ in range(50):
+                    tracked[which] += 1
+                    code, _, message = ask(door.track, seat, buy(person, tracked[which]))
+                    got, data, more = ask(door.decide, seat, decide(person))
+                    answer = decision_pb2.DecideResponse.FromString(data)
+                    number = int(answer.playbook_hash, 16)
+                    points = answer.scores[0].points
+                    if code or got or points != (number + 1) * tracked[which]:
+                        wrong.append((code, got, message, more, points, number))
+                    answered[which] += 1
+
+    threads = [threading.Thread(target=serve, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    number = 0
+    # A round for each schema; then until the threads have had their share.
+    while number < 60 or (min(answered) < 500 and number < 100_000 and not wrong):
+        number += 1
+        engine.publish(plan(number % 60))
+        engine.activate(engine.generation)
+        while engine.relay(100):
+            pass
+        upsert = profile_pb2.UpsertProfileRequest(
+            write_id=f"w{number}",
+            identity=common_pb2.Identity(id=f"p{number % 2}"),
+            attributes={"name": common_pb2.Value(string_value="x" * (number % 60))},
+        )
+        engine.upsert(upsert.SerializeToString(), NOW_US)
+        engine.expire(2, NOW_US)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert min(answered) >= 500
+    assert engine.store.profiles == 2
+
+
+def test_one_decision_id_has_one_answer_from_all_threads() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    _capsule, door = door_of(engine)
+    seen: list[list[bytes]] = [[], []]
+
+    def serve(which: int) -> None:
+        with seated(door) as seat:
+            for number in range(500):
+                seen[which].append(
+                    ask(door.decide, seat, decide("ann", decision_id=f"{number}"))[1]
+                )
+
+    threads = [threading.Thread(target=serve, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen[0] == seen[1]
+
+
+def test_seats_are_bounded_and_come_back() -> None:
+    engine = Engine(profiles_max=10)
+    _capsule, door = door_of(engine)
+    for _ in range(3):
+        seats = []
+        while (seat := door.open(door.engine)) is not None:
+            seats.append(seat)
+        assert 100 < len(seats) < 256
+        for seat in seats:
+            door.close(seat)

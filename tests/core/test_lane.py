@@ -1,0 +1,224 @@
+"""The lane in this process: answers that wait for the log, deadlines, drains, what is counted."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+
+from nextbest.core import LANE_MISSING, Engine, lane_available
+from nextbest.core.errors import InvalidRequestError
+from nextbest.core.lane.settings import LaneSettings
+from nextbest.core.playbook.plan import Aggregate, Counter, Event, Field, Plan, ValueType
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2
+
+pytestmark = pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
+
+if lane_available:
+    from nextbest.core.lane_native import Lane
+
+TRACK = "/nextbest.v1.EventService/Track"
+DECIDE = "/nextbest.v1.DecisionService/Decide"
+WAIT_S = 10.0
+Call = Callable[..., Any]
+
+
+def engine_of(writes_max: int = 0) -> Engine:
+    engine = Engine(profiles_max=1000)
+    view = Event("view", (Field("time", ValueType.TIMESTAMP),))
+    views = Counter("views", bytes(16), event=0, aggregate=Aggregate.COUNT)
+    engine.publish(Plan(hash=bytes(16), events=(view,), counters=(views,)))
+    if writes_max:
+        engine.attach_log(writes_max)
+    return engine
+
+
+@contextmanager
+def serving(engine: Engine, **bounds: int) -> Iterator[tuple[Any, int]]:
+    """A lane on a thread of its own, and its port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        listener.setblocking(False)
+        lane = Lane(engine.door(), [listener.fileno()], LaneSettings(**bounds), "127.0.0.1:1")
+        lane.set_serving(True)
+        thread = threading.Thread(target=lane.run)
+        thread.start()
+        try:
+            yield lane, listener.getsockname()[1]
+        finally:
+            lane.stop()
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def calling(port: int, method: str) -> Iterator[Call]:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel.unary_unary(method, None, None)
+
+
+def track(number: int) -> bytes:
+    request = event_pb2.TrackRequest(
+        event_id=f"e-{number}", event="view", ack=common_pb2.ACK_LEVEL_LOGGED
+    )
+    request.identity.id = "ann"
+    request.occurred_at.GetCurrentTime()
+    return request.SerializeToString()
+
+
+def decide() -> bytes:
+    return decision_pb2.DecideRequest(identity=common_pb2.Identity(id="ann")).SerializeToString()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_answers_wait_for_the_log_and_decisions_do_not() -> None:
+    engine = engine_of(writes_max=1000)
+    with (
+        serving(engine) as (_, port),
+        calling(port, TRACK) as call,
+        calling(port, DECIDE) as ask,
+    ):
+        calls = [call.future(track(n), timeout=WAIT_S) for n in range(200)]
+        taken = 0
+        while taken < 200:
+            taken += engine.log_take(count_max=100).mutations
+            assert ask(decide(), timeout=WAIT_S)
+        assert not any(each.done() for each in calls)
+        while engine.log_done(70):
+            pass
+        answers = [event_pb2.TrackResponse.FromString(each.result()) for each in calls]
+    assert {answer.ack for answer in answers} == {common_pb2.ACK_LEVEL_LOGGED}
+    assert len({answer.position.sequence for answer in answers}) == 200
+    assert not any(answer.duplicate for answer in answers)
+
+
+def test_a_full_queue_is_resource_exhausted_with_a_time_to_retry() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (_, port), calling(port, TRACK) as call:
+        waiting = [call.future(track(n), timeout=WAIT_S) for n in range(5)]
+        until(lambda: engine.log_take(count_max=5).mutations == 0 and all_waiting(engine, 5))
+        with pytest.raises(grpc.RpcError) as refused:
+            call(track(9), timeout=WAIT_S)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        trailers = dict(refused.value.trailing_metadata())
+        assert b"RetryInfo" in trailers["grpc-status-details-bin"]
+        engine.log_done(5)
+        assert [each.result() for each in waiting]
+        later = call.future(track(9), timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        engine.log_done(1)
+        assert later.result()
+
+
+def all_waiting(engine: Engine, count: int) -> bool:
+    """Whether the queue is full: a write of our own is refused."""
+    try:
+        return engine.track_waiting(track(100 + count), time.time_ns() // 1000, 1) is not None
+    except Exception as error:
+        return type(error).__name__ == "LogBusyError"
+
+
+def test_an_unknown_outcome_names_the_retry() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (_, port), calling(port, TRACK) as call:
+        waiting = call.future(track(1), timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        engine.log_done(1, known=False)
+        error = waiting.exception()
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "same id" in error.details()
+
+
+def test_a_deadline_passes_while_the_log_is_silent() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (lane, port), calling(port, TRACK) as call:
+        began = time.monotonic()
+        with pytest.raises(grpc.RpcError) as late:
+            call(track(1), timeout=0.2)
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert 0.15 < time.monotonic() - began < 2
+        engine.log_take()
+        engine.log_done(1)
+        until(lambda: lane.counters()["answers.too_late"] == 1)
+
+
+def test_a_cancelled_call_is_forgotten_and_its_write_stands() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (lane, port), calling(port, TRACK) as call:
+        request = track(1)
+        waiting = call.future(request, timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        waiting.cancel()
+        until(lambda: lane.counters()["calls.cancelled"] == 1)
+        engine.log_done(1)
+        until(lambda: lane.counters()["answers.too_late"] == 1)
+        again = call.future(request, timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        engine.log_done(1)
+        assert event_pb2.TrackResponse.FromString(again.result()).duplicate
+
+
+def test_a_lane_that_goes_leaves_its_writes_to_the_log() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (lane, port), calling(port, TRACK) as call:
+        waiting = call.future(track(1), timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        lane.stop()
+        assert waiting.exception().code() is grpc.StatusCode.UNAVAILABLE
+    assert engine.log_done(1) == 1
+    assert engine.position[1] == 2
+
+
+def test_a_drain_waits_for_what_waits() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (lane, port), calling(port, TRACK) as call:
+        waiting = call.future(track(1), timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        lane.drain(int(WAIT_S * 1000))
+        time.sleep(0.2)
+        assert not waiting.done()
+        engine.log_done(1)
+        assert waiting.result()
+        until(lambda: lane.counters()["connections.closed.drain"] == 1)
+
+
+def test_a_drain_ends_with_its_grace() -> None:
+    engine = engine_of(writes_max=5)
+    with serving(engine) as (lane, port), calling(port, TRACK) as call:
+        waiting = call.future(track(1), timeout=WAIT_S)
+        until(lambda: engine.log_take().mutations == 1)
+        began = time.monotonic()
+        lane.drain(300)
+        error = waiting.exception()
+        assert time.monotonic() - began < WAIT_S / 2
+        assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def test_calls_are_counted_by_method_and_status() -> None:
+    with serving(engine_of()) as (lane, port), calling(port, DECIDE) as ask:
+        for _ in range(3):
+            ask(decide(), timeout=WAIT_S)
+        with pytest.raises(grpc.RpcError):
+            ask(b"\xff", timeout=WAIT_S)
+        counted = lane.counters()
+        assert counted["calls.Decide.OK"] == 3
+        assert counted["calls.Decide.INVALID_ARGUMENT"] == 1
+        assert counted["connections.open"] == counted["connections.accepted"] == 1
+    assert lane.counters()["connections.open"] == 0
+
+
+def test_too_many_listeners_are_refused_by_name() -> None:
+    engine = engine_of()
+    with pytest.raises(InvalidRequestError, match="listeners"):
+        Lane(engine.door(), [0] * 65, LaneSettings(), "")
+    with pytest.raises(InvalidRequestError, match="peer_uids"):
+        Lane(engine.door(), [], LaneSettings(peer_uids=tuple(range(300))), "")

@@ -1,0 +1,134 @@
+"""The fast lane's listening sockets, which are real ones."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nextbest.server.errors import ListenError
+from nextbest.server.listener import Listener, listen_tcp, listen_unix, require_free
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lane"
+
+
+@pytest.fixture
+def live(path: Path) -> Iterator[Listener]:
+    listener = listen_unix(f"unix:{path}", "0660", "")
+    yield listener
+    listener.close()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("wanted", ["0600", "660", "0777"])
+def test_a_unix_socket_has_its_mode_whatever_the_umask(path: Path, wanted: str) -> None:
+    before = os.umask(0o077)
+    try:
+        listener = listen_unix(f"unix:{path}", wanted, "")
+    finally:
+        os.umask(before)
+    assert mode(path) == int(wanted, 8)
+    listener.close()
+    assert not path.exists()
+
+
+def test_a_unix_socket_has_its_owner(path: Path) -> None:
+    owner = f"{os.getuid()}:{os.getgid()}"
+    if os.getuid() == 0:
+        owner = "12345:23456"
+    listener = listen_unix(f"unix:{path}", "0600", owner)
+    found = path.stat()
+    listener.close()
+    assert f"{found.st_uid}:{found.st_gid}" == owner
+
+
+@pytest.mark.parametrize("owner", ["no_such_user", ":no_such_group"])
+def test_an_unknown_owner_is_refused_by_name(path: Path, owner: str) -> None:
+    with pytest.raises(ListenError, match=owner.strip(":")):
+        listen_unix(f"unix:{path}", "0600", owner)
+
+
+def test_a_socket_that_nobody_answers_on_is_replaced(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+        stale.listen()
+    assert path.is_socket()
+    listener = listen_unix(f"unix:{path}", "0660", "")
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+    listener.close()
+
+
+def test_a_socket_in_use_is_refused(live: Listener, path: Path) -> None:
+    with pytest.raises(ListenError, match="in use"):
+        listen_unix(live.address, "0660", "")
+    assert path.is_socket()
+
+
+def test_a_socket_in_use_is_refused_while_its_backlog_is_full(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(str(path))
+            with pytest.raises(ListenError, match="in use"):
+                require_free(f"unix:{path}", str(path))
+
+
+def test_what_is_no_socket_is_left_alone(path: Path) -> None:
+    path.write_text("kept")
+    with pytest.raises(ListenError, match="no socket"):
+        listen_unix(f"unix:{path}", "0660", "")
+    assert path.read_text() == "kept"
+    link = path.with_name("link")
+    link.symlink_to(path.with_name("missing"))
+    with pytest.raises(ListenError, match="no socket"):
+        listen_unix(f"unix:{link}", "0660", "")
+
+
+def test_a_missing_folder_or_too_long_a_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match="no folder"):
+        listen_unix(f"unix:{tmp_path}/none/lane", "0660", "")
+    with pytest.raises(ListenError, match="too long"):
+        listen_unix(f"unix:{tmp_path}/{'a' * 120}", "0660", "")
+
+
+def test_a_socket_that_was_replaced_is_not_removed(live: Listener, path: Path) -> None:
+    path.unlink()
+    path.write_text("another's")
+    live.close()
+    assert path.read_text() == "another's"
+
+
+def test_threads_share_one_port_and_nobody_else_does() -> None:
+    listener = listen_tcp("127.0.0.1:0", 3)
+    try:
+        assert len({listener.descriptor(thread) for thread in range(3)}) == 3
+        assert not listener.address.endswith(":0")
+        for threads in (1, 3):
+            with pytest.raises(ListenError, match="in use"):
+                listen_tcp(listener.address, threads)
+    finally:
+        listener.close()
+    listen_tcp(listener.address, 1).close()
+
+
+def test_one_unix_socket_serves_all_threads(live: Listener) -> None:
+    assert len({live.descriptor(thread) for thread in range(3)}) == 1
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(ListenError):
+        listen_tcp("192.0.2.1:0", 1)
+    with pytest.raises(ListenError):
+        listen_tcp("no-such-host.invalid:0", 1)
