@@ -170,11 +170,17 @@ class Client {
     return outcome(decisions_->Decide(&context, question("", 7), &response));
   }
 
+  // gRPC C++ rounds a deadline up to milliseconds, in which a single decision is long done.
   std::string deadline() {
     ClientContext context;
     context.set_deadline(system_clock::now() + microseconds(1));
-    DecideResponse response;
-    return outcome(decisions_->Decide(&context, question("", 7), &response));
+    DecideBatchRequest request;
+    for (int i = 0; i < kCalls; ++i) {
+      *request.add_requests() = question("", i + 1);
+      request.mutable_requests(i)->set_explain(true);
+    }
+    DecideBatchResponse response;
+    return outcome(decisions_->DecideBatch(&context, request, &response));
   }
 
   std::string cancelled() {
