@@ -2,7 +2,8 @@
 # protobuf-compiler-grpc), once for all that include it and link CONTRACT.
 ROOT := $(abspath $(dir $(lastword $(MAKEFILE_LIST)))/..)
 # google/rpc/*.proto; googleapis-common-protos has them.
-GOOGLEAPIS ?= $(shell python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+PYTHON ?= python3
+GOOGLEAPIS ?= $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 CXXFLAGS ?= -O2 -std=c++17 -Wall -Wextra
 GENERATED := $(ROOT)/build/cpp
 CONTRACT := $(GENERATED)/libcontract.a
