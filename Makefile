@@ -20,8 +20,8 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel shop-100 leads \
-	lane-attacks lane-clients lane-soak
+.PHONY: help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
+	shop-100 leads lane-attacks lane-clients lane-soak
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
