@@ -20,8 +20,8 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: help build demo test lint bench bench-overhead fuzz debug proto clean cel shop-100 leads \
-	lane-attacks lane-clients lane-soak
+.PHONY: help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
+	shop-100 leads lane-attacks lane-clients lane-soak
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -45,6 +45,10 @@ bench: build ## the micro benchmark, with its peers
 
 bench-overhead: build ## what the server adds to a bare grpc.aio servicer
 	$(BIN)/python -m bench.overhead
+
+bench-peers: build ## both lanes beside gRPC C++, Cerbos, flagd and ZEN, those that can be built
+	$(BIN)/python -m bench.peers build
+	$(BIN)/python -m bench.peers
 
 fuzz: build ## the codec against C++ protobuf, coverage-guided: make fuzz RUNS=N
 	@PYTHON=$(BIN)/python RUNS=$(RUNS) tests/fuzz/run
