@@ -68,10 +68,8 @@ lane-attacks: build ## attack the fast lane, print what a well-behaved client sa
 lane-soak: build ## the fast lane's memory after many connections and calls
 	@$(BIN)/python -m tests.lane.soak --connections $(CONNECTIONS) --calls $(CALLS)
 
-lane-clients: ## build the stock clients that the fast lane's tests call it with
+lane-clients: ## install the Node client that the fast lane's tests call it with
 	@mkdir -p build/clients
-	$(CXX) -std=c++17 -O1 -o build/clients/call tests/lane/clients/call.cc \
-		$$(pkg-config --cflags --libs grpc++ protobuf)
 	npm install --silent --no-audit --no-fund --prefix build/clients \
 		$$(node -p 'Object.entries(require("./tests/lane/clients/package.json").dependencies)\
 		.map((one) => one.join("@")).join(" ")')
