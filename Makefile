@@ -20,8 +20,8 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: help build demo test lint bench bench-overhead fuzz debug proto clean cel shop-100 leads \
-	lane-attacks lane-clients lane-soak
+.PHONY: help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
+	shop-100 leads lane-attacks lane-clients lane-soak
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -46,6 +46,10 @@ bench: build ## the micro benchmark, with its peers
 bench-overhead: build ## what the server adds to a bare grpc.aio servicer
 	$(BIN)/python -m bench.overhead
 
+bench-peers: build ## both lanes beside gRPC C++, Cerbos, flagd and ZEN, those that can be built
+	$(BIN)/python -m bench.peers build
+	$(BIN)/python -m bench.peers
+
 fuzz: build ## the codec against C++ protobuf, coverage-guided: make fuzz RUNS=N
 	@PYTHON=$(BIN)/python RUNS=$(RUNS) tests/fuzz/run
 
@@ -64,10 +68,8 @@ lane-attacks: build ## attack the fast lane, print what a well-behaved client sa
 lane-soak: build ## the fast lane's memory after many connections and calls
 	@$(BIN)/python -m tests.lane.soak --connections $(CONNECTIONS) --calls $(CALLS)
 
-lane-clients: ## build the stock clients that the fast lane's tests call it with
+lane-clients: ## install the Node client that the fast lane's tests call it with
 	@mkdir -p build/clients
-	$(CXX) -std=c++17 -O1 -o build/clients/call tests/lane/clients/call.cc \
-		$$(pkg-config --cflags --libs grpc++ protobuf)
 	npm install --silent --no-audit --no-fund --prefix build/clients \
 		$$(node -p 'Object.entries(require("./tests/lane/clients/package.json").dependencies)\
 		.map((one) => one.join("@")).join(" ")')

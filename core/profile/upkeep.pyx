@@ -181,16 +181,22 @@ cdef dict store_memory(StoreState* store):
     cdef Account account
     cdef vector[uint64_t] rows, sides
     cdef uint64_t heap_bytes = 0, heap_tables = 0
+    cdef uint32_t sets
     cdef int i
     memset(&account, 0, sizeof(Account))
     with nogil:
         for i in range(SHARDS):
             shard_account(&store.shards[i], &account, &rows, &sides)
         for i in range(HEAP_SHARDS):
+            latch_take(&store.heap[i].latch)
             heap_bytes += store.heap[i].bytes
             heap_tables += store.heap[i].capacity * sizeof(uint32_t) + (
                 store.heap[i].next * sizeof(Blob*)
             )
+            latch_drop(&store.heap[i].latch)
+        latch_take(&store.sets_latch)
+        sets = store.sets_count
+        latch_drop(&store.sets_latch)
     return {
         "profiles": account.rows,
         "row_bytes": account.row_bytes,
@@ -202,7 +208,7 @@ cdef dict store_memory(StoreState* store):
         "table_bytes": account.tables,
         "dedupe": atomic_read(&store.seen),
         "dedupe_bytes": account.seen_bytes,
-        "counter_sets": store.sets_count,
+        "counter_sets": sets,
         "erased": account.dead,
         "overflowed": account.overflowed,
         "layout": store.layout.number,

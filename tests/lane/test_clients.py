@@ -1,4 +1,7 @@
-"""Stock gRPC clients of four kinds against the server, all asked the same."""
+"""Stock gRPC clients of three kinds against the server, all asked the same.
+
+tests/clients has those of generated stubs in C++ and Go.
+"""
 
 from __future__ import annotations
 
@@ -56,17 +59,13 @@ def command(kind: str) -> tuple[list[str], dict[str, str]]:
     """How to run a client; skips when it is not there."""
     if kind.startswith("grpcio"):
         return [sys.executable, str(SOURCES / "call.py"), kind.split()[1]], {}
-    if kind == "gRPC C++":
-        if not (BUILT / "call").exists():
-            pytest.skip("not built: make lane-clients, which needs libgrpc++-dev")
-        return [str(BUILT / "call")], {}
     module = BUILT / "node_modules" / "@grpc" / "grpc-js"
     if not module.exists() or not shutil.which("node"):
         pytest.skip("not installed: make lane-clients, which needs node and npm")
     return ["node", str(SOURCES / "call.js")], {"GRPC_JS": str(module)}
 
 
-@pytest.mark.parametrize("kind", ["grpcio sync", "grpcio aio", "gRPC C++", "grpc-js"])
+@pytest.mark.parametrize("kind", ["grpcio sync", "grpcio aio", "grpc-js"])
 def test_a_stock_client_is_served(kind: str, target: Target, tmp_path: Path) -> None:
     program, environment = command(kind)
     file = tmp_path / "calls.json"

@@ -50,9 +50,7 @@ class Process:
         command = [*COMMAND, "serve", "-l", self.address, "-p", str(PLAYBOOK)]
         command += ["--set", "engine.decisions_max=1", "--set", "engine.profiles_max=10000"]
         command += ["--set", "engine.dedupe_max=10000"]
-        self._process = subprocess.Popen(
-            [*command, *arguments], stderr=subprocess.PIPE, text=True, cwd=folder
-        )
+        self._process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
         assert self._process.stderr is not None
         self.announced = self._process.stderr.readline()
         found = re.search(r"fast lane on (.*), generation", self.announced)
@@ -314,15 +312,23 @@ async def test_a_thread_that_ends_by_itself_ends_the_server(tmp_path: Path) -> N
 
 
 @needs_lane
-def test_sigterm_under_load_fails_no_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["unix", "ipv4"])
+def test_sigterm_under_load_fails_no_call(tmp_path: Path, kind: str) -> None:
     """The channel goes over to the other server on GOAWAY; each call is answered."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    one, two = (Process(folder, "-f", f"unix:{folder}/fast") for folder in folders)
+    lanes = [f"unix:{folder}/fast" if kind == "unix" else "127.0.0.1:0" for folder in folders]
+    two_threads = "--fast-lane-threads", "2"
+    one, two = (
+        Process(f, "-f", lane, *two_threads) for f, lane in zip(folders, lanes, strict=True)
+    )
     try:
         options = [("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}')]
-        target = f"unix:{folders[0]}/fast,{folders[1]}/fast"
+        reached = [f"{folder}/fast" for folder in folders]
+        if kind == "ipv4":
+            reached = [process.lanes[0] for process in (one, two)]
+        target = f"{kind}:{','.join(reached)}"
         with grpc.insecure_channel(target, options) as channel:
             load = Load(channel, 8)
             time.sleep(1)
