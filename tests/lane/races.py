@@ -10,10 +10,10 @@ import argparse
 import sys
 import time
 
-from hyperframe.frame import WindowUpdateFrame
+from hyperframe.frame import RstStreamFrame, WindowUpdateFrame
 
 from tests.lane.target import BATCH, DECIDE, HEALTH, TRACK, Target, batch, decide, running, track
-from tests.lane.wire import OK, WINDOW_MAX, Answer, Peer, data_frames, message, request
+from tests.lane.wire import CANCEL, OK, WINDOW_MAX, Answer, Peer, data_frames, message, request
 
 THREADS = 2
 CONNECTIONS = 6
@@ -28,7 +28,7 @@ def send_calls(peer: Peer, number: int) -> list[int]:
         who, product = f"person {number * 7 % PEOPLE}", f"product {number % 997} " * (at % 3)
         bodies = [
             (DECIDE, decide("home", who=who, scores=["*"], explain=at % 5 == 0)),
-            (TRACK, track(f"race-{number}-{at}", who, product)),
+            (TRACK, track(f"race-{number}-{at}", who, product, logged=at % 8 == 1)),
             (BATCH, batch(5)),
             (HEALTH, b""),
         ]
@@ -36,6 +36,11 @@ def send_calls(peer: Peer, number: int) -> list[int]:
         streams.append(peer.stream())
         peer.send(peer.headers(streams[-1], request(path)))
         peer.send(*data_frames(streams[-1], message(body)))
+    # One that may wait for the log is given up.
+    given_up = peer.stream()
+    peer.send(peer.headers(given_up, request(TRACK)))
+    peer.send(*data_frames(given_up, message(track(f"gone-{number}", logged=True))))
+    peer.send(RstStreamFrame(given_up, error_code=CANCEL))
     return streams
 
 

@@ -2,7 +2,7 @@
 
 It prints its address and serves until SIGTERM.  SETTINGS is a JSON object: for aio the
 configuration's keys, for the lane the fields of LaneSettings and `threads`, `busy` (a thread that
-publishes, writes and expires without a pause) and `descriptors_max`.
+publishes, writes, logs and expires without a pause) and `descriptors_max`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from nextbest.v1 import common_pb2, profile_pb2
 
 PLAYBOOK = Path(__file__).resolve().parents[1] / "cases" / "small"
 GRACE_MS = 2_000
+WRITES_MAX = 10_000
 
 
 def say(line: str) -> None:
@@ -82,6 +83,8 @@ def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event
         )
         engine.link(link.SerializeToString(), now_us)
         engine.import_columns(1, [who], {"country": [f"c{number}"]}, now_us // 1_000)
+        batch = engine.log_take()
+        engine.log_done(batch.mutations)
         engine.relay(100)
         engine.horizon(now_us // 1_000 - 60_000)
         engine.digest()
@@ -120,6 +123,7 @@ def serve_lane(settings: dict[str, Any]) -> None:
     threading.excepthook = give_up
     threads = [threading.Thread(target=lane.run) for lane in lanes]
     if is_busy:
+        engine.attach_log(WRITES_MAX)
         threads.append(threading.Thread(target=busy, args=(engine, plan, lanes, stop)))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     for thread in threads:

@@ -324,6 +324,8 @@ def test_connections_and_calls_leave_nothing_behind(target: Target) -> None:
     soak.calls(target, 1_000)
     after = soak.usage(target, before.descriptors)
     assert after.descriptors <= before.descriptors
+    if "NEXTBEST_LANE_PRELOAD" in os.environ:
+        pytest.skip("a sanitizer keeps what was freed")
     assert after.resident_bytes < before.resident_bytes + 4 * 2**20, f"{before} to {after}"
 
 
