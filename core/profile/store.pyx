@@ -249,12 +249,15 @@ cdef class Store:
 
     def relay(self, uint64_t rows_max) -> int:
         """Re-lay up to so many rows to the newest layout; gives how many still wait."""
-        cdef uint64_t waiting
-        with nogil:
-            store_relay(self.state, rows_max)
-        waiting = atomic_read(&self.state.profiles) - atomic_read(
+        if self.waiting_rows():
+            with nogil:
+                store_relay(self.state, rows_max)
+        return self.waiting_rows()
+
+    cdef uint64_t waiting_rows(self) noexcept:
+        """Rows of older layouts: counted, so that nobody scans for them when there are none."""
+        return atomic_read(&self.state.profiles) - atomic_read(
             &self.state.layout_rows[self.state.layout.number])
-        return waiting
 
     @property
     def profiles(self) -> int:
