@@ -98,7 +98,7 @@ def other_calls(
 
 
 def held(peer: Peer, most: float, seconds: float, say: Say) -> float:
-    """The highest share of its own maximum that a server holds in an open loop, as a rate."""
+    """The highest share of its own maximum that a server holds in an open loop; 0: none."""
     load = load_of(peer)
     for share in HELD_SHARES:
         told = summary(paced(peer, load, share * most, seconds))
@@ -106,7 +106,7 @@ def held(peer: Peer, most: float, seconds: float, say: Say) -> float:
         say(f"{peer.name} at {share * most:,.0f}/s: p99 {told['p99_us']:,.0f} us, {holds=}")
         if holds:
             return share * most
-    return most * HELD_SHARES[-1]
+    return 0.0
 
 
 def cases_of(
@@ -124,7 +124,8 @@ def cases_of(
         cases.append(Case("lane at the echo's", known["lane"], half["echo"], rounds))
     if "aio" in known:
         rate = held(known["aio"], 2 * half["aio"], min(seconds, 5.0), say)
-        cases.append(Case("aio at the most it holds", known["aio"], rate, 1))
+        name = "aio at the most it holds" if rate else "aio at half, not held"
+        cases.append(Case(name, known["aio"], rate or half["aio"], 1))
     rest = (peer for peer in peers if peer.key not in ("lane", "echo", "aio"))
     return cases + [Case(peer.key, peer, half[peer.key], 1) for peer in rest]
 

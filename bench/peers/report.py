@@ -49,7 +49,7 @@ def open_table(found: Found) -> Table:
     """Latency at a rate."""
     table = Table(title="Open loop: medians over the rounds, us", title_justify="left")
     table.add_column("case", no_wrap=True)
-    for name in ("calls/s", "p50", "p99", "of echo", "p99.9", "of echo", "max", "lost", "runs"):
+    for name in ("calls/s", "p50", "p99", "of echo", "p99.9", "of echo", "max", "lost", "valid"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, runs in found.runs["open"].items():
         figures = {f: found.median("open", name, f) for f in runs[0] if f != "advice"}
@@ -65,7 +65,7 @@ def open_table(found: Found) -> Table:
             times(figures["p999_us"], echo["p999_us"]),
             number(figures["max_us"]),
             f"{figures['lost_share']:.2%}",
-            str(valid) if valid == len(runs) else f"{len(runs)}, valid {valid}",
+            str(valid) if valid == len(runs) else f"{valid} of {len(runs)}",
         )
     return table
 
