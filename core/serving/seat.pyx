@@ -1,5 +1,10 @@
 """Seats: what one serving thread owns; one at a time uses it."""
 
+cdef enum:
+    # A seat gives back what a larger answer has taken.
+    ANSWER_KEPT_MAX = 1048576
+
+
 cdef struct EngineSeat:
     EngineState* state
     SeatPin* pin
@@ -42,6 +47,8 @@ cdef void seat_free(EngineSeat* seat) noexcept nogil:
 cdef inline PlaybookState* seat_enter(EngineSeat* seat) noexcept nogil:
     """Begin a call: the active playbook, which stays until `seat_leave`."""
     arena_reset(&seat.serving.machine.arena)
+    if seat.serving.writer.capacity > ANSWER_KEPT_MAX:
+        writer_free(&seat.serving.writer)
     seat.serving.writer.length = 0
     seat.serving.writer.failed = False
     atomic_write(&seat.pin.epoch, atomic_read(&seat.state.epoch))
