@@ -31,6 +31,9 @@ cdef enum:
     DRAIN_NOTICE_MS = 1000
 
 
+# Deallocation gives the seat back to the engine that `door` keeps alive, so that the collector must
+# not clear it before.
+@cython.no_gc_clear
 @cython.final
 cdef class Lane:
     """One serving thread's lane.
