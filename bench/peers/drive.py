@@ -62,7 +62,7 @@ def measured(peer: Peer, load: Load, **options: Any) -> Result:
     counts = generator.counts()
     seen = counts["observed_ns"], counts["gap_ns"], counts["gap_most_ns"], counts["gaps"]
     gaps = [gap("during", CORE_GENERATOR, *seen)]
-    found = result(Outcome(settings, told, generator, gaps, {}, date, False))
+    found = result(Outcome(settings, told, generator, gaps, {}, [], date, False))
     found["failed"] = found["count"] - found["statusCodeDistribution"].get("OK", 0)
     found["cpu_us"] = cpu / max(counts["finished"], 1) * 1e6
     return found
