@@ -10,6 +10,9 @@ CALLS ?= 10000000
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
 # Inputs of the coverage-guided fuzzer; 10 million take about half an hour of one core.
 RUNS ?= 10000000
+# libnghttp2 may come after a build without it, which then has to go on.
+HTTP2_LATE := $(shell pkg-config --exists libnghttp2 2>/dev/null && \
+	! ls core/lane_native.*.so >/dev/null 2>&1 && echo late)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # What compiles must be older than what it compiles, or the core would be compiled twice: so the
@@ -20,7 +23,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
+.PHONY: late help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
 	shop-100 leads lane-attacks lane-clients lane-soak
 
 help: ## list the targets
@@ -105,6 +108,6 @@ $(VENV)/.installed: $(VENV)/.system pyproject.toml setup.py
 	@$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+$(VENV)/.built: $(VENV)/.installed $(SOURCES) $(HTTP2_LATE)
 	@$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@

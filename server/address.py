@@ -11,7 +11,7 @@ PORT_MAX = 65_535
 def fault(address: str) -> str:
     """What is wrong with an address, or ""."""
     if address.startswith("unix:"):
-        return "" if unix_path(address) else f"{address}: {ALLOWED}"
+        return "" if unix_path(address) else f"{address!r}, allowed: {ALLOWED}"
     host, _, port = address.rpartition(":")
     whole = port.isdecimal() and port.isascii() and int(port) <= PORT_MAX
     if not host or not whole or (":" in host and not host.startswith("[")):

@@ -378,7 +378,7 @@ def _lane_faults(lane: Lane) -> list[str]:
         faults.append(f"lane.owner: {lane.owner!r}, allowed: user:group, user or :group")
     if len(set(lane.cpus)) < len(lane.cpus):
         faults.append(f"lane.cpus: {_yaml(lane.cpus)}, allowed: each once")
-    if len(lane.cpus) > lane.thread_count:
+    if len(lane.cpus) > lane.thread_count > 0:
         seen = f"{len(lane.cpus)} for {lane.thread_count} threads"
         faults.append(f"lane.cpus: {seen}, allowed: at most one for each thread")
     return faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import importlib
 import logging
 import os
 import threading
@@ -58,8 +59,7 @@ class FastLane:
     def __enter__(self) -> Self:
         if not self._config.addresses:
             return self
-        if not lane_available:
-            raise LaneError(LANE_MISSING)
+        _require_library()
         _require_cpus(self._config.cpus)
         for index in range(self._config.thread_count):
             self._work.append(SimpleQueue())
@@ -185,6 +185,16 @@ def _listen(address: str, config: Lane) -> Listener:
     if unix_path(address):
         return listen_unix(address, config.mode, config.owner)
     return listen_tcp(address, config.thread_count)
+
+
+def _require_library() -> None:
+    if not lane_available:
+        raise LaneError(LANE_MISSING)
+    try:
+        importlib.import_module("nextbest.core.lane_native")
+    except ImportError as error:
+        # The library is gone since the build.
+        raise LaneError(f"{LANE_MISSING} ({error})") from None
 
 
 def _require_cpus(cpus: Sequence[int]) -> None:

@@ -16,6 +16,8 @@ from nextbest.server.errors import ListenError
 
 # The kernel lowers it to net.core.somaxconn.
 BACKLOG = 4_096
+# Of the kernel's sun_path, without the zero at its end.
+PATH_BYTES_MAX = 107
 
 
 class Listener:
@@ -81,6 +83,8 @@ def listen_tcp(address: str, threads: int) -> Listener:
 
 def require_free(address: str, path: str) -> None:
     """Make way for a unix socket; raise ListenError where one is in use or no socket is."""
+    if (length := len(os.fsencode(path))) > PATH_BYTES_MAX:
+        raise ListenError(address, f"a path of {length} bytes, allowed: at most {PATH_BYTES_MAX}")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise ListenError(address, f"no folder {folder}")
@@ -127,15 +131,18 @@ def _ids(owner: str) -> tuple[int, int]:
     """User and group id of "user:group"; -1 leaves one as it is.  LookupError for unknown ones."""
     user, _, group = owner.partition(":")
     return (
-        _id(user, lambda: pwd.getpwnam(user).pw_uid),
-        _id(group, lambda: grp.getgrnam(group).gr_gid),
+        _id(user, "users", lambda: pwd.getpwnam(user).pw_uid),
+        _id(group, "groups", lambda: grp.getgrnam(group).gr_gid),
     )
 
 
-def _id(name: str, find: Callable[[], int]) -> int:
+def _id(name: str, kind: str, find: Callable[[], int]) -> int:
     if not name:
         return -1
-    return int(name) if name.isdecimal() else find()
+    try:
+        return int(name) if name.isdecimal() else find()
+    except KeyError:
+        raise LookupError(f"lane.owner: {name!r}, allowed: one of this machine's {kind}") from None
 
 
 def _inode(path: str) -> tuple[int, int] | None:
@@ -147,7 +154,5 @@ def _inode(path: str) -> tuple[int, int] | None:
 
 
 def _reason(error: Exception) -> str:
-    """One line for a person; a KeyError's text is in quotes of its own."""
-    if isinstance(error, LookupError):
-        return str(error.args[0])
+    """One line for a person."""
     return getattr(error, "strerror", None) or str(error)

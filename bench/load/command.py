@@ -99,7 +99,7 @@ Examples:
 
   nextbest bench --closed --connections 16 --streams 8      (the most that it can do)
 
-  nextbest bench --requests requests.jsonl --spread zipf --deadline-ms 20 --json a.json
+  nextbest bench --requests requests.jsonl --deadline-ms 20 --json a.json
 
   nextbest bench compare a.json b.json
 
@@ -157,6 +157,7 @@ def bench(
     """One run, or a comparison; `HELP` is what it says of itself."""
     given = dict(locals())
     if context_.invoked_subcommand:
+        refuse_misplaced(context_)
         return
     with one_line_errors():
         if compare:
@@ -165,6 +166,16 @@ def bench(
         for name in ("context_", "compare", "json", "html", "live"):
             del given[name]
         measure(settings_of(given), json, html, live)
+
+
+def refuse_misplaced(context: typer.Context) -> None:
+    """Options before the name of a command would be read by nobody."""
+    for one in context.command.params:
+        source = context.get_parameter_source(one.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                f"before {context.invoked_subcommand}, allowed: after it", param_hint=one.opts[0]
+            )
 
 
 def measure(settings: Settings, file: str, html: Path | None, live: bool | None) -> None:

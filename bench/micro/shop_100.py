@@ -2,6 +2,7 @@
 
     python -m bench.micro.shop_100 [--to build/shop-100] [--profiles N] [--requests N]
 
+The playbook is in the folder playbook, since all files of a playbook's folder are read as its own.
 profiles.jsonl has a line for each profile: {"profile": UpsertProfileRequest, "events":
 [TrackRequest, ...]}; requests.jsonl has a DecideRequest on each line; all as protobuf JSON.
 """
@@ -235,9 +236,10 @@ def write_lines(path: Path, objects: Iterable[dict[str, object]]) -> None:
 
 def write(folder: Path, profiles: int, requests: int) -> None:
     """Write everything."""
-    folder.mkdir(parents=True, exist_ok=True)
+    inside = folder / "playbook"
+    inside.mkdir(parents=True, exist_ok=True)
     for name, text in playbook().items():
-        (folder / name).write_text(text, encoding="utf-8")
+        (inside / name).write_text(text, encoding="utf-8")
     write_lines(
         folder / "profiles.jsonl", (profile_json(i, people.person(i)) for i in range(profiles))
     )

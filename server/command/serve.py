@@ -121,7 +121,9 @@ def serve_command(
 def _settings(file: Path | None, flags: dict[str, str | list[str]]) -> Config:
     settings = load(file, os.environ, flags)
     if not settings.lane.addresses and any(key.startswith("lane.") for key in flags):
-        raise typer.BadParameter("no address", param_hint="--fast-lane")
+        raise typer.BadParameter(
+            "missing, other options of the lane are given", param_hint="--fast-lane"
+        )
     return settings
 
 

@@ -82,7 +82,11 @@ def bind(server: grpc.aio.Server, address: str) -> str:
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise ListenError(address, "in use, or not an address of this machine") from error
+        reason = "in use, or not an address of this machine"
+        if address.startswith("unix:"):
+            # gRPC gives no reason; length, folder and who is there were looked at above.
+            reason = "no permission, or a file system without sockets"
+        raise ListenError(address, reason) from error
     if address.startswith("unix:"):
         return address
     return f"{address.rpartition(':')[0]}:{port}"

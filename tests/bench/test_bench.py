@@ -519,6 +519,18 @@ def test_without_libnghttp2_the_command_says_what_to_install() -> None:
     assert MISSING in done.stderr
 
 
+def test_options_before_a_command_are_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nextbest.bench", "--to", "127.0.0.1:1", "find-max"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--to: before find-max" in done.stderr
+
+
 def test_the_command_line_finds_commands_of_other_packages(tmp_path: Path) -> None:
     metadata = tmp_path / "more-1.dist-info"
     metadata.mkdir()

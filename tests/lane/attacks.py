@@ -625,6 +625,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("names", nargs="*", default=list(ATTACKS))
     wanted = parser.parse_args()
+    if unknown := set(wanted.names) - set(ATTACKS):
+        parser.error(f"{', '.join(sorted(unknown))}, allowed: {', '.join(ATTACKS)}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if wanted.at:
         say("started")
