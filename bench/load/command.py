@@ -33,6 +33,22 @@ LISTS = {
     "metadata": "metadata",
 }
 
+# What an option leaves unread: a file has its own requests, a closed loop has no rate.
+UNREAD = {
+    "requests": (
+        "mix",
+        "placement",
+        "score",
+        "context",
+        "event",
+        "property",
+        "profiles",
+        "profile_id",
+        "spread",
+    ),
+    "closed": ("rate", "schedule", "rate_from"),
+}
+
 app = typer.Typer(
     name="bench",
     invoke_without_command=True,
@@ -163,19 +179,39 @@ def bench(
         if compare:
             show_comparison(*compare)
             return
+        refuse_unread(context_)
         for name in ("context_", "compare", "json", "html", "live"):
             del given[name]
         measure(settings_of(given), json, html, live)
 
 
+def given_options(context: typer.Context) -> dict[str, str]:
+    """The options that stand on the command line: by name, as they are spelled."""
+    return {
+        one.name or "": one.opts[0]
+        for one in context.command.params
+        if getattr(context.get_parameter_source(one.name or ""), "name", "") == "COMMANDLINE"
+    }
+
+
 def refuse_misplaced(context: typer.Context) -> None:
     """Options before the name of a command would be read by nobody."""
-    for one in context.command.params:
-        source = context.get_parameter_source(one.name or "")
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(
-                f"before {context.invoked_subcommand}, allowed: after it", param_hint=one.opts[0]
-            )
+    for spelled in given_options(context).values():
+        raise typer.BadParameter(
+            f"before {context.invoked_subcommand}, allowed: after it", param_hint=spelled
+        )
+
+
+def refuse_unread(context: typer.Context) -> None:
+    """Options that another one makes meaningless."""
+    given = given_options(context)
+    for name, others in UNREAD.items():
+        for other in others:
+            if name in given and other in given:
+                raise typer.BadParameter(
+                    f"given with {given[name]}, which leaves it unread, allowed: one of the two",
+                    param_hint=given[other],
+                )
 
 
 def measure(settings: Settings, file: str, html: Path | None, live: bool | None) -> None:
