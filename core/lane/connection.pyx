@@ -29,6 +29,8 @@ cdef struct Connection:
     uint8_t state
     # Why it ends: a Counter.
     uint8_t reason
+    # Its last GOAWAY was submitted.
+    bint ending
     bint settled
     # The peer has said goodbye.
     bint left
@@ -91,8 +93,9 @@ cdef void connection_fail(Connection* connection, uint8_t reason) noexcept nogil
 cdef void connection_end(
     Connection* connection, uint32_t error, uint8_t reason
 ) noexcept nogil:
-    """Send a last GOAWAY and close."""
-    if connection.state < STATE_LINGERING and connection.reason == COUNT_CLOSED_PEER:
+    """Send a last GOAWAY and close.  One that drains is held to its bounds all the same."""
+    if connection.state < STATE_LINGERING and not connection.ending:
+        connection.ending = True
         connection.reason = reason
         if nghttp2_session_terminate_session(connection.session, error):
             connection_fail(connection, reason)
