@@ -44,14 +44,14 @@ cdef class Lane:
     elsewhere: the address that serves the other methods, for the refusal of those.
     """
 
-    cdef Lane_* state
+    cdef LaneState* state
     cdef object door
 
     def __cinit__(self, door, listeners, settings, str elsewhere):
         cdef Door* native = <Door*>PyCapsule_GetPointer(door, DOOR_CAPSULE)
         require_lengths(listeners, settings.peer_uids)
         self.door = door
-        self.state = <Lane_*>calloc(1, sizeof(Lane_))
+        self.state = <LaneState*>calloc(1, sizeof(LaneState))
         if self.state == NULL:
             raise MemoryError("lane")
         self.state.epoll_fd = self.state.wake_fd = -1
@@ -95,7 +95,7 @@ cdef class Lane:
         return 0
 
     cdef int open(self) except -1:
-        cdef Lane_* lane = self.state
+        cdef LaneState* lane = self.state
         lane.input = <uint8_t*>malloc(READ_BYTES)
         lane.output = <uint8_t*>malloc(WRITE_BYTES + READ_BYTES)
         lane.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
@@ -113,7 +113,7 @@ cdef class Lane:
         return 0
 
     def __dealloc__(self):
-        cdef Lane_* lane = self.state
+        cdef LaneState* lane = self.state
         if lane == NULL:
             return
         lane_close(lane)

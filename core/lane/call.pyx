@@ -1,12 +1,12 @@
 """Calls: a whole request goes to the engine, and what comes back to the client."""
 
-cdef inline void count_call(Lane_* lane, uint8_t method, int32_t code) noexcept nogil:
+cdef inline void count_call(LaneState* lane, uint8_t method, int32_t code) noexcept nogil:
     counter_add(&lane.calls[method][code], 1)
 
 
 cdef void call_refuse(Stream* stream) noexcept nogil:
     """Say why a call is refused whose request is not wanted, or not any more."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     cdef DoorAnswer answer
     if stream.refusal == REFUSAL_METHOD:
         respond_http(stream, "405")
@@ -47,7 +47,7 @@ cdef void call_answer(Stream* stream, const DoorAnswer* answer) noexcept nogil:
 
 cdef void call_begin(Stream* stream) noexcept nogil:
     """The request has ended: decide, record or refuse."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     cdef DoorCall call
     cdef DoorAnswer answer
     if not request_whole(stream):
@@ -81,7 +81,7 @@ cdef void call_begin(Stream* stream) noexcept nogil:
 
 cdef inline void call_arrives(Stream* stream) noexcept nogil:
     """The headers are here and the rest is to come, mostly with the same read."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     if lane.arriving_count < ARRIVING_MAX:
         lane.arriving[lane.arriving_count] = stream_token(stream)
         lane.arriving_count += 1
@@ -91,14 +91,14 @@ cdef inline void call_arrives(Stream* stream) noexcept nogil:
 
 cdef void call_due(Stream* stream) noexcept nogil:
     """Bound how long a request may take to arrive."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     cdef int64_t due_ms = stream.began_ms + lane.bounds.request_ms
     if stream.deadline_us and stream.deadline_ms < due_ms:
         due_ms = stream.deadline_ms
     due_set(&lane.pool, stream, due_ms)
 
 
-cdef void calls_arriving(Lane_* lane) noexcept nogil:
+cdef void calls_arriving(LaneState* lane) noexcept nogil:
     """After a read: see to the requests that it began and did not end."""
     cdef uint32_t i
     cdef Stream* stream
@@ -119,7 +119,7 @@ cdef void call_wait(Stream* stream) noexcept nogil:
     buffer_empty(&stream.request)
 
 
-cdef void calls_complete(Lane_* lane) noexcept nogil:
+cdef void calls_complete(LaneState* lane) noexcept nogil:
     """Answer the calls that have waited for the log."""
     cdef DoorAnswer answer
     cdef uint64_t token = 0

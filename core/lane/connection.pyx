@@ -23,12 +23,14 @@ cdef enum:
 
 
 cdef struct Connection:
-    Lane_* lane
+    LaneState* lane
     nghttp2_session* session
     int fd
     uint8_t state
     # Why it ends: a Counter.
     uint8_t reason
+    # Its last GOAWAY was submitted.
+    bint ending
     bint settled
     # The peer has said goodbye.
     bint left
@@ -91,8 +93,9 @@ cdef void connection_fail(Connection* connection, uint8_t reason) noexcept nogil
 cdef void connection_end(
     Connection* connection, uint32_t error, uint8_t reason
 ) noexcept nogil:
-    """Send a last GOAWAY and close."""
-    if connection.state < STATE_LINGERING and connection.reason == COUNT_CLOSED_PEER:
+    """Send a last GOAWAY and close.  One that drains is held to its bounds all the same."""
+    if connection.state < STATE_LINGERING and not connection.ending:
+        connection.ending = True
         connection.reason = reason
         if nghttp2_session_terminate_session(connection.session, error):
             connection_fail(connection, reason)
@@ -135,7 +138,7 @@ cdef void connection_ping(Connection* connection) noexcept nogil:
 
 
 cdef void connection_read(Connection* connection) noexcept nogil:
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     cdef ssize_t count, used
     cdef int _round
     if connection.state == STATE_DEAD:
@@ -177,7 +180,7 @@ cdef void connection_refused(Connection* connection, ssize_t error) noexcept nog
 
 cdef size_t connection_collect(Connection* connection) noexcept nogil:
     """Frames to send, collected in the lane's buffer; gives their length."""
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     cdef const uint8_t* data = NULL
     cdef ssize_t count
     cdef size_t length = 0
@@ -299,7 +302,7 @@ cdef void connection_watch(Connection* connection) noexcept nogil:
 
 cdef void connection_free(Connection* connection) noexcept nogil:
     """Close for good, with every call that is still open."""
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     counter_add(&lane.counters[connection.reason], 1)
     counter_add(&lane.counters[COUNT_OPEN], <uint64_t>-1)
     peer_leave(&lane.peers, connection.peer)
@@ -321,7 +324,7 @@ cdef void connection_free(Connection* connection) noexcept nogil:
 
 cdef void call_end(Stream* stream) noexcept nogil:
     """A stream is gone: answered, cancelled or cut off."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     if not stream.answered:
         counter_add(&lane.counters[COUNT_CANCELLED], 1)
     stream.pending = False

@@ -6,7 +6,7 @@ cdef enum:
     ACCEPT_PAUSE_MS = 100
 
 
-cdef void listeners_watch(Lane_* lane, bint watch) noexcept nogil:
+cdef void listeners_watch(LaneState* lane, bint watch) noexcept nogil:
     """Take new connections, or leave them to others and to later."""
     cdef uint32_t i
     if lane.listening == watch:
@@ -23,7 +23,7 @@ cdef void listeners_watch(Lane_* lane, bint watch) noexcept nogil:
             watch_set(lane.epoll_fd, EPOLL_CTL_DEL, lane.listeners[i], 0, NULL)
 
 
-cdef void listener_accept(Lane_* lane, int listener) noexcept nogil:
+cdef void listener_accept(LaneState* lane, int listener) noexcept nogil:
     cdef sockaddr_storage address
     cdef socklen_t length
     cdef int fd, _round
@@ -42,7 +42,7 @@ cdef void listener_accept(Lane_* lane, int listener) noexcept nogil:
         return
 
 
-cdef bint connection_admit(Lane_* lane, int fd, sockaddr_storage* address) noexcept nogil:
+cdef bint connection_admit(LaneState* lane, int fd, sockaddr_storage* address) noexcept nogil:
     """Begin a connection, or count why it is refused."""
     cdef int64_t uid = peer_uid(fd) if address.ss_family == AF_UNIX else -1
     cdef uint64_t peer = peer_key(address, uid)
@@ -61,7 +61,7 @@ cdef bint connection_admit(Lane_* lane, int fd, sockaddr_storage* address) noexc
     return connection_open(lane, fd, peer)
 
 
-cdef bint peer_allowed(const Lane_* lane, bint local, int64_t uid) noexcept nogil:
+cdef bint peer_allowed(const LaneState* lane, bint local, int64_t uid) noexcept nogil:
     cdef uint32_t i
     if not local or lane.uids_count == 0:
         return True
@@ -71,7 +71,7 @@ cdef bint peer_allowed(const Lane_* lane, bint local, int64_t uid) noexcept nogi
     return False
 
 
-cdef bint connection_open(Lane_* lane, int fd, uint64_t peer) noexcept nogil:
+cdef bint connection_open(LaneState* lane, int fd, uint64_t peer) noexcept nogil:
     cdef Connection* connection = <Connection*>calloc(1, sizeof(Connection))
     cdef Peer* kept = peer_of(&lane.peers, peer)
     if connection == NULL:

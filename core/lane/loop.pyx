@@ -32,7 +32,7 @@ cdef struct Bounds:
     int64_t drain_notice_ms
 
 
-cdef struct Lane_:
+cdef struct LaneState:
     const Door* door
     Seat* seat
     DoorMethod methods[METHODS]
@@ -74,12 +74,12 @@ cdef struct Lane_:
     char elsewhere[ELSEWHERE_MAX]
 
 
-cdef void lane_clock(Lane_* lane) noexcept nogil:
+cdef void lane_clock(LaneState* lane) noexcept nogil:
     lane.now_us = wall_us()
     lane.now_ms = steady_ms()
 
 
-cdef void lane_event(Lane_* lane, const epoll_event* event) noexcept nogil:
+cdef void lane_event(LaneState* lane, const epoll_event* event) noexcept nogil:
     """Serve one descriptor that is ready."""
     cdef Connection* connection
     cdef uint64_t woken = 0
@@ -98,7 +98,7 @@ cdef void lane_event(Lane_* lane, const epoll_event* event) noexcept nogil:
             connection_touch(connection)
 
 
-cdef void lane_flush(Lane_* lane) noexcept nogil:
+cdef void lane_flush(LaneState* lane) noexcept nogil:
     """Send what the round has made, and free what has ended."""
     cdef Connection* connection
     while lane.touched != NULL:
@@ -111,7 +111,7 @@ cdef void lane_flush(Lane_* lane) noexcept nogil:
             connection_free(connection)
 
 
-cdef void lane_obey(Lane_* lane) noexcept nogil:
+cdef void lane_obey(LaneState* lane) noexcept nogil:
     """Begin to drain when that was asked for."""
     cdef Connection* connection = lane.connections
     cdef int64_t grace_ms = flag_read(&lane.drain_wanted)
@@ -125,14 +125,14 @@ cdef void lane_obey(Lane_* lane) noexcept nogil:
         connection = connection.following
 
 
-cdef int lane_wait_ms(const Lane_* lane) noexcept nogil:
+cdef int lane_wait_ms(const LaneState* lane) noexcept nogil:
     cdef int64_t wait_ms = TICK_MS
     if lane.pool.due_count:
         wait_ms = lane.pool.due[0].due_ms - lane.now_ms
     return <int>max(0, min(wait_ms, TICK_MS))
 
 
-cdef void lane_run(Lane_* lane) noexcept nogil:
+cdef void lane_run(LaneState* lane) noexcept nogil:
     """Serve until stopped, or drained with every connection gone."""
     cdef epoll_event events[EVENTS_MAX]
     cdef int count, i
@@ -152,7 +152,7 @@ cdef void lane_run(Lane_* lane) noexcept nogil:
     lane_close(lane)
 
 
-cdef void lane_tick(Lane_* lane) noexcept nogil:
+cdef void lane_tick(LaneState* lane) noexcept nogil:
     """What is due with the clock: calls to the millisecond, the rest each TICK_MS."""
     cdef bint due = lane.now_ms // TICK_MS != lane.tick_ms // TICK_MS
     lane.tick_ms = lane.now_ms
@@ -161,7 +161,7 @@ cdef void lane_tick(Lane_* lane) noexcept nogil:
         timers_run(lane)
 
 
-cdef void lane_close(Lane_* lane) noexcept nogil:
+cdef void lane_close(LaneState* lane) noexcept nogil:
     listeners_watch(lane, False)
     while lane.connections != NULL:
         connection_fail(lane.connections, COUNT_CLOSED_DRAIN)

@@ -69,7 +69,7 @@ cdef int64_t timeout_us(const uint8_t* value, size_t length) noexcept nogil:
 
 cdef void request_header(
     Stream* stream, const uint8_t* name, size_t name_length, const uint8_t* value,
-    size_t value_length, const Lane_* lane,
+    size_t value_length, const LaneState* lane,
 ) noexcept nogil:
     """Note one header.  What is not known here is metadata, and no call of ours reads any."""
     cdef int64_t timeout

@@ -101,7 +101,7 @@ cdef ssize_t read_answer(
 
 cdef void respond(Stream* stream, const uint8_t* data, size_t length) noexcept nogil:
     """Answer with a message; its trailers follow it."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     cdef nghttp2_nv headers[2]
     cdef nghttp2_data_provider provider
     cdef uint8_t prefix[PREFIX_BYTES]
@@ -133,7 +133,7 @@ cdef void respond_error(
     const uint8_t* details, size_t details_length,
 ) noexcept nogil:
     """Answer with a status: one HEADERS frame that ends the stream (Trailers-Only)."""
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     cdef nghttp2_nv headers[RESPONSE_HEADERS_MAX]
     cdef char digits[2]
     cdef size_t count = 3

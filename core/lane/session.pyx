@@ -58,7 +58,7 @@ cdef int on_extension(
 
 cdef void on_reset(Connection* connection) noexcept nogil:
     """Bound how often calls are cancelled (CVE-2023-44487): a bucket of resets_burst."""
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     cdef int64_t refill = (lane.now_ms - connection.reset_ms) * <int64_t>(
         lane.bounds.resets_per_s
     ) // 1000
@@ -82,7 +82,7 @@ cdef int on_begin_frame(
 ) noexcept nogil:
     """Count the frames that carry no call, within a second."""
     cdef Connection* connection = <Connection*>user_data
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     connection.frame_ms = lane.now_ms
     if frame.type == NGHTTP2_HEADERS:
         on_headers_begin(connection, frame.stream_id)
@@ -151,7 +151,7 @@ cdef void on_request_frame(Stream* stream, const nghttp2_frame* frame) noexcept 
 
 cdef void on_ping(Connection* connection, bint acknowledged) noexcept nogil:
     """A client may ping a silent connection now and then (gRFC A8), a busy one as it likes."""
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     cdef int64_t before = connection.ping_seen_ms
     if acknowledged:
         connection.ping_sent_ms = 0
@@ -176,7 +176,7 @@ cdef int on_data(
     void* user_data,
 ) noexcept nogil:
     cdef Connection* connection = <Connection*>user_data
-    cdef Lane_* lane = connection.lane
+    cdef LaneState* lane = connection.lane
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
     if stream == NULL or stream.answered or stream.refusal != REFUSAL_NONE:
         return 0
@@ -223,7 +223,7 @@ cdef int on_close(
     return 0
 
 
-cdef bint sessions_init(Lane_* lane) noexcept nogil:
+cdef bint sessions_init(LaneState* lane) noexcept nogil:
     """Make what all sessions share; False without memory."""
     cdef nghttp2_session_callbacks* callbacks
     cdef int kind

@@ -4,7 +4,7 @@ cdef enum:
     TICK_MS = 100
 
 
-cdef void timers_run(Lane_* lane) noexcept nogil:
+cdef void timers_run(LaneState* lane) noexcept nogil:
     cdef Connection* connection = lane.connections
     cdef Connection* following
     if not lane.listening and not lane.draining and lane.now_ms >= lane.accept_at_ms:
@@ -88,7 +88,7 @@ cdef void connection_time_open(Connection* connection, int64_t now) noexcept nog
             connection_drain(connection, COUNT_CLOSED_IDLE)
 
 
-cdef void deadlines_run(Lane_* lane) noexcept nogil:
+cdef void deadlines_run(LaneState* lane) noexcept nogil:
     """Answer the calls whose time is up while they wait, or while they arrive."""
     cdef Stream* stream
     while lane.pool.due_count and lane.pool.due[0].due_ms <= lane.now_ms:
@@ -99,7 +99,7 @@ cdef void deadlines_run(Lane_* lane) noexcept nogil:
 
 
 cdef void call_expire(Stream* stream) noexcept nogil:
-    cdef Lane_* lane = stream.connection.lane
+    cdef LaneState* lane = stream.connection.lane
     if stream.pending:
         refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the log had the "
                "write: whether it has is unknown, retry with the same id")

@@ -67,14 +67,16 @@ static inline bool atomic_replace(uint64_t* cell, uint64_t* seen, uint64_t value
         cell, seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+// In one order with the cells above: a reader pins its epoch and only then reads the pointer.  An
+// acquiring load may come before that store on ARM.
 template <typename T>
 static inline T* atomic_pointer_read(T* const* cell) {
-    return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(cell, __ATOMIC_SEQ_CST);
 }
 
 template <typename T>
 static inline void atomic_pointer_write(T** cell, T* value) {
-    __atomic_store_n(cell, value, __ATOMIC_RELEASE);
+    __atomic_store_n(cell, value, __ATOMIC_SEQ_CST);
 }
 
 static inline uint64_t double_bits(double value) {

@@ -61,6 +61,8 @@ cdef struct Completions:
     uint32_t capacity
     uint32_t first
     uint32_t count
+    # Writes that wait for the log or for their answer to be read; the seat's thread counts alone.
+    uint32_t outstanding
     int wake_fd
 
 
@@ -98,7 +100,10 @@ cdef int waiting_put(
         return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
     memcpy(data, mutation.data, mutation.length)
     latch_take(&waiting.latch)
-    if waiting.count == waiting.capacity:
+    if waiting.count == waiting.capacity or (
+        # The log may be done with more than the seat has read: each needs a place in its ring.
+        seat != NULL and seat.completions.outstanding == seat.completions.capacity
+    ):
         waiting.refused += 1
         latch_drop(&waiting.latch)
         free(data)
@@ -111,6 +116,8 @@ cdef int waiting_put(
     write.seat = seat
     write.token = token
     waiting.count += 1
+    if seat != NULL:
+        seat.completions.outstanding += 1
     latch_drop(&waiting.latch)
     eventfd_write(waiting.wake_fd, 1)
     return FAULT_NONE
@@ -212,6 +219,7 @@ cdef bint completions_get(Completions* completions, Completion* completion) noex
         completion[0] = completions.ring[completions.first]
         completions.first = (completions.first + 1) % completions.capacity
         completions.count -= 1
+        completions.outstanding -= 1
     else:
         eventfd_read(completions.wake_fd, &woken)
     latch_drop(&completions.latch)

@@ -83,6 +83,23 @@ def test_a_full_queue_refuses_and_keeps_nothing(engine: Engine) -> None:
     assert engine.track_waiting(track(9), NOW_US, 9) is None
 
 
+def test_answers_that_nobody_reads_hold_new_writes_back(engine: Engine) -> None:
+    engine.attach_log(2)
+    for number in range(2):
+        assert engine.track_waiting(track(number), NOW_US, number) is None
+    engine.log_take()
+    assert engine.log_done(2) == 2
+    with pytest.raises(LogBusyError):
+        engine.track_waiting(track(2), NOW_US, 2)
+    done = engine.completed()
+    assert done is not None
+    assert engine.track_waiting(track(2), NOW_US, 2) is None
+    engine.log_take()
+    assert engine.log_done(1) == 1
+    tokens = [done[0] for _ in range(2) if (done := engine.completed()) is not None]
+    assert tokens == [1, 2]
+
+
 def test_an_unknown_outcome_is_told_as_such(engine: Engine) -> None:
     engine.attach_log(8)
     engine.track_waiting(track(1), NOW_US, 5)

@@ -258,6 +258,19 @@ def test_a_drain_answers_what_is_open_and_takes_no_more() -> None:
         assert gone(peer)
 
 
+def test_a_connection_that_drains_is_held_to_its_bounds() -> None:
+    with ExitStack() as stack, running("lane", {"control_frames_per_s": 50}) as target:
+        peer = stack.enter_context(target.peer())
+        stream = peer.stream()
+        peer.send(peer.headers(stream, request(DECIDE)))
+        assert peer.settle()
+        os.kill(target.pid, signal.SIGTERM)
+        assert peer.until(lambda: peer.goaways, 3)
+        peer.send(*(WindowUpdateFrame(0, window_increment=1) for _ in range(200)))
+        assert peer.until(lambda: peer.goaways[-1][1] == ENHANCE_YOUR_CALM, 1)
+        assert gone(peer, 1)
+
+
 def test_descriptors_that_run_out_stop_nobody_who_is_in() -> None:
     with running("lane", {"descriptors_max": 64}) as target, ExitStack() as stack:
         inside = stack.enter_context(target.peer())
