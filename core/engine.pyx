@@ -66,6 +66,7 @@ include "serving/state.pyx"
 include "serving/seat.pyx"
 include "serving/write.pyx"
 include "serving/hot.pyx"
+include "serving/door_types.pyx"
 include "serving/door.pyx"
 include "wire/canonical.pyx"
 
@@ -466,6 +467,7 @@ cdef class Engine:
         cdef WaitingWrite write
         cdef uint32_t done = 0
         cdef int kind = FAULT_NONE if known else FAULT_LOG_FAILED
+        # A seat may close once the write is popped: it does so under the GIL, which is held here.
         while done < count and waiting_pop(&self.state.waiting, &write):
             self.begin()
             seat_log_done(&self.seat, &self.active.state, &write, kind)
@@ -475,7 +477,7 @@ cdef class Engine:
 
     @property
     def completed_fd(self) -> int:
-        """Readable when `completed` has something to give."""
+        """Readable when `completed` has something to give; -1 until a log is attached."""
         return self.seat.completions.wake_fd
 
     def completed(self):

@@ -13,6 +13,7 @@ from libcpp cimport bool as cpp_bool
 
 from . import errors
 
+include "serving/door_types.pyx"
 include "lane/nghttp2.pyx"
 include "lane/counters.pyx"
 include "lane/stream.pyx"
@@ -20,6 +21,7 @@ include "lane/due.pyx"
 include "lane/peers.pyx"
 include "lane/request.pyx"
 include "lane/response.pyx"
+include "lane/health.pyx"
 include "lane/call.pyx"
 include "lane/connection.pyx"
 include "lane/session.pyx"
@@ -46,6 +48,7 @@ cdef class Lane:
 
     cdef LaneState* state
     cdef object door
+    cdef bint ran
 
     def __cinit__(self, door, listeners, settings, str elsewhere):
         cdef Door* native = <Door*>PyCapsule_GetPointer(door, DOOR_CAPSULE)
@@ -108,8 +111,11 @@ cdef class Lane:
         if not pool_init(&lane.pool) or not sessions_init(lane):
             raise MemoryError("lane")
         lane.seat_fd = lane.door.wake_fd(lane.seat)
-        watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.wake_fd, EPOLLIN, &lane.wake_fd)
-        watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.seat_fd, EPOLLIN, &lane.seat_fd)
+        if not (
+            watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.wake_fd, EPOLLIN, &lane.wake_fd)
+            and watch_set(lane.epoll_fd, EPOLL_CTL_ADD, lane.seat_fd, EPOLLIN, &lane.seat_fd)
+        ):
+            raise MemoryError("lane")
         return 0
 
     def __dealloc__(self):
@@ -133,6 +139,9 @@ cdef class Lane:
 
     def run(self) -> None:
         """Serve on the calling thread, without the GIL, until stopped or drained."""
+        if self.ran:
+            raise errors.InvalidRequestError("run", "called again", "once")
+        self.ran = True
         with nogil:
             lane_run(self.state)
 

@@ -79,7 +79,8 @@ def one_line_errors() -> Iterator[None]:
         if isinstance(error, UnreachableError):
             errors().print("start a server with `nextbest serve`, or name one with --to")
             raise typer.Exit(EXIT_INVALID) from None
-        raise typer.Exit(EXIT_USAGE if isinstance(error, ValueError) else EXIT_FAILED) from None
+        # Nothing was measured: wrong usage, or something that has to be installed first.
+        raise typer.Exit(EXIT_USAGE if isinstance(error, ValueError) else EXIT_INVALID) from None
 
 
 def settings_of(given: dict[str, Any]) -> Settings:

@@ -50,8 +50,9 @@ static inline uint64_t peer_key(const struct sockaddr_storage* address, int64_t 
     if (address->ss_family == AF_INET) {
         key = ((const struct sockaddr_in*)address)->sin_addr.s_addr;
     } else if (address->ss_family == AF_INET6) {
-        // The network part: one host may have all of the rest.
-        memcpy(&key, &((const struct sockaddr_in6*)address)->sin6_addr, 8);
+        // The network part: one host may have all of the rest.  A mapped IPv4 address is at the end.
+        const struct in6_addr* host = &((const struct sockaddr_in6*)address)->sin6_addr;
+        memcpy(&key, host->s6_addr + (IN6_IS_ADDR_V4MAPPED(host) ? 8 : 0), 8);
     } else {
         key = (uint64_t)uid;
     }
@@ -70,9 +71,9 @@ static inline void send_at_once(int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-static inline void watch_set(int epoll_fd, int operation, int fd, uint32_t events, void* owner) {
+static inline bool watch_set(int epoll_fd, int operation, int fd, uint32_t events, void* owner) {
     struct epoll_event event;
     event.events = events;
     event.data.ptr = owner;
-    epoll_ctl(epoll_fd, operation, fd, &event);
+    return epoll_ctl(epoll_fd, operation, fd, &event) == 0;
 }

@@ -216,36 +216,4 @@ cdef extern from "lane/native.h" nogil:
     uint64_t peer_key(const sockaddr_storage* address, int64_t uid)
     int64_t peer_uid(int fd)
     void send_at_once(int fd)
-    void watch_set(int epoll_fd, int operation, int fd, uint32_t events, void* owner)
-
-
-cdef extern from "door.h" nogil:
-    ctypedef struct Seat:
-        pass
-    ctypedef struct DoorCall:
-        const uint8_t* request
-        size_t length
-        int64_t now_us
-        int64_t deadline_us
-        uint64_t token
-    ctypedef struct DoorAnswer:
-        int32_t code
-        int32_t pending
-        const uint8_t* data
-        size_t length
-        const char* message
-        size_t message_length
-    ctypedef void (*DoorMethod)(Seat*, const DoorCall*, DoorAnswer*) noexcept nogil
-    ctypedef struct Door:
-        void* engine
-        Seat* (*open)(void* engine) noexcept nogil
-        void (*close)(Seat* seat) noexcept nogil
-        DoorMethod decide
-        DoorMethod decide_batch
-        DoorMethod track
-        void (*too_large)(
-            Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer
-        ) noexcept nogil
-        int (*wake_fd)(Seat* seat) noexcept nogil
-        int (*completed)(Seat* seat, uint64_t* token, DoorAnswer* answer) noexcept nogil
-    const char* DOOR_CAPSULE
+    cpp_bool watch_set(int epoll_fd, int operation, int fd, uint32_t events, void* owner)

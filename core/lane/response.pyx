@@ -36,7 +36,8 @@ cdef size_t percent_encode(const char* text, size_t length, char* to) noexcept n
     cdef uint8_t c
     for i in range(length):
         c = <uint8_t>text[i]
-        if written + 3 > STATUS_TEXT_MAX:
+        # A character of four bytes takes twelve: none is cut.
+        if written + 12 > STATUS_TEXT_MAX and (c & 0xC0) != 0x80:
             break
         if 0x20 <= c <= 0x7E and c != c'%':
             to[written] = <char>c

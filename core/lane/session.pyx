@@ -8,6 +8,8 @@ cdef enum:
     CONNECTION_WINDOW = 4194304
     # Headers of so many times their bound end the connection.
     HEADER_BOMB = 2
+    # Calls earn control frames up to so many times their bound within a second.
+    CONTROL_FRAMES_EARNED_MAX = 64
     EXTENSION_FIRST = 10
     EXTENSION_LAST = 255
 
@@ -53,6 +55,7 @@ cdef int on_extension(
     nghttp2_session* session, void** payload, const nghttp2_frame_hd* frame, void* user_data
 ) noexcept nogil:
     """Frames of unknown types are counted, as all are, and dropped."""
+    (<Connection*>user_data).frame_ms = 0
     return NGHTTP2_ERR_CANCEL
 
 
@@ -87,7 +90,10 @@ cdef int on_begin_frame(
     if frame.type == NGHTTP2_HEADERS:
         on_headers_begin(connection, frame.stream_id)
     if not is_control(frame):
-        connection.control_frames -= CONTROL_FRAMES_A_CALL
+        connection.control_frames = max(
+            connection.control_frames - CONTROL_FRAMES_A_CALL,
+            -lane.bounds.control_frames_per_s * CONTROL_FRAMES_EARNED_MAX,
+        )
         connection.called_ms = lane.now_ms
         return 0
     if lane.now_ms - connection.control_window_ms >= 1000:

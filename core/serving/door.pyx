@@ -8,38 +8,6 @@ from cpython.pycapsule cimport (
 )
 from cpython.ref cimport Py_DECREF, Py_INCREF
 
-cdef extern from "door.h" nogil:
-    ctypedef struct Seat:
-        pass
-    ctypedef struct DoorCall:
-        const uint8_t* request
-        size_t length
-        int64_t now_us
-        int64_t deadline_us
-        uint64_t token
-    ctypedef struct DoorAnswer:
-        int32_t code
-        int32_t pending
-        const uint8_t* data
-        size_t length
-        const char* message
-        size_t message_length
-    ctypedef void (*DoorMethod)(Seat*, const DoorCall*, DoorAnswer*) noexcept nogil
-    ctypedef struct Door:
-        void* engine
-        Seat* (*open)(void* engine) noexcept nogil
-        void (*close)(Seat* seat) noexcept nogil
-        DoorMethod decide
-        DoorMethod decide_batch
-        DoorMethod track
-        void (*too_large)(
-            Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer
-        ) noexcept nogil
-        int (*wake_fd)(Seat* seat) noexcept nogil
-        int (*completed)(Seat* seat, uint64_t* token, DoorAnswer* answer) noexcept nogil
-    const char* DOOR_CAPSULE
-
-
 cdef extern from "<sys/random.h>" nogil:
     ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
 
@@ -49,8 +17,10 @@ cdef Seat* door_open(void* engine) noexcept nogil:
     cdef uint64_t seed = 0
     if seat == NULL:
         return NULL
-    getrandom(&seed, sizeof(seed), 0)
-    if not seat_init(seat, <EngineState*>engine, seed):
+    # Seats of one seed would give the same ids.
+    if getrandom(&seed, sizeof(seed), 0) != sizeof(seed) or not seat_init(
+        seat, <EngineState*>engine, seed
+    ):
         free(seat)
         return NULL
     if not completions_open(&seat.completions):

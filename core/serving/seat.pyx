@@ -24,6 +24,7 @@ cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcep
     memset(seat, 0, sizeof(EngineSeat))
     seat.state = state
     seat.identifiers.seed = seed
+    seat.completions.wake_fd = -1
     if not serving_init(&seat.serving, state.store):
         return False
     for i in range(SEATS_MAX):
@@ -35,6 +36,9 @@ cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcep
 
 
 cdef void seat_free(EngineSeat* seat) noexcept nogil:
+    if seat.state == NULL:
+        # It was never taken.
+        return
     if seat.pin != NULL:
         atomic_write(&seat.pin.epoch, 0)
         atomic_write(&seat.pin.taken, 0)

@@ -40,6 +40,7 @@ cdef int engine_init(EngineState* state, StoreState* store, uint32_t decisions_m
     state.store = store
     state.epoch = 1
     state.position.epoch = 1
+    state.waiting.wake_fd = -1
     state.position.nonce = int.from_bytes(os.urandom(8), "little")
     state.pins = <SeatPin*>calloc(SEATS_MAX, sizeof(SeatPin))
     if state.pins == NULL or not cache_init(&state.answers, decisions_max):

@@ -78,8 +78,12 @@ cdef void waiting_free(WaitingWrites* waiting) noexcept nogil:
 cdef bint waiting_open(WaitingWrites* waiting, uint32_t capacity) noexcept nogil:
     """Attach a log that lets so many writes wait; False without memory."""
     waiting.ring = <WaitingWrite*>calloc(capacity, sizeof(WaitingWrite))
+    if waiting.ring == NULL:
+        return False
     waiting.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    if waiting.ring == NULL or waiting.wake_fd < 0:
+    if waiting.wake_fd < 0:
+        free(waiting.ring)
+        waiting.ring = NULL
         return False
     waiting.capacity = capacity
     return True
@@ -178,7 +182,9 @@ cdef void waiting_forget(WaitingWrites* waiting, EngineSeat* seat) noexcept nogi
 
 
 cdef bint completions_open(Completions* completions) noexcept nogil:
-    completions.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    """Make what wakes the seat's thread, once; False when there is no descriptor."""
+    if completions.wake_fd < 0:
+        completions.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     return completions.wake_fd >= 0
 
 
@@ -191,7 +197,7 @@ cdef bint completions_reserve(Completions* completions, uint32_t capacity) noexc
 
 
 cdef void completions_free(Completions* completions) noexcept nogil:
-    if completions.wake_fd > 0:
+    if completions.wake_fd >= 0:
         close(completions.wake_fd)
     free(completions.ring)
 
