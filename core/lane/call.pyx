@@ -45,6 +45,13 @@ cdef void call_answer(Stream* stream, const DoorAnswer* answer) noexcept nogil:
         )
 
 
+cdef inline bint deadline_passed(int64_t deadline_us, int64_t now_us) noexcept nogil:
+    """By the loop's clock, or when that is near by the real one, which has gone on since."""
+    return deadline_us <= now_us or (
+        deadline_us <= now_us + DEADLINE_NEAR_US and deadline_us <= wall_us()
+    )
+
+
 cdef void call_begin(Stream* stream) noexcept nogil:
     """The request has ended: decide, record or refuse."""
     cdef LaneState* lane = stream.connection.lane
@@ -57,7 +64,7 @@ cdef void call_begin(Stream* stream) noexcept nogil:
             else "no message in a unary call",
         )
         return
-    if stream.deadline_us and stream.deadline_us <= lane.now_us:
+    if stream.deadline_us and deadline_passed(stream.deadline_us, lane.now_us):
         refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the work began")
         return
     if stream.connection.answer_bytes > lane.bounds.answer_buffer_max:

@@ -169,11 +169,15 @@ cdef inline void refuse(Stream* stream, int32_t code, const char* message) noexc
 
 
 cdef void respond_http(Stream* stream, const char* status) noexcept nogil:
-    """Answer what is not gRPC at all with an HTTP status and nothing else."""
-    cdef nghttp2_nv headers[1]
+    """Answer what is not gRPC at all with an HTTP status; a 405 names the method allowed."""
+    cdef nghttp2_nv headers[2]
+    cdef size_t count = 1
     stream.answered = True
     due_clear(&stream.connection.lane.pool, stream)
     counter_add(&stream.connection.lane.counters[COUNT_MALFORMED_HTTP], 1)
     headers[0] = header(":status", status, 3)
-    if nghttp2_submit_response(stream.connection.session, stream.id, headers, 1, NULL):
+    if strcmp(status, "405") == 0:
+        headers[1] = header("allow", "POST", 4)
+        count = 2
+    if nghttp2_submit_response(stream.connection.session, stream.id, headers, count, NULL):
         connection_fail(stream.connection, COUNT_CLOSED_MEMORY)

@@ -2,6 +2,8 @@
 
 cdef enum:
     PREFIX_BYTES = 5
+    # So near a deadline the time is read anew.
+    DEADLINE_NEAR_US = 10000
     # Larger buffers are given back when their call ends.
     BUFFER_KEPT_MAX = 65536
     STREAMS_CHUNK = 256

@@ -213,6 +213,12 @@ def test_a_timeout_that_is_over_is_said(value: str, path: str, peer: Peer) -> No
     must_be_past_the_deadline(peer.answer(stream))
 
 
+@pytest.mark.parametrize("path", [DECIDE, BATCH, HEALTH])
+def test_a_timeout_over_within_one_write_is_said(path: str, peer: Peer) -> None:
+    body = {DECIDE: BODY, BATCH: batch(1), HEALTH: b""}[path]
+    must_be_past_the_deadline(call(peer, path, body, grpc_timeout="1n"))
+
+
 def must_be_past_the_deadline(answer: Answer) -> None:
     """The status, or the RST_STREAM with CANCEL that the document names."""
     if answer.ended:
@@ -309,6 +315,12 @@ def test_another_content_type_is_http_415(value: str | None, peer: Peer) -> None
     assert answer.http_status == 415, str(answer)
     assert answer.ended
     must_answer(call(peer, DECIDE, BODY))
+
+
+def test_another_method_is_http_405_that_names_the_right_one(peer: Peer) -> None:
+    answer = call(peer, DECIDE, BODY, _method="GET")
+    assert answer.http_status == 405, str(answer)
+    assert (b"allow", b"POST") in answer.headers[0], str(answer)
 
 
 @pytest.mark.parametrize("value", OPEN_TYPES)
