@@ -50,7 +50,7 @@ static inline uint64_t peer_key(const struct sockaddr_storage* address, int64_t 
     if (address->ss_family == AF_INET) {
         key = ((const struct sockaddr_in*)address)->sin_addr.s_addr;
     } else if (address->ss_family == AF_INET6) {
-        // The network part: one host may have all of the rest.  A mapped IPv4 address is at the end.
+        // The network part: one host may have all of the rest.  A mapped IPv4 address stands last.
         const struct in6_addr* host = &((const struct sockaddr_in6*)address)->sin6_addr;
         memcpy(&key, host->s6_addr + (IN6_IS_ADDR_V4MAPPED(host) ? 8 : 0), 8);
     } else {

@@ -515,8 +515,29 @@ def test_without_libnghttp2_the_command_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert MISSING in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "unread"),
+    [
+        (("--closed", "--rate", "5"), "--rate"),
+        (("--closed", "--schedule", "poisson"), "--schedule"),
+        (("--requests", "x.jsonl", "--profiles", "5"), "--profiles"),
+    ],
+)
+def test_options_that_nobody_would_read_are_refused(given: tuple[str, ...], unread: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nextbest.bench", *given],
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"{unread}: given with {given[0]}" in done.stderr
 
 
 def test_options_before_a_command_are_refused() -> None:
