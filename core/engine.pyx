@@ -228,48 +228,34 @@ cdef class Engine:
 
         `deadline_us`, when not 0, is the moment on the same clock by which to answer.
         """
-        cdef const PlaybookState* playbook = seat_enter(&self.seat)
-        cdef int kind = seat_ready(&self.seat, playbook, now_us, deadline_us)
-        if kind == FAULT_NONE:
-            kind = seat_decide(&self.seat, playbook, text_from(request), now_us)
-        seat_leave(&self.seat)
-        return self.result(kind)
+        return self.result(
+            seat_serve(&self.seat, seat_decide, text_from(request), now_us, deadline_us)
+        )
 
     def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
         """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
-        cdef const PlaybookState* playbook = seat_enter(&self.seat)
-        cdef int kind = seat_ready(&self.seat, playbook, now_us, deadline_us)
-        if kind == FAULT_NONE:
-            kind = seat_decide_batch(&self.seat, playbook, text_from(request), now_us)
-        seat_leave(&self.seat)
-        return self.result(kind)
+        return self.result(
+            seat_serve(&self.seat, seat_decide_batch, text_from(request), now_us, deadline_us)
+        )
 
     def track(self, bytes request, int64_t now_us) -> bytes:
         """Record an event: a TrackRequest answered with a TrackResponse.
 
         It answers at once, so that it refuses LOGGED: `track_waiting` does not.
         """
-        cdef const PlaybookState* playbook = seat_enter(&self.seat)
-        cdef int kind = seat_ready(&self.seat, playbook, now_us, 0)
-        if kind == FAULT_NONE:
-            kind = seat_track(&self.seat, playbook, text_from(request), now_us, 0, NULL)
-        seat_leave(&self.seat)
-        return self.result(kind)
+        return self.result(
+            seat_serve_track(&self.seat, text_from(request), now_us, 0, 0, NULL)
+        )
 
     def track_waiting(self, bytes request, int64_t now_us, uint64_t token) -> bytes | None:
         """As `track`; None for one that waits for the log.
 
         `completed` gives its answer with the `token`, once `log_done` has told of it.
         """
-        cdef const PlaybookState* playbook = seat_enter(&self.seat)
         cdef bint pending = False
-        cdef int kind = seat_ready(&self.seat, playbook, now_us, 0)
-        if kind == FAULT_NONE:
-            kind = seat_track(
-                &self.seat, playbook, text_from(request), now_us, token, &pending
-            )
-        seat_leave(&self.seat)
-        answer = self.result(kind)
+        answer = self.result(
+            seat_serve_track(&self.seat, text_from(request), now_us, 0, token, &pending)
+        )
         return None if pending else answer
 
     cdef bytes result(self, int kind):

@@ -62,11 +62,9 @@ cdef void door_answer(EngineSeat* seat, int kind, DoorAnswer* answer) noexcept n
 
 cdef void door_decide(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
-    cdef const PlaybookState* playbook = seat_enter(seat)
-    cdef int kind = seat_ready(seat, playbook, call.now_us, call.deadline_us)
-    if kind == FAULT_NONE:
-        kind = seat_decide(seat, playbook, door_request(call), call.now_us)
-    seat_leave(seat)
+    cdef int kind = seat_serve(
+        seat, seat_decide, door_request(call), call.now_us, call.deadline_us
+    )
     door_answer(seat, kind, answer)
 
 
@@ -74,24 +72,18 @@ cdef void door_decide_batch(
     Seat* opaque, const DoorCall* call, DoorAnswer* answer
 ) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
-    cdef const PlaybookState* playbook = seat_enter(seat)
-    cdef int kind = seat_ready(seat, playbook, call.now_us, call.deadline_us)
-    if kind == FAULT_NONE:
-        kind = seat_decide_batch(seat, playbook, door_request(call), call.now_us)
-    seat_leave(seat)
+    cdef int kind = seat_serve(
+        seat, seat_decide_batch, door_request(call), call.now_us, call.deadline_us
+    )
     door_answer(seat, kind, answer)
 
 
 cdef void door_track(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
-    cdef const PlaybookState* playbook = seat_enter(seat)
     cdef bint pending = False
-    cdef int kind = seat_ready(seat, playbook, call.now_us, call.deadline_us)
-    if kind == FAULT_NONE:
-        kind = seat_track(
-            seat, playbook, door_request(call), call.now_us, call.token, &pending
-        )
-    seat_leave(seat)
+    cdef int kind = seat_serve_track(
+        seat, door_request(call), call.now_us, call.deadline_us, call.token, &pending
+    )
     door_answer(seat, kind, answer)
     answer.pending = kind == FAULT_NONE and pending
 

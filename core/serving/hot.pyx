@@ -158,3 +158,33 @@ cdef int seat_track(
         header = engine_header(seat.state, playbook)
         seat_answer_write(seat, &header, applied.duplicate, ACK_APPLIED)
     return kind
+
+
+ctypedef int (*SeatCall)(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
+) noexcept nogil
+
+
+cdef inline int seat_serve(
+    EngineSeat* seat, SeatCall call, Text request, int64_t now_us, int64_t deadline_us
+) noexcept nogil:
+    """One whole call, under one playbook: what both ways into the engine run."""
+    cdef const PlaybookState* playbook = seat_enter(seat)
+    cdef int kind = seat_ready(seat, playbook, now_us, deadline_us)
+    if kind == FAULT_NONE:
+        kind = call(seat, playbook, request, now_us)
+    seat_leave(seat)
+    return kind
+
+
+cdef inline int seat_serve_track(
+    EngineSeat* seat, Text request, int64_t now_us, int64_t deadline_us, uint64_t token,
+    bint* pending,
+) noexcept nogil:
+    """As `seat_serve`, for the call that may wait for the log."""
+    cdef const PlaybookState* playbook = seat_enter(seat)
+    cdef int kind = seat_ready(seat, playbook, now_us, deadline_us)
+    if kind == FAULT_NONE:
+        kind = seat_track(seat, playbook, request, now_us, token, pending)
+    seat_leave(seat)
+    return kind

@@ -22,6 +22,7 @@ from nextbest.server.rpc.wire import unwrap, wrap
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
+Decide = Callable[[bytes, int, int], bytes]
 Write = Callable[[bytes, int], bytes]
 Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 
@@ -29,8 +30,8 @@ Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 def handlers(engine: Engine, bytes_max: int) -> Handlers:
     """The handlers of every call that answers without waiting, by full method name."""
     return {
-        "/nextbest.v1.DecisionService/Decide": unary(_decide(engine, bytes_max)),
-        "/nextbest.v1.DecisionService/DecideBatch": unary(_decide_batch(engine, bytes_max)),
+        "/nextbest.v1.DecisionService/Decide": unary(_decide(engine.decide, bytes_max)),
+        "/nextbest.v1.DecisionService/DecideBatch": unary(_decide(engine.decide_batch, bytes_max)),
         "/nextbest.v1.EventService/Track": unary(_call(engine.track, bytes_max)),
         "/nextbest.v1.ProfileService/GetProfile": unary(_call(engine.profile, bytes_max)),
         "/nextbest.v1.ProfileService/UpsertProfile": unary(_call(engine.upsert, bytes_max)),
@@ -46,27 +47,13 @@ def streams(engine: Engine, bytes_max: int) -> Handlers:
     }
 
 
-def _decide(engine: Engine, bytes_max: int) -> Behaviour:
-    decide = engine.decide
-
+def _decide(decide: Decide, bytes_max: int) -> Behaviour:
     async def behaviour(request: bytes, context: Any) -> bytes:
         try:
             if len(request) > bytes_max:
                 require_size(request, bytes_max)
             now = now_us()
             return decide(request, now, deadline_us(context, now))
-        except Exception as error:
-            await refuse(context, error)
-
-    return behaviour
-
-
-def _decide_batch(engine: Engine, bytes_max: int) -> Behaviour:
-    async def behaviour(request: bytes, context: Any) -> bytes:
-        try:
-            require_size(request, bytes_max)
-            now = now_us()
-            return engine.decide_batch(request, now, deadline_us(context, now))
         except Exception as error:
             await refuse(context, error)
 
