@@ -14,7 +14,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nextbest.core.lane.settings import LaneBounds
+from nextbest.core.lane.settings import LaneBounds, number
 from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
 
@@ -33,10 +33,6 @@ OWNER = re.compile(r"[\w.-]+(:[\w.-]+)?|:[\w.-]+", re.ASCII)
 
 Scalar = bool | int | float | str
 Setting = Scalar | tuple[str, ...] | tuple[int, ...]
-
-
-def _number(default: int, least: int, most: int, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
 def _choice(default: bool, doc: str) -> Any:
@@ -66,10 +62,10 @@ class Listen:
         "host:port, [ipv6]:port or unix:/path; a port of 0 takes a free one",
     )
     reflection: bool = _choice(False, "serve gRPC reflection")
-    drain_delay_ms: int = _number(
+    drain_delay_ms: int = number(
         0, 0, 600_000, "how long to report NOT_SERVING before refusing new calls"
     )
-    drain_grace_ms: int = _number(
+    drain_grace_ms: int = number(
         10_000, 0, 600_000, "how long calls in flight may still run while stopping"
     )
 
@@ -78,12 +74,12 @@ class Listen:
 class Bounds:
     """How much the engine holds."""
 
-    profiles_max: int = _number(1_000_000, 1, 1_000_000_000, "identities; a full store goes on")
-    dedupe_max: int = _number(
+    profiles_max: int = number(1_000_000, 1, 1_000_000_000, "identities; a full store goes on")
+    dedupe_max: int = number(
         10_000_000, 1_000, 4_000_000_000, "event ids remembered to recognise repeats"
     )
-    generations_max: int = _number(32, 2, 1_000, "published playbooks that can be activated again")
-    decisions_max: int = _number(
+    generations_max: int = number(32, 2, 1_000, "published playbooks that can be activated again")
+    decisions_max: int = number(
         65_536, 1, 10_000_000, "decisions remembered for 60 s, so that a repeat is the same"
     )
 
@@ -92,23 +88,23 @@ class Bounds:
 class Rpc:
     """How much callers may send, and how connections are kept."""
 
-    request_bytes_max: int = _number(262_144, 1_024, 4_194_304, "one request, a playbook aside")
-    playbook_bytes_max: int = _number(16_777_216, 1_024, 67_108_864, "all files of one playbook")
-    in_flight_max: int = _number(
+    request_bytes_max: int = number(262_144, 1_024, 4_194_304, "one request, a playbook aside")
+    playbook_bytes_max: int = number(16_777_216, 1_024, 67_108_864, "all files of one playbook")
+    in_flight_max: int = number(
         1_024, 1, 1_000_000, "streams, imports, queries and playbook calls at once"
     )
-    streams_max: int = _number(1_000, 1, 100_000, "calls at once on one connection")
-    publishes_max: int = _number(2, 1, 64, "playbooks validated or published at once")
-    writes_max: int = _number(
+    streams_max: int = number(1_000, 1, 100_000, "calls at once on one connection")
+    publishes_max: int = number(2, 1, 64, "playbooks validated or published at once")
+    writes_max: int = number(
         10_000, 1, 1_000_000, "ids of publishes and activations remembered to recognise repeats"
     )
-    compile_ms_max: int = _number(
+    compile_ms_max: int = number(
         60_000, 100, 3_600_000, "how long compiling a playbook or a query's condition may take"
     )
-    query_slice: int = _number(500, 1, 1_000_000, "people a query looks at before it yields")
-    keepalive_ms: int = _number(60_000, 1_000, 7_200_000, "idle time before a ping to the client")
-    keepalive_timeout_ms: int = _number(20_000, 1_000, 600_000, "how long a ping may go unanswered")
-    ping_interval_ms: int = _number(
+    query_slice: int = number(500, 1, 1_000_000, "people a query looks at before it yields")
+    keepalive_ms: int = number(60_000, 1_000, 7_200_000, "idle time before a ping to the client")
+    keepalive_timeout_ms: int = number(20_000, 1_000, 600_000, "how long a ping may go unanswered")
+    ping_interval_ms: int = number(
         10_000, 0, 600_000, "clients that ping an idle connection more often are cut off"
     )
 
@@ -123,7 +119,7 @@ class Lane(LaneBounds):
     insecure: bool = _choice(
         False, "take addresses that other hosts reach, without TLS: only behind a mesh that has it"
     )
-    threads: int = _number(0, 0, CPUS_MAX, "native threads; 0 takes one for each of `cpus`, or one")
+    threads: int = number(0, 0, CPUS_MAX, "native threads; 0 takes one for each of `cpus`, or one")
     cpus: tuple[int, ...] = _numbers(
         CPUS_MAX, 4_095, "a cpu for each thread, kept free of the process's other threads"
     )
@@ -147,10 +143,10 @@ class Lane(LaneBounds):
 class Retention:
     """How long identities are kept after their last event or write."""
 
-    known_days: int = _number(0, 0, 36_500, "known identities; 0 keeps them")
-    anonymous_days: int = _number(30, 0, 36_500, "anonymous identities; 0 keeps them")
-    alias_days: int = _number(0, 0, 36_500, "aliases; 0 keeps them")
-    interval_ms: int = _number(60_000, 100, 86_400_000, "how often expired ones are looked for")
+    known_days: int = number(0, 0, 36_500, "known identities; 0 keeps them")
+    anonymous_days: int = number(30, 0, 36_500, "anonymous identities; 0 keeps them")
+    alias_days: int = number(0, 0, 36_500, "aliases; 0 keeps them")
+    interval_ms: int = number(60_000, 100, 86_400_000, "how often expired ones are looked for")
 
 
 @dataclass(frozen=True, slots=True)

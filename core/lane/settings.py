@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _number(default: int, least: int, most: int, doc: str) -> Any:
+def number(default: int, least: int, most: int, doc: str) -> Any:
+    """A field that is a whole number, with its bounds and its meaning for the configuration."""
     return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
@@ -14,37 +15,37 @@ def _number(default: int, least: int, most: int, doc: str) -> Any:
 class LaneBounds:
     """What one serving thread of the lane takes before it refuses, cuts off or waits."""
 
-    connections_max: int = _number(4_096, 1, 1_000_000, "connections at once, of each thread")
-    peer_connections_max: int = _number(
+    connections_max: int = number(4_096, 1, 1_000_000, "connections at once, of each thread")
+    peer_connections_max: int = number(
         1_024, 1, 1_000_000, "connections of one address, or on a unix socket of one user"
     )
-    streams_max: int = _number(256, 1, 100_000, "calls at once on one connection")
-    header_bytes_max: int = _number(16_384, 1_024, 1_048_576, "the headers of one call")
-    request_buffer_max: int = _number(
+    streams_max: int = number(256, 1, 100_000, "calls at once on one connection")
+    header_bytes_max: int = number(16_384, 1_024, 1_048_576, "the headers of one call")
+    request_buffer_max: int = number(
         8_388_608, 65_536, 1_073_741_824, "requests being received on one connection, in bytes"
     )
-    answer_buffer_max: int = _number(
+    answer_buffer_max: int = number(
         16_777_216, 65_536, 1_073_741_824, "answers that one connection has not read, in bytes"
     )
-    idle_ms: int = _number(
+    idle_ms: int = number(
         1_800_000, 0, 86_400_000, "how long a connection may have no call; 0: any"
     )
-    handshake_ms: int = _number(10_000, 100, 600_000, "how long a new connection may take")
-    request_ms: int = _number(
+    handshake_ms: int = number(10_000, 100, 600_000, "how long a new connection may take")
+    request_ms: int = number(
         30_000, 100, 600_000, "how long one request, or one frame of it, may take to arrive"
     )
-    stall_ms: int = _number(30_000, 100, 600_000, "how long a peer may read nothing of its answers")
-    keepalive_ms: int = _number(60_000, 1_000, 7_200_000, "silence before a ping to the client")
-    keepalive_timeout_ms: int = _number(20_000, 100, 600_000, "how long a ping may go unanswered")
-    ping_interval_ms: int = _number(
+    stall_ms: int = number(30_000, 100, 600_000, "how long a peer may read nothing of its answers")
+    keepalive_ms: int = number(60_000, 1_000, 7_200_000, "silence before a ping to the client")
+    keepalive_timeout_ms: int = number(20_000, 100, 600_000, "how long a ping may go unanswered")
+    ping_interval_ms: int = number(
         10_000, 0, 600_000, "clients that ping an idle connection more often are cut off"
     )
-    control_frames_per_s: int = _number(
+    control_frames_per_s: int = number(
         2_000, 10, 1_000_000, "frames of one connection that carry no call, besides 8 for each call"
     )
-    resets_burst: int = _number(1_000, 1, 1_000_000, "calls that a client may cancel at once")
-    resets_per_s: int = _number(200, 1, 1_000_000, "calls that a client may cancel each second")
-    connection_age_ms: int = _number(0, 0, 86_400_000, "when a connection is drained; 0: never")
+    resets_burst: int = number(1_000, 1, 1_000_000, "calls that a client may cancel at once")
+    resets_per_s: int = number(200, 1, 1_000_000, "calls that a client may cancel each second")
+    connection_age_ms: int = number(0, 0, 86_400_000, "when a connection is drained; 0: never")
     peer_uids: tuple[int, ...] = ()
     """The users that may connect over a unix socket; empty for all."""
 
@@ -53,4 +54,4 @@ class LaneBounds:
 class LaneSettings(LaneBounds):
     """The bounds, with the one that the other lane shares."""
 
-    message_bytes_max: int = _number(262_144, 1_024, 4_194_304, "one request")
+    message_bytes_max: int = number(262_144, 1_024, 4_194_304, "one request")
