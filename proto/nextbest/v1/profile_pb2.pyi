@@ -153,6 +153,32 @@ class LinkIdentityResponse(_message.Message):
     ack: _common_pb2.AckLevel
     def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., identities: _Optional[_Iterable[_Union[_common_pb2.Identity, _Mapping]]] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
 
+class EraseProfileRequest(_message.Message):
+    __slots__ = ("write_id", "identity", "ack")
+    WRITE_ID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    write_id: str
+    identity: _common_pb2.Identity
+    ack: _common_pb2.AckLevel
+    def __init__(self, write_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
+
+class EraseProfileResponse(_message.Message):
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "identities", "ack")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    position: _common_pb2.Position
+    staleness_ms: int
+    degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
+    identities: _containers.RepeatedCompositeFieldContainer[_common_pb2.Identity]
+    ack: _common_pb2.AckLevel
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., identities: _Optional[_Iterable[_Union[_common_pb2.Identity, _Mapping]]] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
+
 class ImportProfilesRequest(_message.Message):
     __slots__ = ("profiles",)
     PROFILES_FIELD_NUMBER: _ClassVar[int]

@@ -50,6 +50,11 @@ class ProfileServiceStub:
                 request_serializer=nextbest_dot_v1_dot_profile__pb2.LinkIdentityRequest.SerializeToString,
                 response_deserializer=nextbest_dot_v1_dot_profile__pb2.LinkIdentityResponse.FromString,
                 _registered_method=True)
+        self.EraseProfile = channel.unary_unary(
+                '/nextbest.v1.ProfileService/EraseProfile',
+                request_serializer=nextbest_dot_v1_dot_profile__pb2.EraseProfileRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_profile__pb2.EraseProfileResponse.FromString,
+                _registered_method=True)
         self.ImportProfiles = channel.stream_unary(
                 '/nextbest.v1.ProfileService/ImportProfiles',
                 request_serializer=nextbest_dot_v1_dot_profile__pb2.ImportProfilesRequest.SerializeToString,
@@ -87,6 +92,13 @@ class ProfileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseProfile(self, request, context):
+        """Forgets a person: every identity, for good.  Who writes of them later registers them anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportProfiles(self, request_iterator, context):
         """Sets attributes of many identities; refused ones are reported, the others stand.
         """
@@ -118,6 +130,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.LinkIdentity,
                     request_deserializer=nextbest_dot_v1_dot_profile__pb2.LinkIdentityRequest.FromString,
                     response_serializer=nextbest_dot_v1_dot_profile__pb2.LinkIdentityResponse.SerializeToString,
+            ),
+            'EraseProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseProfile,
+                    request_deserializer=nextbest_dot_v1_dot_profile__pb2.EraseProfileRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_profile__pb2.EraseProfileResponse.SerializeToString,
             ),
             'ImportProfiles': grpc.stream_unary_rpc_method_handler(
                     servicer.ImportProfiles,
@@ -212,6 +229,33 @@ class ProfileService:
             '/nextbest.v1.ProfileService/LinkIdentity',
             nextbest_dot_v1_dot_profile__pb2.LinkIdentityRequest.SerializeToString,
             nextbest_dot_v1_dot_profile__pb2.LinkIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.ProfileService/EraseProfile',
+            nextbest_dot_v1_dot_profile__pb2.EraseProfileRequest.SerializeToString,
+            nextbest_dot_v1_dot_profile__pb2.EraseProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

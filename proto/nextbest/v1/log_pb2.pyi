@@ -1,0 +1,271 @@
+from nextbest.v1 import common_pb2 as _common_pb2
+from nextbest.v1 import mutation_pb2 as _mutation_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LogEntry(_message.Message):
+    __slots__ = ("nonce", "batch", "open", "heartbeat", "lease", "horizon", "trim", "format")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_FIELD_NUMBER: _ClassVar[int]
+    TRIM_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    nonce: int
+    batch: _mutation_pb2.MutationBatch
+    open: EpochOpen
+    heartbeat: Heartbeat
+    lease: Lease
+    horizon: Horizon
+    trim: Trim
+    format: Format
+    def __init__(self, nonce: _Optional[int] = ..., batch: _Optional[_Union[_mutation_pb2.MutationBatch, _Mapping]] = ..., open: _Optional[_Union[EpochOpen, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., horizon: _Optional[_Union[Horizon, _Mapping]] = ..., trim: _Optional[_Union[Trim, _Mapping]] = ..., format: _Optional[_Union[Format, _Mapping]] = ...) -> None: ...
+
+class EpochOpen(_message.Message):
+    __slots__ = ("replication_id", "previous", "member", "reseeded")
+    REPLICATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    RESEEDED_FIELD_NUMBER: _ClassVar[int]
+    replication_id: str
+    previous: _common_pb2.Position
+    member: str
+    reseeded: bool
+    def __init__(self, replication_id: _Optional[str] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., member: _Optional[str] = ..., reseeded: _Optional[bool] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("member", "position", "snapshot", "format", "now_ms")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    position: _common_pb2.Position
+    snapshot: _common_pb2.Position
+    format: int
+    now_ms: int
+    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("holder", "term")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    holder: str
+    term: int
+    def __init__(self, holder: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Horizon(_message.Message):
+    __slots__ = ("before_ms", "term")
+    BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    before_ms: int
+    term: int
+    def __init__(self, before_ms: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Trim(_message.Message):
+    __slots__ = ("position", "term")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    position: _common_pb2.Position
+    term: int
+    def __init__(self, position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Format(_message.Message):
+    __slots__ = ("format", "term")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    term: int
+    def __init__(self, format: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+
+class Epoch(_message.Message):
+    __slots__ = ("number", "nonce", "previous", "replication_id")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    REPLICATION_ID_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    nonce: int
+    previous: _common_pb2.Position
+    replication_id: str
+    def __init__(self, number: _Optional[int] = ..., nonce: _Optional[int] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., replication_id: _Optional[str] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("name", "position", "snapshot", "format", "now_ms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    position: _common_pb2.Position
+    snapshot: _common_pb2.Position
+    format: int
+    now_ms: int
+    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
+
+class SnapshotHead(_message.Message):
+    __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_MS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    PLAYBOOKS_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_AT_US_FIELD_NUMBER: _ClassVar[int]
+    LAST_STAMP_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    format: int
+    position: _common_pb2.Position
+    end: _common_pb2.Position
+    epochs: _containers.RepeatedCompositeFieldContainer[Epoch]
+    horizon_ms: int
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    lease: Lease
+    playbooks: _containers.RepeatedCompositeFieldContainer[_mutation_pb2.Mutation]
+    parked: _containers.RepeatedCompositeFieldContainer[_mutation_pb2.Mutation]
+    attributes: _containers.RepeatedCompositeFieldContainer[SnapshotAttribute]
+    counters: _containers.RepeatedCompositeFieldContainer[SnapshotCounter]
+    taken_at_us: int
+    last_stamp: int
+    member: str
+    def __init__(self, format: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., horizon_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., playbooks: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., parked: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., attributes: _Optional[_Iterable[_Union[SnapshotAttribute, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[SnapshotCounter, _Mapping]]] = ..., taken_at_us: _Optional[int] = ..., last_stamp: _Optional[int] = ..., member: _Optional[str] = ...) -> None: ...
+
+class SnapshotAttribute(_message.Message):
+    __slots__ = ("name", "type", "pii")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    PII_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    type: int
+    pii: bool
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[int] = ..., pii: _Optional[bool] = ...) -> None: ...
+
+class SnapshotCounter(_message.Message):
+    __slots__ = ("key", "aggregate", "type", "limit", "window_s", "resolution_s")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_S_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_S_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    aggregate: int
+    type: int
+    limit: int
+    window_s: int
+    resolution_s: int
+    def __init__(self, key: _Optional[bytes] = ..., aggregate: _Optional[int] = ..., type: _Optional[int] = ..., limit: _Optional[int] = ..., window_s: _Optional[int] = ..., resolution_s: _Optional[int] = ...) -> None: ...
+
+class GetLogStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetLogStatusResponse(_message.Message):
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REPLICATED_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTERS_FIELD_NUMBER: _ClassVar[int]
+    DIVERGENCES_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_MS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_AT_US_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_ROWS_FIELD_NUMBER: _ClassVar[int]
+    PARKED_FIELD_NUMBER: _ClassVar[int]
+    LOST_IDS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    position: _common_pb2.Position
+    staleness_ms: int
+    degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
+    kind: str
+    place: str
+    state: str
+    reason: str
+    replicated_refused: str
+    replicas: int
+    end: _common_pb2.Position
+    committed: _common_pb2.Position
+    ahead: int
+    dead_letters: int
+    divergences: int
+    horizon_ms: int
+    lease: Lease
+    member: str
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    epochs: _containers.RepeatedCompositeFieldContainer[Epoch]
+    snapshot: _common_pb2.Position
+    snapshot_at_us: int
+    digest_events: int
+    digest_rows: int
+    parked: int
+    lost_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class TakeSnapshotRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TakeSnapshotResponse(_message.Message):
+    __slots__ = ("path", "position", "bytes", "took_ms")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    TOOK_MS_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    position: _common_pb2.Position
+    bytes: int
+    took_ms: int
+    def __init__(self, path: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., bytes: _Optional[int] = ..., took_ms: _Optional[int] = ...) -> None: ...
+
+class ReadSnapshotRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReadSnapshotResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class ReseedLogRequest(_message.Message):
+    __slots__ = ("force",)
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    force: bool
+    def __init__(self, force: _Optional[bool] = ...) -> None: ...
+
+class ReseedLogResponse(_message.Message):
+    __slots__ = ("position", "profiles")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    PROFILES_FIELD_NUMBER: _ClassVar[int]
+    position: _common_pb2.Position
+    profiles: int
+    def __init__(self, position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., profiles: _Optional[int] = ...) -> None: ...
