@@ -62,7 +62,7 @@ def frame(body: bytes) -> bytes:
     """The bytes to append for a serialised LogEntry.  Raises EntryTooLargeError."""
     if len(body) + HEAD_BYTES > ENTRY_BYTES_MAX:
         raise EntryTooLargeError(len(body) + HEAD_BYTES)
-    checksum = google_crc32c.extend(_FORMAT_CRC[FORMAT], body)
+    checksum: int = google_crc32c.extend(_FORMAT_CRC[FORMAT], body)
     return bytes([FORMAT]) + checksum.to_bytes(4, "little") + body
 
 
