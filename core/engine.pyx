@@ -193,7 +193,8 @@ cdef class Engine:
 
     def header(self, int64_t now_us) -> bytes:
         """The fields 1 to 4 of every answer, which tell how this node stands."""
-        cdef Header header = engine_header(&self.state, atomic_pointer_read(&self.state.active), now_us)
+        cdef const PlaybookState* playbook = atomic_pointer_read(&self.state.active)
+        cdef Header header = engine_header(&self.state, playbook, now_us)
         cdef Writer* writer = &self.seat.serving.writer
         writer.length = 0
         writer.failed = False
@@ -404,7 +405,7 @@ cdef class Engine:
         return self.answer_write(&awaited, now_us)
 
     def expire_identities(self, kind, identities, int64_t now_us) -> None:
-        """End identities that retention does not keep: as `erase`, for up to 1,000 ids of a kind."""
+        """End identities of a kind that retention does not keep, as `erase` does."""
         cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
         self.submit_erasure([(kind, bytes_of(id)) for id in identities], True, now_us, &awaited)
 
@@ -508,7 +509,6 @@ cdef class Engine:
 
     cdef bytes answer_write(self, const Awaited* awaited, int64_t now_us):
         """The answer whose fields from 5 on are written; None when it waits for the log."""
-        cdef Writer* writer = &self.seat.serving.writer
         cdef Header header
         cdef bytes tail = self.result(FAULT_NONE)
         if awaited.ack > ACK_APPLIED:
