@@ -41,7 +41,7 @@ cdef RowSlot* row_for(
         return NULL
     # That a node wrote of an incarnation proves the ones before it erased.
     if <int64_t>incarnation > dead + 1:
-        shard.dead[0][hash] = incarnation - 1
+        dead_put(shard, hash, incarnation - 1)
     created[0] = True
     return row_create(store, shard, identity, hash, incarnation)
 
@@ -190,7 +190,7 @@ cdef StoreStatus event_apply(
         if atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
         if (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-            shard, shard.seen_capacity * 2, 0
+            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0
         ):
             return STORE_NO_MEMORY
         before = &store.sets[0]
@@ -421,7 +421,7 @@ cdef StoreStatus erase_latched(
     cdef RowSlot* slot
     latch_take(&shard.latch)
     if dead_incarnation(shard, hash) < <int64_t>incarnation:
-        shard.dead[0][hash] = incarnation
+        dead_put(shard, hash, incarnation)
     slot = row_find(store, shard, identity, hash)
     if slot != NULL and slot.row.incarnation <= incarnation:
         return row_detach(store, shard, slot, identity)
