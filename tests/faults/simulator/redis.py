@@ -85,6 +85,7 @@ class Server:
         self.interleaved = 0.0
         self.servers: dict[Address, Server] = {}
         self.process: Process = self.loop.process(host)
+        self.on_loss: Callable[[Server], object] = lambda _server: None
         self._crons = 0
         self._attempt = -100.0
 
@@ -122,6 +123,18 @@ class Server:
         self._keep(keep)
 
     def _keep(self, keep: str) -> None:
+        before = self.data
+        self._forget(keep)
+        self._compare(before)
+
+    def _compare(self, before: Data) -> None:
+        """Tell who wants to know that entries are gone which were here."""
+        for key, stream in before.streams.items():
+            kept = self.data.streams.get(key)
+            if kept is None or (stream.ids and stream.ids[-1] not in kept.ids):
+                self.on_loss(self)
+
+    def _forget(self, keep: str) -> None:
         if keep == "none" or not self.persistent:
             self.data = Data()
         elif keep == "tail":
@@ -344,7 +357,9 @@ class Server:
         lost = self.describe()
         for connection in self.connections:
             connection.touched = connection.touched or bool(connection.watched)
+        before = self.data
         self._set_base(data)
+        self._compare(before)
         self.offset, self.replid, self.replid2, self.second_offset = offset, replid, NO_ID, -1
         self.backlog, self.backlog_start = [], offset
         self.loop.note("redis", self.host, "resyncs from", lost, "to", self.describe())
