@@ -402,6 +402,7 @@ class Faults:
         server = self.world.master()
         if server is not None and server.running:
             self._note_redis(f"flush {server.host}", 0.1)
+            self.world.losses.append(self.loop.now)
             server.accept(lambda _replies: None, lambda: None).receive([("FLUSHALL",)])
 
     def lose_tail(self) -> None:
@@ -501,7 +502,9 @@ async def reseed(machine: Machine) -> None:
 def settled(world: World) -> str:
     """Why the world is not at rest; empty when it is."""
     if not redis_is_sound(world):
-        return "Redis: " + "; ".join(f"{one}: {one.describe()}" for one in world.servers.values())
+        hosts = [f"{one}: {one.describe()} at {one.offset}" for one in world.servers.values()]
+        named = [f"{one.process}: {one.master[0]}" for one in world.sentinels]
+        return "Redis: " + "; ".join([*hosts, *named])
     master = world.master()
     assert master is not None
     stream = master.data.streams.get(b"nextbest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ DELAY_MIN_S = 0.0001
 DELAY_SPREAD_S = 0.0004
 # What has waited for a cut to heal is sent again within this time: TCP backs off.
 AGAIN_S = 0.4
+
+
+Packet = tuple[Process, Callable[..., object], tuple[Any, ...]]
 
 
 class Wires:
@@ -87,14 +91,16 @@ class Wires:
 class Wire:
     """One direction of one connection: in order, never twice, and held while cut."""
 
-    __slots__ = ("broken", "held", "last", "source", "target", "wires")
+    __slots__ = ("broken", "held", "last", "source", "target", "under_way", "wires")
 
     def __init__(self, wires: Wires, source: str, target: str) -> None:
         self.wires = wires
         self.source = source
         self.target = target
         self.last = 0.0
-        self.held: list[tuple[Process, Callable[..., object], tuple[Any, ...]]] = []
+        self.held: list[Packet] = []
+        # What was sent and has not arrived, oldest first.
+        self.under_way: deque[Packet] = deque()
         self.broken = False
 
     def send(self, process: Process, callback: Callable[..., object], *args: Any) -> None:
@@ -109,7 +115,16 @@ class Wire:
             return
         when = wires.loop.now + wires.delay(self.source, self.target)
         self.last = when = max(when, self.last)
-        wires.loop.call_for(process, when, callback, *args)
+        self.under_way.append((process, callback, args))
+        wires.loop.call_for(process, when, self._arrive)
+
+    def _arrive(self) -> None:
+        """One more has arrived: the oldest, in whatever order the loop runs what is ready."""
+        while self.under_way:
+            process, callback, args = self.under_way.popleft()
+            if process.alive:
+                callback(*args)
+                return
 
     def release(self) -> None:
         """The cut is healed: what was held is sent again, a while later."""

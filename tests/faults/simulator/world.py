@@ -10,7 +10,10 @@ from typing import Any
 
 from nextbest.core import Engine
 from nextbest.core.errors import LogFailedError, NextbestError
-from nextbest.core.engine import STRIPES
+try:
+    from nextbest.core.engine import STRIPES
+except ImportError:
+    STRIPES = 0
 from nextbest.server.log.limits import Limits
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.node import Node
@@ -138,7 +141,7 @@ class Disk:
             "epochs": engine.epochs(),
             "horizon_ms": engine.store.horizon_ms,
             "last_stamp": engine.last_stamp,
-            "columns": engine.store.columns(),
+            "columns": engine.columns(),
             # Before the stripes: what leaves the parked ones meanwhile is in a stripe or behind.
             "parked": engine.parked_mutations(),
             "playbooks": machine.catalogue.state(),
@@ -150,7 +153,7 @@ class Disk:
         stripes = []
         pauses = {machine.loop.random.randrange(STRIPES) for _ in range(3)}
         for number in range(STRIPES):
-            data = engine.store.stripe(number)
+            data = engine.stripe(number)
             if data:
                 stripes.append(data)
             if number in pauses:
@@ -237,9 +240,9 @@ class Machine:
     def _restore(self, snapshot: Snapshot) -> None:
         engine = self.engine
         self.catalogue.restore(*snapshot.playbooks)
-        engine.store.load_columns(*snapshot.columns)
+        engine.load_columns(*snapshot.columns)
         for data in snapshot.stripes:
-            engine.store.load_stripe(data)
+            engine.load_stripe(data)
         for number, nonce, previous in snapshot.epochs:
             engine.epoch_opened(number, nonce, previous)
         if snapshot.horizon_ms:
