@@ -20,6 +20,9 @@ def _choice(doc: str) -> Any:
 class BackendSettings:
     """How the log is reached, and what is asked of the Redis hosts around it."""
 
+    file_bytes_max: int = number(
+        64 << 30, 1 << 20, 1 << 46, "the log's file in SQLite; a full one refuses writes"
+    )
     stream: str = _text("nextbest", "the key of the stream in Redis")
     connect_ms: int = number(1_000, 10, 60_000, "how long connecting to one Redis host may take")
     timeout_ms: int = number(1_000, 10, 60_000, "how long Redis may take to answer")
