@@ -403,6 +403,7 @@ class Faults:
         if server is not None and server.running:
             self._note_redis(f"flush {server.host}", 0.1)
             self.world.losses.append(self.loop.now)
+            self.world.losses.append(self.loop.now)
             server.accept(lambda _replies: None, lambda: None).receive([("FLUSHALL",)])
 
     def lose_tail(self) -> None:
