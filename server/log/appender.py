@@ -84,6 +84,9 @@ class Appender:
         while True:
             if (batch := context.ahead.next(self._queue)) is not None:
                 return batch
+            if self._queue == LOGGED_QUEUE:
+                # What was late may also have been read back, and not be sent again.
+                context.standing.clear("slow")
             await context.ahead.room()
             data, mutations = context.engine.log_take(
                 self._queue, context.limits.batch_mutations_max, context.limits.batch_bytes_max

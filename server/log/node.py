@@ -266,8 +266,6 @@ class Node:
         context.ahead.all_again()
         if context.ahead.waits(LOGGED_QUEUE):
             context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
-        else:
-            context.standing.clear("slow")
         context.standing.clear(*_OF_CONNECTION)
         self._backoff.reset()
         parts = [self.pulse.run(), *(appender.run() for appender in self.appenders)]
