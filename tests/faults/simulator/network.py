@@ -197,16 +197,16 @@ class SimNetwork:
         return made
 
     async def facts(self) -> Topology:
-        hosts, faults = [], []
+        hosts, silent = [], []
         for server in self.servers.values():
             try:
                 hosts.append(
                     await self.ask(server.host, server.process, lambda s=server: facts_of(s))
                 )
-            except LinkError as error:
-                faults.append(f"{server.host}: {error}")
+            except LinkError:
+                silent.append(Address(*server.address))
         sentinels = tuple(Address(one.host, 26379) for one in self.sentinels)
-        return Topology(tuple(hosts), sentinels, tuple(faults))
+        return Topology(tuple(hosts), sentinels, tuple(silent))
 
     async def ask(self, host: str, process: Process, function: Callable[[], Any]) -> Any:
         """A small question and its answer on a connection of their own.  Raises LinkError."""

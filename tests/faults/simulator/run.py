@@ -51,6 +51,9 @@ def run(
             fault += "\n" + traceback.format_exc()
     except Exception:
         fault = traceback.format_exc()
+    for error in world.loop.errors:
+        where = traceback.format_exception(error.get("exception")) if fault else []
+        fault += f"\n{error['process']}: {error.get('message')}\n" + "".join(where)
     outcome = Outcome(
         seed, mode, world.loop.digest, world.loop.steps, fault, world.loop.now - 1000, lines
     )

@@ -254,7 +254,10 @@ class Machine:
 
     async def _run(self) -> None:
         self.loop.add_reader(self.engine.completed_fd, self._completed)
-        await self.node.start()
+        try:
+            await self.node.start()
+        except Exception as error:
+            self.loop.call_exception_handler({"message": "start", "exception": error})
 
     def die(self) -> None:
         """kill -9."""
