@@ -50,9 +50,7 @@ def replay(world: World) -> Engine | None:
     master = world.master()
     assert master is not None
     stream = master.data.streams[b"nextbest"]
-    if any(one.node.context.progress.lost_ids for one in world.machines) or any(
-        trimmed(world)
-    ):
+    if any(one.node.context.progress.lost_ids for one in world.machines) or any(trimmed(world)):
         return None
     engine = Engine(profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64)
     catalogue = Catalogue(engine)

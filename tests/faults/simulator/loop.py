@@ -21,13 +21,26 @@ STEPS_MAX = 3_000_000
 class Process:
     """What runs, stops and dies as one: a node, a client, a server."""
 
-    __slots__ = ("alive", "fuse", "held", "index", "name", "on_fuse", "paused", "steps", "tasks")
+    __slots__ = (
+        "alive",
+        "fuse",
+        "held",
+        "index",
+        "name",
+        "on_fuse",
+        "paused",
+        "reads",
+        "steps",
+        "tasks",
+    )
 
     def __init__(self, name: str, index: int) -> None:
         self.name = name
         self.index = index
         self.alive = True
         self.paused = False
+        # Whether it waits for descriptors.
+        self.reads = False
         self.steps = 0
         # The process dies after its callback of this number; 0 for never.
         self.fuse = 0
@@ -104,6 +117,8 @@ class Loop(asyncio.AbstractEventLoop):
         self._number = 0
         self._readers: dict[int, Handle] = {}
         self._poll: select.epoll | None = None
+        # Whether a process with descriptors has run since they were looked at.
+        self._stirred = False
         self._stopping = False
         self._tasks = 0
 
@@ -128,6 +143,7 @@ class Loop(asyncio.AbstractEventLoop):
 
     def resume(self, process: Process) -> None:
         process.paused = False
+        self._stirred = True
         self._ready.extend(process.held)
         process.held.clear()
         self.note("resume", process.name)
@@ -254,6 +270,7 @@ class Loop(asyncio.AbstractEventLoop):
         if fd in self._readers:
             self._poll.unregister(fd)
         self._poll.register(fd, select.EPOLLIN)
+        self.current.reads = self._stirred = True
         self._readers[fd] = Handle(callback, args, None, self.current, 0.0)
 
     def remove_reader(self, fd: Any) -> bool:
@@ -324,6 +341,8 @@ class Loop(asyncio.AbstractEventLoop):
                 process.held.append(handle)
                 continue
             self.current = process
+            if process.reads:
+                self._stirred = True
             self.digest = hash((self.digest, self.now, process.index, pick))
             process.steps += 1
             try:
@@ -347,7 +366,7 @@ class Loop(asyncio.AbstractEventLoop):
 
     def _advance(self) -> bool:
         """Make ready what is due next; False when nothing is."""
-        if self._readers and self._poll_readers():
+        if self._stirred and self._poll_readers():
             return True
         timers, ready = self._timers, self._ready
         while timers:
@@ -362,9 +381,9 @@ class Loop(asyncio.AbstractEventLoop):
         return False
 
     def _poll_readers(self) -> bool:
-        assert self._poll is not None
-        found = self._poll.poll(0)
+        found = self._poll.poll(0) if self._poll is not None else []
         if not found:
+            self._stirred = False
             return False
         fds = {fd for fd, _ in found}
         # In the order of registration: numbers of descriptors differ from run to run.
@@ -373,7 +392,9 @@ class Loop(asyncio.AbstractEventLoop):
             if fd in fds and not handle.process.paused:
                 made = Handle(handle.callback, handle.args, None, handle.process, self.now)
                 self._ready.append(made)
-        return len(self._ready) > before
+        # A paused process reads later.
+        self._stirred = len(self._ready) > before
+        return self._stirred
 
     def close(self) -> None:
         """Close every coroutine that was left; their `finally` blocks can start nothing more."""

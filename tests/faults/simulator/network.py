@@ -28,9 +28,10 @@ def replies_of(replies: Sequence[object]) -> list[Any]:
     """Replies as a client gets them: errors as RedisReplyError, within an EXEC's list too."""
     return [
         RedisReplyError(str(reply))
-        if isinstance(reply, ErrorReply)
+        if type(reply) is ErrorReply
+        # An EXEC's list; entries of streams hold no errors.
         else replies_of(reply)
-        if isinstance(reply, list)
+        if type(reply) is list and ErrorReply in map(type, reply)
         else reply
         for reply in replies
     ]

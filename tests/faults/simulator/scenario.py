@@ -28,9 +28,9 @@ from tests.faults.simulator.writes import (
 )
 
 CLIENTS = 4
-WRITES_OF_CLIENT = 12
+WRITES_OF_CLIENT = 9
 CALL_S = 0.6
-CHAOS_S = 7.0
+CHAOS_S = 5.0
 SETTLE_S = 60.0
 # How long a log stays wiped before the operator starts it anew.
 OPERATOR_S = 1.5
@@ -464,8 +464,12 @@ def redis_is_sound(world: World) -> bool:
         return False
     return all(one.master == master.address for one in world.sentinels) and all(
         one is master
-        or (one.master == master.address and one.feed is not None and one.feed.live
-            and one.offset == master.offset)
+        or (
+            one.master == master.address
+            and one.feed is not None
+            and one.feed.live
+            and one.offset == master.offset
+        )
         for one in world.servers.values()
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from nextbest.core import Engine
 from nextbest.core.errors import LogFailedError, NextbestError
+
 try:
     from nextbest.core.engine import STRIPES
 except ImportError:
@@ -42,10 +43,10 @@ PORT = 6379
 WRITES_MAX = 200
 SNAPSHOTS_KEPT = 2
 LIMITS = Limits(
-    read_wait_ms=400,
-    pulse_ms=1_500,
+    read_wait_ms=600,
+    pulse_ms=2_000,
     lease_ms=6_000,
-    snapshot_ms=7_000,
+    snapshot_ms=5_000,
     settle_ms_max=6_000,
     trim_ms=3_000,
     member_ms=600_000,
