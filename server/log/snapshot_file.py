@@ -297,4 +297,5 @@ class SnapshotReader:
 
 def _header() -> bytes:
     unchecked = _HEADER.pack(MAGIC, FORMAT, HEADER_BYTES, 0)[:-4]
-    return unchecked + google_crc32c.value(unchecked).to_bytes(4, "little")
+    checksum: int = google_crc32c.value(unchecked)
+    return unchecked + checksum.to_bytes(4, "little")
