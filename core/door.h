@@ -49,7 +49,7 @@ typedef struct Door {
     void (*too_large)(Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer);
     // Readable when answers that waited are there; owned by the seat.
     int (*wake_fd)(Seat* seat);
-    // Gives the next answer that waited and its token; 0 when there is none.  `now_us` is the clock.
+    // Gives the next answer that waited and its token, at `now_us`; 0 when there is none.
     int (*completed)(Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer);
 } Door;
 

@@ -104,6 +104,10 @@ class BatchResult(NamedTuple):
     announced: list[bytes]
 
 
+# In place of an answer's rest: a read that was only waiting.
+WAITED = object()
+
+
 cdef int checked_queue(int queue) except -1:
     if not 0 <= queue < QUEUES:
         raise errors.InvalidRequestError("queue", str(queue), "0 or 1")
@@ -786,18 +790,36 @@ cdef class Engine:
             raise errors.InvalidRequestError("log", "none", "attach_log first")
         return 0
 
+    def await_position(self, uint64_t token, int64_t now_us, int64_t deadline_us=0) -> None:
+        """After PositionNotReachedError: let `completed` give the token when to ask again.
+
+        That is when the position was reached or lost, at the deadline, or after a second
+        without one.  Raises the same error when as many wait as may.
+        """
+        cdef WaitingRead read
+        self.require_log()
+        if seat_wait_begin(&self.seat, &read, now_us, deadline_us, token):
+            fault_raise(&self.seat.serving.fault)
+        self.tails[token] = WAITED
+        seat_wait_end(&self.seat, &read, now_us)
+
     @property
     def completed_fd(self) -> int:
         """Readable when `completed` has something to give; -1 until a log is attached."""
         return self.seat.completions.wake_fd
 
     def completed(self, int64_t now_us):
-        """The next answer that waited: its token and the answer or error; None for none."""
+        """The next answer that waited: its token and the answer or error; None for none.
+
+        The answer is empty for a token of `await_position`.
+        """
         cdef Completion completion
         cdef Header header
         if not completions_get(&self.seat.completions, &completion):
             return None
         tail = self.tails.pop(completion.token, None)
+        if tail is WAITED:
+            return completion.token, b""
         if completion.kind != FAULT_NONE:
             seat_log_fault(&self.seat)
             try:
@@ -821,7 +843,6 @@ cdef class Engine:
         cdef Fault* fault = &self.seat.serving.fault
         cdef int64_t clock_us = now_us
         cdef bytes header
-        cdef Position wanted
         cdef size_t start
         self.begin()
         if read_profile(&reader, &message, fault) or check_identity(
@@ -831,7 +852,7 @@ cdef class Engine:
         if message.now.present and check_time(&message.now, "now", &now_us, fault):
             fault_raise(fault)
         if message.min_position.present and engine_reaches(
-            &self.state, &message.min_position, &wanted, fault
+            &self.state, &message.min_position, &self.seat.wanted, fault
         ):
             fault_raise(fault)
         header = self.header(clock_us)

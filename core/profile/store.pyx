@@ -297,6 +297,18 @@ cdef class Store:
             raise MemoryError("expire")
         return removed
 
+    def stale(self, uint8_t kind, int64_t before_us, int cursor, most):
+        """The ids of a kind without events since, about `most` of them, and the next cursor.
+
+        The cursor is 0 at first and -1 at the end; who never had an event counts from the last
+        write.
+        """
+        found = []
+        while 0 <= cursor < SHARDS and len(found) < most:
+            found += shard_stale(self.state, cursor, kind, before_us // 1000000)
+            cursor += 1
+        return found, cursor if cursor < SHARDS else -1
+
     def digest(self) -> tuple[int, int]:
         """Two order-free sums: of the events applied, and of the rows."""
         cdef uint64_t applied = 0, rows = 0

@@ -113,6 +113,31 @@ cdef void store_hashes(
         shard_hashes(&store.shards[i], first, hashes)
 
 
+cdef list shard_stale(StoreState* store, int number, uint8_t kind, int64_t before_s):
+    """The ids of the shard's rows of a kind last touched before a time."""
+    cdef Shard* shard = &store.shards[number]
+    cdef vector[char] ids
+    cdef vector[uint32_t] lengths
+    cdef IdentityRef identity
+    cdef uint64_t i
+    cdef size_t at = 0
+    cdef Row* row
+    with nogil:
+        latch_take(&shard.latch)
+        for i in range(shard.rows_capacity):
+            row = shard.rows[i].row
+            if row != NULL and row.kind == kind and <int64_t>row.touched_s < before_s:
+                identity = row_identity(row, store.layouts[row.layout])
+                ids.insert(ids.end(), identity.id, identity.id + identity.length)
+                lengths.push_back(identity.length)
+        latch_drop(&shard.latch)
+    found = []
+    for i in range(lengths.size()):
+        found.append(ids.data()[at:at + lengths[i]])
+        at += lengths[i]
+    return found
+
+
 cdef void shard_hashes(Shard* shard, uint64_t first, vector[uint64_t]* hashes) noexcept nogil:
     """Append the hashes of the shard's rows from `first` on, sorted, each once."""
     cdef uint64_t i

@@ -72,11 +72,13 @@ class RedisFacts:
 class Topology:
     """What is around a log: the Redis hosts and the Sentinels that watch them.
 
-    `faults` names who could not be asked, and why.
+    `silent` are hosts that are known of but did not answer.  `faults` names what else could not
+    be found out, and why.
     """
 
     hosts: tuple[RedisFacts, ...]
     sentinels: tuple[Address, ...]
+    silent: tuple[Address, ...] = ()
     faults: tuple[str, ...] = ()
 
 
@@ -97,3 +99,9 @@ class Network(Protocol):
     async def facts(self) -> Topology:
         """What the self-check of REPLICATED looks at."""
         ...
+
+
+def info(reply: bytes) -> dict[str, str]:
+    """The fields of an INFO reply."""
+    lines = reply.decode("utf-8", "replace").splitlines()
+    return {key: value for key, _, value in (line.partition(":") for line in lines) if value}

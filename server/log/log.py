@@ -116,6 +116,14 @@ class LogPlaceError(LogError):
         self.allowed = allowed
 
 
+class NotReplicatedError(LogError):
+    """The log keeps one copy: nothing can be acknowledged at REPLICATED.  Nothing was appended."""
+
+    status_code = FAILED_PRECONDITION
+    status_reason = "NOT_REPLICATED"
+    retry_ms = 0
+
+
 class UnknownOutcomeError(LogError):
     """Nobody knows whether the entry is in the log: append it again, it does no harm twice.
 
@@ -219,7 +227,8 @@ class Log(Protocol):
         """Append an entry and return its sequence, which is never 0.
 
         With `replicas` above 0 it returns only when that many hold it.  Raises StaleEpochError,
-        LogResetError, LogFullError, LogAwayError: not appended; and UnknownOutcomeError.
+        LogResetError, LogFullError, LogAwayError, NotReplicatedError: not appended; and
+        UnknownOutcomeError.
         """
         ...
 

@@ -287,9 +287,26 @@ def test_a_decision_waits_for_its_position(engine: Engine) -> None:
     follow(engine, 5)
     with pytest.raises(PositionNotReachedError):
         engine.decide(decide(at(6)), NOW_US)
+    engine.await_position(9, NOW_US)
+    assert engine.completed(NOW_US) is None
     engine.advance(at(6), NOW_US)
+    assert engine.completed(NOW_US) == (9, b"")
     answer = decision_pb2.DecideResponse.FromString(engine.decide(decide(at(6)), NOW_US))
     assert answer.position.sequence == 6
+
+
+def test_a_wait_ends_with_its_time(engine: Engine) -> None:
+    engine.attach_log(4)
+    for token, deadline_us in ((1, NOW_US + 200_000), (2, 0)):
+        with pytest.raises(PositionNotReachedError):
+            engine.decide(decide(at(6)), NOW_US)
+        engine.await_position(token, NOW_US, deadline_us)
+    engine.caught_up(NOW_US + 199_999)
+    assert engine.completed(NOW_US) is None
+    engine.caught_up(NOW_US + 200_000)
+    assert engine.completed(NOW_US) == (1, b"")
+    engine.caught_up(NOW_US + 1_000_000)
+    assert engine.completed(NOW_US) == (2, b"")
 
 
 def test_answers_say_how_stale_they_are(engine: Engine) -> None:
