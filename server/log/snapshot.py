@@ -14,7 +14,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ _NICE = 10
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Head = Callable[[], log_pb2.SnapshotHead]
+Head = Callable[[], Awaitable[log_pb2.SnapshotHead]]
 Stripe = Callable[[int], bytes]
 
 
@@ -154,34 +154,31 @@ class Snapshots:
         except OSError as error:
             raise failure(folder, error) from error
 
-    async def write(self, head: Head, stripe: Stripe) -> Pending:
+    async def write(self, stripe: Stripe, head: Head) -> Pending:
         """Copy the state to a file that does not count yet.
 
-        `head` is called here before the first stripe and after the last one: of the first call
-        the `position` is kept, of the second all else.  `stripe` is called in a thread, for
-        each number below 4,096.  One at a time; raises SnapshotError.
+        `stripe` is called in a thread for each number below 4,096; empty bytes are left out.
+        Then `head` is awaited here, and may take its time, and the file is written to its end
+        and read back.  One at a time; raises SnapshotError.
         """
         if self.writing:
             raise SnapshotError(f"{self.folder}: a snapshot is being written")
         self.writing = True
         try:
-            return await self._write(head, stripe)
+            return await self._write(stripe, head)
         except BaseException:
             self.writing = False
             raise
 
-    async def _write(self, head: Head, stripe: Stripe) -> Pending:
-        begun = head()
+    async def _write(self, stripe: Stripe, head: Head) -> Pending:
         path = self.folder / f"snapshot{_NEW}"
         stop = self._stop = threading.Event()
         writer = await self.run(lambda: self._opened(path))
         try:
             await self.run(lambda: self._copy(writer, stripe, stop))
-            ended = head()
-            ended.format = FORMAT
-            ended.position.CopyFrom(begun.position)
-            ended.taken_at_us = begun.taken_at_us
-            verified = await self.run(lambda: self._finish(writer, ended))
+            told = await head()
+            told.format = FORMAT
+            verified = await self.run(lambda: self._finish(writer, told))
         except BaseException:
             # In the thread, behind what it may still be at when this was cancelled.
             stop.set()

@@ -43,7 +43,7 @@ class State:
         self.loop_thread = threading.get_ident()
         self.threads: set[int] = set()
 
-    def head(self) -> log_pb2.SnapshotHead:
+    async def head(self) -> log_pb2.SnapshotHead:
         assert threading.get_ident() == self.loop_thread
         head = log_pb2.SnapshotHead(horizon_ms=77, member="a", taken_at_us=self.sequence)
         head.position.epoch, head.position.sequence = 3, self.sequence
@@ -60,7 +60,7 @@ class State:
 
 
 async def write(snapshots: Snapshots, state: State) -> Path:
-    return await (await snapshots.write(state.head, state.stripe)).commit()
+    return await (await snapshots.write(state.stripe, state.head)).commit()
 
 
 def newest(snapshots: Snapshots) -> Snapshot:
@@ -100,24 +100,31 @@ async def test_a_snapshot_comes_back_as_it_was_written(folder: Path) -> None:
     assert state.loop_thread not in state.threads
 
 
-async def test_it_is_replayed_from_before_the_first_stripe_and_ends_after_the_last(
-    folder: Path,
-) -> None:
+async def test_the_head_is_asked_for_after_the_last_stripe(folder: Path) -> None:
     snapshots = Snapshots(folder)
     await write(snapshots, State(first=10))
-    found = newest(snapshots)
-    assert (found.position.epoch, found.position.sequence) == (3, 10)
-    assert found.end.sequence == 10 + STRIPES_MAX
-    assert found.head.taken_at_us == 10
+    assert newest(snapshots).end.sequence == 10 + STRIPES_MAX
+
+
+async def test_a_head_that_fails_leaves_nothing_behind(folder: Path) -> None:
+    snapshots = Snapshots(folder)
+
+    async def void() -> log_pb2.SnapshotHead:
+        raise ValueError("not covered")
+
+    with pytest.raises(ValueError, match="not covered"):
+        await snapshots.write(State().stripe, void)
+    await write(snapshots, State())
+    assert [path.name for path in folder.iterdir()] == ["snapshot-000000000001.nbs"]
 
 
 async def test_a_file_counts_only_when_committed(folder: Path) -> None:
     snapshots = Snapshots(folder)
-    pending = await snapshots.write(State(1).head, State(1).stripe)
-    assert pending.end.sequence == 10
+    pending = await snapshots.write(State(1).stripe, State(1).head)
+    assert pending.head.member == "a"
     assert snapshots.newest_valid() is None
     with pytest.raises(SnapshotError, match="being written"):
-        await snapshots.write(State(2).head, State(2).stripe)
+        await snapshots.write(State(2).stripe, State(2).head)
     await pending.discard()
     assert list(folder.iterdir()) == []
     await write(snapshots, State(3))
@@ -139,7 +146,7 @@ async def test_two_are_kept_and_numbers_are_never_used_again(folder: Path) -> No
 async def test_a_start_in_the_middle_of_a_write_leaves_nothing_behind(folder: Path) -> None:
     snapshots = Snapshots(folder)
     await write(snapshots, State(1))
-    await snapshots.write(State(2).head, State(2).stripe)
+    await snapshots.write(State(2).stripe, State(2).head)
     (folder / "snapshot.new").rename(folder / "other.new")
     again = Snapshots(folder)
     assert [path.name for path in folder.iterdir()] == ["snapshot-000000000001.nbs"]
@@ -153,7 +160,7 @@ async def test_a_cancelled_write_ends_soon_and_another_one_works(folder: Path) -
         begun.set()
         return State.stripe(state, number) + bytes(1_000_000)
 
-    task = asyncio.create_task(snapshots.write(state.head, slow))
+    task = asyncio.create_task(snapshots.write(slow, state.head))
     await asyncio.to_thread(begun.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -280,12 +287,12 @@ async def test_a_newer_format_is_refused_and_stays_in_its_place(folder: Path) ->
 async def test_fields_of_a_newer_head_are_passed_over(folder: Path) -> None:
     """One version of skew within a format: protobuf's rules."""
     snapshots, state = Snapshots(folder), State()
-    known = state.head()
+    known = await state.head()
 
-    def head() -> log_pb2.SnapshotHead:
+    async def head() -> log_pb2.SnapshotHead:
         return log_pb2.SnapshotHead.FromString(known.SerializeToString() + b"\xfa\x3f\x03new")
 
-    await (await snapshots.write(head, state.stripe)).commit()
+    await (await snapshots.write(state.stripe, head)).commit()
     found = newest(snapshots)
     assert found.head.horizon_ms == 77
 
@@ -338,7 +345,7 @@ async def test_a_full_disk_keeps_the_snapshots_that_are_there(small_disk: Path) 
     snapshots = Snapshots(small_disk)
     path = await write(snapshots, State(1))
     with pytest.raises(SnapshotError, match="No space left"):
-        await snapshots.write(State(2, 1_000).head, State(2, 1_000).stripe)
+        await snapshots.write(State(2, 1_000).stripe, State(2, 1_000).head)
     await asyncio.sleep(0.05)
     assert list(small_disk.iterdir()) == [path]
     # Without a restart, when there is room again.
@@ -350,13 +357,13 @@ async def test_a_disk_that_turns_read_only_keeps_the_snapshots_that_are_there(
 ) -> None:
     snapshots = Snapshots(small_disk)
     path = await write(snapshots, State(1))
-    pending = await snapshots.write(State(2).head, State(2).stripe)
+    pending = await snapshots.write(State(2).stripe, State(2).head)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     try:
         with pytest.raises(SnapshotError, match="Read-only"):
             await pending.commit()
         with pytest.raises(SnapshotError, match="Read-only"):
-            await snapshots.write(State(2).head, State(2).stripe)
+            await snapshots.write(State(2).stripe, State(2).head)
         assert newest(snapshots).path == path
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
