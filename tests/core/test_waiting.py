@@ -334,6 +334,18 @@ def test_a_kind_to_come_stops_the_batch_before_anything_is_applied(engine: Engin
     assert views(engine) == 1
 
 
+def test_what_others_have_accepted_is_applied_over_the_bounds() -> None:
+    engine = Engine(dedupe_max=1_000, profiles_max=1)
+    engine.publish(PLAN)
+    batch = mutation_pb2.MutationBatch()
+    for number in range(1_500):
+        event = batch.mutations.add(stamp=1, playbook=PLAN.hash).event
+        event.ParseFromString(track(number))
+        event.identity.id = f"p{number % 2}"
+    assert engine.apply_batch(batch.SerializeToString(), NOW_US).applied == 1_500
+    assert (engine.store.remembered, engine.store.profiles) == (1_500, 2)
+
+
 def test_publications_are_handed_on(engine: Engine) -> None:
     engine.attach_log(4)
     numbers = count(1)
