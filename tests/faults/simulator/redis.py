@@ -104,6 +104,7 @@ class Server:
     def launch(self) -> None:
         """Begin to run; once for each process."""
         self.later(self.loop.random.random() * CRON_S, self._cron)
+        self.later(0.01, self._connect)
 
     def crash(self, *, keep: str = "all", power: bool = False) -> None:
         """Die at once.  The disk keeps "all", not the last second's "tail", or "none"."""

@@ -71,7 +71,9 @@ def counted(world: World) -> dict[str, int]:
         "unknown": sum(a.outcome == "unknown" for w in world.writes for a in w.attempts),
         "deaths": len(world.deaths),
         "lost tails": len(world.losses),
-        "divergences": sum(one.node.context.progress.divergences for one in world.machines),
+        "divergences": sum(
+            one.node.context.progress.divergences for one in world.machines if not one.recovering
+        ),
         "snapshots": sum(len(one.disk.kept) for one in world.machines),
         "epochs": max(one.engine.position[0] for one in world.machines),
     }

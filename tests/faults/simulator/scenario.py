@@ -9,7 +9,7 @@ from typing import Any
 
 from nextbest.core.errors import NextbestError
 from tests.faults.simulator.redis import EPOCH_US, Server
-from tests.faults.simulator.world import HOSTS, PORT, Machine, World
+from tests.faults.simulator.world import HOSTS, Machine, World
 from tests.faults.simulator.writes import (
     ANSWERS,
     APPLIED,
@@ -182,7 +182,7 @@ class Faults:
         kinds = self.safe
         if mode == "unsafe":
             kinds = [*self.safe, *self.unsafe, *self.unsafe]
-        await asyncio.sleep(0.5 + self.random.random())
+        await asyncio.sleep(self.random.random())
         while self.loop.now < end:
             self.random.choice(kinds)()
             if mode == "single":
@@ -199,7 +199,7 @@ class Faults:
             if redis_is_sound(self.world) and all(
                 one.node.state == "following" and not one.node.ahead
                 for one in self.world.machines
-                if one.alive
+                if one.alive and not one.recovering
             ):
                 return
 
@@ -265,7 +265,7 @@ class Faults:
         self._until(self._span(3), back)
 
     def take_snapshot(self) -> None:
-        if (machine := self._node()) is not None:
+        if (machine := self._node()) is not None and not machine.recovering:
             self.loop.start(machine.process, snapshot_of(machine))
 
     def publish(self) -> None:
@@ -484,7 +484,8 @@ class Operator:
     async def look(self) -> None:
         """Called again and again while the world settles."""
         world = self.world
-        reset = [one for one in world.machines if one.alive and one.node.state == "reset"]
+        self._bring_snapshots()
+        reset = [one for one in serving(world) if one.node.state == "reset"]
         if not reset or not redis_is_sound(world):
             self._since = world.loop.now
             return
@@ -494,6 +495,29 @@ class Operator:
         furthest = max(reset, key=lambda one: one.engine.position)
         task = world.loop.start(furthest.process, reseed(furthest))
         await asyncio.wait([task], timeout=5)
+
+    def _bring_snapshots(self) -> None:
+        """Start again from another node's snapshot what cannot find its way alone."""
+        following = [one for one in serving(self.world) if one.node.state == "following"]
+        for machine in self.world.machines:
+            astray = machine.lost or (
+                not machine.recovering
+                and any(map(machine.node.context.standing.has, ("lost", "astray")))
+            )
+            if not machine.alive or not astray or not following:
+                continue
+            source = next((one for one in following if one.disk.kept), None)
+            if source is None:
+                self.world.loop.start(following[0].process, snapshot_of(following[0]))
+                continue
+            machine.loop.note("operator: brings", source, "'s snapshot to", machine)
+            machine.die()
+            machine.disk.kept = [source.disk.kept[-1]]
+            machine.boot()
+
+
+def serving(world: World) -> list[Machine]:
+    return [one for one in world.machines if one.alive and not one.recovering]
 
 
 async def reseed(machine: Machine) -> None:
@@ -516,6 +540,8 @@ def settled(world: World) -> str:
     if stream is None or not stream.ids:
         return "the log is empty"
     for machine in world.machines:
+        if machine.recovering:
+            return f"{machine}: recovers"
         node = machine.node
         if node.state != "following":
             return f"{machine}: {node.state}: {node.context.standing.reason}"
@@ -526,13 +552,23 @@ def settled(world: World) -> str:
     return ""
 
 
+async def begin(world: World) -> None:
+    """Until all nodes follow the log: one that never has cannot know that it was wiped."""
+    for _ in range(200):
+        await asyncio.sleep(0.05)
+        if all(not one.recovering and one.engine.position[0] for one in world.machines):
+            world.first_nonce = world.first_entry().nonce
+            return
+    raise NotSettledError("the nodes do not begin to follow the log")
+
+
 async def play(world: World, mode: str) -> None:
     """The whole story: chaos, healing, and rest."""
     world.start()
     for machine in world.machines:
         machine.boot()
     clients, faults, operator = Clients(world), Faults(world), Operator(world)
-    await asyncio.sleep(1.0)
+    await begin(world)
     clients.start()
     await faults.run(mode)
     faults.heal()

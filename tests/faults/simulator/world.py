@@ -9,14 +9,12 @@ from random import Random
 from typing import Any
 
 from nextbest.core import Engine
+from nextbest.core.engine import STRIPES
 from nextbest.core.errors import LogFailedError, NextbestError
-
-try:
-    from nextbest.core.engine import STRIPES
-except ImportError:
-    STRIPES = 0
+from nextbest.server.log.branch import lies_on
+from nextbest.server.log.contents import Contents, position_from, unpack
 from nextbest.server.log.limits import Limits
-from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.log import BEFORE, LogError, Position, Record
 from nextbest.server.log.node import Node
 from nextbest.server.log.redis import RedisLog
 from nextbest.server.log.settings import BackendSettings
@@ -40,8 +38,12 @@ from tests.faults.simulator.writes import (
 
 HOSTS = ("h1", "h2", "h3")
 PORT = 6379
+STREAM = b"nextbest"
 WRITES_MAX = 200
 SNAPSHOTS_KEPT = 2
+# How long a start waits for the log.
+START_S = 1.0
+PUBLISH_TRIES = 10
 LIMITS = Limits(
     read_wait_ms=600,
     pulse_ms=2_000,
@@ -72,6 +74,10 @@ class Snapshot:
     playbooks: tuple[list[bytes], int, bytes]
     members: list[log_pb2.Member]
     lease: log_pb2.Lease
+
+
+class RecoveryError(Exception):
+    """The log does not begin at its beginning, and no snapshot here counts."""
 
 
 class Catalogue:
@@ -119,11 +125,13 @@ class Disk:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.kept: list[Snapshot] = []
-        self.void = 0
+        # Whether the node has ever followed the log.
+        self.met = False
 
     @property
     def newest(self) -> Position:
-        return self.kept[-1].position if self.kept else BEFORE
+        """From where on the log has to be kept: for the older one, if there are two."""
+        return self.kept[0].position if len(self.kept) >= SNAPSHOTS_KEPT else BEFORE
 
     async def take(self) -> object:
         machine = self.machine
@@ -141,8 +149,6 @@ class Disk:
             "position": position,
             "epochs": engine.epochs(),
             "horizon_ms": engine.store.horizon_ms,
-            "last_stamp": engine.last_stamp,
-            "columns": engine.columns(),
             # Before the stripes: what leaves the parked ones meanwhile is in a stripe or behind.
             "parked": engine.parked_mutations(),
             "playbooks": machine.catalogue.state(),
@@ -154,12 +160,15 @@ class Disk:
         stripes = []
         pauses = {machine.loop.random.randrange(STRIPES) for _ in range(3)}
         for number in range(STRIPES):
-            data = engine.stripe(number)
+            data = engine.store.stripe(number)
             if data:
                 stripes.append(data)
             if number in pauses:
                 await asyncio.sleep(machine.loop.random.random() * 0.05)
         copied["stripes"] = stripes
+        # Rows refer to no column that comes later.
+        copied["columns"] = engine.store.columns()
+        copied["last_stamp"] = engine.last_stamp
         return copied
 
     async def _write(self, made: dict[str, Any], end: Position) -> None:
@@ -191,7 +200,11 @@ class Machine:
         self.engine: Engine
         self.node: Node
         self.catalogue: Catalogue
-        self._waiting: dict[int, tuple[Write, Reply]] = {}
+        self.log: RedisLog
+        # Not ready to serve yet; and not able to without another node's snapshot.
+        self.recovering = True
+        self.lost = False
+        self._waiting: dict[int, Reply] = {}
         self._tokens = 0
 
     def __repr__(self) -> str:
@@ -207,7 +220,7 @@ class Machine:
     # Life and death.
 
     def boot(self) -> None:
-        """Start the node from its newest snapshot that is valid, or from nothing."""
+        """Start the node; it recovers from its newest snapshot that counts, or from the log."""
         self.life += 1
         self.process = self.loop.process(repr(self))
         self.process.on_fuse = self._died
@@ -215,17 +228,26 @@ class Machine:
             self.world.wires, self.name, self.world.servers, self.world.sentinels
         )
         self._waiting = {}
+        self.log = self.log_type(self.network, BACKEND)
         self.engine = Engine(
             profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64
         )
-        self.catalogue = Catalogue(self.engine)
-        snapshot = self.disk.kept[-1] if self.disk.kept else None
-        if snapshot is not None:
-            self._restore(snapshot)
         self.engine.attach_log(WRITES_MAX, default_ack=LOGGED)
+        self.recovering = True
+        self.loop.note("boot", repr(self))
+        self.loop.start(self.process, self._run())
+
+    async def _run(self) -> None:
+        try:
+            snapshot, checked = await self._recover()
+        except RecoveryError as error:
+            self.loop.note("needs another node's snapshot:", error)
+            self.lost = True
+            return
+        self.lost = False
         self.node = self.node_type(
             self.engine,
-            self.log_type(self.network, BACKEND),
+            self.log,
             self.name,
             now_us=self.now_us,
             announced=self.catalogue.announced,
@@ -235,30 +257,99 @@ class Machine:
         )
         if snapshot is not None:
             self.node.restore(snapshot.members, snapshot.lease)
-        self.loop.note("boot", repr(self), "at", self.engine.position)
-        self.loop.start(self.process, self._run())
-
-    def _restore(self, snapshot: Snapshot) -> None:
-        engine = self.engine
-        self.catalogue.restore(*snapshot.playbooks)
-        engine.load_columns(*snapshot.columns)
-        for data in snapshot.stripes:
-            engine.load_stripe(data)
-        for number, nonce, previous in snapshot.epochs:
-            engine.epoch_opened(number, nonce, previous)
-        if snapshot.horizon_ms:
-            engine.horizon(snapshot.horizon_ms)
-        engine.observe(snapshot.last_stamp, self.now_us())
-        for mutation in snapshot.parked:
-            engine.park(mutation)
-        engine.advance(snapshot.position, self.now_us())
-
-    async def _run(self) -> None:
+        # As if the data folder said so: an empty log was wiped, and is not begun anew.
+        self.node.epochs._met |= self.disk.met
+        self.recovering = False
+        self.loop.note("recovered at", self.engine.position)
         self.loop.add_reader(self.engine.completed_fd, self._completed)
         try:
             await self.node.start()
         except Exception as error:
             self.loop.call_exception_handler({"message": "start", "exception": error})
+        if not checked:
+            await self._check_later(snapshot)
+
+    async def _recover(self) -> tuple[Snapshot | None, bool]:
+        """As the server starts: a snapshot must lie on the log's history, once that is there."""
+        there = await self._connected()
+        while self.disk.kept:
+            snapshot = self.disk.kept[-1]
+            if not there or await self._is_of(snapshot):
+                self.restore(snapshot)
+                return snapshot, there
+            self.loop.note("set aside: snapshot at", snapshot.position, snapshot.end)
+            self.disk.kept.pop()
+        self.catalogue = Catalogue(self.engine)
+        if there:
+            await self._require_whole()
+        return None, True
+
+    async def _connected(self) -> bool:
+        try:
+            async with asyncio.timeout(START_S):
+                while True:
+                    try:
+                        await self.log.connect()
+                        return True
+                    except LogError:
+                        await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+
+    async def _is_of(self, snapshot: Snapshot) -> bool:
+        for position in (snapshot.position, snapshot.end):
+            if position != BEFORE and not await lies_on(self.log, position):
+                return False
+        return True
+
+    async def _require_whole(self) -> None:
+        try:
+            first = await self.log.first()
+        except LogError:
+            return
+        if first is None:
+            return
+        found = unpack(first)
+        if found.kind != "open" or position_from(found.body.previous) != BEFORE:
+            raise RecoveryError(f"the log begins at {first.epoch}-{first.sequence}")
+
+    async def _check_later(self, snapshot: Snapshot | None) -> None:
+        """What could not be known while the log was away."""
+        while snapshot is not None:
+            await asyncio.sleep(0.1)
+            if self.node.state != "following":
+                continue
+            try:
+                if await self._is_of(snapshot):
+                    return
+            except LogError:
+                continue
+            self.loop.note("set aside: snapshot at", snapshot.position, snapshot.end)
+            self.disk.kept.remove(snapshot)
+            # The server ends with an error, and is started again.
+            self.die()
+            self.loop.call_for(self.loop.outside, self.loop.now + 0.2, self._again)
+
+    def _again(self) -> None:
+        if not self.alive:
+            self.boot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        engine = self.engine
+        engine.store.load_columns(*snapshot.columns)
+        for data in snapshot.stripes:
+            engine.store.load_stripe(data)
+        engine.store.load_end()
+        if snapshot.horizon_ms:
+            engine.horizon(snapshot.horizon_ms)
+        self.catalogue = Catalogue(engine)
+        self.catalogue.restore(*snapshot.playbooks)
+        for mutation in snapshot.parked:
+            engine.park(mutation)
+        engine.observe(snapshot.last_stamp, self.now_us())
+        for number, nonce, previous in snapshot.epochs:
+            engine.epoch_opened(number, nonce, previous)
+        engine.advance(snapshot.position, self.now_us())
 
     def die(self) -> None:
         """kill -9."""
@@ -267,6 +358,7 @@ class Machine:
 
     def _died(self) -> None:
         self.network.drop()
+        self.disk.met |= self.engine.position[0] > 0
         self.world.deaths.append((self.loop.now, self.name))
         self.loop.note(repr(self), "died at", self.engine.position)
 
@@ -274,6 +366,9 @@ class Machine:
 
     def accept(self, write: Write, reply: Reply) -> None:
         """A write arrives; `reply` is called with its outcome and the answer or error."""
+        if self.recovering:
+            reply("refused", None)
+            return
         self._tokens += 1
         calls = {
             "event": self.engine.track,
@@ -289,27 +384,40 @@ class Machine:
         if answer is not None:
             reply("ok", answer)
         else:
-            self._waiting[self._tokens] = (write, reply)
+            self._waiting[self._tokens] = reply
 
     def _completed(self) -> None:
         while (done := self.engine.completed(self.now_us())) is not None:
             token, answer = done
-            _write, reply = self._waiting.pop(token)
+            reply = self._waiting.pop(token)
             if isinstance(answer, bytes):
                 reply("ok", answer)
             else:
                 reply("unknown" if isinstance(answer, LogFailedError) else "refused", answer)
 
     def publish(self, plan: Plan) -> None:
-        """What the server's publisher does: submit, and apply here at once."""
-        try:
-            if plan.hash not in self.catalogue.known:
-                data = self.engine.submit(PUBLICATION, publication(plan), self.now_us(), 1)
-                self.catalogue.announced(data)
-            data = self.engine.submit(ACTIVATION, activation(plan), self.now_us(), 1)
-            self.catalogue.announced(data)
-        except NextbestError as error:
-            self.loop.note("publish refused", error)
+        """What the server's publisher does: nobody stamps with a playbook before it is logged."""
+        if not self.recovering:
+            self.loop.start(self.process, self._publish(plan))
+
+    async def _publish(self, plan: Plan) -> None:
+        body, data = ACTIVATION, activation(plan)
+        if plan.hash not in self.catalogue.known:
+            body, data = PUBLICATION, publication(plan)
+        for _ in range(PUBLISH_TRIES):
+            done = self.loop.create_future()
+            self._tokens += 1
+            self._waiting[self._tokens] = lambda outcome, value, done=done: done.set_result(outcome)
+            try:
+                mutation = self.engine.submit(body, data, self.now_us(), LOGGED, self._tokens)
+            except NextbestError as error:
+                self.loop.note("publish refused:", error)
+                done.set_result("refused")
+            if await done == "ok":
+                self.catalogue.announced(mutation)
+                self.loop.note("published", plan.hash[:1].decode())
+                return
+            await asyncio.sleep(0.5)
 
 
 class World:
@@ -343,6 +451,8 @@ class World:
         self.deaths: list[tuple[float, str]] = []
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
+        # The nonce of the very first entry of the log.
+        self.first_nonce = 0
 
     def start(self) -> None:
         for server in self.servers.values():
@@ -362,6 +472,13 @@ class World:
         named = max(votes, key=votes.count) if votes else None
         server = self.servers[named] if named else None
         return server if server is not None and server.master is None else None
+
+    def first_entry(self) -> Contents:
+        """The oldest entry that the log holds."""
+        master = self.master()
+        assert master is not None
+        stream = master.data.streams[STREAM]
+        return unpack(Record(*stream.ids[0], stream.fields[0][1]))
 
     def close(self) -> None:
         self.loop.close()
