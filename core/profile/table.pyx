@@ -159,14 +159,22 @@ cdef void seen_put(SeenEvent* seen, uint64_t mask, const SeenEvent* entry) noexc
     seen[at] = entry[0]
 
 
-cdef bint seen_rebuild(Shard* shard, uint64_t capacity, int64_t before_s) noexcept nogil:
-    """Move the seen events to a table of that capacity, without those before a time."""
+cdef bint seen_rebuild(
+    Shard* shard, uint64_t capacity, int64_t before_s, const unordered_set[uint64_t]* held
+) noexcept nogil:
+    """Move the seen events to a table of that capacity, without those before a time.
+
+    Those in `held` (NULL for none) stay all the same.
+    """
     cdef SeenEvent* seen = <SeenEvent*>calloc(capacity, sizeof(SeenEvent))
     cdef uint64_t i, count = 0
     if seen == NULL:
         return False
     for i in range(shard.seen_capacity):
-        if shard.seen[i].event and <int64_t>shard.seen[i].time_s >= before_s:
+        if shard.seen[i].event and (
+            <int64_t>shard.seen[i].time_s >= before_s
+            or (held != NULL and held.count(shard.seen[i].event) != 0)
+        ):
             seen_put(seen, capacity - 1, &shard.seen[i])
             count += 1
     free(shard.seen)
