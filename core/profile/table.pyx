@@ -1,5 +1,8 @@
 # Shards: the tables of rows, of seen events and of dead incarnations.
 
+from libcpp.unordered_set cimport unordered_set
+
+
 cdef inline uint64_t identity_hash(IdentityRef identity) noexcept nogil:
     return XXH3_64bits_withSeed(identity.id, identity.length, identity.kind)
 
