@@ -236,7 +236,7 @@ cdef class Engine:
         """Apply what waited for a playbook; what cannot be applied yet goes on waiting."""
         cdef bytes mutation = self.parked.peek(hash_bytes)
         while mutation is not None:
-            self.apply_one(text_from(mutation), True)
+            self.apply_one(text_from(mutation), True, False)
             self.parked.drop(hash_bytes, mutation)
             mutation = self.parked.peek(hash_bytes)
         return 0
@@ -252,7 +252,7 @@ cdef class Engine:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
         hash_bytes = message.playbook.data[:message.playbook.length]
         if hash_bytes in self.published.by_hash:
-            self.apply_one(text_from(mutation), True)
+            self.apply_one(text_from(mutation), True, False)
         else:
             self.parked.put(hash_bytes, text_from(mutation))
 
@@ -543,14 +543,14 @@ cdef class Engine:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
         # A read that is over must not keep what this replaces from being freed.
         person_done(&self.seat.serving.person)
-        self.apply_one(text_from(mutation), False)
+        self.apply_one(text_from(mutation), False, False)
 
     def apply_batch(self, bytes batch, int64_t now_us) -> BatchResult:
         """Apply a MutationBatch of the log.
 
         Raises UnknownKindError, with nothing applied, when a mutation is of a kind that this
-        version does not know; InvalidRequestError for bytes that are no batch.  StoreFullError
-        and NoMemoryError leave some applied: apply the batch again.
+        version does not know; InvalidRequestError for bytes that are no batch.  NoMemoryError and
+        StoreFullError, of what waits for playbooks, leave some applied: apply the batch again.
         """
         cdef Reader reader = reader_of(<char*>batch, len(batch))
         cdef uint32_t field = 0, wire = 0, applied = 0, unreadable = 0
@@ -572,7 +572,7 @@ cdef class Engine:
             if message.body >= BODY_PUBLICATION:
                 announced.append(mutation.data[:mutation.length])
             else:
-                self.apply_one(mutation, False)
+                self.apply_one(mutation, False, True)
             applied += 1
         return BatchResult(applied, self.parked.count - parked, unreadable, announced)
 
@@ -593,7 +593,7 @@ cdef class Engine:
             raise errors.InvalidRequestError("batch", "malformed bytes", "a MutationBatch")
         return 0
 
-    cdef int apply_one(self, Text mutation, bint was_parked) except -1:
+    cdef int apply_one(self, Text mutation, bint was_parked, bint from_log) except -1:
         """Apply a mutation that can be read, or keep it until its playbook comes."""
         cdef MutationMessage message
         cdef Applied applied
@@ -602,9 +602,10 @@ cdef class Engine:
         cdef bytes joined
         read_mutation(mutation, &message)
         message.was_parked = was_parked
+        message.from_log = from_log
         if message.split:
             joined = mutation_joined(mutation.data[:mutation.length], &message)
-            return self.apply_one(text_from(joined), was_parked)
+            return self.apply_one(text_from(joined), was_parked, from_log)
         if message.body == BODY_EVENT or message.body == BODY_ATTRIBUTES:
             playbook = self.playbook_of(message.playbook)
             if playbook is None:
@@ -658,7 +659,7 @@ cdef class Engine:
             raise MemoryError("log")
 
     def log_fd(self, int queue) -> int:
-        """A descriptor that is readable while the queue has something to take; the engine's."""
+        """A descriptor of the engine's, readable when something waits and the log has nothing."""
         return self.state.waiting[checked_queue(queue)].wake_fd
 
     def log_waiting(self, int queue) -> int:

@@ -25,6 +25,8 @@ cdef struct MutationMessage:
     bint split
     # It was in time when it came and has waited for its playbook since.
     bint was_parked
+    # Another node has accepted it: bounds are the edge's, here it has to be applied.
+    bint from_log
 
 
 cdef struct Applied:
@@ -213,7 +215,7 @@ cdef StoreStatus apply_event(
     event_key(&message, occurred_us, key)
     status = store_add(
         store, identity, mutation.incarnation, key, id_ms, occurred_us, inputs, count,
-        0 if mutation.was_parked else store_horizon_ms(store),
+        0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
     return status

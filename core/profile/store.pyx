@@ -405,7 +405,7 @@ cdef class Store:
         with nogil:
             status = store_add(
                 self.state, identity, incarnation, parts, id_ms, occurred_us, inputs.data(),
-                <uint32_t>inputs.size(), store_horizon_ms(self.state),
+                <uint32_t>inputs.size(), store_horizon_ms(self.state), True,
             )
         return STATUS_NAMES[status]
 
@@ -502,7 +502,7 @@ cdef class Store:
                 drawn = key[0] % identities.size()
                 at_us = now_us - <int64_t>((key[0] >> 20) % 2592000) * 1000000
                 store_add(self.state, identities[drawn], 0, key, at_us // 1000, at_us,
-                          inputs.data(), <uint32_t>inputs.size(), 0)
+                          inputs.data(), <uint32_t>inputs.size(), 0, True)
         return (perf_counter_ns() - started) / events
 
     def time_sets(self, uint8_t kind, ids, uint64_t rounds, uint64_t stamp, values) -> float:
