@@ -16,8 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextbest.core.errors import LogAwayError as WritesAwayError
-from nextbest.core.errors import LogFailedError
 from nextbest.server.config import ACK_LEVELS, Config
 from nextbest.server.errors import DataError, RecoveryError
 from nextbest.server.log.branch import lies_on
