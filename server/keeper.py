@@ -16,8 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextbest.core.errors import LogAwayError as WritesAwayError
-from nextbest.core.errors import LogFailedError
 from nextbest.server.config import ACK_LEVELS, Config
 from nextbest.server.errors import DataError, RecoveryError
 from nextbest.server.log.branch import lies_on
@@ -132,6 +130,15 @@ class Keeper:
             return False
         most = self._config.log.stale_ms_max
         return not most or self.staleness_ms <= most
+
+    @property
+    def writable(self) -> bool:
+        """Whether writes can be expected to reach the log."""
+        return self.node is None or self.node.state == "following"
+
+    def leads(self) -> bool:
+        """Whether this node does what one node does for all."""
+        return self.node is not None and self.node.leads
 
     @property
     def staleness_ms(self) -> int:

@@ -98,9 +98,7 @@ class Taker:
         path = await pending.commit()
         taken = Taken(path, mark.position, pending.bytes, int((time.monotonic() - begun_s) * 1_000))
         self._kept = [Kept(path, mark.position, head.taken_at_us), *self._kept][:KEPT]
-        _log.info(
-            "snapshot: %s, %.1f MB in %d ms", path.name, pending.bytes / 1e6, taken.took_ms
-        )
+        _log.info("snapshot: %s, %.1f MB in %d ms", path.name, pending.bytes / 1e6, taken.took_ms)
         return taken
 
     def _head(self, node: Node) -> log_pb2.SnapshotHead:
