@@ -244,6 +244,11 @@ class Machine:
             self.loop.note("needs another node's snapshot:", error)
             self.lost = True
             return
+        except LogError as error:
+            self.loop.note("does not start:", error)
+            self.die()
+            self.loop.call_for(self.loop.outside, self.loop.now + 0.2, self._again)
+            return
         self.lost = False
         self.node = self.node_type(
             self.engine,
