@@ -29,7 +29,7 @@ class Standing(NamedTuple):
 class Figures(NamedTuple):
     """How decisions went in a span of time."""
 
-    count: int
+    calls: int
     failed: int
     p50_s: float
     p99_s: float

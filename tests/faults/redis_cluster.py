@@ -110,6 +110,7 @@ class RedisCluster:
         self._processes = processes
         self._network = network
         self.hosts = [f"r{number}" for number in range(1, self._settings.hosts + 1)]
+        self._first = self._address(0, 6379)
         self.servers = [self._server(number) for number in range(self._settings.hosts)]
         placed = self._settings.sentinels
         self.sentinels = [
@@ -202,22 +203,19 @@ class RedisCluster:
         return (str(named[0]), int(named[1])) if named else None
 
     def _server(self, number: int) -> Server:
-        address = self._address(number, 6379)
-        first = address if number == 0 else self.servers_first
+        address = self._address(number, 6379) if number else self._first
         lines = {
             **_SERVER,
             "port": str(address[1]),
             "bind": address[0],
-            **({"replicaof": f"{first[0]} {first[1]}"} if number else {}),
+            **({"replicaof": "{} {}".format(*self._first)} if number else {}),
             **self._settings.more,
         }
-        if number == 0:
-            self.servers_first = address
         return self._made("redis-server", f"redis{number + 1}", number, address, lines)
 
     def _sentinel(self, number: int, host: int) -> Server:
         address = self._address(host, 26379 + number)
-        first = self.servers_first
+        first = self._first
         lines = {
             "port": str(address[1]),
             "bind": address[0],

@@ -83,7 +83,7 @@ def test_the_gap_of_decisions_is_the_longest_time_without_a_success() -> None:
         failing = 40 <= tick < 60
         decides.add(at, at + 0.001, UNKNOWN if failing else OK)
     figures = checks.decide_figures(decides, 0.0, 1.0)
-    assert (figures.count, figures.failed) == (100, 20)
+    assert (figures.calls, figures.failed) == (100, 20)
     assert figures.gap_s == pytest.approx(0.21)
     assert figures.p99_s == pytest.approx(0.001)
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -111,7 +111,7 @@ async def test_the_proxy_delays_drops_replies_and_goes_silent(processes: Process
             with contextlib.closing(
                 redis.Redis(port=proxy.port, socket_timeout=0.5, retry=Retry(NoBackoff(), 0))
             ) as client:
-                client.execute_command("SET", "key", value)
+                client.set("key", value)
             return time.monotonic() - started
 
         assert await asyncio.to_thread(set_key, "prompt") < 0.1
@@ -151,19 +151,26 @@ def test_processes_end_with_the_block_and_with_their_driver(tmp_path: Path) -> N
     driver = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
     orphan = int(driver.stdout.readline())
+    # Before that it is still `setpriv`, which may not have asked for the signal yet.
+    comm = Path(f"/proc/{orphan}/comm")
+    assert _soon(lambda: comm.read_text() == "sleep\n")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     driver.stdout.close()
-    end = time.monotonic() + 5
-    while _runs(orphan) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not _runs(orphan)
+    assert _soon(lambda: not _runs(orphan))
 
 
 def test_what_never_started_says_so(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes, pytest.raises(FaultError, match="never started"):
         processes.add("idle", ["true"]).pause()
     assert free_port() > 0
+
+
+def _soon(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds()
 
 
 def _runs(pid: int) -> bool:
