@@ -33,5 +33,6 @@ SCENARIOS: dict[str, Scenario] = {
     "sqlite-full": sqlite_full,
     "sqlite-broken": sqlite_broken,
     "snapshot-full": snapshot_full,
+    "snapshot-broken": snapshot_broken,
     "soak": soak,
 }

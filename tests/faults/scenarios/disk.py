@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 
+from nextbest.v1.common_pb2 import Position
 from tests.faults import checks, disks
 from tests.faults.disks import Disk, FailingDisk
 from tests.faults.history import OK, History
@@ -55,67 +58,101 @@ async def sqlite_full(options: Options) -> Result:
 
 
 async def sqlite_broken(options: Options) -> Result:
-    """The disk under SQLite fails with EIO, then is read-only: decisions go on, nothing is lost."""
+    """EIO under SQLite for a while, and read-only in the end: nothing acknowledged is lost."""
     _needs_disks()
     result = Result("sqlite-broken")
     history = result.history
-    with FailingDisk(options.folder / "disk", options.folder / "under") as disk:
+    with FailingDisk(options.folder / "disk", options.folder / "image") as disk:
         data = disk.folder / "n1"
         async with (
             stage(options, nodes=1, log=f"sqlite:{data}/log.db", data=[data]) as made,
             made.load(options, history) as load,
         ):
+            node = made.nodes[0]
             await asyncio.sleep(options.before_s)
             broken = history.mark("disk fails")
             disk.fail()
             await asyncio.sleep(options.after_s)
-            end = history.mark("looked")
+            state = await node.state()
+            mended = history.mark("disk works")
+            disk.mend()
+            resumed_s = await _resumed(history, mended, result) - mended
+            figures = _outage(result, options, broken, mended)
+            late = _acknowledged(history, broken + 0.5, mended)
+            read_only = history.mark("disk only reads")
+            disk.turn_read_only()
+            await asyncio.sleep(options.after_s)
             await load.stop()
-            state = await made.nodes[0].state()
-            figures = _outage(result, options, broken + 1, end)
-            late = [w for w in history.writes if w.invoked_s > broken + 1 and w.outcome == OK]
-            present = await made.nodes[0].counts(load.plan.prefix)
-            result.faults += checks.lost(history.writes, {"n1": present})
-    result.row(options.say, state=state, **figures)
-    result.must(not late, f"{len(late)} writes were acknowledged on a disk that fails")
-    result.must(bool(state), "the node does not answer")
+            late += _acknowledged(history, read_only + 0.5, history.mark("looked"))
+            last_state = await node.state()
+            present = {"n1": await node.counts(load.plan.prefix)}
+    result.faults += checks.lost(history.writes, present) + checks.doubled(present)
+    result.row(options.say, state=f"{state}/{last_state}", resumed_s=resumed_s, **figures)
+    result.must(not late, f"{late} writes were acknowledged on a disk that fails")
+    result.must({state, last_state} <= {"away", "full"}, f"states: {state}, {last_state}")
+    result.at_most("writes resume, s", resumed_s, RESUME_S)
     return result
+
+
+def _acknowledged(history: History, since_s: float, until_s: float) -> int:
+    """How many writes were made and acknowledged within the span."""
+    return sum(
+        since_s < one.invoked_s and one.ended_s < until_s and one.outcome == OK
+        for one in history.writes
+    )
 
 
 async def snapshot_full(options: Options) -> Result:
     """The disk of snapshots full: the old one stays, the node says why and goes on."""
     _needs_disks()
-    result = Result("snapshot-full")
-    history = result.history
     with Disk(options.folder / "disk", DISK_BYTES) as disk:
-        data = disk.folder / "n1"
-        async with (
-            stage(options, nodes=1, data=[data]) as made,
-            made.load(options, history) as load,
-        ):
-            node = made.nodes[0]
-            await asyncio.sleep(options.before_s)
-            first = await node.snapshot()
-            full = history.mark("disk full")
-            disk.fill()
-            await asyncio.sleep(options.after_s)
-            status = await _refused_snapshot(node)
-            kept = (await node.status()).snapshot
-            free = history.mark("disk free")
-            disk.free()
-            second = await node.snapshot()
-            figures = _outage(result, options, full, free, writes_go_on=True)
-            figures |= await judge(made, load, result)
-            await _survives_a_kill(node, load, result)
+        return await _snapshot("snapshot-full", disk.folder, disk.fill, disk.free, options)
+
+
+async def snapshot_broken(options: Options) -> Result:
+    """The disk of snapshots fails with EIO: likewise."""
+    _needs_disks()
+    with FailingDisk(options.folder / "disk", options.folder / "image") as disk:
+        return await _snapshot("snapshot-broken", disk.folder, disk.fail, disk.mend, options)
+
+
+async def _snapshot(
+    name: str,
+    folder: Path,
+    break_disk: Callable[[], None],
+    mend_disk: Callable[[], None],
+    options: Options,
+) -> Result:
+    result = Result(name)
+    history = result.history
+    async with (
+        stage(options, nodes=1, data=[folder / "n1"]) as made,
+        made.load(options, history) as load,
+    ):
+        node = made.nodes[0]
+        await asyncio.sleep(options.before_s)
+        first = await node.snapshot()
+        broken = history.mark("disk fails")
+        break_disk()
+        await asyncio.sleep(options.after_s)
+        status = await _refused_snapshot(node)
+        kept = (await node.status()).snapshot
+        mended = history.mark("disk works")
+        mend_disk()
+        second = await node.snapshot()
+        figures = _outage(result, options, broken, mended, writes_go_on=True)
+        figures |= await judge(made, load, result)
+        await _survives_a_kill(node, load, result)
     result.row(options.say, status=status, **figures)
-    result.must(status.partition(":")[0] in TYPED, f"a snapshot on a full disk: {status}")
+    result.must(status.partition(":")[0] in TYPED, f"a snapshot on such a disk: {status}")
     result.must(kept == first.position, "the old snapshot is not the newest any more")
-    newer = (second.position.epoch, second.position.sequence) > (
-        first.position.epoch,
-        first.position.sequence,
-    )
-    result.must(newer, "no snapshot was written after there was room again")
+    newer = _order(second.position) > _order(first.position)
+    result.must(newer, "no snapshot was written after the disk worked again")
     return result
+
+
+def _order(position: Position) -> tuple[int, int]:
+    return position.epoch, position.sequence
 
 
 async def _refused_snapshot(node: Node) -> str:
