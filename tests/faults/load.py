@@ -81,7 +81,9 @@ class Load:
         self.plan = plan
         self.history = history
         self._nodes = list(nodes)
-        self._turn = itertools.cycle(range(len(self._nodes)))
+        # One turn for each kind of call: mixed, one kind could always meet the same node.
+        self._decide_turn = itertools.cycle(range(len(self._nodes)))
+        self._write_turn = itertools.cycle(range(len(self._nodes)))
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._number = itertools.count()
@@ -151,7 +153,7 @@ class Load:
         started = time.monotonic()
         request = self._requests[hash(started) % len(self._requests)]
         failure = Failure(UNKNOWN, "")
-        for node in self._two():
+        for node in self._two(self._decide_turn):
             try:
                 answer = await self._decide[node](request, timeout=self.plan.decide_timeout_s / 2)
             except grpc.aio.AioRpcError as error:
@@ -177,7 +179,7 @@ class Load:
         request = _event(person, self.plan.ack)
         write = Write(number, person, request, time.monotonic())
         self.history.writes.append(write)
-        for node in self._two():
+        for node in self._two(self._write_turn):
             if await self._attempt(write, node, request) or write.outcome == REFUSED:
                 return
 
@@ -187,7 +189,7 @@ class Load:
             message = event_pb2.TrackRequest.FromString(request)
             message.ack = ack
             request = message.SerializeToString()
-        write.settled = await self._attempt(write, next(self._turn), request)
+        write.settled = await self._attempt(write, next(self._write_turn), request)
 
     async def _attempt(self, write: Write, node: int, request: bytes) -> bool:
         write.attempts += 1
@@ -203,8 +205,8 @@ class Load:
         write.outcome, write.ended_s = OK, time.monotonic()
         return True
 
-    def _two(self) -> Iterator[int]:
-        first = next(self._turn)
+    def _two(self, turn: Iterator[int]) -> Iterator[int]:
+        first = next(turn)
         yield first
         yield (first + 1) % len(self._nodes)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from tests.faults.scenarios.disk import snapshot_full, sqlite_broken, sqlite_full
+from tests.faults.scenarios.disk import (
+    snapshot_broken,
+    snapshot_full,
+    sqlite_broken,
+    sqlite_full,
+)
 from tests.faults.scenarios.node import node_kill, node_pause
 from tests.faults.scenarios.redis import (
     master_kill,
