@@ -2,7 +2,14 @@
 
 from importlib.util import find_spec
 
-from nextbest.core.engine import Engine, GenerationInfo, LogBatch, QuerySlice, status_bytes
+from nextbest.core.engine import (
+    BatchResult,
+    Engine,
+    GenerationInfo,
+    LogBatch,
+    QuerySlice,
+    status_bytes,
+)
 
 # Whether the fast lane was built: nextbest.core.lane_native can be imported.
 lane_available: bool = find_spec("nextbest.core.lane_native") is not None
@@ -12,6 +19,7 @@ LANE_MISSING = (
 
 __all__ = [
     "LANE_MISSING",
+    "BatchResult",
     "Engine",
     "GenerationInfo",
     "LogBatch",

@@ -23,7 +23,7 @@ typedef struct DoorCall {
 typedef struct DoorAnswer {
     // A gRPC status code; 0 is OK.
     int32_t code;
-    // The answer waits for the log and comes through `completed`; the rest is unset.
+    // The answer waits for the log or for a position and comes through `completed`.
     int32_t pending;
     // The method's response, or for another code a google.rpc.Status.  Valid, like `message`,
     // until the seat is used again.
@@ -49,8 +49,8 @@ typedef struct Door {
     void (*too_large)(Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer);
     // Readable when answers that waited are there; owned by the seat.
     int (*wake_fd)(Seat* seat);
-    // Gives the next answer that waited and its token; 0 when there is none.
-    int (*completed)(Seat* seat, uint64_t* token, DoorAnswer* answer);
+    // Gives the next answer that waited and its token, at `now_us`; 0 when there is none.
+    int (*completed)(Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer);
 } Door;
 
 // The name of the capsule that `Engine.door()` returns; it keeps the engine alive.

@@ -62,6 +62,7 @@ include "mutation/apply.pyx"
 include "mutation/parked.pyx"
 include "mutation/writes.pyx"
 include "serving/waiting.pyx"
+include "serving/history.pyx"
 include "serving/state.pyx"
 include "serving/seat.pyx"
 include "serving/write.pyx"
@@ -91,6 +92,32 @@ class LogBatch(NamedTuple):
 
     data: bytes
     mutations: int
+
+
+class BatchResult(NamedTuple):
+    """What became of a batch: mutations applied, kept for a playbook to come, unreadable, and
+    those of the catalogue (publications, activations), which the core only hands on."""
+
+    applied: int
+    parked: int
+    unreadable: int
+    announced: list[bytes]
+
+
+# In place of an answer's rest: a read that was only waiting.
+WAITED = object()
+
+
+cdef int checked_queue(int queue) except -1:
+    if not 0 <= queue < QUEUES:
+        raise errors.InvalidRequestError("queue", str(queue), "0 or 1")
+    return queue
+
+
+cdef Position position_of(given) except *:
+    cdef Position position
+    position.epoch, position.sequence, position.nonce = given
+    return position
 
 
 # Deallocation gives the reader's place back to the store, so the collector must not clear
@@ -124,6 +151,8 @@ cdef class Engine:
     cdef Playbook asked
     cdef Writes writes
     cdef Parked parked
+    # What is left to write of answers that wait for the log, by token.
+    cdef dict tails
 
     def __cinit__(
         self, *, profiles_max=1_000_000, dedupe_max=10_000_000, generations_max=32,
@@ -139,6 +168,7 @@ cdef class Engine:
         self.replaced = []
         self.writes = Writes()
         self.parked = Parked()
+        self.tails = {}
 
     def __dealloc__(self):
         seat_free(&self.seat)
@@ -162,13 +192,26 @@ cdef class Engine:
     @property
     def position(self) -> tuple[int, int, int]:
         """How far the log is applied: epoch, sequence, nonce."""
-        cdef Position position = self.state.position
-        return position.epoch, atomic_read(&self.state.position.sequence), position.nonce
+        cdef Position position = history_position(&self.state.history)
+        return position.epoch, position.sequence, position.nonce
 
-    def publish(self, plan, *, description="", published_at_us=0, number=0) -> int:
-        """Make a plan the active generation and return its number.
+    def header(self, int64_t now_us) -> bytes:
+        """The fields 1 to 4 of every answer, which tell how this node stands."""
+        cdef const PlaybookState* playbook = atomic_pointer_read(&self.state.active)
+        cdef Header header = engine_header(&self.state, playbook, now_us)
+        cdef Writer* writer = &self.seat.serving.writer
+        writer.length = 0
+        writer.failed = False
+        write_header(writer, &header)
+        write_degraded(writer, &header, False)
+        return self.result(FAULT_NONE)
 
-        `number`, when not 0, is the one it had before a restart, above all others.
+    def publish(
+        self, plan, *, description="", published_at_us=0, number=0, active=True
+    ) -> int:
+        """Make a plan a generation, by default the active one, and return its number.
+
+        `number`, when not 0, is one that no other generation has.
         The store's layout is widened for new attributes and counters; nothing is dropped.
         Mutations that waited for the playbook are applied: StoreFullError when the store
         cannot remember them all, and the rest waits for the next publish of the playbook.
@@ -179,19 +222,39 @@ cdef class Engine:
         playbook.description = description
         playbook.published_at_us = published_at_us
         self.published.add(playbook, number)
-        self.make_active(playbook)
-        self.published.forget(playbook)
+        if active or self.active is None:
+            self.make_active(playbook)
+        self.published.forget(self.active)
         self.apply_parked(plan.hash)
         return playbook.state.generation
+
+    def renumber(self, numbers) -> None:
+        """Give generations other numbers: the new one by the old one, all of them."""
+        self.published.renumber(numbers)
 
     cdef int apply_parked(self, bytes hash_bytes) except -1:
         """Apply what waited for a playbook; what cannot be applied yet goes on waiting."""
         cdef bytes mutation = self.parked.peek(hash_bytes)
         while mutation is not None:
-            self.apply(mutation)
-            self.parked.drop(hash_bytes)
+            self.apply_one(text_from(mutation), True, False)
+            self.parked.drop(hash_bytes, mutation)
             mutation = self.parked.peek(hash_bytes)
         return 0
+
+    def parked_mutations(self) -> list[bytes]:
+        """The mutations that wait for a playbook, for a snapshot."""
+        return self.parked.all()
+
+    def park(self, bytes mutation) -> None:
+        """Keep a mutation of a snapshot that waits for its playbook, or apply it."""
+        cdef MutationMessage message
+        if not read_mutation(text_from(mutation), &message):
+            raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
+        hash_bytes = message.playbook.data[:message.playbook.length]
+        if hash_bytes in self.published.by_hash:
+            self.apply_one(text_from(mutation), True, False)
+        else:
+            self.parked.put(hash_bytes, text_from(mutation))
 
     cdef int make_active(self, Playbook playbook) except -1:
         """Swap the playbook; the one before stays as long as a thread may read it."""
@@ -201,7 +264,7 @@ cdef class Engine:
         if before is not None:
             self.replaced.append((atomic_read(&self.state.epoch), before))
         atomic_add(&self.state.epoch, 1)
-        atomic_add(&self.state.position.sequence, 1)
+        engine_applied(&self.state)
         self.release_replaced()
         return 0
 
@@ -229,33 +292,29 @@ cdef class Engine:
         `deadline_us`, when not 0, is the moment on the same clock by which to answer.
         """
         return self.result(
-            seat_serve(&self.seat, seat_decide, text_from(request), now_us, deadline_us)
+            seat_serve(
+                &self.seat, seat_decide, text_from(request), now_us, deadline_us, 0, NULL
+            )
         )
 
     def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
         """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
         return self.result(
-            seat_serve(&self.seat, seat_decide_batch, text_from(request), now_us, deadline_us)
+            seat_serve(
+                &self.seat, seat_decide_batch, text_from(request), now_us, deadline_us, 0, NULL
+            )
         )
 
-    def track(self, bytes request, int64_t now_us) -> bytes:
+    def track(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
         """Record an event: a TrackRequest answered with a TrackResponse.
 
-        It answers at once, so that it refuses LOGGED: `track_waiting` does not.
-        """
-        return self.result(
-            seat_serve_track(&self.seat, text_from(request), now_us, 0, 0, NULL)
-        )
-
-    def track_waiting(self, bytes request, int64_t now_us, uint64_t token) -> bytes | None:
-        """As `track`; None for one that waits for the log.
-
-        `completed` gives its answer with the `token`, once `log_done` has told of it.
+        As for every write, None when the answer waits for the log: `completed` gives it with the
+        `token`.  Without a token a write that would have to wait is refused.
         """
         cdef bint pending = False
-        answer = self.result(
-            seat_serve_track(&self.seat, text_from(request), now_us, 0, token, &pending)
-        )
+        answer = self.result(seat_serve_track(
+            &self.seat, text_from(request), now_us, 0, token, &pending if token else NULL
+        ))
         return None if pending else answer
 
     cdef bytes result(self, int kind):
@@ -264,7 +323,7 @@ cdef class Engine:
             fault_raise(&self.seat.serving.fault)
         return (<char*>self.seat.serving.writer.data)[:self.seat.serving.writer.length]
 
-    def upsert(self, bytes request, int64_t now_us) -> bytes:
+    def upsert(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
         """Set attributes: an UpsertProfileRequest answered with an UpsertProfileResponse."""
         cdef UpsertMessage message
         cdef IdentityRef identity
@@ -272,23 +331,23 @@ cdef class Engine:
         cdef Fault* fault = &self.seat.serving.fault
         cdef Stamping stamping
         cdef Applied applied
+        cdef Awaited awaited
         cdef int64_t occurred_us = 0
         self.begin()
         if read_upsert(&reader, &message, &self.seat.serving.machine.arena, fault) or check_upsert(
             &self.active.state, &message, now_us, &occurred_us, &identity, fault
-        ):
+        ) or seat_check_write(&self.seat, identity, &message.ack):
             fault_raise(fault)
-        self.check_write(identity, message.ack)
+        awaited = self.awaited(message.ack, token)
         seat_stamp(&self.seat, &self.active.state, &stamping, now_us, identity)
         self.stamp_write(&stamping, message.write_id, request, UPSERT_MAPS, occurred_us)
-        self.accept(&stamping, BODY_ATTRIBUTES, request, &applied)
+        self.accept(&stamping, BODY_ATTRIBUTES, request, &applied, &awaited)
         seat_cross_stage(&self.seat, &self.active.state, identity, now_us)
-        self.answer_write()
+        self.seat.serving.writer.length = 0
         write_uint(&self.seat.serving.writer, 5, applied.created)
-        write_uint(&self.seat.serving.writer, 6, ACK_APPLIED)
-        return self.result(FAULT_NONE)
+        return self.answer_write(&awaited, now_us)
 
-    def link(self, bytes request, int64_t now_us) -> bytes:
+    def link(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
         """Link two identities or part them: a LinkIdentityRequest, a LinkIdentityResponse."""
         cdef LinkMessage message
         cdef IdentityRef first, second
@@ -296,26 +355,119 @@ cdef class Engine:
         cdef Fault* fault = &self.seat.serving.fault
         cdef Stamping stamping
         cdef Applied applied
+        cdef Awaited awaited
         cdef int64_t occurred_us = 0
         self.begin()
         if read_link(&reader, &message, fault) or check_link(
             &message, now_us, &occurred_us, &first, &second, fault
+        ) or seat_check_write(&self.seat, first, &message.ack) or (
+            seat_check_write(&self.seat, second, &message.ack)
         ):
             fault_raise(fault)
-        self.check_write(first, message.ack)
-        self.check_write(second, message.ack)
+        awaited = self.awaited(message.ack, token)
         if not message.unlink:
             self.require_component(first, second)
         seat_stamp(&self.seat, &self.active.state, &stamping, now_us, first)
         stamping.second_incarnation = store_incarnation(self.store.state, second)
         self.stamp_write(&stamping, message.write_id, request, LINK_MAPS, occurred_us)
-        self.accept(&stamping, BODY_LINK, request, &applied)
+        self.accept(&stamping, BODY_LINK, request, &applied, &awaited)
         seat_cross_stage(&self.seat, &self.active.state, first, now_us)
-        self.answer_write()
+        self.seat.serving.writer.length = 0
         for kind, id_bytes in self.store.identities(first.kind, ref_bytes(first)):
             write_identity(&self.seat.serving.writer, 5, ref_of(kind, id_bytes))
-        write_uint(&self.seat.serving.writer, 6, ACK_APPLIED)
-        return self.result(FAULT_NONE)
+        return self.answer_write(&awaited, now_us)
+
+    def erase(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
+        """Forget a person: an EraseProfileRequest answered with an EraseProfileResponse.
+
+        Every identity of the person ends with the incarnation it has now.
+        """
+        cdef EraseMessage message
+        cdef IdentityRef identity
+        cdef Reader reader = reader_of(<char*>request, len(request))
+        cdef Fault* fault = &self.seat.serving.fault
+        cdef Awaited awaited
+        self.begin()
+        if read_erase(&reader, &message, fault) or check_erase(
+            &message, &identity, fault
+        ):
+            fault_raise(fault)
+        if message.ack == 0:
+            message.ack = self.state.default_ack
+        if seat_check_ack(&self.seat, message.ack):
+            fault_raise(fault)
+        awaited = self.awaited(message.ack, token)
+        members = self.store.identities(identity.kind, ref_bytes(identity))
+        if members:
+            self.submit_erasure(members, False, now_us, &awaited)
+        else:
+            # Nothing to forget, and so nothing to wait for.
+            awaited.ack = ACK_APPLIED
+        self.seat.serving.writer.length = 0
+        for kind, id_bytes in members:
+            write_identity(&self.seat.serving.writer, 5, ref_of(kind, id_bytes))
+        return self.answer_write(&awaited, now_us)
+
+    def expire_identities(self, kind, identities, int64_t now_us) -> None:
+        """End identities of a kind that retention does not keep, as `erase` does."""
+        cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
+        self.submit_erasure([(kind, bytes_of(id)) for id in identities], True, now_us, &awaited)
+
+    cdef int submit_erasure(
+        self, members, bint expired, int64_t now_us, const Awaited* awaited
+    ) except -1:
+        cdef Stamping stamping
+        cdef Applied applied
+        cdef Writer writer
+        cdef IdentityRef identity
+        cdef size_t start
+        memset(&writer, 0, sizeof(Writer))
+        memset(&stamping, 0, sizeof(Stamping))
+        try:
+            for kind, id_bytes in members:
+                identity = ref_of(kind, id_bytes)
+                start = message_open(&writer, 1)
+                write_identity(&writer, 1, identity)
+                write_uint(&writer, 2, store_incarnation(self.store.state, identity))
+                message_close(&writer, start)
+            write_uint(&writer, 2, expired)
+            if writer.failed:
+                raise MemoryError("erasure")
+            stamping.stamp = engine_stamp(&self.state, now_us)
+            data = (<char*>writer.data)[:writer.length]
+            self.accept(&stamping, BODY_ERASURE, data, &applied, awaited)
+        finally:
+            writer_free(&writer)
+        return 0
+
+    def submit(
+        self, int body, bytes request, int64_t now_us, int64_t ack, uint64_t token=0
+    ) -> bytes:
+        """Stamp and queue a Publication (9) or Activation (10); gives the Mutation.
+
+        Its effect is the catalogue's.  `completed` tells when the log has it.
+        """
+        cdef Stamping stamping
+        cdef Applied applied
+        cdef Awaited awaited = awaited_by(ack, token)
+        if body != BODY_PUBLICATION and body != BODY_ACTIVATION:
+            raise errors.InvalidRequestError("body", str(body), "9 or 10")
+        if seat_check_ack(&self.seat, ack):
+            fault_raise(&self.seat.serving.fault)
+        memset(&stamping, 0, sizeof(Stamping))
+        stamping.stamp = engine_stamp(&self.state, now_us)
+        self.accept(&stamping, body, request, &applied, &awaited)
+        if ack > ACK_APPLIED:
+            self.tails[token] = b""
+        return (<char*>self.seat.mutation.data)[:self.seat.mutation.length]
+
+    cdef Awaited awaited(self, int64_t ack, uint64_t token) except *:
+        if ack > ACK_APPLIED and token == 0:
+            raise errors.InvalidRequestError(
+                "ack", "LOGGED" if ack == ACK_LOGGED else "REPLICATED",
+                "APPLIED: this call cannot wait",
+            )
+        return awaited_by(ack, token)
 
     cdef int begin(self) except -1:
         """Empty what the call before has left; for calls that hold the GIL to their end."""
@@ -326,11 +478,6 @@ cdef class Engine:
         self.seat.serving.writer.failed = False
         # A read that is over must not keep what this replaces from being freed.
         person_done(&self.seat.serving.person)
-        return 0
-
-    cdef int check_write(self, IdentityRef identity, int64_t ack) except -1:
-        if seat_check_write(&self.seat, identity, ack, False):
-            fault_raise(&self.seat.serving.fault)
         return 0
 
     cdef int require_component(self, IdentityRef first, IdentityRef second) except -1:
@@ -353,20 +500,35 @@ cdef class Engine:
         return 0
 
     cdef int accept(
-        self, Stamping* stamping, uint32_t body, bytes request, Applied* applied
+        self, Stamping* stamping, uint32_t body, bytes request, Applied* applied,
+        const Awaited* awaited,
     ) except -1:
-        """Frame a checked request as a mutation and apply it."""
+        """Frame a checked request as a mutation, apply it and queue it for the log."""
+        cdef const PlaybookState* playbook = atomic_pointer_read(&self.state.active)
         if seat_accept(
-            &self.seat, &self.active.state, stamping, body, text_from(request), applied
+            &self.seat, playbook, stamping, body, text_from(request), applied, awaited
         ):
             fault_raise(&self.seat.serving.fault)
         return 0
 
-    cdef int answer_write(self) except -1:
-        cdef Header header = engine_header(&self.state, &self.active.state)
-        self.seat.serving.writer.length = 0
-        write_header(&self.seat.serving.writer, &header)
-        return 0
+    cdef bytes answer_write(self, const Awaited* awaited, int64_t now_us):
+        """The answer whose fields from 5 on are written; None when it waits for the log."""
+        cdef Header header
+        cdef bytes tail = self.result(FAULT_NONE)
+        if awaited.ack > ACK_APPLIED:
+            self.tails[awaited.token] = tail
+            return None
+        header = engine_header(&self.state, &self.active.state, now_us)
+        return self.answer_with(&header, tail, ACK_APPLIED)
+
+    cdef bytes answer_with(self, const Header* header, bytes tail, int64_t ack):
+        cdef Writer* writer = &self.seat.serving.writer
+        writer.length = 0
+        writer.failed = False
+        write_header(writer, header)
+        put_raw(writer, <char*>tail, len(tail))
+        write_uint(writer, 6, <uint64_t>ack)
+        return self.result(FAULT_NONE)
 
     def apply(self, bytes mutation) -> None:
         """Apply one Mutation, in any order and any number of times.
@@ -374,110 +536,302 @@ cdef class Engine:
         One that names a playbook this node does not have is parked until it is published.
         """
         cdef MutationMessage message
-        cdef Applied applied
-        cdef Playbook playbook
-        cdef const PlaybookState* state = NULL
         cdef Reader reader = reader_of(<char*>mutation, len(mutation))
         if not shape_holds(&reader, SHAPE_MUTATION) or not read_mutation(
             text_from(mutation), &message
         ) or message.body == BODY_NONE:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
-        if message.split:
-            self.apply(mutation_joined(mutation, &message))
-            return
         # A read that is over must not keep what this replaces from being freed.
         person_done(&self.seat.serving.person)
-        if message.body == BODY_EXPIRY or message.body == BODY_HORIZON:
-            self.apply_housekeeping(&message)
-            return
-        if message.body != BODY_LINK:
-            hash_bytes = message.playbook.data[:message.playbook.length]
-            playbook = self.published.by_hash.get(hash_bytes)
+        self.apply_one(text_from(mutation), False, False)
+
+    def apply_batch(self, bytes batch, int64_t now_us) -> BatchResult:
+        """Apply a MutationBatch of the log.
+
+        Raises UnknownKindError, with nothing applied, when a mutation is of a kind that this
+        version does not know; InvalidRequestError for bytes that are no batch.  NoMemoryError and
+        StoreFullError, of what waits for playbooks, leave some applied: apply the batch again.
+        """
+        cdef Reader reader = reader_of(<char*>batch, len(batch))
+        cdef uint32_t field = 0, wire = 0, applied = 0, unreadable = 0
+        cdef uint64_t parked = self.parked.count
+        cdef MutationMessage message
+        cdef Text mutation
+        self.require_known(batch)
+        person_done(&self.seat.serving.person)
+        announced = []
+        while read_tag(&reader, &field, &wire):
+            if field != 1 or wire != WIRE_BYTES:
+                read_skip(&reader, field, wire)
+                continue
+            mutation = read_bytes(&reader)
+            if not read_mutation(mutation, &message):
+                unreadable += 1
+                continue
+            engine_observe(&self.state, message.stamp, now_us)
+            if message.body >= BODY_PUBLICATION:
+                announced.append(mutation.data[:mutation.length])
+            else:
+                self.apply_one(mutation, False, True)
+            applied += 1
+        return BatchResult(applied, self.parked.count - parked, unreadable, announced)
+
+    cdef int require_known(self, bytes batch) except -1:
+        """Raise unless every mutation of the batch is of a kind that this version knows."""
+        cdef Reader reader = reader_of(<char*>batch, len(batch))
+        cdef uint32_t field = 0, wire = 0
+        cdef MutationMessage message
+        while read_tag(&reader, &field, &wire):
+            if field != 1 or wire != WIRE_BYTES:
+                read_skip(&reader, field, wire)
+            elif read_mutation(read_bytes(&reader), &message) and message.body == BODY_NONE:
+                raise errors.UnknownKindError(
+                    "the log holds a mutation of a kind that this version does not know: "
+                    "upgrade this node"
+                )
+        if reader.failed:
+            raise errors.InvalidRequestError("batch", "malformed bytes", "a MutationBatch")
+        return 0
+
+    cdef int apply_one(self, Text mutation, bint was_parked, bint from_log) except -1:
+        """Apply a mutation that can be read, or keep it until its playbook comes."""
+        cdef MutationMessage message
+        cdef Applied applied
+        cdef Playbook playbook
+        cdef const PlaybookState* state = NULL
+        cdef bytes joined
+        read_mutation(mutation, &message)
+        message.was_parked = was_parked
+        message.from_log = from_log
+        if message.split:
+            joined = mutation_joined(mutation.data[:mutation.length], &message)
+            return self.apply_one(text_from(joined), was_parked, from_log)
+        if message.body == BODY_EVENT or message.body == BODY_ATTRIBUTES:
+            playbook = self.playbook_of(message.playbook)
             if playbook is None:
-                self.parked.put(hash_bytes, text_from(mutation))
-                return
+                return self.park_in_time(&message, mutation)
             state = &playbook.state
         memset(&applied, 0, sizeof(Applied))
         if seat_apply(&self.seat, state, &message, &applied):
             fault_raise(&self.seat.serving.fault)
-
-    cdef int apply_housekeeping(self, MutationMessage* message) except -1:
-        cdef int64_t first, second
-        read_pair(message.request, &first, &second)
-        if message.body == BODY_EXPIRY:
-            if 1 <= <uint32_t>first <= 3:
-                self.store.expire(<uint32_t>first, second)
-        else:
-            self.store.horizon(first)
-        atomic_add(&self.state.position.sequence, 1)
         return 0
 
-    def attach_log(self, int writes_max) -> int:
-        """Let up to `writes_max` writes wait for a log; gives a descriptor to wait on.
+    cdef Playbook playbook_of(self, Text hash):
+        """The playbook of that hash; None for one this node does not have."""
+        if self.active is not None and hash.length == 16 and (
+            memcmp(hash.data, self.active.state.hash, 16) == 0
+        ):
+            return self.active
+        return self.published.by_hash.get(hash.data[:hash.length])
 
-        It is readable while there is something to take, and the engine's to close.  From now
-        on every write is queued; one that asks for LOGGED is applied and answered by `log_done`.
+    cdef int park_in_time(self, const MutationMessage* message, Text mutation) except -1:
+        """Keep what waits for its playbook; a late event would be ignored by who has it."""
+        cdef int64_t horizon_ms = store_horizon_ms(self.store.state)
+        arena_reset(&self.seat.serving.machine.arena)
+        if message.body == BODY_EVENT and horizon_ms and event_is_late(
+            message.request, horizon_ms, &self.seat.serving
+        ):
+            atomic_add(&self.state.without_effect, 1)
+            return 0
+        return self.parked.put(message.playbook.data[:message.playbook.length], mutation)
+
+    def attach_log(self, int writes_max, *, int64_t default_ack=2) -> None:
+        """Queue every write for a log, at most `writes_max` in each of two queues.
+
+        Queue 0 takes the levels APPLIED and LOGGED, queue 1 REPLICATED.  `default_ack` is the
+        level of a write that names none.  No write waits before this; positions are the log's
+        from now on, and this node is before its first entry.
         """
-        if self.state.waiting.capacity:
+        if engine_logs(&self.state):
             raise errors.InvalidRequestError("log", "attached already", "once")
         if not 1 <= writes_max <= WRITES_WAITING_MAX:
             raise errors.InvalidRequestError(
                 "writes_max", str(writes_max), f"1 to {WRITES_WAITING_MAX}"
             )
-        if not completions_open(&self.seat.completions):
+        if not ACK_APPLIED <= default_ack <= ACK_REPLICATED:
+            raise errors.InvalidRequestError("default_ack", str(default_ack), "1 to 3")
+        if not completions_open(&self.seat.completions) or not history_open(&self.state.history):
             raise MemoryError("log")
-        if not waiting_open(&self.state.waiting, writes_max):
+        self.state.default_ack = default_ack
+        if not waiting_open(&self.state.waiting[QUEUE_REPLICATED], writes_max) or (
+            not waiting_open(&self.state.waiting[QUEUE_LOGGED], writes_max)
+        ):
             raise MemoryError("log")
-        return self.state.waiting.wake_fd
 
-    def log_take(self, uint32_t count_max=1000, size_t bytes_max=262144) -> LogBatch:
+    def log_fd(self, int queue) -> int:
+        """A descriptor that is readable while the queue has something to take; the engine's."""
+        return self.state.waiting[checked_queue(queue)].wake_fd
+
+    def log_waiting(self, int queue) -> int:
+        """How many writes of the queue the log does not have yet."""
+        return self.state.waiting[checked_queue(queue)].count
+
+    def log_take(
+        self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144
+    ) -> LogBatch:
         """Take the oldest mutations that wait, for one append to the log."""
+        cdef WaitingWrites* waiting = &self.state.waiting[checked_queue(queue)]
         cdef Writer writer
         cdef uint32_t taken
         memset(&writer, 0, sizeof(Writer))
         try:
             with nogil:
-                taken = waiting_take(&self.state.waiting, count_max, bytes_max, &writer)
+                taken = waiting_take(waiting, count_max, bytes_max, &writer)
             if writer.failed:
                 raise MemoryError("log")
             return LogBatch((<char*>writer.data)[:writer.length], taken)
         finally:
             writer_free(&writer)
 
-    def log_done(self, uint32_t count, bint known=True) -> int:
-        """Tell of the first `count` mutations taken that the log has them; gives how many.
+    def log_done(self, int queue, uint32_t count, position, int64_t ack) -> int:
+        """Tell the calls of the first `count` mutations taken that the log has them.
 
-        They are applied and their calls answered.  With `known` false the log did not say
-        whether it has them: the calls get LogFailedError, and nothing is applied.
+        `position` is their entry's, `ack` the level that was reached.  Gives how many there were.
         """
-        cdef WaitingWrite write
-        cdef uint32_t done = 0
-        cdef int kind = FAULT_NONE if known else FAULT_LOG_FAILED
-        # A seat may close once the write is popped: it does so under the GIL, which is held here.
-        while done < count and waiting_pop(&self.state.waiting, &write):
-            self.begin()
-            seat_log_done(&self.seat, &self.active.state, &write, kind)
-            free(write.data)
-            done += 1
-        return done
+        cdef Completion told
+        memset(&told, 0, sizeof(Completion))
+        told.ack = ack
+        told.position = position_of(position)
+        return seat_log_told(&self.state, checked_queue(queue), count, &told)
+
+    def log_failed(self, int queue, uint32_t count) -> int:
+        """Tell the calls of the first `count` mutations taken that the outcome is not known.
+
+        Each gets LogFailedError.  They stay applied: their batch is to be appended again.
+        """
+        cdef Completion told
+        memset(&told, 0, sizeof(Completion))
+        told.kind = FAULT_LOG_FAILED
+        return seat_log_told(&self.state, checked_queue(queue), count, &told)
+
+    def log_gate(self, int gate, str why="") -> None:
+        """What the log takes: 0 every level, 1 APPLIED alone, 2 no write at all; and why."""
+        if not GATE_OPEN <= gate <= GATE_CLOSED:
+            raise errors.InvalidRequestError("gate", str(gate), "0 to 2")
+        text = encoded(why, GATE_WHY_MAX - 1)
+        latch_take(&self.state.gate.latch)
+        snprintf(self.state.gate.why, GATE_WHY_MAX, "%s", <const char*>text)
+        latch_drop(&self.state.gate.latch)
+        atomic_write(&self.state.gate.gate, gate)
+
+    def replicated_refused(self, str why) -> None:
+        """Refuse REPLICATED, for a reason, or with an empty one take it."""
+        text = encoded(why, GATE_WHY_MAX - 1)
+        latch_take(&self.state.gate.latch)
+        snprintf(self.state.gate.unreplicated_why, GATE_WHY_MAX, "%s", <const char*>text)
+        latch_drop(&self.state.gate.latch)
+        atomic_write(&self.state.gate.unreplicated, bool(why))
+
+    def advance(self, position, int64_t now_us) -> None:
+        """Note that the log is applied here up to an entry: (epoch, sequence, nonce)."""
+        self.require_log()
+        history_advance(&self.state.history, position_of(position))
+        history_wake(&self.state.history, now_us)
+
+    def rewind(self, position) -> None:
+        """Go back to the last entry that the surviving branch of the log has too."""
+        self.require_log()
+        history_rewind(&self.state.history, position_of(position))
+
+    def epoch_opened(self, number, nonce, previous) -> None:
+        """Add an epoch to the table; those of that number and above give way."""
+        cdef EpochMark mark
+        self.require_log()
+        mark.number = number
+        mark.nonce = nonce
+        mark.previous = position_of(previous)
+        if not history_epoch(&self.state.history, &mark):
+            raise errors.InvalidRequestError(
+                "epoch", f"{EPOCHS_MAX} epochs before it", f"at most {EPOCHS_MAX}"
+            )
+
+    def epochs(self) -> list[tuple[int, int, tuple[int, int, int]]]:
+        """The table of epochs, the oldest first: number, nonce, the entry before its first."""
+        cdef const EpochMark* mark
+        cdef uint32_t i
+        found = []
+        for i in range(self.state.history.epochs_count):
+            mark = &self.state.history.epochs[i]
+            previous = mark.previous.epoch, mark.previous.sequence, mark.previous.nonce
+            found.append((mark.number, mark.nonce, previous))
+        return found
+
+    def reached(self, position) -> bool:
+        """Whether a position's writes are here; PositionLostError when it is on a lost branch."""
+        cdef Position wanted = position_of(position)
+        cdef int reach = history_reach(&self.state.history, &wanted)
+        if reach == REACH_LOST:
+            raise errors.PositionLostError(
+                f"min_position: epoch {wanted.epoch}, sequence {wanted.sequence}, allowed: a "
+                "position of the surviving history: retry the write with the same id"
+            )
+        return reach == REACH_YES
+
+    def caught_up(self, int64_t now_us) -> None:
+        """Note that the log's end was here at that time; what a read waited for too long ends."""
+        atomic_write(&self.state.history.caught_up_us, <uint64_t>now_us)
+        history_wake(&self.state.history, now_us)
+
+    def log_away(self, bint away, int64_t now_us) -> None:
+        """Let answers say that what other nodes have accepted may be missing."""
+        atomic_write(&self.state.history.away, away)
+        history_wake(&self.state.history, now_us)
+
+    @property
+    def last_stamp(self) -> int:
+        """The highest stamp given or seen."""
+        return atomic_read(&self.state.last_stamp)
+
+    def observe(self, uint64_t stamp, int64_t now_us) -> None:
+        """Let the next stamp be above another node's."""
+        engine_observe(&self.state, stamp, now_us)
+
+    cdef int require_log(self) except -1:
+        if not self.state.history.logged:
+            raise errors.InvalidRequestError("log", "none", "attach_log first")
+        return 0
+
+    def await_position(self, uint64_t token, int64_t now_us, int64_t deadline_us=0) -> None:
+        """After PositionNotReachedError: let `completed` give the token when to ask again.
+
+        That is when the position was reached or lost, at the deadline, or after a second
+        without one.  Raises the same error when as many wait as may.
+        """
+        cdef WaitingRead read
+        self.require_log()
+        if seat_wait_begin(&self.seat, &read, now_us, deadline_us, token):
+            fault_raise(&self.seat.serving.fault)
+        self.tails[token] = WAITED
+        seat_wait_end(&self.seat, &read, now_us)
 
     @property
     def completed_fd(self) -> int:
         """Readable when `completed` has something to give; -1 until a log is attached."""
         return self.seat.completions.wake_fd
 
-    def completed(self):
-        """The next answer that waited: its token and the answer or error; None for none."""
-        cdef DoorAnswer answer
-        cdef uint64_t token = 0
-        if not door_completed(<Seat*>&self.seat, &token, &answer):
+    def completed(self, int64_t now_us):
+        """The next answer that waited: its token and the answer or error; None for none.
+
+        The answer is empty for a token of `await_position`.
+        """
+        cdef Completion completion
+        cdef Header header
+        if not completions_get(&self.seat.completions, &completion):
             return None
-        if answer.code == 0:
-            return token, answer.data[:answer.length]
-        try:
-            fault_raise(&self.seat.serving.fault)
-        except errors.NextbestError as error:
-            return token, error
+        tail = self.tails.pop(completion.token, None)
+        if tail is WAITED:
+            return completion.token, b""
+        if completion.kind != FAULT_NONE:
+            seat_log_fault(&self.seat)
+            try:
+                fault_raise(&self.seat.serving.fault)
+            except errors.NextbestError as error:
+                return completion.token, error
+        completion_header(&self.seat, &completion, now_us, &header)
+        if tail is not None:
+            return completion.token, self.answer_with(&header, tail, completion.ack)
+        seat_answer_write(&self.seat, &header, completion.flag, completion.ack)
+        return completion.token, self.result(FAULT_NONE)
 
     def profile(self, bytes request, int64_t now_us) -> bytes:
         """What is known of a person: a GetProfileRequest, a GetProfileResponse."""
@@ -488,6 +842,8 @@ cdef class Engine:
         cdef Reader reader = reader_of(<char*>request, len(request))
         cdef Writer* writer = &self.seat.serving.writer
         cdef Fault* fault = &self.seat.serving.fault
+        cdef int64_t clock_us = now_us
+        cdef bytes header
         cdef size_t start
         self.begin()
         if read_profile(&reader, &message, fault) or check_identity(
@@ -497,11 +853,13 @@ cdef class Engine:
         if message.now.present and check_time(&message.now, "now", &now_us, fault):
             fault_raise(fault)
         if message.min_position.present and engine_reaches(
-            &self.state, &message.min_position, fault
+            &self.state, &message.min_position, &self.seat.wanted, fault
         ):
             fault_raise(fault)
+        header = self.header(clock_us)
         known = self.read_person(identity, &self.active.state, now_us, &decision)
-        self.answer_write()
+        writer.length = 0
+        put_raw(writer, <char*>header, len(header))
         write_uint(writer, 5, known)
         start = message_open(writer, 6)
         self.write_profile(&decision, identity)
@@ -604,6 +962,7 @@ cdef class Engine:
         memory["answers_bytes"] = self.state.answers.bytes
         memory["answers_evicted_early"] = self.state.answers.evicted_early
         memory["parked"] = self.parked.count
+        memory["parked_bytes"] = self.parked.bytes
         memory["mutations_without_effect"] = atomic_read(&self.state.without_effect)
         return memory
 

@@ -130,6 +130,41 @@ class LogFailedError(NextbestError):
     retry_ms = 100
 
 
+class LogAwayError(NextbestError):
+    """The log is away: nothing of the write was kept; retry it later."""
+
+    status_code = UNAVAILABLE
+    status_reason = "LOG_AWAY"
+    retry_ms = 200
+
+
+class WritesRefusedError(NextbestError):
+    """This node takes no writes for now: its clock or its log cannot be trusted."""
+
+    status_code = UNAVAILABLE
+    status_reason = "WRITES_REFUSED"
+    retry_ms = 1_000
+
+
+class AckRefusedError(NextbestError):
+    """The log cannot give the level of acknowledgement; nothing of the write was kept."""
+
+    status_code = FAILED_PRECONDITION
+    status_reason = "ACK_REFUSED"
+
+
+class PositionNotReachedError(NextbestError):
+    """This node has not applied the position yet; another one may have."""
+
+    status_code = UNAVAILABLE
+    status_reason = "POSITION_NOT_REACHED"
+    retry_ms = 100
+
+
+class UnknownKindError(NextbestError):
+    """The log holds a kind of mutation that this version does not know: upgrade the node."""
+
+
 class NoMemoryError(NextbestError, MemoryError):
     """The node has no memory left for the call."""
 

@@ -21,7 +21,7 @@ from nextbest.client.channel import target
 from nextbest.client.errors import from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
-from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.request import Ack, Event, Files, Identity, Upsert
 from nextbest.client.route import AsyncRoute
 from nextbest.client.value import Plain
 from nextbest.v1 import (
@@ -125,10 +125,17 @@ class AsyncClient:
         event_id: str = "",
         decision_id: str = "",
         slot: int = 0,
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> event_pb2.TrackResponse:
-        """Record an event.  The same `event_id` counts once."""
-        made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
+        """Record an event.  The same `event_id` counts once.
+
+        `ack` says when to answer: "applied", "logged" or "replicated"; None leaves it to the
+        server.  UnavailableError may mean that the outcome is not known: retry with the same id.
+        """
+        made = Event(
+            identity, event, properties or {}, occurred_at, event_id, decision_id, slot, ack
+        )
         return await self._prompt("Track", made.message(), timeout)
 
     async def get_profile(
@@ -150,10 +157,11 @@ class AsyncClient:
         *,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.UpsertProfileResponse:
         """Set attributes; None as a value unsets."""
-        message = Upsert(identity, attributes, occurred_at, write_id).message()
+        message = Upsert(identity, attributes, occurred_at, write_id, ack).message()
         return await self._call("UpsertProfile", message, timeout)
 
     async def link_identity(
@@ -164,11 +172,23 @@ class AsyncClient:
         unlink: bool = False,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.LinkIdentityResponse:
         """Link two identities into one person, or part them."""
-        message = request.link(first, second, unlink, occurred_at, write_id)
+        message = request.link(first, second, unlink, occurred_at, write_id, ack)
         return await self._call("LinkIdentity", message, timeout)
+
+    async def erase_profile(
+        self,
+        identity: Identity,
+        *,
+        write_id: str = "",
+        ack: Ack = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.EraseProfileResponse:
+        """Forget a person, every identity of it, for good."""
+        return await self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)
 
     async def import_profiles(
         self,

@@ -15,7 +15,7 @@ from nextbest.client.channel import target
 from nextbest.client.errors import from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
-from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.request import Ack, Event, Files, Identity, Upsert
 from nextbest.client.route import Route
 from nextbest.client.value import Plain
 from nextbest.v1 import (
@@ -119,10 +119,17 @@ class Client:
         event_id: str = "",
         decision_id: str = "",
         slot: int = 0,
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> event_pb2.TrackResponse:
-        """Record an event.  The same `event_id` counts once."""
-        made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
+        """Record an event.  The same `event_id` counts once.
+
+        `ack` says when to answer: "applied", "logged" or "replicated"; None leaves it to the
+        server.  UnavailableError may mean that the outcome is not known: retry with the same id.
+        """
+        made = Event(
+            identity, event, properties or {}, occurred_at, event_id, decision_id, slot, ack
+        )
         return self._prompt("Track", made.message(), timeout)
 
     def get_profile(
@@ -144,10 +151,11 @@ class Client:
         *,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.UpsertProfileResponse:
         """Set attributes; None as a value unsets."""
-        message = Upsert(identity, attributes, occurred_at, write_id).message()
+        message = Upsert(identity, attributes, occurred_at, write_id, ack).message()
         return self._call("UpsertProfile", message, timeout)
 
     def link_identity(
@@ -158,11 +166,23 @@ class Client:
         unlink: bool = False,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.LinkIdentityResponse:
         """Link two identities into one person, or part them."""
-        message = request.link(first, second, unlink, occurred_at, write_id)
+        message = request.link(first, second, unlink, occurred_at, write_id, ack)
         return self._call("LinkIdentity", message, timeout)
+
+    def erase_profile(
+        self,
+        identity: Identity,
+        *,
+        write_id: str = "",
+        ack: Ack = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.EraseProfileResponse:
+        """Forget a person, every identity of it, for good."""
+        return self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)
 
     def import_profiles(
         self,

@@ -18,6 +18,7 @@ cdef enum:
     REASONS_MAX = 16
     SCORE_REASONS_MAX = 8
     DEGRADATION_BOUND_REACHED = 3
+    DEGRADATION_LOG_AWAY = 4
 
 
 cdef struct Position:
@@ -31,6 +32,7 @@ cdef struct Header:
     uint64_t generation
     Position position
     uint32_t staleness_ms
+    bint log_away
 
 
 cdef void write_position(Writer* writer, uint32_t field, const Position* position) noexcept nogil:
@@ -47,12 +49,18 @@ cdef void write_header(Writer* writer, const Header* header) noexcept nogil:
     write_uint(writer, 3, header.staleness_ms)
 
 
-cdef void write_degraded(Writer* writer, bint bound_reached) noexcept nogil:
+cdef void write_degraded(
+    Writer* writer, const Header* header, bint bound_reached
+) noexcept nogil:
     cdef size_t start
+    if not bound_reached and not header.log_away:
+        return
+    start = message_open(writer, 4)
     if bound_reached:
-        start = message_open(writer, 4)
         put_varint(writer, DEGRADATION_BOUND_REACHED)
-        message_close(writer, start)
+    if header.log_away:
+        put_varint(writer, DEGRADATION_LOG_AWAY)
+    message_close(writer, start)
 
 
 cdef void write_reasons(

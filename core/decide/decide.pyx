@@ -220,7 +220,7 @@ cdef void write_answer(
     cdef const PlaybookState* playbook = decision.playbook
     cdef uint32_t i
     write_header(writer, header)
-    write_degraded(writer, decision.bound_reached)
+    write_degraded(writer, header, decision.bound_reached)
     write_text(writer, 5, call.message.decision_id)
     write_uint(writer, 6, decision.person_known)
     for i in range(call.message.placements_count):

@@ -131,7 +131,7 @@ cdef void calls_complete(LaneState* lane) noexcept nogil:
     cdef DoorAnswer answer
     cdef uint64_t token = 0
     cdef Stream* stream
-    while lane.door.completed(lane.seat, &token, &answer):
+    while lane.door.completed(lane.seat, lane.now_us, &token, &answer):
         stream = stream_named(&lane.pool, token)
         if stream == NULL or not stream.pending or stream.connection.state >= STATE_LINGERING:
             counter_add(&lane.counters[COUNT_LATE_ANSWERS], 1)

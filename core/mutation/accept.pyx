@@ -201,3 +201,14 @@ cdef int check_link(
     if message.occurred_at.present:
         return check_occurred(&message.occurred_at, now_us, occurred_us, fault)
     return FAULT_NONE
+
+
+cdef int check_erase(
+    EraseMessage* message, IdentityRef* identity, Fault* fault
+) noexcept nogil:
+    """Check an EraseProfileRequest."""
+    if check_id(message.write_id, "write_id", True, fault):
+        return fault.kind
+    if check_identity(&message.identity, "identity", identity, fault):
+        return fault.kind
+    return check_ack(message.ack, fault)

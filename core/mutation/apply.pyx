@@ -9,8 +9,9 @@ cdef enum MutationBody:
     BODY_EVENT = 5
     BODY_ATTRIBUTES = 6
     BODY_LINK = 7
-    BODY_EXPIRY = 8
-    BODY_HORIZON = 9
+    BODY_ERASURE = 8
+    BODY_PUBLICATION = 9
+    BODY_ACTIVATION = 10
 
 
 cdef struct MutationMessage:
@@ -22,6 +23,10 @@ cdef struct MutationMessage:
     Text request
     # The body came in several pieces, of which `request` is the last: join_bodies.
     bint split
+    # It was in time when it came and has waited for its playbook since.
+    bint was_parked
+    # Another node has accepted it: bounds are the edge's, here it has to be applied.
+    bint from_log
 
 
 cdef struct Applied:
@@ -44,7 +49,7 @@ cdef bint read_mutation(Text data, MutationMessage* message) noexcept nogil:
             message.incarnation = <uint32_t>read_varint(&reader)
         elif field == 4 and wire == WIRE_VARINT:
             message.second_incarnation = <uint32_t>read_varint(&reader)
-        elif BODY_EVENT <= field <= BODY_HORIZON and wire == WIRE_BYTES:
+        elif BODY_EVENT <= field <= BODY_ACTIVATION and wire == WIRE_BYTES:
             message.split = field == message.body
             message.body = field
             message.request = read_bytes(&reader)
@@ -59,7 +64,7 @@ cdef void join_bodies(Text data, Writer* body) noexcept nogil:
     cdef uint32_t field = 0, wire = 0, current = BODY_NONE
     cdef Text piece
     while read_tag(&reader, &field, &wire):
-        if not (BODY_EVENT <= field <= BODY_HORIZON) or wire != WIRE_BYTES:
+        if not (BODY_EVENT <= field <= BODY_ACTIVATION) or wire != WIRE_BYTES:
             read_skip(&reader, field, wire)
             continue
         piece = read_bytes(&reader)
@@ -209,7 +214,8 @@ cdef StoreStatus apply_event(
     count = matching_counters(playbook, event, values, &serving.machine, inputs)
     event_key(&message, occurred_us, key)
     status = store_add(
-        store, identity, mutation.incarnation, key, id_ms, occurred_us, inputs, count
+        store, identity, mutation.incarnation, key, id_ms, occurred_us, inputs, count,
+        0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
     return status
@@ -275,16 +281,47 @@ cdef StoreStatus apply_link(
     )
 
 
-cdef void read_pair(Text request, int64_t* first, int64_t* second) noexcept nogil:
-    """The varint fields 1 and 2 of a small message."""
-    cdef Reader reader = reader_of(request.data, request.length)
+cdef void apply_erasure(const MutationMessage* mutation, StoreState* store) noexcept nogil:
+    cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
+    cdef Fault fault
+    cdef IdentityField field
+    cdef IdentityRef identity
+    cdef uint32_t incarnation, number = 0, wire = 0
+    while read_tag(&reader, &number, &wire):
+        if number != 1 or wire != WIRE_BYTES:
+            read_skip(&reader, number, wire)
+            continue
+        if read_erased(&reader, &field, &incarnation) and (
+            check_identity(&field, "identity", &identity, &fault) == FAULT_NONE
+        ):
+            store_erase(store, identity, incarnation)
+
+
+cdef bint read_erased(
+    Reader* reader, IdentityField* identity, uint32_t* incarnation
+) noexcept nogil:
+    """Read an ErasedIdentity; False when it is malformed."""
+    cdef Reader inner = read_message(reader)
     cdef uint32_t field = 0, wire = 0
-    first[0] = 0
-    second[0] = 0
-    while read_tag(&reader, &field, &wire):
-        if field == 1 and wire == WIRE_VARINT:
-            first[0] = <int64_t>read_varint(&reader)
+    memset(identity, 0, sizeof(IdentityField))
+    incarnation[0] = 0
+    while read_tag(&inner, &field, &wire):
+        if field == 1 and wire == WIRE_BYTES:
+            read_identity(&inner, identity)
         elif field == 2 and wire == WIRE_VARINT:
-            second[0] = <int64_t>read_varint(&reader)
+            incarnation[0] = <uint32_t>read_varint(&inner)
         else:
-            read_skip(&reader, field, wire)
+            read_skip(&inner, field, wire)
+    return not inner.failed
+
+
+cdef bint event_is_late(Text request, int64_t horizon_ms, Serving* serving) noexcept nogil:
+    """Whether an event's id is older than the horizon; what no version can read is."""
+    cdef TrackMessage message
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef int64_t id_ms = 0, occurred_us = 0
+    if read_track(&reader, &message, &serving.machine.arena, &serving.fault):
+        return True
+    if event_times(&message, TIMESTAMP_US_FAR, &id_ms, &occurred_us, &serving.fault):
+        return True
+    return id_ms < horizon_ms

@@ -29,16 +29,29 @@ cdef class Generations:
         self.most = most
 
     cdef int require_new(self, number) except -1:
-        if number and number <= self.newest:
-            raise errors.InvalidRequestError("number", str(number), f"over {self.newest}")
+        if number in self.by_number:
+            raise errors.InvalidRequestError("number", str(number), "one that is free")
         return 0
 
     cdef int add(self, Playbook playbook, number) except -1:
         """Number a playbook; 0 asks for the next number."""
-        self.newest = number or self.newest + 1
-        playbook.state.generation = self.newest
-        self.by_number[self.newest] = playbook
+        number = number or self.newest + 1
+        playbook.state.generation = number
         self.by_hash[playbook.plan.hash] = playbook
+        return self.sort({**self.by_number, number: playbook})
+
+    cdef int renumber(self, numbers) except -1:
+        """Give the generations other numbers: the new one by the old one."""
+        cdef Playbook playbook
+        if sorted(numbers) != sorted(self.by_number) or len(set(numbers.values())) < len(numbers):
+            raise errors.InvalidRequestError("numbers", str(numbers), "a new one for each, once")
+        for before, playbook in self.by_number.items():
+            playbook.state.generation = numbers[before]
+        return self.sort({numbers[n]: playbook for n, playbook in self.by_number.items()})
+
+    cdef int sort(self, by_number) except -1:
+        self.by_number = dict(sorted(by_number.items()))
+        self.newest = max(self.by_number)
         return 0
 
     cdef int forget(self, Playbook active) except -1:

@@ -41,7 +41,7 @@ cdef RowSlot* row_for(
         return NULL
     # That a node wrote of an incarnation proves the ones before it erased.
     if <int64_t>incarnation > dead + 1:
-        shard.dead[0][hash] = incarnation - 1
+        dead_put(shard, hash, incarnation - 1)
     created[0] = True
     return row_create(store, shard, identity, hash, incarnation)
 
@@ -129,12 +129,13 @@ cdef StoreStatus check_event(
 cdef StoreStatus store_add(
     StoreState* store, IdentityRef identity, uint32_t incarnation, const uint64_t* key,
     int64_t id_time_ms, int64_t occurred_us, const CounterInput* inputs, uint32_t count,
+    int64_t horizon_ms, bint bounded,
 ) noexcept nogil:
-    """Let counters count an event, each once.
+    """Let counters count an event, each once, unless its id is older than `horizon_ms`.
 
     `key` is the event's id and payload in 128 bits; the identity and its incarnation are
     added here.  A repeat counts in the counters that have not counted it: STORE_DUPLICATE
-    when there are none.
+    when there are none.  `bounded` refuses to remember more than the store may.
     """
     cdef uint64_t hash = identity_hash(identity)
     cdef Shard* shard = shard_of(store, hash)
@@ -144,7 +145,7 @@ cdef StoreStatus store_add(
     cdef SeenEvent entry
     if status != STORE_OK:
         return status
-    if id_time_ms < store_horizon_ms(store):
+    if id_time_ms < horizon_ms:
         return STORE_TOO_LATE
     entry.identity = hash
     entry.event = event_hash(key, incarnation)
@@ -154,7 +155,13 @@ cdef StoreStatus store_add(
     slot = row_locked(store, identity, hash, incarnation, &created, &status)
     if slot == NULL:
         return status
-    status = event_apply(store, shard, slot.row, &entry, occurred_us, inputs, count)
+    if <int64_t>entry.time_s < store_horizon_ms(store) // 1000:
+        # It has waited for its playbook: the other nodes have forgotten it by now.
+        status = event_count(store, slot.row, &entry, occurred_us, &store.sets[0], inputs, count)
+    else:
+        status = event_apply(
+            store, shard, slot.row, &entry, occurred_us, inputs, count, bounded
+        )
     if created and row_empty(slot.row):
         row_remove(store, shard, slot)
     latch_drop(&shard.latch)
@@ -173,20 +180,19 @@ cdef inline uint64_t event_hash(const uint64_t* key, uint32_t incarnation) noexc
 
 cdef StoreStatus event_apply(
     StoreState* store, Shard* shard, Row* row, SeenEvent* entry, int64_t occurred_us,
-    const CounterInput* inputs, uint32_t count,
+    const CounterInput* inputs, uint32_t count, bint bounded,
 ) noexcept nogil:
     """Count in the counters that are new to the event, and remember that they did."""
     cdef SeenEvent* seen = seen_find(shard, entry.identity, entry.event)
-    cdef const Layout* layout = store.layouts[row.layout]
     cdef CounterSet counted
     cdef const CounterSet* before
     cdef StoreStatus status = STORE_OK
     cdef uint32_t i, number
     if seen == NULL:
-        if atomic_read(&store.seen) >= store.seen_max:
+        if bounded and atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
         if (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-            shard, shard.seen_capacity * 2, 0
+            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0
         ):
             return STORE_NO_MEMORY
         before = &store.sets[0]
@@ -200,12 +206,9 @@ cdef StoreStatus event_apply(
     number = set_number(store, &counted) if counted.hash else 0
     if number == 0 and counted.hash:
         return STORE_FULL_SETS
-    for i in range(count):
-        if not set_has(before, inputs[i].column):
-            status = row_count(store, row, layout, &inputs[i], occurred_us, entry.event)
-            if status != STORE_OK:
-                return status
-    touch(row, occurred_us // 1000000, True)
+    status = event_count(store, row, entry, occurred_us, before, inputs, count)
+    if status != STORE_OK:
+        return status
     entry.counters = <uint16_t>number
     if seen != NULL:
         seen.counters = <uint16_t>number
@@ -214,6 +217,23 @@ cdef StoreStatus event_apply(
         shard.seen_count += 1
         atomic_add(&store.seen, 1)
     return status
+
+
+cdef StoreStatus event_count(
+    StoreState* store, Row* row, const SeenEvent* entry, int64_t occurred_us,
+    const CounterSet* before, const CounterInput* inputs, uint32_t count,
+) noexcept nogil:
+    """Count in the counters that are not in `before`."""
+    cdef const Layout* layout = store.layouts[row.layout]
+    cdef StoreStatus status
+    cdef uint32_t i
+    for i in range(count):
+        if not set_has(before, inputs[i].column):
+            status = row_count(store, row, layout, &inputs[i], occurred_us, entry.event)
+            if status != STORE_OK:
+                return status
+    touch(row, occurred_us // 1000000, True)
+    return STORE_OK
 
 
 cdef uint32_t edge_find(
@@ -403,7 +423,7 @@ cdef StoreStatus erase_latched(
     cdef RowSlot* slot
     latch_take(&shard.latch)
     if dead_incarnation(shard, hash) < <int64_t>incarnation:
-        shard.dead[0][hash] = incarnation
+        dead_put(shard, hash, incarnation)
     slot = row_find(store, shard, identity, hash)
     if slot != NULL and slot.row.incarnation <= incarnation:
         return row_detach(store, shard, slot, identity)

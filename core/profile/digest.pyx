@@ -114,6 +114,8 @@ cdef bint seen_counts(Shard* shard, const SeenEvent* entry) noexcept nogil:
     """Whether the event belongs to a row that lives: what an erasure ended does not count."""
     cdef uint64_t mask = shard.rows_capacity - 1
     cdef uint64_t at = entry.identity & mask
+    if shard.rows == NULL:
+        return False
     while shard.rows[at].row != NULL:
         if shard.rows[at].hash == entry.identity and (
             <uint16_t>shard.rows[at].row.incarnation == entry.incarnation
@@ -139,6 +141,7 @@ cdef void shard_digest(
             applied[0] += mark(
                 entry.identity, entry.event, 7, store.sets[entry.counters].hash, entry.time_s, 0
             )
-    for item in shard.dead[0]:
-        rows[0] += mark(item.first, item.second, 8, 0, 0, 0)
+    if shard.dead != NULL:
+        for item in shard.dead[0]:
+            rows[0] += mark(item.first, item.second, 8, 0, 0, 0)
     latch_drop(&shard.latch)

@@ -79,6 +79,10 @@ static inline void atomic_pointer_write(T** cell, T* value) {
     __atomic_store_n(cell, value, __ATOMIC_SEQ_CST);
 }
 
+static inline void fetch_ahead(const void* at) {
+    __builtin_prefetch(at);
+}
+
 static inline uint64_t double_bits(double value) {
     uint64_t bits;
     __builtin_memcpy(&bits, &value, sizeof bits);

@@ -22,33 +22,30 @@ include "columns.pyx"
 
 
 cdef enum:
-    TABLE_START = 64
+    HEAP_TABLE_START = 64
     SCAN_MAX = 100000
     READ_ARENA = 1048576
 
 
 cdef StoreState* state_new(uint64_t profiles_max, uint64_t seen_max) except NULL:
-    cdef StoreState* store = <StoreState*>calloc(1, sizeof(StoreState))
+    cdef void* memory = calloc(1, sizeof(StoreState) + CACHE_LINE)
+    cdef StoreState* store
     cdef int i
-    if store == NULL:
+    if memory == NULL:
         raise MemoryError("store")
+    store = <StoreState*>((<size_t>memory + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1))
+    store.memory = memory
     store.epoch = 1
     store.profiles_max = profiles_max
     store.seen_max = seen_max
     store.pins = <Pin*>calloc(PINS_MAX, sizeof(Pin))
     store.sets = <CounterSet*>calloc(COUNTER_SETS_MAX + 1, sizeof(CounterSet))
     store.sets_by_hash = new unordered_map[uint64_t, uint32_t]()
-    for i in range(SHARDS):
-        store.shards[i].rows = <RowSlot*>calloc(TABLE_START, sizeof(RowSlot))
-        store.shards[i].rows_capacity = TABLE_START
-        store.shards[i].seen = <SeenEvent*>calloc(TABLE_START, sizeof(SeenEvent))
-        store.shards[i].seen_capacity = TABLE_START
-        store.shards[i].dead = new unordered_map[uint64_t, uint32_t]()
     for i in range(HEAP_SHARDS):
         store.heap[i].next = 1
         store.heap[i].reclaim_at = 256
-        store.heap[i].capacity = TABLE_START
-        store.heap[i].table = <uint32_t*>calloc(TABLE_START, sizeof(uint32_t))
+        store.heap[i].capacity = HEAP_TABLE_START
+        store.heap[i].table = <uint32_t*>calloc(HEAP_TABLE_START, sizeof(uint32_t))
         store.heap[i].free_handles = new vector[uint32_t]()
         store.heap[i].retired = new vector[Retired]()
     store.layouts[0] = layout_new(store, 0, 0, 0)
@@ -62,9 +59,6 @@ cdef StoreState* state_new(uint64_t profiles_max, uint64_t seen_max) except NULL
 cdef bint state_whole(const StoreState* store) noexcept:
     """Whether memory was there for all that `state_new` takes."""
     cdef int i
-    for i in range(SHARDS):
-        if store.shards[i].rows == NULL or store.shards[i].seen == NULL:
-            return False
     for i in range(HEAP_SHARDS):
         if store.heap[i].table == NULL:
             return False
@@ -77,7 +71,7 @@ cdef void state_free(StoreState* store) noexcept:
     for i in range(SHARDS):
         rows = store.shards[i].rows
         for j in range(store.shards[i].rows_capacity):
-            if rows != NULL and rows[j].row != NULL:
+            if rows[j].row != NULL:
                 free(rows[j].row.side)
                 free(rows[j].row)
         free(rows)
@@ -90,7 +84,7 @@ cdef void state_free(StoreState* store) noexcept:
     del store.sets_by_hash
     free(store.sets)
     free(store.pins)
-    free(store)
+    free(store.memory)
 
 
 cdef void heap_free(HeapShard* heap) noexcept:
@@ -296,16 +290,24 @@ cdef class Store:
 
         A row that never had an event counts from its last write.
         """
-        cdef uint64_t removed = 0
-        cdef int64_t found
-        cdef int i
-        for i in range(SHARDS):
-            with nogil:
-                found = shard_expire(self.state, i, kind, before_us // 1000000)
-            if found < 0:
-                raise MemoryError("expire")
-            removed += found
+        cdef int64_t removed
+        with nogil:
+            removed = store_expire(self.state, kind, before_us // 1000000)
+        if removed < 0:
+            raise MemoryError("expire")
         return removed
+
+    def stale(self, uint8_t kind, int64_t before_us, int cursor, most):
+        """The ids of a kind without events since, about `most` of them, and the next cursor.
+
+        The cursor is 0 at first and -1 at the end; who never had an event counts from the last
+        write.
+        """
+        found = []
+        while 0 <= cursor < SHARDS and len(found) < most:
+            found += shard_stale(self.state, cursor, kind, before_us // 1000000)
+            cursor += 1
+        return found, cursor if cursor < SHARDS else -1
 
     def digest(self) -> tuple[int, int]:
         """Two order-free sums: of the events applied, and of the rows."""
@@ -329,18 +331,19 @@ cdef class Store:
         cdef vector[uint64_t] hashes
         cdef uint64_t after = cursor
         cdef uint64_t most = min(max(scan_max, 1), <uint64_t>SCAN_MAX)
-        cdef int i
-        cdef size_t j
+        cdef uint64_t hash = 0
         found = []
-        for i in range(<int>(after >> SHARD_SHIFT), SHARDS):
+        while True:
             hashes.clear()
             with nogil:
-                shard_hashes(&self.state.shards[i], after, &hashes)
-            for j in range(hashes.size()):
+                store_hashes(self.state, after, most, &hashes)
+            for hash in hashes:
                 if len(found) >= <Py_ssize_t>most:
-                    return found, hashes[j]
-                found.extend(shard_identities(self.state, &self.state.shards[i], hashes[j]))
-        return found, -1
+                    return found, hash
+                found.extend(shard_identities(self.state, shard_of(self.state, hash), hash))
+            if hashes.empty() or hash == <uint64_t>-1:
+                return found, -1
+            after = hash + 1
 
     def identities(self, uint8_t kind, id) -> list[tuple[int, bytes]]:
         """The identities of the person that one belongs to, sorted; none of an unknown one."""
@@ -398,7 +401,7 @@ cdef class Store:
         with nogil:
             status = store_add(
                 self.state, identity, incarnation, parts, id_ms, occurred_us, inputs.data(),
-                <uint32_t>inputs.size(),
+                <uint32_t>inputs.size(), store_horizon_ms(self.state), True,
             )
         return STATUS_NAMES[status]
 
@@ -495,7 +498,7 @@ cdef class Store:
                 drawn = key[0] % identities.size()
                 at_us = now_us - <int64_t>((key[0] >> 20) % 2592000) * 1000000
                 store_add(self.state, identities[drawn], 0, key, at_us // 1000, at_us,
-                          inputs.data(), <uint32_t>inputs.size())
+                          inputs.data(), <uint32_t>inputs.size(), 0, True)
         return (perf_counter_ns() - started) / events
 
     def time_sets(self, uint8_t kind, ids, uint64_t rounds, uint64_t stamp, values) -> float:

@@ -27,11 +27,16 @@ cdef inline RowSlot* row_find(
     """The slot of an identity's row, NULL when it has none."""
     cdef uint64_t mask = shard.rows_capacity - 1
     cdef uint64_t at = hash & mask
+    if shard.rows == NULL:
+        return NULL
     while shard.rows[at].row != NULL:
-        if shard.rows[at].hash == hash and same_identity(
-            shard.rows[at].row, store.layouts[shard.rows[at].row.layout], identity
-        ):
-            return &shard.rows[at]
+        if shard.rows[at].hash == hash:
+            # Its id is most likely there: one wait for memory instead of two.
+            fetch_ahead(row_id(shard.rows[at].row, atomic_pointer_read(&store.layout)))
+            if same_identity(
+                shard.rows[at].row, store.layouts[shard.rows[at].row.layout], identity
+            ):
+                return &shard.rows[at]
         at = (at + 1) & mask
     return NULL
 
@@ -46,7 +51,7 @@ cdef RowSlot* rows_put(RowSlot* rows, uint64_t mask, uint64_t hash, Row* row) no
 
 
 cdef bint rows_grow(Shard* shard) noexcept nogil:
-    cdef uint64_t capacity = shard.rows_capacity * 2
+    cdef uint64_t capacity = max(2 * shard.rows_capacity, <uint64_t>TABLE_START)
     cdef RowSlot* rows = <RowSlot*>calloc(capacity, sizeof(RowSlot))
     cdef uint64_t i
     if rows == NULL:
@@ -136,9 +141,15 @@ cdef inline bint row_empty(const Row* row) noexcept nogil:
 
 cdef inline int64_t dead_incarnation(Shard* shard, uint64_t hash) noexcept nogil:
     """The highest dead incarnation, -1 when none is.  The caller holds the latch."""
-    if shard.dead.size() == 0 or shard.dead.count(hash) == 0:
+    if shard.dead == NULL or shard.dead.count(hash) == 0:
         return -1
     return shard.dead[0][hash]
+
+
+cdef inline void dead_put(Shard* shard, uint64_t hash, uint32_t incarnation) noexcept nogil:
+    if shard.dead == NULL:
+        shard.dead = new unordered_map[uint64_t, uint32_t]()
+    shard.dead[0][hash] = incarnation
 
 
 cdef void seen_put(SeenEvent* seen, uint64_t mask, const SeenEvent* entry) noexcept nogil:
@@ -168,6 +179,8 @@ cdef bint seen_rebuild(Shard* shard, uint64_t capacity, int64_t before_s) noexce
 cdef inline SeenEvent* seen_find(Shard* shard, uint64_t identity, uint64_t event) noexcept nogil:
     cdef uint64_t mask = shard.seen_capacity - 1
     cdef uint64_t at = event & mask
+    if shard.seen == NULL:
+        return NULL
     while shard.seen[at].event:
         if shard.seen[at].event == event and shard.seen[at].identity == identity:
             return &shard.seen[at]

@@ -23,6 +23,7 @@ cdef extern from "profile/native.h" nogil:
     cpp_bool atomic_replace(uint64_t* cell, uint64_t* seen, uint64_t value)
     T* atomic_pointer_read[T](T** cell)
     void atomic_pointer_write[T](T** cell, T* value)
+    void fetch_ahead(const void* at)
     uint64_t double_bits(double value)
     double bits_double(uint64_t bits)
     size_t malloc_usable_size(void* memory)
@@ -32,8 +33,10 @@ cdef enum:
     ATTRIBUTES_MAX = 1024
     COUNTERS_MAX = 512
     LAYOUTS_MAX = 4096
-    SHARDS = 64
-    SHARD_SHIFT = 58  # a shard is the hash's top 6 bits, so shards follow each other in hash order
+    SHARDS = 4096
+    SHARD_SHIFT = 52  # a shard is the hash's top 12 bits, so shards follow each other in hash order
+    TABLE_START = 8
+    CACHE_LINE = 64
     PINS_MAX = 256
     COMPONENT_MAX = 64
     STORED_ID_MAX = 1024
@@ -226,6 +229,7 @@ cdef struct SeenEvent:
     uint16_t counters  # the number of a counter set
     uint16_t incarnation
 
+# What is copied into a snapshot at once.  All zero while it is empty: most stores are small.
 cdef struct Shard:
     uint32_t latch
     uint32_t unused
@@ -235,14 +239,15 @@ cdef struct Shard:
     SeenEvent* seen
     uint64_t seen_capacity
     uint64_t seen_count
-    unordered_map[uint64_t, uint32_t]* dead  # identity hash -> highest dead incarnation
+    unordered_map[uint64_t, uint32_t]* dead  # identity hash -> highest dead incarnation; or NULL
 
 cdef struct CounterSet:
     uint64_t words[SET_WORDS]
     uint64_t hash  # order-free, of the counters' keys
 
 cdef struct StoreState:
-    Shard shards[SHARDS]
+    Shard shards[SHARDS]  # each one cache line
+    void* memory  # what the allocator gave: the state is aligned in it
     HeapShard heap[HEAP_SHARDS]
     Pin* pins
     uint64_t epoch

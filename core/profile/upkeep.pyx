@@ -51,7 +51,7 @@ cdef uint64_t store_horizon(StoreState* store, int64_t before_ms) noexcept nogil
         latch_take(&shard.latch)
         before = shard.seen_count
         # Short of memory the table stays as it is: the horizon alone refuses what is older.
-        if seen_rebuild(shard, shard.seen_capacity, before_ms // 1000):
+        if before and seen_rebuild(shard, shard.seen_capacity, before_ms // 1000):
             dropped += before - shard.seen_count
         latch_drop(&shard.latch)
     atomic_add(&store.seen, <uint64_t>-<int64_t>dropped)
@@ -90,18 +90,66 @@ cdef int64_t shard_expire(
     return removed
 
 
-cdef void shard_hashes(Shard* shard, uint64_t first, vector[uint64_t]* hashes) noexcept nogil:
-    """The hashes of the shard's rows from `first` on, sorted, each once."""
+cdef int64_t store_expire(StoreState* store, uint8_t kind, int64_t before_s) noexcept nogil:
+    """How many rows went; -1 without memory."""
+    cdef int64_t removed = 0, found
+    cdef int i
+    for i in range(SHARDS):
+        found = shard_expire(store, i, kind, before_s)
+        if found < 0:
+            return -1
+        removed += found
+    return removed
+
+
+cdef void store_hashes(
+    StoreState* store, uint64_t first, uint64_t most, vector[uint64_t]* hashes
+) noexcept nogil:
+    """Whole shards' hashes of rows from `first` on, sorted, until there are more than `most`."""
+    cdef int i
+    for i in range(<int>(first >> SHARD_SHIFT), SHARDS):
+        if hashes.size() > most:
+            return
+        shard_hashes(&store.shards[i], first, hashes)
+
+
+cdef list shard_stale(StoreState* store, int number, uint8_t kind, int64_t before_s):
+    """The ids of the shard's rows of a kind last touched before a time."""
+    cdef Shard* shard = &store.shards[number]
+    cdef vector[char] ids
+    cdef vector[uint32_t] lengths
+    cdef IdentityRef identity
     cdef uint64_t i
-    cdef size_t kept = 0
+    cdef size_t at = 0
+    cdef Row* row
+    with nogil:
+        latch_take(&shard.latch)
+        for i in range(shard.rows_capacity):
+            row = shard.rows[i].row
+            if row != NULL and row.kind == kind and <int64_t>row.touched_s < before_s:
+                identity = row_identity(row, store.layouts[row.layout])
+                ids.insert(ids.end(), identity.id, identity.id + identity.length)
+                lengths.push_back(identity.length)
+        latch_drop(&shard.latch)
+    found = []
+    for i in range(lengths.size()):
+        found.append(ids.data()[at:at + lengths[i]])
+        at += lengths[i]
+    return found
+
+
+cdef void shard_hashes(Shard* shard, uint64_t first, vector[uint64_t]* hashes) noexcept nogil:
+    """Append the hashes of the shard's rows from `first` on, sorted, each once."""
+    cdef uint64_t i
+    cdef size_t start = hashes.size(), kept = start
     latch_take(&shard.latch)
     for i in range(shard.rows_capacity):
         if shard.rows[i].row != NULL and shard.rows[i].hash >= first:
             hashes.push_back(shard.rows[i].hash)
     latch_drop(&shard.latch)
-    sort(hashes.begin(), hashes.end())
-    for i in range(hashes.size()):
-        if i == 0 or hashes[0][i] != hashes[0][i - 1]:
+    sort(hashes.begin() + start, hashes.end())
+    for i in range(start, hashes.size()):
+        if i == start or hashes[0][i] != hashes[0][i - 1]:
             hashes[0][kept] = hashes[0][i]
             kept += 1
     hashes.resize(kept)
@@ -120,7 +168,7 @@ cdef list shard_identities(StoreState* store, Shard* shard, uint64_t hash):
         latch_take(&shard.latch)
         mask = shard.rows_capacity - 1
         at = hash & mask
-        while shard.rows[at].row != NULL and count < 8:
+        while shard.rows != NULL and shard.rows[at].row != NULL and count < 8:
             row = shard.rows[at].row
             if shard.rows[at].hash == hash and not row_empty(row):
                 identity = row_identity(row, store.layouts[row.layout])
@@ -173,7 +221,7 @@ cdef void shard_account(
         sides.push_back(size)
     account.tables += shard.rows_capacity * sizeof(RowSlot)
     account.seen_bytes += shard.seen_capacity * sizeof(SeenEvent)
-    account.dead += shard.dead.size()
+    account.dead += shard.dead.size() if shard.dead != NULL else 0
     latch_drop(&shard.latch)
 
 

@@ -31,8 +31,10 @@ cdef Seat* door_open(void* engine) noexcept nogil:
 
 cdef void door_close(Seat* opaque) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
-    if seat.state.waiting.capacity:
-        waiting_forget(&seat.state.waiting, seat)
+    if engine_logs(seat.state):
+        waiting_forget(&seat.state.waiting[QUEUE_LOGGED], seat)
+        waiting_forget(&seat.state.waiting[QUEUE_REPLICATED], seat)
+        history_forget(&seat.state.history, seat)
     seat_free(seat)
     free(seat)
 
@@ -62,20 +64,26 @@ cdef void door_answer(EngineSeat* seat, int kind, DoorAnswer* answer) noexcept n
 
 cdef void door_decide(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef bint pending = False
     cdef int kind = seat_serve(
-        seat, seat_decide, door_request(call), call.now_us, call.deadline_us
+        seat, seat_decide, door_request(call), call.now_us, call.deadline_us, call.token,
+        &pending if engine_logs(seat.state) else NULL,
     )
     door_answer(seat, kind, answer)
+    answer.pending = pending
 
 
 cdef void door_decide_batch(
     Seat* opaque, const DoorCall* call, DoorAnswer* answer
 ) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef bint pending = False
     cdef int kind = seat_serve(
-        seat, seat_decide_batch, door_request(call), call.now_us, call.deadline_us
+        seat, seat_decide_batch, door_request(call), call.now_us, call.deadline_us, call.token,
+        &pending if engine_logs(seat.state) else NULL,
     )
     door_answer(seat, kind, answer)
+    answer.pending = pending
 
 
 cdef void door_track(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
@@ -101,27 +109,56 @@ cdef int door_wake_fd(Seat* opaque) noexcept nogil:
     return (<EngineSeat*>opaque).completions.wake_fd
 
 
-cdef int door_completed(Seat* opaque, uint64_t* token, DoorAnswer* answer) noexcept nogil:
+cdef int door_completed(
+    Seat* opaque, int64_t now_us, uint64_t* token, DoorAnswer* answer
+) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
-    cdef Fault* fault = &seat.serving.fault
     cdef Completion completion
+    cdef Header header
     if not completions_get(&seat.completions, &completion):
         return 0
     token[0] = completion.token
-    seat.serving.writer.length = 0
-    seat.serving.writer.failed = False
+    if completion.request != NULL:
+        door_answer(seat, seat_read_now(seat, &completion, now_us), answer)
+        free(completion.request)
+        return 1
     if completion.kind == FAULT_NONE:
-        seat_answer_write(seat, &completion.header, completion.duplicate, completion.ack)
-    elif completion.kind == FAULT_LOG_FAILED:
-        fault_set(
-            fault, FAULT_LOG_FAILED, "", "the log did not say whether it has the write: retry "
-            "it with the same id", "",
-        )
+        completion_header(seat, &completion, now_us, &header)
+        seat_answer_write(seat, &header, completion.flag, completion.ack)
     else:
-        fault_set(fault, completion.kind, "", "the log has the write, this node could not "
-                  "apply it", "")
+        seat_log_fault(seat)
     door_answer(seat, completion.kind, answer)
     return 1
+
+
+cdef int seat_read_now(
+    EngineSeat* seat, const Completion* completion, int64_t now_us
+) noexcept nogil:
+    """Do a read that has waited; its position is here, or its time is up."""
+    cdef Text request
+    request.data = <const char*>completion.request
+    request.length = completion.length
+    return seat_serve(
+        seat, completion.call, request, now_us, completion.deadline_us, completion.token, NULL
+    )
+
+
+cdef void completion_header(
+    EngineSeat* seat, const Completion* completion, int64_t now_us, Header* header
+) noexcept nogil:
+    """The header of an answer that waited, with its writer empty: the position is the write's."""
+    seat.serving.writer.length = 0
+    seat.serving.writer.failed = False
+    header[0] = engine_header(seat.state, NULL, now_us)
+    header.generation = completion.generation
+    header.position = completion.position
+
+
+cdef void seat_log_fault(EngineSeat* seat) noexcept nogil:
+    fault_set(
+        &seat.serving.fault, FAULT_LOG_FAILED, "", "the log did not say whether it has the write: "
+        "retry it with the same id", "",
+    )
 
 
 cdef object door_capsule(EngineState* state, Door* door):

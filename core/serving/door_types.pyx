@@ -28,5 +28,7 @@ cdef extern from "door.h" nogil:
             Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer
         ) noexcept nogil
         int (*wake_fd)(Seat* seat) noexcept nogil
-        int (*completed)(Seat* seat, uint64_t* token, DoorAnswer* answer) noexcept nogil
+        int (*completed)(
+            Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer
+        ) noexcept nogil
     const char* DOOR_CAPSULE

@@ -6,6 +6,8 @@ Each gives a fault's kind, or FAULT_NONE with its answer at the end of the seat'
 cdef enum:
     # The fields of a DecideRequest that are maps, a bit for each.
     DECIDE_MAPS = 96
+    # How much younger than the horizon an id must be to be taken.
+    HORIZON_MARGIN_MS = 3600000
 
 
 cdef int seat_decide(
@@ -55,7 +57,9 @@ cdef int seat_decide_new(
         playbook, call, &serving.machine.arena, now_us, &serving.fault
     )
     if kind == FAULT_NONE and call.message.min_position.present:
-        kind = engine_reaches(seat.state, &call.message.min_position, &serving.fault)
+        kind = engine_reaches(
+            seat.state, &call.message.min_position, &seat.wanted, &serving.fault
+        )
     if kind != FAULT_NONE:
         return kind
     if call.message.seed == 0:
@@ -64,7 +68,7 @@ cdef int seat_decide_new(
         &seat.identifiers, &serving.machine.arena, now_us, &call.message.decision_id
     ):
         return fault_arena(&serving.fault)
-    header = engine_header(seat.state, playbook)
+    header = engine_header(seat.state, playbook, now_us)
     return decide_call(serving, playbook, seat.state.store, call, &header)
 
 
@@ -86,20 +90,27 @@ cdef int batch_check(Text request, Fault* fault) noexcept nogil:
     return fault_malformed(fault) if reader.failed else FAULT_NONE
 
 
-cdef void batch_entry(
+cdef bint batch_entry(
     EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
 ) noexcept nogil:
-    """Append one result: a response, or the google.rpc.Status that says why there is none."""
+    """Append one result: a response, or the google.rpc.Status that says why there is none.
+
+    False when the whole batch has to wait for the position that the entry names.
+    """
     cdef Writer* writer = &seat.serving.writer
     cdef size_t entry = message_open(writer, 5)
     cdef size_t before = writer.length
     cdef size_t result = message_open(writer, 1)
-    if seat_decide(seat, playbook, request, now_us):
+    cdef int kind = seat_decide(seat, playbook, request, now_us)
+    if kind == FAULT_NOT_REACHED and seat.waits:
+        return False
+    if kind != FAULT_NONE:
         writer.length = before
         result = message_open(writer, 2)
         write_status(writer, &seat.serving.fault)
     message_close(writer, result)
     message_close(writer, entry)
+    return True
 
 
 cdef int seat_decide_batch(
@@ -107,16 +118,18 @@ cdef int seat_decide_batch(
 ) noexcept nogil:
     """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
     cdef Writer* writer = &seat.serving.writer
-    cdef Header header = engine_header(seat.state, playbook)
+    cdef Header header = engine_header(seat.state, playbook, now_us)
     cdef Reader reader = reader_of(request.data, request.length)
     cdef uint32_t field = 0, wire = 0
     cdef int kind = batch_check(request, &seat.serving.fault)
     if kind != FAULT_NONE:
         return kind
     write_header(writer, &header)
+    write_degraded(writer, &header, False)
     while read_tag(&reader, &field, &wire):
         if field == 1 and wire == WIRE_BYTES:
-            batch_entry(seat, playbook, read_bytes(&reader), now_us)
+            if not batch_entry(seat, playbook, read_bytes(&reader), now_us):
+                return FAULT_NOT_REACHED
         else:
             read_skip(&reader, field, wire)
     if writer.failed:
@@ -141,40 +154,106 @@ cdef int seat_track(
     cdef Serving* serving = &seat.serving
     cdef Arena* arena = &serving.machine.arena
     cdef Applied applied
+    cdef Awaited awaited
     cdef Header header
     cdef int kind
-    cdef int64_t horizon_ms = store_horizon_ms(seat.state.store)
     if read_track(&reader, &message, arena, &serving.fault) or check_track(
-        playbook, &message, arena, now_us, horizon_ms, &identity, &serving.fault
-    ) or seat_check_write(seat, identity, message.ack, pending != NULL):
+        playbook, &message, arena, now_us, horizon_edge_ms(seat.state), &identity, &serving.fault
+    ) or seat_check_write(seat, identity, &message.ack) or check_pending(
+        message.ack, pending, &serving.fault
+    ):
         return serving.fault.kind
     seat_stamp(seat, playbook, &stamping, now_us, identity)
+    awaited = awaited_by(message.ack, token)
+    kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &applied, &awaited)
+    if kind != FAULT_NONE:
+        return kind
+    seat_cross_stage(seat, playbook, identity, now_us)
     if message.ack > ACK_APPLIED:
         pending[0] = True
-        return seat_defer(seat, &stamping, BODY_EVENT, request, message.ack, token)
-    kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &applied)
-    if kind == FAULT_NONE:
-        seat_cross_stage(seat, playbook, identity, now_us)
-        header = engine_header(seat.state, playbook)
-        seat_answer_write(seat, &header, applied.duplicate, ACK_APPLIED)
-    return kind
+        return FAULT_NONE
+    header = engine_header(seat.state, playbook, now_us)
+    seat_answer_write(seat, &header, applied.duplicate, ACK_APPLIED)
+    return FAULT_NONE
 
 
-ctypedef int (*SeatCall)(
-    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
-) noexcept nogil
+cdef inline int check_pending(int64_t ack, const bint* pending, Fault* fault) noexcept nogil:
+    if ack == ACK_APPLIED or pending != NULL:
+        return FAULT_NONE
+    return fault_set(
+        fault, FAULT_INVALID, "ack", "LOGGED" if ack == ACK_LOGGED else "REPLICATED",
+        "APPLIED: this call cannot wait",
+    )
+
+
+cdef inline int64_t horizon_edge_ms(const EngineState* state) noexcept nogil:
+    """The oldest id that the edge takes: some time passes until the log has the event."""
+    cdef int64_t horizon_ms = store_horizon_ms(state.store)
+    return horizon_ms + HORIZON_MARGIN_MS if horizon_ms and engine_logs(state) else horizon_ms
 
 
 cdef inline int seat_serve(
-    EngineSeat* seat, SeatCall call, Text request, int64_t now_us, int64_t deadline_us
+    EngineSeat* seat, SeatCall call, Text request, int64_t now_us, int64_t deadline_us,
+    uint64_t token, bint* pending,
 ) noexcept nogil:
-    """One whole call, under one playbook: what both ways into the engine run."""
+    """One whole call, under one playbook: what both ways into the engine run.
+
+    With `pending` not NULL it may wait for the position that it names.
+    """
     cdef const PlaybookState* playbook = seat_enter(seat)
     cdef int kind = seat_ready(seat, playbook, now_us, deadline_us)
+    seat.waits = pending != NULL
     if kind == FAULT_NONE:
         kind = call(seat, playbook, request, now_us)
     seat_leave(seat)
+    if kind == FAULT_NOT_REACHED and seat.waits:
+        kind = seat_wait(seat, call, request, now_us, deadline_us, token)
+        pending[0] = kind == FAULT_NONE
     return kind
+
+
+cdef int seat_wait(
+    EngineSeat* seat, SeatCall call, Text request, int64_t now_us, int64_t deadline_us,
+    uint64_t token,
+) noexcept nogil:
+    """Keep a call until its position is applied here; the fault stays when too many wait."""
+    cdef WaitingRead read
+    cdef uint8_t* data = <uint8_t*>malloc(request.length + 1)
+    if data == NULL or seat_wait_begin(seat, &read, now_us, deadline_us, token):
+        free(data)
+        return FAULT_NOT_REACHED
+    memcpy(data, request.data, request.length)
+    read.completion.request = data
+    read.completion.length = request.length
+    read.completion.call = call
+    seat_wait_end(seat, &read, now_us)
+    return FAULT_NONE
+
+
+cdef int seat_wait_begin(
+    EngineSeat* seat, WaitingRead* read, int64_t now_us, int64_t deadline_us, uint64_t token
+) noexcept nogil:
+    """Take a place for a wait, and one for its end; FAULT_NOT_REACHED when there is none."""
+    if not completions_reserve(&seat.completions, seat.state.waiting[QUEUE_LOGGED].capacity) or (
+        seat.completions.outstanding == seat.completions.capacity
+    ) or not history_reserve(&seat.state.history):
+        return FAULT_NOT_REACHED
+    seat.completions.outstanding += 1
+    memset(read, 0, sizeof(WaitingRead))
+    read.wanted = seat.wanted
+    read.until_us = deadline_us if deadline_us else now_us + READ_WAIT_US_MAX
+    read.seat = seat
+    read.completion.token = token
+    read.completion.deadline_us = deadline_us
+    return FAULT_NONE
+
+
+cdef void seat_wait_end(
+    EngineSeat* seat, const WaitingRead* read, int64_t now_us
+) noexcept nogil:
+    """Begin the wait; its position may have been reached since it was looked for."""
+    history_wait(&seat.state.history, read)
+    history_wake(&seat.state.history, now_us)
 
 
 cdef inline int seat_serve_track(

@@ -16,6 +16,9 @@ cdef struct EngineSeat:
     # A status's message, for the lane.
     Line message
     Completions completions
+    # Whether the call may wait for a position, and for which.
+    bint waits
+    Position wanted
 
 
 cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcept nogil:

@@ -1,8 +1,8 @@
-"""Waiting writes: mutations on their way to the log, and the answers that wait for it.
+"""Waiting writes: mutations on their way to the log, and the calls that wait for it.
 
-Serving threads put mutations in; the log's side takes many at once as bytes, and says when the
-first so many of them are safe.  Only then are they applied and answered.  Nobody blocks: a full
-queue refuses, an answered write wakes the thread that serves its call.
+Serving threads put mutations in that they have applied; the log's side takes many at once as
+bytes, and says where the log has them.  Nobody blocks: a full queue refuses, an answer wakes the
+thread that serves its call.
 """
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -16,20 +16,47 @@ cdef extern from "<unistd.h>" nogil:
     int close(int fd)
 
 
+# A call that both ways into the engine run: a request read, an answer written.
+ctypedef int (*SeatCall)(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
+) noexcept nogil
+
+
 cdef enum:
     WRITES_WAITING_MAX = 1000000
+
+
+cdef enum:
+    # Writes of levels up to LOGGED wait in the one, those of REPLICATED in the other.
+    QUEUE_LOGGED = 0
+    QUEUE_REPLICATED = 1
+    QUEUES = 2
+
+
+cdef struct Completion:
+    uint64_t token
+    int kind
+    # That a write was a duplicate, or created its identity.
+    bint flag
+    int64_t ack
+    uint64_t generation
+    Position position
+    # A read that waited, to be done now, and owned; NULL for a write.
+    uint8_t* request
+    uint32_t length
+    int64_t deadline_us
+    SeatCall call
 
 
 cdef struct WaitingWrite:
     # The mutation's bytes, owned.
     uint8_t* data
     uint32_t length
-    # It was applied when it was accepted; nobody waits for it.
-    bint applied
-    int64_t ack
     # Whose call waits; NULL for nobody's.
     EngineSeat* seat
     uint64_t token
+    bint flag
+    uint64_t generation
 
 
 cdef struct WaitingWrites:
@@ -41,17 +68,11 @@ cdef struct WaitingWrites:
     uint32_t first
     uint32_t count
     uint32_t taken
+    # Places promised to writes that are being applied.
+    uint32_t reserved
     uint64_t refused
     # Readable while there is something to take.
     int wake_fd
-
-
-cdef struct Completion:
-    uint64_t token
-    int kind
-    bint duplicate
-    int64_t ack
-    Header header
 
 
 cdef struct Completions:
@@ -89,42 +110,51 @@ cdef bint waiting_open(WaitingWrites* waiting, uint32_t capacity) noexcept nogil
     return True
 
 
-cdef int waiting_put(
-    EngineState* state, Text mutation, bint applied, int64_t ack, EngineSeat* seat,
-    uint64_t token, Fault* fault,
+cdef int waiting_reserve(
+    WaitingWrites* waiting, EngineSeat* seat, Fault* fault
 ) noexcept nogil:
-    """Queue a mutation for the log; FAULT_LOG_BUSY when as many wait as may."""
-    cdef WaitingWrites* waiting = &state.waiting
-    cdef WaitingWrite* write
-    cdef uint8_t* data
+    """Promise a place, and one for the answer of `seat`, NULL for nobody's.
+
+    FAULT_LOG_BUSY when as many wait as may: nothing of the write may be kept then.
+    """
+    cdef bint full
     if seat != NULL and not completions_reserve(&seat.completions, waiting.capacity):
         return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
-    data = <uint8_t*>malloc(mutation.length)
-    if data == NULL:
-        return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
-    memcpy(data, mutation.data, mutation.length)
     latch_take(&waiting.latch)
-    if waiting.count == waiting.capacity or (
+    full = waiting.count + waiting.reserved >= waiting.capacity or (
         # The log may be done with more than the seat has read: each needs a place in its ring.
         seat != NULL and seat.completions.outstanding == seat.completions.capacity
-    ):
-        waiting.refused += 1
-        latch_drop(&waiting.latch)
-        free(data)
+    )
+    waiting.refused += full
+    waiting.reserved += not full
+    latch_drop(&waiting.latch)
+    if full:
         return fault_set(fault, FAULT_LOG_BUSY, "", "as many writes wait for the log as may", "")
-    write = &waiting.ring[(waiting.first + waiting.count) % waiting.capacity]
-    write.data = data
-    write.length = mutation.length
-    write.applied = applied
-    write.ack = ack
-    write.seat = seat
-    write.token = token
-    waiting.count += 1
     if seat != NULL:
         seat.completions.outstanding += 1
-    latch_drop(&waiting.latch)
-    eventfd_write(waiting.wake_fd, 1)
     return FAULT_NONE
+
+
+cdef void waiting_release(WaitingWrites* waiting, EngineSeat* seat) noexcept nogil:
+    """Give a promised place back: the write was refused after all."""
+    latch_take(&waiting.latch)
+    waiting.reserved -= 1
+    latch_drop(&waiting.latch)
+    if seat != NULL:
+        seat.completions.outstanding -= 1
+
+
+cdef void waiting_put(WaitingWrites* waiting, const WaitingWrite* write) noexcept nogil:
+    """Queue an applied mutation in its promised place; it owns its data."""
+    cdef bint wake
+    latch_take(&waiting.latch)
+    wake = waiting.taken == waiting.count
+    waiting.ring[(waiting.first + waiting.count) % waiting.capacity] = write[0]
+    waiting.count += 1
+    waiting.reserved -= 1
+    latch_drop(&waiting.latch)
+    if wake:
+        eventfd_write(waiting.wake_fd, 1)
 
 
 cdef uint32_t waiting_take(
@@ -197,6 +227,9 @@ cdef bint completions_reserve(Completions* completions, uint32_t capacity) noexc
 
 
 cdef void completions_free(Completions* completions) noexcept nogil:
+    cdef uint32_t i
+    for i in range(completions.count):
+        free(completions.ring[(completions.first + i) % completions.capacity].request)
     if completions.wake_fd >= 0:
         close(completions.wake_fd)
     free(completions.ring)

@@ -1,18 +1,13 @@
-"""Writes: accepted at the edge, framed as a mutation, applied at once or after the log."""
+"""Writes: accepted at the edge, framed as a mutation, applied, and queued for the log."""
 
-cdef int seat_check_write(
-    EngineSeat* seat, IdentityRef identity, int64_t ack, bint waits
-) noexcept nogil:
-    """Refuse a level that this call cannot reach, and a new identity in a full store."""
+cdef int seat_check_write(EngineSeat* seat, IdentityRef identity, int64_t* ack) noexcept nogil:
+    """Name the level and refuse one that is not to be had, and a new identity in a full store."""
     cdef Fault* fault = &seat.serving.fault
     cdef StoreState* store = seat.state.store
-    waits = waits and seat.state.waiting.capacity
-    if ack == ACK_REPLICATED or (ack == ACK_LOGGED and not waits):
-        return fault_set(
-            fault, FAULT_INVALID, "ack", "LOGGED" if ack == ACK_LOGGED else "REPLICATED",
-            "LOGGED or APPLIED: this server's log has no replicas"
-            if waits else "APPLIED: this server keeps no log for the call",
-        )
+    if ack[0] == 0:
+        ack[0] = seat.state.default_ack
+    if seat_check_ack(seat, ack[0]):
+        return fault.kind
     if store_has_room(store, identity):
         return FAULT_NONE
     fault_set(fault, FAULT_FULL, "identity", "", "")
@@ -21,6 +16,30 @@ cdef int seat_check_write(
         <unsigned long long>store.profiles_max,
     )
     return FAULT_FULL
+
+
+cdef int seat_check_ack(EngineSeat* seat, int64_t ack) noexcept nogil:
+    if engine_logs(seat.state):
+        return gate_check(seat.state, ack, &seat.serving.fault)
+    if ack == ACK_APPLIED:
+        return FAULT_NONE
+    return fault_set(
+        &seat.serving.fault, FAULT_ACK_REFUSED, "ack",
+        "LOGGED" if ack == ACK_LOGGED else "REPLICATED", "APPLIED: this server keeps no log",
+    )
+
+
+cdef struct Awaited:
+    # The level a call waits for, and whose call it is.
+    int64_t ack
+    uint64_t token
+
+
+cdef inline Awaited awaited_by(int64_t ack, uint64_t token) noexcept nogil:
+    cdef Awaited awaited
+    awaited.ack = ack
+    awaited.token = token
+    return awaited
 
 
 cdef void seat_stamp(
@@ -50,34 +69,53 @@ cdef int seat_frame(
 
 cdef int seat_accept(
     EngineSeat* seat, const PlaybookState* playbook, const Stamping* stamping, uint32_t body,
-    Text request, Applied* applied,
+    Text request, Applied* applied, const Awaited* awaited,
 ) noexcept nogil:
-    """Apply a checked request, and queue it where a log is attached."""
+    """Apply a checked request, and queue it where a log is attached.
+
+    It is applied before the log has it, so that this node's decisions have it at once; the call
+    is answered at the level that it asked for.
+    """
     cdef MutationMessage message
+    cdef WaitingWrites* waiting = &seat.state.waiting[
+        QUEUE_REPLICATED if awaited.ack == ACK_REPLICATED else QUEUE_LOGGED
+    ]
+    cdef WaitingWrite write
     cdef Text mutation
     cdef int kind = seat_frame(seat, stamping, body, request, &mutation)
     memset(applied, 0, sizeof(Applied))
-    if kind == FAULT_NONE and seat.state.waiting.capacity:
-        kind = waiting_put(
-            seat.state, mutation, True, ACK_APPLIED, NULL, 0, &seat.serving.fault
-        )
     if kind != FAULT_NONE:
         return kind
     # What was framed here is well formed.
     read_mutation(mutation, &message)
-    return seat_apply(seat, playbook, &message, applied)
-
-
-cdef int seat_defer(
-    EngineSeat* seat, const Stamping* stamping, uint32_t body, Text request, int64_t ack,
-    uint64_t token,
-) noexcept nogil:
-    """Queue a checked request for the log; it is applied and answered when the log has it."""
-    cdef Text mutation
-    cdef int kind = seat_frame(seat, stamping, body, request, &mutation)
+    if not engine_logs(seat.state):
+        return seat_apply(seat, playbook, &message, applied)
+    memset(&write, 0, sizeof(WaitingWrite))
+    write.seat = seat if awaited.ack > ACK_APPLIED else NULL
+    write.token = awaited.token
+    kind = waiting_reserve(waiting, write.seat, &seat.serving.fault)
     if kind != FAULT_NONE:
         return kind
-    return waiting_put(seat.state, mutation, False, ack, seat, token, &seat.serving.fault)
+    kind = write_copy(&write, mutation, &seat.serving.fault)
+    if kind == FAULT_NONE:
+        kind = seat_apply(seat, playbook, &message, applied)
+    if kind != FAULT_NONE:
+        free(write.data)
+        waiting_release(waiting, write.seat)
+        return kind
+    write.flag = applied.duplicate or applied.created
+    write.generation = playbook.generation if playbook != NULL else 0
+    waiting_put(waiting, &write)
+    return FAULT_NONE
+
+
+cdef int write_copy(WaitingWrite* write, Text mutation, Fault* fault) noexcept nogil:
+    write.data = <uint8_t*>malloc(mutation.length)
+    write.length = mutation.length
+    if write.data == NULL:
+        return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
+    memcpy(write.data, mutation.data, mutation.length)
+    return FAULT_NONE
 
 
 cdef int seat_apply(
@@ -93,6 +131,8 @@ cdef int seat_apply(
         status = apply_attributes(playbook, message, store, &seat.serving, applied)
     elif message.body == BODY_LINK:
         status = apply_link(message, store, &seat.serving)
+    elif message.body == BODY_ERASURE:
+        apply_erasure(message, store)
     if status == STORE_NO_MEMORY:
         return fault_set(&seat.serving.fault, FAULT_MEMORY, "", "no memory for the write", "")
     if status == STORE_FULL_DEDUPE or status == STORE_FULL_SETS:
@@ -103,7 +143,7 @@ cdef int seat_apply(
     if status != STORE_OK and status != STORE_DUPLICATE and status != STORE_UNKNOWN:
         # Late, of a dead incarnation or of another type: without effect, by design.
         atomic_add(&seat.state.without_effect, 1)
-    atomic_add(&seat.state.position.sequence, 1)
+    engine_applied(seat.state)
     return FAULT_NONE
 
 
@@ -118,6 +158,7 @@ cdef void seat_cross_stage(
     cdef Decision decision
     cdef Stamping stamping
     cdef Applied applied
+    cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
     cdef Text request
     if playbook.transitions_count == 0:
         return
@@ -134,7 +175,7 @@ cdef void seat_cross_stage(
     request.data = <const char*>seat.crossing.data
     request.length = <uint32_t>seat.crossing.length
     seat_stamp(seat, playbook, &stamping, now_us, identity)
-    seat_accept(seat, playbook, &stamping, BODY_ATTRIBUTES, request, &applied)
+    seat_accept(seat, playbook, &stamping, BODY_ATTRIBUTES, request, &applied, &awaited)
 
 
 cdef void write_stage_request(
@@ -161,45 +202,21 @@ cdef void seat_answer_write(
     write_uint(writer, 6, <uint64_t>ack)
 
 
-cdef void seat_log_done(
-    EngineSeat* seat, const PlaybookState* playbook, WaitingWrite* write, int kind
+cdef uint32_t seat_log_told(
+    EngineState* state, int queue, uint32_t count, Completion* told
 ) noexcept nogil:
-    """Apply a write that the log has (or tell of `kind`), and wake who waits for it."""
-    cdef MutationMessage message
-    cdef Completion completion
-    cdef Applied applied
-    cdef Text mutation
-    memset(&completion, 0, sizeof(Completion))
-    memset(&applied, 0, sizeof(Applied))
-    mutation.data = <const char*>write.data
-    mutation.length = write.length
-    if kind == FAULT_NONE and not write.applied:
-        read_mutation(mutation, &message)
-        kind = seat_apply(seat, playbook, &message, &applied)
-        seat_cross_after(seat, playbook, &message)
-    completion.kind = kind
-    completion.token = write.token
-    completion.duplicate = applied.duplicate
-    completion.ack = write.ack
-    completion.header = engine_header(seat.state, playbook)
-    if write.seat != NULL:
-        completions_put(&write.seat.completions, &completion)
+    """Wake the calls of the first `count` writes that the log has taken; gives how many there were.
 
-
-cdef void seat_cross_after(
-    EngineSeat* seat, const PlaybookState* playbook, MutationMessage* message
-) noexcept nogil:
-    """Look for a stage crossing after an event of the log was applied here."""
-    cdef TrackMessage track
-    cdef IdentityRef identity
-    cdef Reader reader = reader_of(message.request.data, message.request.length)
-    arena_reset(&seat.serving.machine.arena)
-    if read_track(
-        &reader, &track, &seat.serving.machine.arena, &seat.serving.fault
-    ) == FAULT_NONE and check_identity(
-        &track.identity, "identity", &identity, &seat.serving.fault
-    ) == FAULT_NONE:
-        # The stamp is when it was accepted.
-        seat_cross_stage(
-            seat, playbook, identity, <int64_t>(message.stamp >> STAMP_MS_SHIFT) * 1000
-        )
+    `told` is what they are told, without what differs between them.
+    """
+    cdef WaitingWrite write
+    cdef uint32_t done = 0
+    while done < count and waiting_pop(&state.waiting[queue], &write):
+        if write.seat != NULL:
+            told.token = write.token
+            told.flag = write.flag
+            told.generation = write.generation
+            completions_put(&write.seat.completions, told)
+        free(write.data)
+        done += 1
+    return done

@@ -200,6 +200,25 @@ cdef int canonical_link(Reader* reader, Writer* writer, Fault* fault) noexcept n
     return FAULT_NONE
 
 
+cdef void canonical_erasure(Reader* reader, Writer* writer) noexcept nogil:
+    cdef IdentityField identity
+    cdef uint32_t incarnation, field = 0, wire = 0
+    cdef bint expired = False
+    cdef size_t start
+    while read_tag(reader, &field, &wire):
+        if field == 1 and wire == WIRE_BYTES:
+            read_erased(reader, &identity, &incarnation)
+            start = message_open(writer, 1)
+            canonical_identity(writer, 1, &identity)
+            write_uint(writer, 2, incarnation)
+            message_close(writer, start)
+        elif field == 2 and wire == WIRE_VARINT:
+            expired = read_varint(reader) != 0
+        else:
+            read_skip(reader, field, wire)
+    write_uint(writer, 2, expired)
+
+
 cdef int canonical_profile(Reader* reader, Writer* writer, Fault* fault) noexcept nogil:
     cdef ProfileMessage message
     if read_profile(reader, &message, fault):
@@ -216,7 +235,6 @@ cdef int canonical_body(
     """The body of a Mutation, a message of its own."""
     cdef Reader reader = reader_of(request.data, request.length)
     cdef size_t start
-    cdef int64_t first, second
     cdef int kind = FAULT_NONE
     if body == BODY_NONE:
         return FAULT_NONE
@@ -227,10 +245,10 @@ cdef int canonical_body(
         kind = canonical_upsert(&reader, writer, arena, fault)
     elif body == BODY_LINK:
         kind = canonical_link(&reader, writer, fault)
+    elif body == BODY_ERASURE:
+        canonical_erasure(&reader, writer)
     else:
-        read_pair(request, &first, &second)
-        write_uint(writer, 1, <uint32_t>first if body == BODY_EXPIRY else <uint64_t>first)
-        write_uint(writer, 2, <uint64_t>second if body == BODY_EXPIRY else 0)
+        return fault_set(fault, FAULT_INVALID, "body", "one of the catalogue's", "")
     message_close(writer, start)
     return kind
 

@@ -18,7 +18,12 @@ cdef enum FaultKind:
     FAULT_LOG_BUSY = 11
     FAULT_LOG_FAILED = 12
     FAULT_UNKNOWN_GENERATION = 13
-    FAULT_KINDS = 14
+    FAULT_LOG_AWAY = 14
+    FAULT_WRITES_REFUSED = 15
+    FAULT_ACK_REFUSED = 16
+    FAULT_NOT_REACHED = 17
+    FAULT_UNKNOWN_KIND = 18
+    FAULT_KINDS = 19
 
 
 cdef tuple FAULT_ERRORS = (
@@ -36,6 +41,11 @@ cdef tuple FAULT_ERRORS = (
     errors.LogBusyError,
     errors.LogFailedError,
     errors.UnknownGenerationError,
+    errors.LogAwayError,
+    errors.WritesRefusedError,
+    errors.AckRefusedError,
+    errors.PositionNotReachedError,
+    errors.UnknownKindError,
 )
 
 

@@ -74,6 +74,12 @@ cdef struct LinkMessage:
     int64_t ack
 
 
+cdef struct EraseMessage:
+    Text write_id
+    IdentityField identity
+    int64_t ack
+
+
 cdef struct ProfileMessage:
     IdentityField identity
     TimeField now
@@ -266,6 +272,22 @@ cdef int read_link(Reader* reader, LinkMessage* message, Fault* fault) noexcept 
         elif wire == WIRE_BYTES and field == 5:
             read_time(reader, &message.occurred_at)
         elif wire == WIRE_VARINT and field == 6:
+            message.ack = <int32_t>read_varint(reader)
+        else:
+            read_skip(reader, field, wire)
+    return fault_malformed(fault) if reader.failed else FAULT_NONE
+
+
+cdef int read_erase(Reader* reader, EraseMessage* message, Fault* fault) noexcept nogil:
+    """Read an EraseProfileRequest."""
+    cdef uint32_t field = 0, wire = 0
+    memset(message, 0, sizeof(EraseMessage))
+    while read_tag(reader, &field, &wire):
+        if wire == WIRE_BYTES and field == 1:
+            message.write_id = read_string(reader)
+        elif wire == WIRE_BYTES and field == 2:
+            read_identity(reader, &message.identity)
+        elif wire == WIRE_VARINT and field == 3:
             message.ack = <int32_t>read_varint(reader)
         else:
             read_skip(reader, field, wire)

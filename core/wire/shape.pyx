@@ -21,7 +21,12 @@ cdef enum Shape:
     SHAPE_STRINGS = 13
     SHAPE_VECTOR = 14
     SHAPE_PROFILE = 15
-    SHAPES = 16
+    SHAPE_ERASURE = 16
+    SHAPE_ERASED = 17
+    SHAPE_PUBLICATION = 18
+    SHAPE_PUBLISH = 19
+    SHAPE_FILE = 20
+    SHAPES = 21
 
 
 cdef enum:
@@ -32,7 +37,7 @@ cdef extern from *:
     """
     /* What the length-delimited fields of a message hold, by field number.  SHAPE_EMPTY (3)
        is a message of numbers alone; 0 is bytes, or a field that is skipped. */
-    static const unsigned char nextbest_shapes[16][12] = {
+    static const unsigned char nextbest_shapes[21][12] = {
         {0},
         {0},
         {0},
@@ -45,10 +50,15 @@ cdef extern from *:
         {0, 1, 4, 1, 3, 6, 0, 1},                /* TrackRequest */
         {0, 1, 4, 6, 3},                         /* UpsertProfileRequest */
         {0, 1, 4, 4, 0, 3},                      /* LinkIdentityRequest */
-        {0, 0, 0, 0, 0, 9, 10, 11, 3, 3},        /* Mutation */
+        {0, 0, 0, 0, 0, 9, 10, 11, 16, 18, 3},   /* Mutation */
         {0, 1},                                  /* StringList */
         {0, 2},                                  /* DoubleList */
         {0, 4, 3, 3},                            /* GetProfileRequest */
+        {0, 17},                                 /* Erasure */
+        {0, 4},                                  /* ErasedIdentity */
+        {0, 0, 0, 0, 19},                        /* Publication */
+        {0, 1, 20, 1},                           /* PublishPlaybookRequest */
+        {0, 1},                                  /* PlaybookFile */
     };
     """
     const uint8_t nextbest_shapes[SHAPES][SHAPE_FIELDS_MAX]

@@ -153,14 +153,20 @@ def test_a_plan_needs_a_whole_hash() -> None:
         Engine().publish(Plan(hash=b"abc"))
 
 
-def test_an_expiry_of_a_foreign_kind_changes_nothing() -> None:
+def test_an_erasure_ends_the_incarnations_it_names() -> None:
     engine = Engine()
     engine.publish(plan("one"))
     set_name(engine, "ann")
-    before = engine.digest()
-    expiry = mutation_pb2.Expiry(kind=300, before_us=NOW_US)
-    engine.apply(mutation_pb2.Mutation(stamp=1, expiry=expiry).SerializeToString())
-    assert engine.digest() == before
+    erasure = mutation_pb2.Erasure()
+    erasure.identities.add(identity=ANN, incarnation=0)
+    erasure.identities.add(identity=common_pb2.Identity(kind=3, id="nobody"), incarnation=4)
+    engine.apply(mutation_pb2.Mutation(stamp=1, erasure=erasure).SerializeToString())
+    assert engine.store.profiles == 0
+    assert engine.store.incarnation(1, "ann") == 1
+    assert engine.store.incarnation(3, "nobody") == 5
+    set_name(engine, "ann")
+    engine.apply(mutation_pb2.Mutation(stamp=9**9, erasure=erasure).SerializeToString())
+    assert engine.store.profiles == 1
 
 
 def test_an_unknown_name_is_told_how_many_there_are() -> None:

@@ -25,6 +25,7 @@ if lane_available:
 TRACK = "/nextbest.v1.EventService/Track"
 DECIDE = "/nextbest.v1.DecisionService/Decide"
 WAIT_S = 10.0
+NOW_US = 1_780_000_000_000_000
 Call = Callable[..., Any]
 
 
@@ -36,6 +37,16 @@ def engine_of(writes_max: int = 0) -> Engine:
     if writes_max:
         engine.attach_log(writes_max)
     return engine
+
+
+def done(engine: Engine, count: int) -> int:
+    """The log has so many of what it took, in one entry after those before."""
+    epoch, sequence, _ = engine.position
+    position = (max(epoch, 1), sequence + 1, sequence + 100)
+    told = engine.log_done(0, count, position, common_pb2.ACK_LEVEL_LOGGED)
+    if told:
+        engine.advance(position, NOW_US)
+    return told
 
 
 @contextmanager
@@ -91,14 +102,14 @@ def test_answers_wait_for_the_log_and_decisions_do_not() -> None:
         calls = [call.future(track(n), timeout=WAIT_S) for n in range(200)]
         taken = 0
         while taken < 200:
-            taken += engine.log_take(count_max=100).mutations
+            taken += engine.log_take(0, count_max=100).mutations
             assert ask(decide(), timeout=WAIT_S)
         assert not any(each.done() for each in calls)
-        while engine.log_done(70):
+        while done(engine, 70):
             pass
         answers = [event_pb2.TrackResponse.FromString(each.result()) for each in calls]
     assert {answer.ack for answer in answers} == {common_pb2.ACK_LEVEL_LOGGED}
-    assert len({answer.position.sequence for answer in answers}) == 200
+    assert len({answer.position.sequence for answer in answers}) == 3
     assert not any(answer.duplicate for answer in answers)
 
 
@@ -115,11 +126,11 @@ def test_a_full_queue_is_resource_exhausted_with_a_time_to_retry() -> None:
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         trailers = dict(refused.value.trailing_metadata())
         assert b"RetryInfo" in trailers["grpc-status-details-bin"]
-        engine.log_done(5)
+        done(engine, 5)
         assert [each.result() for each in waiting]
         later = call.future(track(9), timeout=WAIT_S)
         until(lambda: engine.log_take().mutations == 1)
-        engine.log_done(1)
+        done(engine, 1)
         assert later.result()
 
 
@@ -128,7 +139,7 @@ def test_an_unknown_outcome_names_the_retry() -> None:
     with serving(engine) as (_, port), calling(port, TRACK) as call:
         waiting = call.future(track(1), timeout=WAIT_S)
         until(lambda: engine.log_take().mutations == 1)
-        engine.log_done(1, known=False)
+        engine.log_failed(0, 1)
         error = waiting.exception()
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert "same id" in error.details()
@@ -145,7 +156,7 @@ def test_a_deadline_passes_while_the_log_is_silent() -> None:
         # The client's clock may run out a little before the lane's.
         until(lambda: gone(lane) == 1)
         engine.log_take()
-        engine.log_done(1)
+        done(engine, 1)
         until(lambda: lane.counters()["answers.too_late"] == 1)
 
 
@@ -163,11 +174,11 @@ def test_a_cancelled_call_is_forgotten_and_its_write_stands() -> None:
         until(lambda: engine.log_take().mutations == 1)
         waiting.cancel()
         until(lambda: lane.counters()["calls.cancelled"] == 1)
-        engine.log_done(1)
+        done(engine, 1)
         until(lambda: lane.counters()["answers.too_late"] == 1)
         again = call.future(request, timeout=WAIT_S)
         until(lambda: engine.log_take().mutations == 1)
-        engine.log_done(1)
+        done(engine, 1)
         assert event_pb2.TrackResponse.FromString(again.result()).duplicate
 
 
@@ -178,8 +189,7 @@ def test_a_lane_that_goes_leaves_its_writes_to_the_log() -> None:
         until(lambda: engine.log_take().mutations == 1)
         lane.stop()
         assert waiting.exception().code() is grpc.StatusCode.UNAVAILABLE
-    assert engine.log_done(1) == 1
-    assert engine.position[1] == 2
+    assert done(engine, 1) == 1
 
 
 def test_a_drain_waits_for_what_waits() -> None:
@@ -190,7 +200,7 @@ def test_a_drain_waits_for_what_waits() -> None:
         lane.drain(int(WAIT_S * 1000))
         time.sleep(0.2)
         assert not waiting.done()
-        engine.log_done(1)
+        done(engine, 1)
         assert waiting.result()
         until(lambda: lane.counters()["connections.closed.drain"] == 1)
 

@@ -391,6 +391,21 @@ def test_expiry_removes_rows_and_their_links() -> None:
     assert store.read(2, "quiet", 0) is not None
 
 
+def test_stale_identities_are_found_in_slices() -> None:
+    store = new_store()
+    for number in range(300):
+        store.set_attributes(2, f"old {number}", {0: 1}, 1_000 << 16)
+        store.set_attributes(2, f"new {number}", {0: 1}, 9_000_000 << 16)
+        store.set_attributes(1, f"known {number}", {0: 1}, 1_000 << 16)
+    found: list[bytes] = []
+    cursor = 0
+    while cursor != -1:
+        some, cursor = store.stale(2, 500 * 1_000_000, cursor, 100)
+        assert len(some) < 200
+        found += some
+    assert sorted(found) == sorted(f"old {number}".encode() for number in range(300))
+
+
 def test_slices_meet_every_identity_once() -> None:
     store = new_store()
     names = {f"user {number}".encode() for number in range(1000)}

@@ -87,6 +87,8 @@ bool OverBound(const Message& m) {
       if (OverBound(request)) return true;
   }
   if (auto* mutation = dynamic_cast<const v1::Mutation*>(&m)) {
+    // The engine hands these on unread.
+    if (mutation->has_publication() || mutation->has_activation()) return true;
     if (mutation->has_event()) return OverBound(static_cast<const Message&>(mutation->event()));
     if (mutation->has_attributes())
       return OverBound(static_cast<const Message&>(mutation->attributes()));

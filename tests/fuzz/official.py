@@ -70,11 +70,16 @@ def agrees(kind: str, seen: bytes, expected: bytes) -> bool:
 
 
 def over_bound(message: Message) -> bool:
-    """Whether a list or map of the message is longer than the engine takes."""
+    """Whether the engine does not take the message, or a list or map of it is longer than it takes.
+
+    Publications and activations are the catalogue's: the engine hands them on unread.
+    """
     if isinstance(message, decision_pb2.DecideBatchRequest):
         return len(message.requests) > 1000 or any(map(over_bound, message.requests))
     if isinstance(message, mutation_pb2.Mutation):
         body = message.WhichOneof("body")
+        if body in ("publication", "activation"):
+            return True
         return body is not None and over_bound(getattr(message, body))
     bounds = {"placements": 32, "scores": 64, "context": 256, "attributes": 256, "properties": 256}
     return any(len(getattr(message, name, ())) > most for name, most in bounds.items())

@@ -125,7 +125,10 @@ CASES = {
         "Mutation",
         nested(8, inner=b"\x08") + nested(9, inner=b""),
     ),
-    "an expiry above 32 bits": ("Mutation", nested(8, inner=b"\x08\x81\x80\x80\x80\x10")),
+    "an erasure of an incarnation above 32 bits": (
+        "Mutation",
+        nested(8, inner=b"\x0a\x06\x10\x81\x80\x80\x80\x10"),
+    ),
     "a batch with a malformed request": ("DecideBatchRequest", nested(1, 1, inner=b"\xff")),
     "too many placements, then damage": ("DecideRequest", nested(3, inner=b"p") * 33 + b"\x0f"),
     "257 entries of 256 names": (

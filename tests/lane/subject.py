@@ -83,10 +83,13 @@ def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event
         )
         engine.link(link.SerializeToString(), now_us)
         engine.import_columns(1, [who], {"country": [f"c{number}"]}, now_us // 1_000)
-        batch = engine.log_take()
-        engine.log_done(batch.mutations)
+        for queue in (0, 1):
+            batch = engine.log_take(queue)
+            position = (1, number + 1, number)
+            engine.log_done(queue, batch.mutations, position, 2 + queue)
+        engine.advance((1, number + 1, number), now_us)
         engine.relay(100)
-        engine.horizon(now_us // 1_000 - 60_000)
+        engine.horizon(now_us // 1_000 - 7_200_000)
         engine.digest()
         engine.memory()
         for lane in lanes:
@@ -123,7 +126,7 @@ def serve_lane(settings: dict[str, Any]) -> None:
     threading.excepthook = give_up
     threads = [threading.Thread(target=lane.run) for lane in lanes]
     if is_busy:
-        engine.attach_log(WRITES_MAX)
+        engine.attach_log(WRITES_MAX, default_ack=1)
         threads.append(threading.Thread(target=busy, args=(engine, plan, lanes, stop)))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     for thread in threads:

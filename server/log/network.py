@@ -1,0 +1,335 @@
+"""The real network of the Redis log: single connections, and how the master is found.
+
+redis-py connects, authenticates and packs.  Its retries, its pools and its silent reconnecting
+are not used: they would append twice and answer as if it were once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from nextbest.server.log.link import (
+    Address,
+    Command,
+    Link,
+    LinkError,
+    Network,
+    RedisFacts,
+    RedisReplyError,
+    Topology,
+    info,
+)
+from nextbest.server.log.log import LogPlaceError
+from nextbest.server.log.place import Place, shown
+from nextbest.server.log.settings import BackendSettings
+
+PASSWORD_BYTES_MAX = 4_096
+_CLIENT_NAME = "nextbest"
+_FACTS: tuple[Command, ...] = (
+    ("INFO", "server"),
+    ("INFO", "replication"),
+    ("CONFIG", "GET", "replica-priority"),
+    ("CONFIG", "GET", "appendonly"),
+    ("CONFIG", "GET", "save"),
+    ("CONFIG", "GET", "maxmemory-policy"),
+    ("CONFIG", "GET", "min-replicas-to-write"),
+)
+
+
+class RedisLink:
+    """One connection of redis-py, used once: broken is broken."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def run(self, commands: Sequence[Command], timeout_ms: int) -> list[Any]:
+        connection = self._connection
+        # redis-py would connect again by itself.
+        if not connection.is_connected:
+            raise LinkError("not connected")
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                packed = connection.pack_commands(commands)
+                # Its types know of one chunk only.
+                await connection.send_packed_command(packed, check_health=False)
+                return [await self._reply() for _ in commands]
+        except (RedisError, OSError, TimeoutError) as error:
+            self._abort()
+            raise LinkError(_why(error, timeout_ms)) from error
+        except BaseException:
+            self._abort()
+            raise
+
+    async def close(self) -> None:
+        self._abort()
+
+    async def _reply(self) -> Any:
+        try:
+            reply = await self._connection.read_response(disconnect_on_error=False)
+        except RedisError as error:
+            # Some errors that a server replies with, such as LOADING, are of the same kinds as a
+            # broken connection's.  Only those that came as a reply have its first word.
+            if error.status_code is None and not isinstance(error, ResponseError):
+                raise
+            return _reply_error(error)
+        return _nested(reply)
+
+    def _abort(self) -> None:
+        """Close at once.  An orderly close would still send what waits to be sent."""
+        writer = self._connection._writer
+        if writer is not None:
+            writer.transport.abort()
+        self._connection._close()  # type: ignore[no-untyped-call]
+
+
+class _Connector:
+    """Makes links by the settings; what both ways to find a master share."""
+
+    def __init__(self, place: Place, settings: BackendSettings) -> None:
+        self.place = place.text
+        self._place = place
+        self._settings = settings
+        self._user = place.user or settings.user
+        self._password = place.password or _password(settings.password_file)
+        self._sentinel_password = _password(settings.sentinel_password_file)
+
+    async def link(self, address: Address, name: str) -> Link:
+        settings = self._settings
+        more: dict[str, Any] = {"db": self._place.database, "client_name": f"{_CLIENT_NAME}-{name}"}
+        if self._password:
+            more |= {"username": self._user or None, "password": self._password}
+        if self._place.tls:
+            more |= {
+                "ssl_ca_certs": settings.tls_ca_file or None,
+                "ssl_certfile": settings.tls_cert_file or None,
+                "ssl_keyfile": settings.tls_key_file or None,
+            }
+        return await self._connect(address, more)
+
+    async def _sentinel(self, address: Address) -> Link:
+        more: dict[str, Any] = {"client_name": f"{_CLIENT_NAME}-sentinel"}
+        if self._sentinel_password:
+            user = self._settings.sentinel_user or None
+            more |= {"username": user, "password": self._sentinel_password}
+        return await self._connect(address, more)
+
+    async def _connect(self, address: Address, more: dict[str, Any]) -> Link:
+        kind = SSLConnection if "ssl_ca_certs" in more else Connection
+        connection = kind(
+            host=address.host,
+            port=address.port,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            driver_info=None,
+            # One deadline for a whole run replaces one for each read.
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            **more,
+        )
+        link = RedisLink(connection)
+        connect_ms = self._settings.connect_ms
+        try:
+            async with asyncio.timeout(connect_ms / 1_000):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except (RedisError, OSError, TimeoutError) as error:
+            await link.close()
+            raise LinkError(f"{shown(address)}: {_why(error, connect_ms)}") from error
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def _ask(self, link: Link, *commands: Command) -> list[Any]:
+        """The replies; raises LinkError for one that is an error.  Closes the link."""
+        try:
+            replies = await link.run(commands, self._settings.timeout_ms)
+        finally:
+            await link.close()
+        for reply in replies:
+            if isinstance(reply, RedisReplyError):
+                raise LinkError(reply.text)
+        return replies
+
+    async def _role(self, address: Address) -> list[Any]:
+        (role,) = await self._ask(await self.link(address, "role"), ("ROLE",))
+        return list(role)
+
+    async def _all_facts(
+        self, hosts: Iterable[Address], sentinels: Iterable[Address], faults: Iterable[str]
+    ) -> Topology:
+        known = list(dict.fromkeys(hosts))
+        found = await asyncio.gather(*(self._facts(host) for host in known))
+        silent = [known[index] for index, one in enumerate(found) if one is None]
+        refused = [one for one in found if isinstance(one, str)]
+        return Topology(
+            hosts=tuple(one for one in found if isinstance(one, RedisFacts)),
+            sentinels=tuple(dict.fromkeys(sentinels)),
+            silent=tuple(silent),
+            faults=(*faults, *refused),
+        )
+
+    async def _facts(self, address: Address) -> RedisFacts | str | None:
+        """What a host says; a text of why it says too little; None when it is silent."""
+        try:
+            link = await self.link(address, "facts")
+            replies = await link.run(_FACTS, self._settings.timeout_ms)
+        except LinkError:
+            return None
+        await link.close()
+        for command, reply in zip(_FACTS, replies, strict=True):
+            if isinstance(reply, RedisReplyError):
+                asked = " ".join(map(str, command))
+                return f"{shown(address)} {asked}: {reply.text}"
+        server, replication = info(replies[0]), info(replies[1])
+        priority, append_only, save, policy, least = (_value(one) for one in replies[2:])
+        return RedisFacts(
+            address=address,
+            role=replication.get("role", ""),
+            version=server.get("redis_version", ""),
+            replica_priority=int(priority or 0),
+            append_only=append_only == "yes",
+            save=save,
+            policy=policy,
+            min_replicas_to_write=int(least or 0),
+        )
+
+
+class FixedNetwork(_Connector):
+    """One Redis at a known address: nothing takes over when it dies."""
+
+    async def master(self) -> Address:
+        return self._place.hosts[0]
+
+    async def facts(self) -> Topology:
+        master = self._place.hosts[0]
+        try:
+            role = await self._role(master)
+        except LinkError as error:
+            return Topology((), (), (master,), (str(error),))
+        replicas = role[2] if role[0] == b"master" else []
+        hosts = [Address(host.decode(), int(port)) for host, port, _ in replicas]
+        return await self._all_facts([master, *hosts], [], [])
+
+
+class SentinelNetwork(_Connector):
+    """A master that Sentinels watch and replace."""
+
+    def __init__(self, place: Place, settings: BackendSettings) -> None:
+        super().__init__(place, settings)
+        # The one that answered last is asked first.
+        self._order = list(place.hosts)
+
+    async def master(self) -> Address:
+        """Ask the Sentinels in turn; what one names must say itself that it is the master."""
+        reasons = []
+        for sentinel in tuple(self._order):
+            try:
+                found = await self._named(sentinel)
+                role = await self._role(found)
+            except LinkError as error:
+                reasons.append(str(error))
+                continue
+            if role[0] == b"master":
+                self._order.remove(sentinel)
+                self._order.insert(0, sentinel)
+                return found
+            reasons.append(f"{shown(found)}: role {role[0].decode()}, allowed: master")
+        raise LinkError("; ".join(dict.fromkeys(reasons)))
+
+    async def facts(self) -> Topology:
+        faults = []
+        for sentinel in tuple(self._order):
+            try:
+                hosts, sentinels = await self._known_to(sentinel)
+            except LinkError as error:
+                faults.append(str(error))
+                continue
+            return await self._all_facts(hosts, sentinels, [])
+        return Topology((), (), (), tuple(faults))
+
+    async def _named(self, sentinel: Address) -> Address:
+        asked: Command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._place.name)
+        (found,) = await self._ask(await self._sentinel(sentinel), asked)
+        if found is None:
+            raise LinkError(f"{shown(sentinel)}: knows no master {self._place.name}")
+        return Address(found[0].decode(), int(found[1]))
+
+    async def _known_to(self, sentinel: Address) -> tuple[list[Address], list[Address]]:
+        """The Redis hosts and the Sentinels that a Sentinel knows, itself included."""
+        name = self._place.name
+        master, replicas, others = await self._ask(
+            await self._sentinel(sentinel),
+            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
+            ("SENTINEL", "REPLICAS", name),
+            ("SENTINEL", "SENTINELS", name),
+        )
+        if master is None:
+            raise LinkError(f"{shown(sentinel)}: knows no master {name}")
+        hosts = [Address(master[0].decode(), int(master[1])), *map(_listed, replicas)]
+        found = [sentinel, *map(_listed, others)]
+        return await _resolved(hosts), await _resolved(found)
+
+
+def network(place: Place, settings: BackendSettings) -> Network:
+    """The network of a place that is Redis.  Raises LogPlaceError for unusable settings."""
+    return (SentinelNetwork if place.kind == "sentinel" else FixedNetwork)(place, settings)
+
+
+def _password(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(PASSWORD_BYTES_MAX).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise LogPlaceError("password_file", f"{path}: {why}", "a readable file") from error
+
+
+async def _resolved(found: Iterable[Address]) -> list[Address]:
+    """Names as addresses, since Sentinels mix both and hosts are compared."""
+    loop = asyncio.get_running_loop()
+    result = []
+    for one in found:
+        try:
+            known = await loop.getaddrinfo(one.host, one.port, type=socket.SOCK_STREAM)
+        except OSError:
+            result.append(one)
+        else:
+            result.append(Address(str(known[0][4][0]), one.port))
+    return result
+
+
+def _listed(fields: list[bytes]) -> Address:
+    """The address in one of Sentinel's lists of names and values."""
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    return Address(found[b"ip"].decode(), int(found[b"port"]))
+
+
+def _value(reply: list[bytes]) -> str:
+    """The value in CONFIG GET's reply of one name; empty for a name it does not know."""
+    return reply[1].decode() if len(reply) > 1 else ""
+
+
+def _reply_error(error: RedisError) -> RedisReplyError:
+    code = error.status_code
+    return RedisReplyError(f"{code} {error}" if code else str(error))
+
+
+def _nested(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_nested(one) for one in reply]
+    return _reply_error(reply) if isinstance(reply, RedisError) else reply
+
+
+def _why(error: BaseException, timeout_ms: int) -> str:
+    return f"no answer in {timeout_ms} ms" if isinstance(error, TimeoutError) else str(error)
