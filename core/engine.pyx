@@ -659,7 +659,7 @@ cdef class Engine:
             raise MemoryError("log")
 
     def log_fd(self, int queue) -> int:
-        """A descriptor that is readable while the queue has something to take; the engine's."""
+        """A descriptor of the engine's, readable when something waits and the log has nothing."""
         return self.state.waiting[checked_queue(queue)].wake_fd
 
     def log_waiting(self, int queue) -> int:

@@ -102,6 +102,35 @@ def test_a_logged_write_is_applied_at_once_and_answered_after_the_log(engine: En
     assert not readable(engine.completed_fd)
 
 
+def test_writes_wake_the_log_once_until_it_is_done_with_what_it_took(engine: Engine) -> None:
+    engine.attach_log(8)
+    fd = engine.log_fd(0)
+    engine.track(track(1), NOW_US, 1)
+    assert engine.log_take(0).mutations == 1
+    engine.track(track(2), NOW_US, 2)
+    assert not readable(fd)
+    engine.log_done(0, 1, AT, LOGGED)
+    assert readable(fd)
+    assert engine.log_take(0).mutations == 1
+    engine.log_failed(0, 1)
+    assert not readable(fd)
+    engine.track(track(3), NOW_US, 3)
+    assert readable(fd)
+
+
+def test_a_large_batch_is_answered_in_its_order(engine: Engine) -> None:
+    engine.attach_log(300)
+    for number in range(200):
+        # Every third one is nobody's: its call did not wait.
+        engine.track(track(number, LOGGED if number % 3 else 1), NOW_US, number + 1)
+    assert engine.log_take(0).mutations == 200
+    assert engine.log_done(0, 300, AT, LOGGED) == 200
+    told = []
+    while (done := engine.completed(NOW_US)) is not None:
+        told.append(done[0])
+    assert told == [number + 1 for number in range(200) if number % 3]
+
+
 def test_every_kind_of_write_waits(engine: Engine) -> None:
     engine.attach_log(8)
     upsert = profile_pb2.UpsertProfileRequest(write_id="w")

@@ -1,0 +1,118 @@
+"""Real Redis and Sentinel processes on free loopback ports, each ended by its own pid."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nextbest.server.log.network import network
+from nextbest.server.log.place import parse
+from nextbest.server.log.redis import RedisLog
+from nextbest.server.log.settings import BackendSettings
+
+START_SECONDS_MAX = 10
+SETTINGS = BackendSettings(
+    connect_ms=1_000, timeout_ms=1_000, wait_ms=300, trust_build=True, hosts_by_port=True
+)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class Process:
+    """A redis-server, or a Sentinel, of this test."""
+
+    def __init__(self, folder: Path, *settings: str, sentinel: str = "") -> None:
+        self.port = _free_port()
+        self.folder = folder / str(self.port)
+        self.folder.mkdir(parents=True)
+        self.file = self.folder / "redis.conf"
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", *settings]
+        self.file.write_text("\n".join(lines) + "\n" + sentinel)
+        self._sentinel = bool(sentinel)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = ["redis-server", str(self.file), *(["--sentinel"] if self._sentinel else [])]
+        with (self.folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+        end = time.monotonic() + START_SECONDS_MAX
+        # It may want a password first.
+        while not self.call("PING").startswith(("PONG", "NOAUTH")):
+            assert self.process.poll() is None, (self.folder / "output").read_text()
+            assert time.monotonic() < end, "redis-server did not start in time"
+            time.sleep(0.01)
+
+    def call(self, *words: str) -> str:
+        """What redis-cli prints for a command."""
+        command = ["redis-cli", "-p", str(self.port), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        return done.stdout.strip()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def follow(self, master: Process) -> None:
+        """Become a replica and wait until it has everything."""
+        self.call("REPLICAOF", "127.0.0.1", str(master.port))
+        end = time.monotonic() + START_SECONDS_MAX
+        while "master_link_status:up" not in self.call("INFO", "replication"):
+            assert time.monotonic() < end, "the replica did not connect in time"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts servers: `start_redis("maxmemory 8mb")`."""
+    if not shutil.which("redis-server") or not shutil.which("redis-cli"):
+        pytest.skip("no redis-server (Debian: redis-server): install it to run these tests")
+    started: list[Process] = []
+
+    def start(*settings: str, sentinel: str = "") -> Process:
+        # Without a dump by default: tests say what persists.
+        given = settings if sentinel else ('save ""', "repl-diskless-sync-delay 0", *settings)
+        process = Process(tmp_path, *given, sentinel=sentinel)
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            process.signal(signal.SIGCONT)
+        process.kill()
+
+
+@pytest.fixture
+async def redis_log() -> AsyncIterator[Callable[..., RedisLog]]:
+    """Makes clients of a place: `redis_log(process.url, wait_ms=100)`."""
+    made: list[RedisLog] = []
+
+    def make(url: str, settings: BackendSettings = SETTINGS) -> RedisLog:
+        made.append(RedisLog(network(parse(url), settings), settings))
+        return made[-1]
+
+    yield make
+    for log in made:
+        await log.close()
+    # Aborted transports let go of their sockets in the loop's next round.
+    await asyncio.sleep(0)
