@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from nextbest.server.log.ahead import Batch, fresh_nonce
+from nextbest.server.log.ahead import Batch
 from nextbest.server.log.backoff import Backoff
 from nextbest.server.log.contents import pack, pack_batch
 from nextbest.server.log.context import Context
@@ -53,7 +53,7 @@ class Appender:
 
     async def note(self, **body: Any) -> None:
         """Append a housekeeping entry.  When it is not known to be in the log, so be it."""
-        nonce = fresh_nonce(self._context.random)
+        nonce = self._context.ahead.sign_note(self._context.now_us())
         try:
             await self._append(nonce, pack(nonce, **body))
         except StaleEpochError as error:
