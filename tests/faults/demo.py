@@ -103,7 +103,7 @@ async def _kill_master(made: Stage, timeline: Timeline, result: Result) -> float
     old = made.redis.master()
     assert old is not None
     killed = timeline.bad(f"kill -9 of {old.name}, the Redis master")
-    old.process.kill()
+    await old.process.killed()
     await _mention_wait(timeline, result.history, killed)
     new = await made.redis.failed_over(old, PATIENCE_S)
     promoted_s = time.monotonic() - killed
@@ -133,7 +133,7 @@ async def _kill_node(made: Stage, timeline: Timeline, result: Result) -> None:
     """Kill a node, watch the client go to the other one, and bring it back."""
     node = made.nodes[0]
     killed = timeline.bad(f"kill -9 of {node.name}, a node, with all it had in memory")
-    node.process.kill()
+    await node.process.killed()
     await asyncio.sleep(1.0)
     figures = checks.decide_figures(result.history.decides, killed, killed + 1)
     timeline.good(

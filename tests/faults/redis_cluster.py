@@ -5,15 +5,16 @@ Administration goes over unix sockets, which no network fault touches.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+import hiredis
+from hiredis import ReplyError
 
 from tests.faults.netns import Network
 from tests.faults.processes import FaultError, Process, Processes, free_port, until
@@ -23,7 +24,10 @@ READY_S: Final = 20.0
 DOWN_AFTER_MS: Final = 1_000
 FAILOVER_TIMEOUT_MS: Final = 5_000
 _COMMAND_S: Final = 2.0
-_AWAY: Final = (redis.exceptions.RedisError, OSError)
+_POLL_S: Final = 0.05
+_AWAY: Final = (ReplyError, OSError)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +55,20 @@ class Server:
         return self.process.name
 
     def run(self, *command: str | int, timeout_s: float = _COMMAND_S) -> Any:
-        """Run one command over a connection of its own."""
-        client = redis.Redis(
-            unix_socket_path=str(self.folder / "socket"),
-            socket_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
-        try:
-            return client.execute_command(*command)  # type: ignore[no-untyped-call]
-        finally:
-            client.close()
+        """Run one command over a connection of its own; raises ReplyError and OSError."""
+        reader = hiredis.Reader(encoding="utf-8")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(self.folder / "socket"))
+            connection.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+            while (reply := reader.gets()) is False:
+                data = connection.recv(65_536)
+                if not data:
+                    raise ConnectionError(f"{self.name}: closed the connection")
+                reader.feed(data)
+        if isinstance(reply, ReplyError):
+            raise reply
+        return reply
 
     def answers(self) -> bool:
         """Whether it runs and has loaded its data."""
@@ -77,10 +84,10 @@ class Server:
         except _AWAY:
             return ""
 
-    def info(self, section: str) -> dict[str, Any]:
+    def info(self, section: str) -> dict[str, str]:
         """What INFO says of a section."""
-        found: dict[str, Any] = self.run("INFO", section)
-        return found
+        lines = (line.partition(":") for line in self.run("INFO", section).splitlines())
+        return {name: value for name, colon, value in lines if colon}
 
     def set(self, name: str, value: str | int) -> None:
         """CONFIG SET."""
@@ -132,12 +139,12 @@ class RedisCluster:
         for server in self.servers:
             if not server.process.alive:
                 server.process.start()
-        await until(self._replicating, READY_S, "replicas follow the master")
+        await _until(self._replicating, READY_S, "replicas follow the master")
         for sentinel in self.sentinels:
             if not sentinel.process.alive:
                 sentinel.process.start()
         if self.sentinels:
-            await until(self._agreed, READY_S, "Sentinels know all servers and each other", 0.1)
+            await _until(self._agreed, READY_S, "Sentinels know all servers and each other")
 
     def master(self) -> Server | None:
         """The master that most Sentinels name; without Sentinels, the first server."""
@@ -155,32 +162,32 @@ class RedisCluster:
     async def failed_over(self, old: Server, timeout_s: float = 30.0) -> Server:
         """Wait until another one is the master and says so itself; returns it."""
 
-        async def promoted() -> Server | None:
+        def promoted() -> Server | None:
             master = self.master()
             return master if master and master is not old and master.role() == "master" else None
 
-        found = await until(promoted, timeout_s, "a replica is promoted")
+        found = await _until(promoted, timeout_s, "a replica is promoted")
         assert found is not None
         return found
 
     async def whole(self, timeout_s: float = 30.0) -> None:
         """Wait until all servers that run follow one master."""
-        await until(self._whole, timeout_s, "all servers follow one master", 0.1)
+        await _until(self._whole, timeout_s, "all servers follow one master")
 
-    async def _replicating(self) -> bool:
+    def _replicating(self) -> bool:
         if not all(one.answers() for one in self.servers):
             return False
         count = int(self.servers[0].info("replication")["connected_slaves"])
         return count == len(self.servers) - 1
 
-    async def _whole(self) -> bool:
+    def _whole(self) -> bool:
         master = self.master()
         if master is None or master.role() != "master":
             return False
         others = [one for one in self.servers if one is not master and one.process.alive]
         return all(_follows(one, master) for one in others)
 
-    async def _agreed(self) -> bool:
+    def _agreed(self) -> bool:
         return all(map(self._knows_all, self.sentinels))
 
     def _knows_all(self, sentinel: Server) -> bool:
@@ -188,11 +195,11 @@ class RedisCluster:
             flat = sentinel.run("SENTINEL", "MASTER", MASTER_NAME)
         except _AWAY:
             return False
-        state = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        state = dict(zip(flat[::2], flat[1::2], strict=True))
         return (
             int(state["num-slaves"]) == len(self.servers) - 1
             and int(state["num-other-sentinels"]) == len(self.sentinels) - 1
-            and state["flags"] in ("master", {"master"})
+            and state["flags"] == "master"
         )
 
     def _named(self, sentinel: Server) -> tuple[str, int] | None:
@@ -264,6 +271,15 @@ def _follows(server: Server, master: Server) -> bool:
         return False
     at = (str(found.get("master_host")), int(found.get("master_port", 0)))
     return found["role"] == "slave" and at == master.address and found["master_link_status"] == "up"
+
+
+async def _until(found: Callable[[], T], timeout_s: float, what: str) -> T:
+    """Ask in a thread: a server that is paused answers late, and calls go on meanwhile."""
+
+    async def asked() -> T:
+        return await asyncio.to_thread(found)
+
+    return await until(asked, timeout_s, what, _POLL_S)
 
 
 def unavailable() -> str:

@@ -206,7 +206,7 @@ async def _resumed(history: History, since_s: float, result: Result) -> float:
 
 async def _survives_a_kill(node: Node, load: Load, result: Result) -> None:
     """What was acknowledged is there again after kill -9 and a restart."""
-    node.process.kill()
+    await node.process.killed()
     await node.start()
     with suppress(FaultError):
         await until(lambda: _follows(node), 10.0, "follows")

@@ -32,7 +32,7 @@ async def node_kill(options: Options) -> Result:
 async def _kill_one(made: Stage, number: int, options: Options, result: Result) -> None:
     node = made.nodes[number % len(made.nodes)]
     killed = result.history.mark(f"killed {node.name}")
-    node.process.kill()
+    await node.process.killed()
     await asyncio.sleep(options.after_s)
     restarted = result.history.mark(f"started {node.name}")
     await node.start()

@@ -40,7 +40,7 @@ async def _kill_master(made: Stage, number: int, options: Options, result: Resul
     old = cluster.master()
     assert old is not None
     killed = history.mark(f"killed {old.name}, the master")
-    old.process.kill()
+    await old.process.killed()
     new = await cluster.failed_over(old)
     promoted_s = history.mark(f"{new.name} is the master") - killed
     await _acknowledged_again(result, killed)
@@ -88,7 +88,7 @@ async def redis_away(options: Options) -> Result:
         await asyncio.sleep(options.before_s)
         killed = history.mark("killed all of Redis")
         for server in made.redis.servers:
-            server.process.kill()
+            await server.process.killed()
         await asyncio.sleep(1.0)
         settled = time.monotonic()
         await asyncio.sleep(options.after_s)
@@ -132,7 +132,7 @@ async def redis_wiped(options: Options) -> Result:
         await asyncio.sleep(options.before_s)
         history.mark("wiped and restarted Redis")
         for server in made.redis.servers:
-            server.process.kill()
+            await server.process.killed()
             server.wipe_disk()
         await made.redis.start()
         back = history.mark("Redis answers")

@@ -54,16 +54,16 @@ async def _break(made: Stage, minute: int) -> str:
     node = killable[(minute // 5) % len(killable)]
     match minute % 5:
         case 0:
-            node.process.kill()
+            await node.process.killed()
             return f"killed {node.name}"
         case 1:
             master = cluster.master()
             assert master is not None
-            master.process.kill()
+            await master.process.killed()
             return f"killed {master.name}, the master"
         case 2:
             replica = cluster.replicas()[0]
-            replica.process.kill()
+            await replica.process.killed()
             return f"killed {replica.name}, a replica"
         case 3:
             node.process.pause()
@@ -72,7 +72,7 @@ async def _break(made: Stage, minute: int) -> str:
             return f"paused {node.name} for 5 s"
         case _:
             sentinel = cluster.sentinels[(minute // 5) % len(cluster.sentinels)]
-            sentinel.process.kill()
+            await sentinel.process.killed()
             return f"killed {sentinel.name}"
 
 
