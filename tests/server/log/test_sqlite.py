@@ -19,6 +19,7 @@ from nextbest.server.log import (
     LogError,
     LogFullError,
     LogInUseError,
+    LogPlaceError,
     LogResetError,
     NotReplicatedError,
     StaleEpochError,
@@ -258,6 +259,22 @@ async def test_a_file_that_is_no_database_is_not_touched(log: SqliteLog, tmp_pat
     with pytest.raises(LogAwayError, match="not a database"):
         await log.connect()
     assert path.read_bytes() == content
+
+
+async def test_a_database_of_somebody_else_is_not_touched(log: SqliteLog, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "log.db")
+    other.execute("CREATE TABLE theirs (id)")
+    other.close()
+    with pytest.raises(LogPlaceError, match="with other tables"):
+        await log.connect()
+    with pytest.raises(LogAwayError, match="not a log"):
+        await log.last()
+
+
+async def test_only_the_owner_reads_the_files(log: SqliteLog, tmp_path: Path) -> None:
+    await opened(log)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"log.db": 0o600, "log.db-wal": 0o600, "log.db.lock": 0o600}
 
 
 async def test_damage_in_an_entry_is_found_and_named(log: SqliteLog, tmp_path: Path) -> None:
