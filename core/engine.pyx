@@ -47,6 +47,8 @@ include "playbook/names.pyx"
 include "wire/value_reader.pyx"
 include "wire/messages.pyx"
 include "wire/python.pyx"
+include "profile/stripe.pyx"
+include "profile/stripe_load.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
@@ -102,6 +104,10 @@ class BatchResult(NamedTuple):
     parked: int
     unreadable: int
     announced: list[bytes]
+
+
+# In place of an answer's rest: a read that was only waiting.
+WAITED = object()
 
 
 cdef int checked_queue(int queue) except -1:
@@ -232,7 +238,7 @@ cdef class Engine:
         """Apply what waited for a playbook; what cannot be applied yet goes on waiting."""
         cdef bytes mutation = self.parked.peek(hash_bytes)
         while mutation is not None:
-            self.apply_one(text_from(mutation), True)
+            self.apply_one(text_from(mutation), True, False)
             self.parked.drop(hash_bytes, mutation)
             mutation = self.parked.peek(hash_bytes)
         return 0
@@ -248,7 +254,7 @@ cdef class Engine:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
         hash_bytes = message.playbook.data[:message.playbook.length]
         if hash_bytes in self.published.by_hash:
-            self.apply_one(text_from(mutation), True)
+            self.apply_one(text_from(mutation), True, False)
         else:
             self.parked.put(hash_bytes, text_from(mutation))
 
@@ -539,14 +545,14 @@ cdef class Engine:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
         # A read that is over must not keep what this replaces from being freed.
         person_done(&self.seat.serving.person)
-        self.apply_one(text_from(mutation), False)
+        self.apply_one(text_from(mutation), False, False)
 
     def apply_batch(self, bytes batch, int64_t now_us) -> BatchResult:
         """Apply a MutationBatch of the log.
 
         Raises UnknownKindError, with nothing applied, when a mutation is of a kind that this
-        version does not know; InvalidRequestError for bytes that are no batch.  StoreFullError
-        and NoMemoryError leave some applied: apply the batch again.
+        version does not know; InvalidRequestError for bytes that are no batch.  NoMemoryError and
+        StoreFullError, of what waits for playbooks, leave some applied: apply the batch again.
         """
         cdef Reader reader = reader_of(<char*>batch, len(batch))
         cdef uint32_t field = 0, wire = 0, applied = 0, unreadable = 0
@@ -568,7 +574,7 @@ cdef class Engine:
             if message.body >= BODY_PUBLICATION:
                 announced.append(mutation.data[:mutation.length])
             else:
-                self.apply_one(mutation, False)
+                self.apply_one(mutation, False, True)
             applied += 1
         return BatchResult(applied, self.parked.count - parked, unreadable, announced)
 
@@ -589,7 +595,7 @@ cdef class Engine:
             raise errors.InvalidRequestError("batch", "malformed bytes", "a MutationBatch")
         return 0
 
-    cdef int apply_one(self, Text mutation, bint was_parked) except -1:
+    cdef int apply_one(self, Text mutation, bint was_parked, bint from_log) except -1:
         """Apply a mutation that can be read, or keep it until its playbook comes."""
         cdef MutationMessage message
         cdef Applied applied
@@ -598,9 +604,10 @@ cdef class Engine:
         cdef bytes joined
         read_mutation(mutation, &message)
         message.was_parked = was_parked
+        message.from_log = from_log
         if message.split:
             joined = mutation_joined(mutation.data[:mutation.length], &message)
-            return self.apply_one(text_from(joined), was_parked)
+            return self.apply_one(text_from(joined), was_parked, from_log)
         if message.body == BODY_EVENT or message.body == BODY_ATTRIBUTES:
             playbook = self.playbook_of(message.playbook)
             if playbook is None:
@@ -654,7 +661,7 @@ cdef class Engine:
             raise MemoryError("log")
 
     def log_fd(self, int queue) -> int:
-        """A descriptor that is readable while the queue has something to take; the engine's."""
+        """A descriptor of the engine's, readable when something waits and the log has nothing."""
         return self.state.waiting[checked_queue(queue)].wake_fd
 
     def log_waiting(self, int queue) -> int:
@@ -786,18 +793,36 @@ cdef class Engine:
             raise errors.InvalidRequestError("log", "none", "attach_log first")
         return 0
 
+    def await_position(self, uint64_t token, int64_t now_us, int64_t deadline_us=0) -> None:
+        """After PositionNotReachedError: let `completed` give the token when to ask again.
+
+        That is when the position was reached or lost, at the deadline, or after a second
+        without one.  Raises the same error when as many wait as may.
+        """
+        cdef WaitingRead read
+        self.require_log()
+        if seat_wait_begin(&self.seat, &read, now_us, deadline_us, token):
+            fault_raise(&self.seat.serving.fault)
+        self.tails[token] = WAITED
+        seat_wait_end(&self.seat, &read, now_us)
+
     @property
     def completed_fd(self) -> int:
         """Readable when `completed` has something to give; -1 until a log is attached."""
         return self.seat.completions.wake_fd
 
     def completed(self, int64_t now_us):
-        """The next answer that waited: its token and the answer or error; None for none."""
+        """The next answer that waited: its token and the answer or error; None for none.
+
+        The answer is empty for a token of `await_position`.
+        """
         cdef Completion completion
         cdef Header header
         if not completions_get(&self.seat.completions, &completion):
             return None
         tail = self.tails.pop(completion.token, None)
+        if tail is WAITED:
+            return completion.token, b""
         if completion.kind != FAULT_NONE:
             seat_log_fault(&self.seat)
             try:
@@ -821,7 +846,6 @@ cdef class Engine:
         cdef Fault* fault = &self.seat.serving.fault
         cdef int64_t clock_us = now_us
         cdef bytes header
-        cdef Position wanted
         cdef size_t start
         self.begin()
         if read_profile(&reader, &message, fault) or check_identity(
@@ -831,7 +855,7 @@ cdef class Engine:
         if message.now.present and check_time(&message.now, "now", &now_us, fault):
             fault_raise(fault)
         if message.min_position.present and engine_reaches(
-            &self.state, &message.min_position, &wanted, fault
+            &self.state, &message.min_position, &self.seat.wanted, fault
         ):
             fault_raise(fault)
         header = self.header(clock_us)
@@ -923,7 +947,11 @@ cdef class Engine:
 
     def horizon(self, before_ms) -> None:
         """Forget event ids older than that; the edge then refuses such events."""
-        self.store.horizon(before_ms)
+        cdef unordered_set[uint64_t] held
+        for mutation in self.parked.all():
+            arena_reset(&self.seat.serving.machine.arena)
+            held.insert(event_named(text_from(mutation), &self.seat.serving))
+        self.store.forget(before_ms, &held)
 
     def relay(self, rows_max) -> int:
         """Re-lay up to so many rows to the newest layout; gives how many still wait."""

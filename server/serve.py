@@ -26,6 +26,7 @@ from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
+from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
@@ -99,8 +100,9 @@ async def _serve(
 ) -> None:
     health = Health()
     about = ServerService(engine, config.rpc.request_bytes_max)
+    waiting = Waiting(engine)
     with giving_way():
-        server = make_server(engine, publisher, config, health, about)
+        server = make_server(engine, publisher, waiting, config, health, about)
         lane.listen()
         about.fast_lanes = lane.addresses
         about.addresses = [bind(server, address) for address in config.listen.addresses]
@@ -120,6 +122,7 @@ async def _serve(
     finally:
         grace_ms = config.listen.drain_grace_ms
         await asyncio.gather(server.stop(grace_ms / 1_000), lane.drain(grace_ms))
+        waiting.close()
         task.cancel()
     _log.info("stopped")
 

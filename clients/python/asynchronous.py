@@ -21,13 +21,14 @@ from nextbest.client.channel import target
 from nextbest.client.errors import from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
-from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.request import Ack, Event, Files, Identity, Upsert
 from nextbest.client.route import AsyncRoute
 from nextbest.client.value import Plain
 from nextbest.v1 import (
     common_pb2,
     decision_pb2,
     event_pb2,
+    log_pb2,
     playbook_pb2,
     profile_pb2,
 )
@@ -125,10 +126,17 @@ class AsyncClient:
         event_id: str = "",
         decision_id: str = "",
         slot: int = 0,
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> event_pb2.TrackResponse:
-        """Record an event.  The same `event_id` counts once."""
-        made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
+        """Record an event.  The same `event_id` counts once.
+
+        `ack` says when to answer: "applied", "logged" or "replicated"; None leaves it to the
+        server.  UnavailableError may mean that the outcome is not known: retry with the same id.
+        """
+        made = Event(
+            identity, event, properties or {}, occurred_at, event_id, decision_id, slot, ack
+        )
         return await self._prompt("Track", made.message(), timeout)
 
     async def get_profile(
@@ -150,10 +158,11 @@ class AsyncClient:
         *,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.UpsertProfileResponse:
         """Set attributes; None as a value unsets."""
-        message = Upsert(identity, attributes, occurred_at, write_id).message()
+        message = Upsert(identity, attributes, occurred_at, write_id, ack).message()
         return await self._call("UpsertProfile", message, timeout)
 
     async def link_identity(
@@ -164,11 +173,23 @@ class AsyncClient:
         unlink: bool = False,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.LinkIdentityResponse:
         """Link two identities into one person, or part them."""
-        message = request.link(first, second, unlink, occurred_at, write_id)
+        message = request.link(first, second, unlink, occurred_at, write_id, ack)
         return await self._call("LinkIdentity", message, timeout)
+
+    async def erase_profile(
+        self,
+        identity: Identity,
+        *,
+        write_id: str = "",
+        ack: Ack = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.EraseProfileResponse:
+        """Forget a person, every identity of it, for good."""
+        return await self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)
 
     async def import_profiles(
         self,
@@ -264,6 +285,29 @@ class AsyncClient:
         message = request.query(condition, limit, now, profiles)
         async for answer in self._stream("QueryProfiles", message, timeout):
             yield answer
+
+    async def log_status(self, *, timeout: float = WRITE_S) -> log_pb2.GetLogStatusResponse:
+        """How the log, the node that answers and the other members are."""
+        return await self._call("GetLogStatus", log_pb2.GetLogStatusRequest(), timeout)
+
+    async def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
+        """Have the node write a snapshot; the answer comes when it counts."""
+        return await self._call("TakeSnapshot", log_pb2.TakeSnapshotRequest(), timeout)
+
+    async def read_snapshot(self, *, timeout: float = LONG_S) -> AsyncIterator[bytes]:
+        """The file of the node's newest snapshot, in pieces."""
+        message = log_pb2.ReadSnapshotRequest()
+        async for answer in self._stream("ReadSnapshot", message, timeout):
+            yield answer.data
+
+    async def reseed_log(
+        self, *, force: bool = False, timeout: float = LONG_S
+    ) -> log_pb2.ReseedLogResponse:
+        """Start a wiped log anew from the memory of the node that is asked.
+
+        With `force` the entries that the log has are given up.
+        """
+        return await self._call("ReseedLog", log_pb2.ReseedLogRequest(force=force), timeout)
 
     async def _prompt(self, name: str, message: object, timeout: float) -> Any:
         """A hot call: over the fast lane, or once more over the target when the lane is gone."""

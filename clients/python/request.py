@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from nextbest.client.ids import new_id
 from nextbest.client.value import Plain, messages, timestamp
@@ -19,6 +19,15 @@ FOLDER_BYTES_MAX = 16 * 1024 * 1024
 
 Identity: TypeAlias = str | common_pb2.Identity
 Files: TypeAlias = Path | str | Mapping[str, bytes]
+# When a write is answered; None leaves it to the server.
+Ack: TypeAlias = Literal["applied", "logged", "replicated"] | None
+
+_ACKS: Mapping[Ack, common_pb2.AckLevel] = {
+    None: common_pb2.ACK_LEVEL_UNSPECIFIED,
+    "applied": common_pb2.ACK_LEVEL_APPLIED,
+    "logged": common_pb2.ACK_LEVEL_LOGGED,
+    "replicated": common_pb2.ACK_LEVEL_REPLICATED,
+}
 
 
 def anonymous(id: str) -> common_pb2.Identity:
@@ -33,6 +42,14 @@ def identity(given: Identity) -> common_pb2.Identity:
     return given
 
 
+def ack_level(given: Ack) -> common_pb2.AckLevel:
+    """The level's value in the contract; ValueError for another word."""
+    if given not in _ACKS:
+        allowed = ", ".join(word for word in _ACKS if word)
+        raise ValueError(f"ack: {given!r}, allowed: {allowed}, None")
+    return _ACKS[given]
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """An event to record; `event_id` is made when empty, `occurred_at` is then its time."""
@@ -44,6 +61,7 @@ class Event:
     event_id: str = ""
     decision_id: str = ""
     slot: int = 0
+    ack: Ack = None
 
     def message(self) -> event_pb2.TrackRequest:
         """The event as the contract has it."""
@@ -55,6 +73,7 @@ class Event:
             properties=messages(self.properties, "properties"),
             decision_id=self.decision_id,
             slot=self.slot,
+            ack=ack_level(self.ack),
         )
 
 
@@ -66,6 +85,7 @@ class Upsert:
     attributes: Mapping[str, Plain] = field(default_factory=dict)
     occurred_at: datetime | None = None
     write_id: str = ""
+    ack: Ack = None
 
     def message(self) -> profile_pb2.UpsertProfileRequest:
         """The write as the contract has it."""
@@ -74,6 +94,7 @@ class Upsert:
             identity=identity(self.identity),
             attributes=messages(self.attributes, "attributes"),
             occurred_at=None if self.occurred_at is None else timestamp(self.occurred_at),
+            ack=ack_level(self.ack),
         )
 
 
@@ -119,7 +140,12 @@ def profile(
 
 
 def link(
-    first: Identity, second: Identity, unlink: bool, occurred_at: datetime | None, write_id: str
+    first: Identity,
+    second: Identity,
+    unlink: bool,
+    occurred_at: datetime | None,
+    write_id: str,
+    ack: Ack = None,
 ) -> profile_pb2.LinkIdentityRequest:
     """A request to link or part two identities."""
     return profile_pb2.LinkIdentityRequest(
@@ -128,6 +154,14 @@ def link(
         second=identity(second),
         unlink=unlink,
         occurred_at=None if occurred_at is None else timestamp(occurred_at),
+        ack=ack_level(ack),
+    )
+
+
+def erase(given: Identity, write_id: str, ack: Ack = None) -> profile_pb2.EraseProfileRequest:
+    """A request to forget a person."""
+    return profile_pb2.EraseProfileRequest(
+        write_id=write_id or new_id(), identity=identity(given), ack=ack_level(ack)
     )
 
 

@@ -15,13 +15,14 @@ from nextbest.client.channel import target
 from nextbest.client.errors import from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
-from nextbest.client.request import Event, Files, Identity, Upsert
+from nextbest.client.request import Ack, Event, Files, Identity, Upsert
 from nextbest.client.route import Route
 from nextbest.client.value import Plain
 from nextbest.v1 import (
     common_pb2,
     decision_pb2,
     event_pb2,
+    log_pb2,
     playbook_pb2,
     profile_pb2,
 )
@@ -119,10 +120,17 @@ class Client:
         event_id: str = "",
         decision_id: str = "",
         slot: int = 0,
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> event_pb2.TrackResponse:
-        """Record an event.  The same `event_id` counts once."""
-        made = Event(identity, event, properties or {}, occurred_at, event_id, decision_id, slot)
+        """Record an event.  The same `event_id` counts once.
+
+        `ack` says when to answer: "applied", "logged" or "replicated"; None leaves it to the
+        server.  UnavailableError may mean that the outcome is not known: retry with the same id.
+        """
+        made = Event(
+            identity, event, properties or {}, occurred_at, event_id, decision_id, slot, ack
+        )
         return self._prompt("Track", made.message(), timeout)
 
     def get_profile(
@@ -144,10 +152,11 @@ class Client:
         *,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.UpsertProfileResponse:
         """Set attributes; None as a value unsets."""
-        message = Upsert(identity, attributes, occurred_at, write_id).message()
+        message = Upsert(identity, attributes, occurred_at, write_id, ack).message()
         return self._call("UpsertProfile", message, timeout)
 
     def link_identity(
@@ -158,11 +167,23 @@ class Client:
         unlink: bool = False,
         occurred_at: datetime | None = None,
         write_id: str = "",
+        ack: Ack = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.LinkIdentityResponse:
         """Link two identities into one person, or part them."""
-        message = request.link(first, second, unlink, occurred_at, write_id)
+        message = request.link(first, second, unlink, occurred_at, write_id, ack)
         return self._call("LinkIdentity", message, timeout)
+
+    def erase_profile(
+        self,
+        identity: Identity,
+        *,
+        write_id: str = "",
+        ack: Ack = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.EraseProfileResponse:
+        """Forget a person, every identity of it, for good."""
+        return self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)
 
     def import_profiles(
         self,
@@ -248,6 +269,29 @@ class Client:
         """The people for whom a CEL condition holds, in parts; the last one has the totals."""
         message = request.query(condition, limit, now, profiles)
         yield from self._stream("QueryProfiles", message, timeout)
+
+    def log_status(self, *, timeout: float = WRITE_S) -> log_pb2.GetLogStatusResponse:
+        """How the log, the node that answers and the other members are."""
+        return self._call("GetLogStatus", log_pb2.GetLogStatusRequest(), timeout)
+
+    def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
+        """Have the node write a snapshot; the answer comes when it counts."""
+        return self._call("TakeSnapshot", log_pb2.TakeSnapshotRequest(), timeout)
+
+    def read_snapshot(self, *, timeout: float = LONG_S) -> Iterator[bytes]:
+        """The file of the node's newest snapshot, in pieces."""
+        message = log_pb2.ReadSnapshotRequest()
+        for answer in self._stream("ReadSnapshot", message, timeout):
+            yield answer.data
+
+    def reseed_log(
+        self, *, force: bool = False, timeout: float = LONG_S
+    ) -> log_pb2.ReseedLogResponse:
+        """Start a wiped log anew from the memory of the node that is asked.
+
+        With `force` the entries that the log has are given up.
+        """
+        return self._call("ReseedLog", log_pb2.ReseedLogRequest(force=force), timeout)
 
     def _prompt(self, name: str, message: object, timeout: float) -> Any:
         """A hot call: over the fast lane, or once more over the target when the lane is gone."""

@@ -25,6 +25,8 @@ cdef struct MutationMessage:
     bint split
     # It was in time when it came and has waited for its playbook since.
     bint was_parked
+    # Another node has accepted it: bounds are the edge's, here it has to be applied.
+    bint from_log
 
 
 cdef struct Applied:
@@ -213,7 +215,7 @@ cdef StoreStatus apply_event(
     event_key(&message, occurred_us, key)
     status = store_add(
         store, identity, mutation.incarnation, key, id_ms, occurred_us, inputs, count,
-        0 if mutation.was_parked else store_horizon_ms(store),
+        0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
     return status
@@ -311,6 +313,24 @@ cdef bint read_erased(
         else:
             read_skip(&inner, field, wire)
     return not inner.failed
+
+
+cdef uint64_t event_named(Text data, Serving* serving) noexcept nogil:
+    """What identifies a mutation's event among those seen; 0 when it holds none."""
+    cdef MutationMessage mutation
+    cdef TrackMessage message
+    cdef Reader reader
+    cdef int64_t id_ms = 0, occurred_us = 0
+    cdef uint64_t key[2]
+    if not read_mutation(data, &mutation) or mutation.body != BODY_EVENT:
+        return 0
+    reader = reader_of(mutation.request.data, mutation.request.length)
+    if read_track(&reader, &message, &serving.machine.arena, &serving.fault):
+        return 0
+    if event_times(&message, TIMESTAMP_US_FAR, &id_ms, &occurred_us, &serving.fault):
+        return 0
+    event_key(&message, occurred_us, key)
+    return event_hash(key, mutation.incarnation)
 
 
 cdef bint event_is_late(Text request, int64_t horizon_ms, Serving* serving) noexcept nogil:

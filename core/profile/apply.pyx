@@ -129,13 +129,13 @@ cdef StoreStatus check_event(
 cdef StoreStatus store_add(
     StoreState* store, IdentityRef identity, uint32_t incarnation, const uint64_t* key,
     int64_t id_time_ms, int64_t occurred_us, const CounterInput* inputs, uint32_t count,
-    int64_t horizon_ms,
+    int64_t horizon_ms, bint bounded,
 ) noexcept nogil:
     """Let counters count an event, each once, unless its id is older than `horizon_ms`.
 
     `key` is the event's id and payload in 128 bits; the identity and its incarnation are
     added here.  A repeat counts in the counters that have not counted it: STORE_DUPLICATE
-    when there are none.
+    when there are none.  `bounded` refuses to remember more than the store may.
     """
     cdef uint64_t hash = identity_hash(identity)
     cdef Shard* shard = shard_of(store, hash)
@@ -155,11 +155,7 @@ cdef StoreStatus store_add(
     slot = row_locked(store, identity, hash, incarnation, &created, &status)
     if slot == NULL:
         return status
-    if <int64_t>entry.time_s < store_horizon_ms(store) // 1000:
-        # It has waited for its playbook: the other nodes have forgotten it by now.
-        status = event_count(store, slot.row, &entry, occurred_us, &store.sets[0], inputs, count)
-    else:
-        status = event_apply(store, shard, slot.row, &entry, occurred_us, inputs, count)
+    status = event_apply(store, shard, slot.row, &entry, occurred_us, inputs, count, bounded)
     if created and row_empty(slot.row):
         row_remove(store, shard, slot)
     latch_drop(&shard.latch)
@@ -178,7 +174,7 @@ cdef inline uint64_t event_hash(const uint64_t* key, uint32_t incarnation) noexc
 
 cdef StoreStatus event_apply(
     StoreState* store, Shard* shard, Row* row, SeenEvent* entry, int64_t occurred_us,
-    const CounterInput* inputs, uint32_t count,
+    const CounterInput* inputs, uint32_t count, bint bounded,
 ) noexcept nogil:
     """Count in the counters that are new to the event, and remember that they did."""
     cdef SeenEvent* seen = seen_find(shard, entry.identity, entry.event)
@@ -187,10 +183,10 @@ cdef StoreStatus event_apply(
     cdef StoreStatus status = STORE_OK
     cdef uint32_t i, number
     if seen == NULL:
-        if atomic_read(&store.seen) >= store.seen_max:
+        if bounded and atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
         if (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0
+            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
         ):
             return STORE_NO_MEMORY
         before = &store.sets[0]

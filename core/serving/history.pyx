@@ -44,6 +44,7 @@ cdef struct History:
     uint32_t epochs_count
     WaitingRead* reads
     uint32_t reads_count
+    uint32_t reads_reserved
 
 
 cdef enum Reach:
@@ -215,16 +216,23 @@ cdef int history_reach(History* history, const Position* wanted) noexcept nogil:
     return reach
 
 
-cdef bint history_wait(History* history, const WaitingRead* read) noexcept nogil:
-    """Let a read wait for its position; False when as many wait as may."""
-    cdef bint kept
+cdef bint history_reserve(History* history) noexcept nogil:
+    """Promise a place to a read that is to wait; False when as many wait as may."""
+    cdef bint free_place
     latch_take(&history.latch)
-    kept = history.reads_count < READS_WAITING_MAX
-    if kept:
-        history.reads[history.reads_count] = read[0]
-        history.reads_count += 1
+    free_place = history.reads_count + history.reads_reserved < READS_WAITING_MAX
+    history.reads_reserved += free_place
     latch_drop(&history.latch)
-    return kept
+    return free_place
+
+
+cdef void history_wait(History* history, const WaitingRead* read) noexcept nogil:
+    """Let a read wait for its position, in its promised place."""
+    latch_take(&history.latch)
+    history.reads[history.reads_count] = read[0]
+    history.reads_count += 1
+    history.reads_reserved -= 1
+    latch_drop(&history.latch)
 
 
 cdef void history_wake(History* history, int64_t now_us) noexcept nogil:

@@ -217,35 +217,43 @@ cdef int seat_wait(
     uint64_t token,
 ) noexcept nogil:
     """Keep a call until its position is applied here; the fault stays when too many wait."""
-    cdef History* history = &seat.state.history
     cdef WaitingRead read
-    cdef uint8_t* data
-    if not completions_reserve(&seat.completions, seat.state.waiting[QUEUE_LOGGED].capacity) or (
-        seat.completions.outstanding == seat.completions.capacity
-    ):
-        return FAULT_NOT_REACHED
-    data = <uint8_t*>malloc(request.length + 1)
-    if data == NULL:
+    cdef uint8_t* data = <uint8_t*>malloc(request.length + 1)
+    if data == NULL or seat_wait_begin(seat, &read, now_us, deadline_us, token):
+        free(data)
         return FAULT_NOT_REACHED
     memcpy(data, request.data, request.length)
-    memset(&read, 0, sizeof(WaitingRead))
+    read.completion.request = data
+    read.completion.length = request.length
+    read.completion.call = call
+    seat_wait_end(seat, &read, now_us)
+    return FAULT_NONE
+
+
+cdef int seat_wait_begin(
+    EngineSeat* seat, WaitingRead* read, int64_t now_us, int64_t deadline_us, uint64_t token
+) noexcept nogil:
+    """Take a place for a wait, and one for its end; FAULT_NOT_REACHED when there is none."""
+    if not completions_reserve(&seat.completions, seat.state.waiting[QUEUE_LOGGED].capacity) or (
+        seat.completions.outstanding == seat.completions.capacity
+    ) or not history_reserve(&seat.state.history):
+        return FAULT_NOT_REACHED
+    seat.completions.outstanding += 1
+    memset(read, 0, sizeof(WaitingRead))
     read.wanted = seat.wanted
     read.until_us = deadline_us if deadline_us else now_us + READ_WAIT_US_MAX
     read.seat = seat
     read.completion.token = token
-    read.completion.request = data
-    read.completion.length = request.length
     read.completion.deadline_us = deadline_us
-    read.completion.call = call
-    # Before others can see it: only this thread counts.
-    seat.completions.outstanding += 1
-    if not history_wait(history, &read):
-        seat.completions.outstanding -= 1
-        free(data)
-        return FAULT_NOT_REACHED
-    # It may have been reached between the look and the wait.
-    history_wake(history, now_us)
     return FAULT_NONE
+
+
+cdef void seat_wait_end(
+    EngineSeat* seat, const WaitingRead* read, int64_t now_us
+) noexcept nogil:
+    """Begin the wait; its position may have been reached since it was looked for."""
+    history_wait(&seat.state.history, read)
+    history_wake(&seat.state.history, now_us)
 
 
 cdef inline int seat_serve_track(

@@ -71,7 +71,7 @@ cdef struct WaitingWrites:
     # Places promised to writes that are being applied.
     uint32_t reserved
     uint64_t refused
-    # Readable while there is something to take.
+    # Readable when there is something to take and the log has nothing: it comes back by itself.
     int wake_fd
 
 
@@ -148,7 +148,8 @@ cdef void waiting_put(WaitingWrites* waiting, const WaitingWrite* write) noexcep
     """Queue an applied mutation in its promised place; it owns its data."""
     cdef bint wake
     latch_take(&waiting.latch)
-    wake = waiting.taken == waiting.count
+    # A wake-up costs more than all else here, and mostly an append is in flight.
+    wake = waiting.count == 0
     waiting.ring[(waiting.first + waiting.count) % waiting.capacity] = write[0]
     waiting.count += 1
     waiting.reserved -= 1
@@ -185,17 +186,27 @@ cdef uint32_t waiting_take(
     return taken
 
 
-cdef bint waiting_pop(WaitingWrites* waiting, WaitingWrite* write) noexcept nogil:
-    """Remove the oldest one the log has taken; its `data` is the caller's to free."""
-    cdef bint found
+cdef uint32_t waiting_pop(
+    WaitingWrites* waiting, WaitingWrite* writes, uint32_t most
+) noexcept nogil:
+    """Remove the oldest ones the log has taken, of one seat; their `data` is the caller's to free.
+    """
+    cdef uint32_t found = 0
+    cdef bint wake
     latch_take(&waiting.latch)
-    found = waiting.taken > 0
-    if found:
-        write[0] = waiting.ring[waiting.first]
+    most = min(most, waiting.taken)
+    while found < most:
+        writes[found] = waiting.ring[waiting.first]
+        if writes[found].seat != writes[0].seat:
+            break
         waiting.first = (waiting.first + 1) % waiting.capacity
-        waiting.count -= 1
-        waiting.taken -= 1
+        found += 1
+    waiting.count -= found
+    waiting.taken -= found
+    wake = found and waiting.taken == 0 and waiting.count
     latch_drop(&waiting.latch)
+    if wake:
+        eventfd_write(waiting.wake_fd, 1)
     return found
 
 
@@ -235,15 +246,40 @@ cdef void completions_free(Completions* completions) noexcept nogil:
     free(completions.ring)
 
 
-cdef void completions_put(Completions* completions, const Completion* completion) noexcept nogil:
-    cdef bint wake
-    latch_take(&completions.latch)
-    wake = completions.count == 0
+cdef bint completion_put(
+    Completions* completions, const Completion* completion
+) noexcept nogil:
+    """Add one, with the latch held; True when there was none."""
+    cdef bint first = completions.count == 0
     if completions.count < completions.capacity:
         completions.ring[
             (completions.first + completions.count) % completions.capacity
         ] = completion[0]
         completions.count += 1
+    return first
+
+
+cdef void completions_put(Completions* completions, const Completion* completion) noexcept nogil:
+    cdef bint wake
+    latch_take(&completions.latch)
+    wake = completion_put(completions, completion)
+    latch_drop(&completions.latch)
+    if wake:
+        eventfd_write(completions.wake_fd, 1)
+
+
+cdef void completions_put_all(
+    Completions* completions, const WaitingWrite* writes, uint32_t count, Completion* told
+) noexcept nogil:
+    """Tell the calls of so many writes what `told` says, and wake their thread once."""
+    cdef bint wake = False
+    cdef uint32_t i
+    latch_take(&completions.latch)
+    for i in range(count):
+        told.token = writes[i].token
+        told.flag = writes[i].flag
+        told.generation = writes[i].generation
+        wake |= completion_put(completions, told)
     latch_drop(&completions.latch)
     if wake:
         eventfd_write(completions.wake_fd, 1)
@@ -259,6 +295,9 @@ cdef bint completions_get(Completions* completions, Completion* completion) noex
         completions.first = (completions.first + 1) % completions.capacity
         completions.count -= 1
         completions.outstanding -= 1
+        if completions.count == 0:
+            # The ring is large: what is used again stays in the caches.
+            completions.first = 0
     else:
         eventfd_read(completions.wake_fd, &woken)
     latch_drop(&completions.latch)

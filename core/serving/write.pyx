@@ -29,6 +29,11 @@ cdef int seat_check_ack(EngineSeat* seat, int64_t ack) noexcept nogil:
     )
 
 
+cdef enum:
+    # Calls told of their log entry under one latch.
+    TOLD_AT_ONCE = 64
+
+
 cdef struct Awaited:
     # The level a call waits for, and whose call it is.
     int64_t ack
@@ -209,14 +214,15 @@ cdef uint32_t seat_log_told(
 
     `told` is what they are told, without what differs between them.
     """
-    cdef WaitingWrite write
-    cdef uint32_t done = 0
-    while done < count and waiting_pop(&state.waiting[queue], &write):
-        if write.seat != NULL:
-            told.token = write.token
-            told.flag = write.flag
-            told.generation = write.generation
-            completions_put(&write.seat.completions, told)
-        free(write.data)
-        done += 1
+    cdef WaitingWrite writes[TOLD_AT_ONCE]
+    cdef uint32_t done = 0, some, i
+    while done < count:
+        some = waiting_pop(&state.waiting[queue], writes, min(count - done, TOLD_AT_ONCE))
+        if some == 0:
+            break
+        if writes[0].seat != NULL:
+            completions_put_all(&writes[0].seat.completions, writes, some, told)
+        for i in range(some):
+            free(writes[i].data)
+        done += some
     return done

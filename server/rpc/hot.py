@@ -1,107 +1,179 @@
 """The hot calls: bytes in, one engine call, bytes out.
 
-No await before the answer: an engine call takes microseconds, far less than a hop to another
-task, and nothing can interleave with it.  No Python protobuf message is made.
+No await before an answer that is there: an engine call takes microseconds, far less than a hop to
+another task, and nothing can interleave with it.  Only a write that waits for the log, and a read
+that waits for a position, give the loop away.  No Python protobuf message is made.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from nextbest.core import status_bytes
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import NextbestError, PositionNotReachedError
 from nextbest.server.rpc.clock import deadline_us, now_us
 from nextbest.server.rpc.message import require_size
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
+from nextbest.server.rpc.waiting import Answer, Waiting, Write
 from nextbest.server.rpc.wire import unwrap, wrap
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
 Decide = Callable[[bytes, int, int], bytes]
-Write = Callable[[bytes, int], bytes]
 Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 
+# Events of one stream that wait for the log together.
+STREAM_WRITES_MAX = 256
 
-def handlers(engine: Engine, bytes_max: int) -> Handlers:
-    """The handlers of every call that answers without waiting, by full method name."""
+
+def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
+    """The handlers of the calls that mostly answer without waiting, by full method name."""
+    decide = partial(_decide, waiting=waiting, bytes_max=bytes_max)
+    write = partial(_write, waiting=waiting, bytes_max=bytes_max)
     return {
-        "/nextbest.v1.DecisionService/Decide": unary(_decide(engine.decide, bytes_max)),
-        "/nextbest.v1.DecisionService/DecideBatch": unary(_decide(engine.decide_batch, bytes_max)),
-        "/nextbest.v1.EventService/Track": unary(_call(engine.track, bytes_max)),
-        "/nextbest.v1.ProfileService/GetProfile": unary(_call(engine.profile, bytes_max)),
-        "/nextbest.v1.ProfileService/UpsertProfile": unary(_call(engine.upsert, bytes_max)),
-        "/nextbest.v1.ProfileService/LinkIdentity": unary(_call(engine.link, bytes_max)),
+        "/nextbest.v1.DecisionService/Decide": unary(decide(engine.decide)),
+        "/nextbest.v1.DecisionService/DecideBatch": unary(decide(engine.decide_batch)),
+        "/nextbest.v1.ProfileService/GetProfile": unary(decide(_without_deadline(engine))),
+        "/nextbest.v1.EventService/Track": unary(write(engine.track)),
+        "/nextbest.v1.ProfileService/UpsertProfile": unary(write(engine.upsert)),
+        "/nextbest.v1.ProfileService/LinkIdentity": unary(write(engine.link)),
+        "/nextbest.v1.ProfileService/EraseProfile": unary(write(engine.erase)),
     }
 
 
-def streams(engine: Engine, bytes_max: int) -> Handlers:
+def streams(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
     """The handlers of the streams, by full method name; they wait for their requests."""
+    decided = partial(_decided, engine, waiting)
+    tracked = partial(_tracked, engine, waiting)
     return {
-        "/nextbest.v1.DecisionService/DecideStream": _stream(_decide_item(engine), bytes_max),
-        "/nextbest.v1.EventService/TrackStream": _stream(_track_item(engine), bytes_max),
+        "/nextbest.v1.DecisionService/DecideStream": _stream(decided, bytes_max),
+        "/nextbest.v1.EventService/TrackStream": _stream(tracked, bytes_max),
     }
 
 
-def _decide(decide: Decide, bytes_max: int) -> Behaviour:
+def _without_deadline(engine: Engine) -> Decide:
+    return lambda request, now, _deadline: engine.profile(request, now)
+
+
+def _decide(decide: Decide, waiting: Waiting, bytes_max: int) -> Behaviour:
     async def behaviour(request: bytes, context: Any) -> bytes:
         try:
             if len(request) > bytes_max:
                 require_size(request, bytes_max)
             now = now_us()
-            return decide(request, now, deadline_us(context, now))
+            deadline = deadline_us(context, now)
+            try:
+                return decide(request, now, deadline)
+            except PositionNotReachedError as error:
+                again = partial(_again, decide, request, deadline)
+                return await waiting.read(again, deadline, error)
         except Exception as error:
             await refuse(context, error)
 
     return behaviour
 
 
-def _call(method: Write, bytes_max: int) -> Behaviour:
+def _again(decide: Decide, request: bytes, deadline: int) -> bytes:
+    return decide(request, now_us(), deadline)
+
+
+def _write(write: Write, waiting: Waiting, bytes_max: int) -> Behaviour:
     async def behaviour(request: bytes, context: Any) -> bytes:
         try:
             if len(request) > bytes_max:
                 require_size(request, bytes_max)
-            return method(request, now_us())
+            answer = waiting.begin(write, request)
+            return answer if isinstance(answer, bytes) else await answer
         except Exception as error:
             await refuse(context, error)
 
     return behaviour
 
 
-def _decide_item(engine: Engine) -> Callable[[bytes], bytes]:
-    def item(request: bytes) -> bytes:
-        try:
-            result = wrap(1, engine.decide(unwrap(request), now_us()))
-        except NextbestError as error:
-            result = wrap(2, status_bytes(error))
-        return wrap(1, result)
-
-    return item
-
-
-def _track_item(engine: Engine) -> Callable[[bytes], bytes]:
-    def item(request: bytes) -> bytes:
-        try:
-            return wrap(1, engine.track(unwrap(request), now_us()))
-        except NextbestError as error:
-            return wrap(2, status_bytes(error))
-
-    return item
+def _decided(engine: Engine, waiting: Waiting, request: bytes) -> Answer:
+    entry = unwrap(request)
+    try:
+        return wrap(1, wrap(1, engine.decide(entry, now_us())))
+    except PositionNotReachedError as error:
+        again = partial(_again, engine.decide, entry, 0)
+        return _entry(waiting.read(again, 0, error), _decided_wrapped)
+    except NextbestError as error:
+        return wrap(1, wrap(2, status_bytes(error)))
 
 
-def _stream(item: Callable[[bytes], bytes], bytes_max: int) -> grpc.RpcMethodHandler[Any, Any]:
+def _decided_wrapped(field: int, result: bytes) -> bytes:
+    return wrap(1, wrap(field, result))
+
+
+def _tracked(engine: Engine, waiting: Waiting, request: bytes) -> Answer:
+    try:
+        answer = waiting.begin(engine.track, unwrap(request))
+    except NextbestError as error:
+        return wrap(2, status_bytes(error))
+    return wrap(1, answer) if isinstance(answer, bytes) else _entry(answer, wrap)
+
+
+async def _entry(answer: Awaitable[bytes], wrapped: Callable[[int, bytes], bytes]) -> bytes:
+    """An answer that was waited for, or its error, as an entry of a stream."""
+    try:
+        return wrapped(1, await answer)
+    except NextbestError as error:
+        return wrapped(2, status_bytes(error))
+
+
+def _stream(item: Callable[[bytes], Answer], bytes_max: int) -> grpc.RpcMethodHandler[Any, Any]:
     """A stream answered entry by entry in its order; gRPC's flow control bounds it."""
 
     async def behaviour(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         try:
-            async for request in requests:
-                require_size(request, bytes_max)
-                yield item(request)
+            async for answer in _in_order(requests, item, bytes_max):
+                yield answer
         except Exception as error:
             await refuse(context, error)
 
     return grpc.stream_stream_rpc_method_handler(behaviour)
+
+
+async def _in_order(
+    requests: AsyncIterator[bytes], item: Callable[[bytes], Answer], bytes_max: int
+) -> AsyncIterator[bytes]:
+    """The answers in the order of their requests, of which some wait together."""
+    answers: asyncio.Queue[Answer | None] = asyncio.Queue(STREAM_WRITES_MAX)
+
+    async def take() -> None:
+        try:
+            async for request in requests:
+                require_size(request, bytes_max)
+                answer = item(request)
+                await answers.put(
+                    answer if isinstance(answer, bytes) else asyncio.ensure_future(answer)
+                )
+        finally:
+            await answers.put(None)
+
+    taking = asyncio.create_task(take())
+    try:
+        while (answer := await answers.get()) is not None:
+            yield answer if isinstance(answer, bytes) else await answer
+        await taking
+    finally:
+        taking.cancel()
+        _abandon(answers)
+        with suppress(asyncio.CancelledError, Exception):
+            await taking
+
+
+def _abandon(answers: asyncio.Queue[Answer | None]) -> None:
+    """Let nobody wait for the answers of a stream that has ended."""
+    while not answers.empty():
+        answer = answers.get_nowait()
+        if isinstance(answer, asyncio.Future):
+            answer.cancel()

@@ -21,6 +21,7 @@ from nextbest.server.rpc.playbook import PlaybookService
 from nextbest.server.rpc.profile import ProfileService
 from nextbest.server.rpc.router import Router
 from nextbest.server.rpc.server import ServerService
+from nextbest.server.rpc.waiting import Waiting
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -53,20 +54,26 @@ class Health:
 
 
 def make_server(
-    engine: Engine, publisher: Publisher, config: Config, health: Health, about: ServerService
+    engine: Engine,
+    publisher: Publisher,
+    waiting: Waiting,
+    config: Config,
+    health: Health,
+    about: ServerService,
 ) -> grpc.aio.Server:
     """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
     server = grpc.aio.server(options=_options(rpc))
-    profile = ProfileService(engine, publisher, rpc.request_bytes_max, rpc.query_slice)
+    profile = ProfileService(engine, publisher, waiting, rpc.request_bytes_max, rpc.query_slice)
     playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
-    prompt = {**hot.handlers(engine, rpc.request_bytes_max), **about.handlers()}
-    waiting = {
-        **hot.streams(engine, rpc.request_bytes_max),
+    bytes_max = rpc.request_bytes_max
+    prompt = {**hot.handlers(engine, waiting, bytes_max), **about.handlers()}
+    counted = {
+        **hot.streams(engine, waiting, bytes_max),
         **profile.handlers(),
         **playbook.handlers(),
     }
-    server.add_generic_rpc_handlers((Router(prompt, waiting, rpc.in_flight_max),))
+    server.add_generic_rpc_handlers((Router(prompt, counted, rpc.in_flight_max),))
     add_HealthServicer_to_server(health.servicer, server)
     if config.listen.reflection:
         names = (*SERVICES, HEALTH, reflection.SERVICE_NAME)

@@ -12,6 +12,7 @@ from nextbest.core.errors import (
     NoPlaybookError,
     TooLargeError,
 )
+from nextbest.server.rpc.clock import now_us
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -60,10 +61,5 @@ def require_playbook(engine: Engine) -> None:
 
 def with_header(response: M, engine: Engine) -> M:
     """Fill in what every answer tells: the generation and how far this node is."""
-    header: Any = response
-    header.generation = engine.generation
-    epoch, sequence, nonce = engine.position
-    header.position.epoch = epoch
-    header.position.sequence = sequence
-    header.position.nonce = nonce
+    response.MergeFromString(engine.header(now_us()))
     return response

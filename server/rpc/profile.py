@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from nextbest.core.errors import DeadlineError, InvalidRequestError, NextbestError
+from nextbest.core.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    LogBusyError,
+    NextbestError,
+)
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.message import (
@@ -25,6 +30,7 @@ from nextbest.server.rpc.message import (
 )
 from nextbest.server.rpc.router import Handlers
 from nextbest.server.rpc.status import refuse, status_of
+from nextbest.server.rpc.waiting import Answer, Waiting
 from nextbest.server.rpc.wire import split, wrap
 from nextbest.v1 import profile_pb2
 
@@ -38,6 +44,9 @@ FAULTS_MAX = 1_000
 READ_ON_MAX = 1_000
 READ_ON_S_MAX = 1.0
 IMPORT_SLICE = 100
+# An import waits so long for a place in the log's queue, each time.
+BUSY_TRIES_MAX = 500
+BUSY_PAUSE_S = 0.01
 LIMIT_DEFAULT = 1_000
 LIMIT_MAX = 1_000_000
 # Clients take 4 MiB at most unless told otherwise, and one profile may be large.
@@ -50,9 +59,15 @@ class ProfileService:
     """Translates between the contract and the engine's slices."""
 
     def __init__(
-        self, engine: Engine, publisher: Publisher, bytes_max: int, query_slice: int
+        self,
+        engine: Engine,
+        publisher: Publisher,
+        waiting: Waiting,
+        bytes_max: int,
+        query_slice: int,
     ) -> None:
         self._engine = engine
+        self._waiting = waiting
         self._publisher = publisher
         self._bytes_max = bytes_max
         self._query_slice = query_slice
@@ -71,27 +86,42 @@ class ProfileService:
             response = profile_pb2.ImportProfilesResponse()
             async for request in requests:
                 require_size(request, self._bytes_max)
-                for number, profile in enumerate(split(request, 1, BATCH_MAX), 1):
-                    self._import_one(profile, response)
-                    if number % IMPORT_SLICE == 0:
-                        await asyncio.sleep(0)
+                await self._import_all(split(request, 1, BATCH_MAX), response)
             return with_header(response, self._engine).SerializeToString()
         except Exception as error:
             await _read_on(requests)
             await refuse(context, error)
 
-    def _import_one(self, request: bytes, response: profile_pb2.ImportProfilesResponse) -> None:
-        try:
-            self._engine.upsert(request, now_us())
-            response.accepted += 1
-        except NextbestError as error:
-            if len(response.faults) < FAULTS_MAX:
-                response.faults.add(
-                    index=response.accepted + response.refused,
-                    write_id=_write_id(request),
-                    error=status_of(error),
-                )
-            response.refused += 1
+    async def _import_all(
+        self, profiles: Iterable[bytes], response: profile_pb2.ImportProfilesResponse
+    ) -> None:
+        """Import one message's profiles; they wait for the log together."""
+        begun: list[tuple[bytes, Answer | NextbestError]] = []
+        for number, profile in enumerate(profiles, 1):
+            begun.append((profile, await self._begin(profile)))
+            if number % IMPORT_SLICE == 0:
+                await asyncio.sleep(0)
+        for profile, answer in begun:
+            try:
+                if isinstance(answer, NextbestError):
+                    raise answer
+                if not isinstance(answer, bytes):
+                    await answer
+                response.accepted += 1
+            except NextbestError as error:
+                _refuse_one(profile, error, response)
+
+    async def _begin(self, profile: bytes) -> Answer | NextbestError:
+        """Begin one write; where too many wait for the log, a little later."""
+        for _ in range(BUSY_TRIES_MAX):
+            try:
+                return self._waiting.begin(self._engine.upsert, profile)
+            except LogBusyError as error:
+                busy = error
+                await asyncio.sleep(BUSY_PAUSE_S)
+            except NextbestError as error:
+                return error
+        return busy
 
     async def _query(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         try:
@@ -130,6 +160,18 @@ class ProfileService:
             remaining = context.time_remaining()
             if remaining is not None and remaining <= 0:
                 raise DeadlineError(f"the deadline passed after {scanned} people")
+
+
+def _refuse_one(
+    request: bytes, error: NextbestError, response: profile_pb2.ImportProfilesResponse
+) -> None:
+    if len(response.faults) < FAULTS_MAX:
+        response.faults.add(
+            index=response.accepted + response.refused,
+            write_id=_write_id(request),
+            error=status_of(error),
+        )
+    response.refused += 1
 
 
 def _parts(people: list[bytes]) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from nextbest.client import (
     Event,
     InvalidArgumentError,
     NextbestError,
+    PreconditionError,
     UnavailableError,
     Upsert,
     anonymous,
@@ -141,3 +142,25 @@ async def test_calls_go_round_several_addresses(run_server: Any) -> None:
                 break
             await asyncio.sleep(0.01)
     assert len(nonces) == 2
+
+
+async def test_a_person_is_forgotten_with_every_identity(client: AsyncClient) -> None:
+    await client.upsert_profile("ann", {"country": "PL"})
+    await client.link_identity("ann", anonymous("cookie"))
+    answer = await client.erase_profile("ann")
+    assert [each.id for each in answer.identities] == ["ann", "cookie"]
+    assert not (await client.get_profile(anonymous("cookie"))).profile_known
+    again = await client.erase_profile("ann")
+    assert not again.identities
+    # Who writes of them later registers them anew.
+    await client.upsert_profile("ann", {"country": "DE"})
+    profile = (await client.get_profile("ann")).profile
+    assert plain(profile.attributes["country"]) == "DE"
+    assert len(profile.identities) == 1
+
+
+async def test_a_level_that_the_server_has_not_is_refused(client: AsyncClient) -> None:
+    with pytest.raises(PreconditionError, match="APPLIED"):
+        await client.track("ann", "login", ack="logged")
+    with pytest.raises(ValueError, match="replicated"):
+        await client.track("ann", "login", ack="twice")  # type: ignore[arg-type]

@@ -102,6 +102,35 @@ def test_a_logged_write_is_applied_at_once_and_answered_after_the_log(engine: En
     assert not readable(engine.completed_fd)
 
 
+def test_writes_wake_the_log_once_until_it_is_done_with_what_it_took(engine: Engine) -> None:
+    engine.attach_log(8)
+    fd = engine.log_fd(0)
+    engine.track(track(1), NOW_US, 1)
+    assert engine.log_take(0).mutations == 1
+    engine.track(track(2), NOW_US, 2)
+    assert not readable(fd)
+    engine.log_done(0, 1, AT, LOGGED)
+    assert readable(fd)
+    assert engine.log_take(0).mutations == 1
+    engine.log_failed(0, 1)
+    assert not readable(fd)
+    engine.track(track(3), NOW_US, 3)
+    assert readable(fd)
+
+
+def test_a_large_batch_is_answered_in_its_order(engine: Engine) -> None:
+    engine.attach_log(300)
+    for number in range(200):
+        # Every third one is nobody's: its call did not wait.
+        engine.track(track(number, LOGGED if number % 3 else 1), NOW_US, number + 1)
+    assert engine.log_take(0).mutations == 200
+    assert engine.log_done(0, 300, AT, LOGGED) == 200
+    told = []
+    while (done := engine.completed(NOW_US)) is not None:
+        told.append(done[0])
+    assert told == [number + 1 for number in range(200) if number % 3]
+
+
 def test_every_kind_of_write_waits(engine: Engine) -> None:
     engine.attach_log(8)
     upsert = profile_pb2.UpsertProfileRequest(write_id="w")
@@ -287,9 +316,26 @@ def test_a_decision_waits_for_its_position(engine: Engine) -> None:
     follow(engine, 5)
     with pytest.raises(PositionNotReachedError):
         engine.decide(decide(at(6)), NOW_US)
+    engine.await_position(9, NOW_US)
+    assert engine.completed(NOW_US) is None
     engine.advance(at(6), NOW_US)
+    assert engine.completed(NOW_US) == (9, b"")
     answer = decision_pb2.DecideResponse.FromString(engine.decide(decide(at(6)), NOW_US))
     assert answer.position.sequence == 6
+
+
+def test_a_wait_ends_with_its_time(engine: Engine) -> None:
+    engine.attach_log(4)
+    for token, deadline_us in ((1, NOW_US + 200_000), (2, 0)):
+        with pytest.raises(PositionNotReachedError):
+            engine.decide(decide(at(6)), NOW_US)
+        engine.await_position(token, NOW_US, deadline_us)
+    engine.caught_up(NOW_US + 199_999)
+    assert engine.completed(NOW_US) is None
+    engine.caught_up(NOW_US + 200_000)
+    assert engine.completed(NOW_US) == (1, b"")
+    engine.caught_up(NOW_US + 1_000_000)
+    assert engine.completed(NOW_US) == (2, b"")
 
 
 def test_answers_say_how_stale_they_are(engine: Engine) -> None:
@@ -315,6 +361,18 @@ def test_a_kind_to_come_stops_the_batch_before_anything_is_applied(engine: Engin
     result = engine.apply_batch(known + b"\x0a\x01\xff", NOW_US)
     assert (result.applied, result.unreadable) == (1, 1)
     assert views(engine) == 1
+
+
+def test_what_others_have_accepted_is_applied_over_the_bounds() -> None:
+    engine = Engine(dedupe_max=1_000, profiles_max=1)
+    engine.publish(PLAN)
+    batch = mutation_pb2.MutationBatch()
+    for number in range(1_500):
+        event = batch.mutations.add(stamp=1, playbook=PLAN.hash).event
+        event.ParseFromString(track(number))
+        event.identity.id = f"p{number % 2}"
+    assert engine.apply_batch(batch.SerializeToString(), NOW_US).applied == 1_500
+    assert (engine.store.remembered, engine.store.profiles) == (1_500, 2)
 
 
 def test_publications_are_handed_on(engine: Engine) -> None:

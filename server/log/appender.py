@@ -1,0 +1,208 @@
+"""An appender: one queue's way into the log, with one append in flight.
+
+Whatever gathers meanwhile goes next.  Nothing is acknowledged unless the log said so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from nextbest.server.log.ahead import Batch
+from nextbest.server.log.backoff import Backoff
+from nextbest.server.log.contents import pack, pack_batch
+from nextbest.server.log.context import Context
+from nextbest.server.log.entry import EntryTooLargeError
+from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.limits import ACK_LOGGED, ACK_REPLICATED
+from nextbest.server.log.log import (
+    LOGGED_QUEUE,
+    REPLICATED_QUEUE,
+    LogFullError,
+    Position,
+    StaleEpochError,
+    UnknownOutcomeError,
+)
+from nextbest.server.log.sieve import sift
+
+
+class Appender:
+    """Takes what a queue of the engine holds and appends it, batch by batch."""
+
+    def __init__(self, queue: int, context: Context, epochs: Epochs) -> None:
+        self._queue = queue
+        self._context = context
+        self._epochs = epochs
+        self._ack = ACK_REPLICATED if queue == REPLICATED_QUEUE else ACK_LOGGED
+        self._lock = asyncio.Lock()
+        self._backoff = Backoff(context.limits, context.random)
+        self._replicas = 0
+        # Whether what is appended is then where REPLICATED wants it, and all before it.
+        self._commits = False
+
+    def connected(self, replicas: int) -> None:
+        """A new connection; what REPLICATED waits for on it."""
+        self._replicas = replicas if self._queue == REPLICATED_QUEUE else 0
+        self._commits = self._queue == REPLICATED_QUEUE or replicas == 0
+
+    async def run(self) -> None:
+        """Append until cancelled, or until the log has to be connected to again."""
+        while True:
+            batch = await self._next()
+            await self._send(batch)
+
+    async def note(self, **body: Any) -> None:
+        """Append a housekeeping entry.  When it is not known to be in the log, so be it."""
+        nonce = self._context.ahead.sign_note(self._context.now_us())
+        try:
+            await self._append(nonce, pack(nonce, **body))
+        except StaleEpochError as error:
+            await self._epochs.newer(error.epoch, self._context.limits.backoff_ms_max / 1_000)
+        except LogFullError as error:
+            self._context.standing.set("full", str(error))
+        except UnknownOutcomeError as error:
+            if error.new_epoch:
+                raise
+
+    def drain(self) -> None:
+        """Answer everything that waits as unknown, and keep it: the log is slow or away."""
+        engine, ahead, limits = self._context.engine, self._context.ahead, self._context.limits
+        for _ in range(engine.log_waiting(self._queue)):
+            if ahead.full:
+                return
+            data, mutations = engine.log_take(
+                self._queue, limits.batch_mutations_max, limits.batch_bytes_max
+            )
+            if not mutations:
+                return
+            batch = ahead.add(data, mutations, self._queue)
+            self._fail(batch)
+            ahead.again(batch)
+
+    async def _next(self) -> Batch:
+        context = self._context
+        while True:
+            if (batch := context.ahead.next(self._queue)) is not None:
+                return batch
+            if self._queue == LOGGED_QUEUE:
+                context.standing.clear("slow")
+            await context.ahead.room()
+            data, mutations = context.engine.log_take(
+                self._queue, context.limits.batch_mutations_max, context.limits.batch_bytes_max
+            )
+            if mutations:
+                batch = context.ahead.add(data, mutations, self._queue)
+                batch.begun_s = asyncio.get_running_loop().time()
+                return batch
+            await self._filled()
+
+    async def _filled(self) -> None:
+        """Wait until the engine's queue has something."""
+        loop = asyncio.get_running_loop()
+        descriptor = self._context.engine.log_fd(self._queue)
+        filled = loop.create_future()
+        loop.add_reader(descriptor, _ring, filled)
+        try:
+            await filled
+        finally:
+            loop.remove_reader(descriptor)
+
+    async def _send(self, batch: Batch) -> None:
+        context = self._context
+        if batch.suspect and not self._sift(batch):
+            return
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time() if batch.answered else batch.begun_s
+        self._alarm = loop.call_at(begun_s + context.limits.answer_ms / 1_000, self._late, batch)
+        nonce = context.ahead.sign(batch, context.now_us())
+        try:
+            position = await self._append(nonce, pack_batch(nonce, batch.data))
+        except EntryTooLargeError as error:
+            self._give_up(batch, [str(error)])
+        except (StaleEpochError, LogFullError, UnknownOutcomeError) as error:
+            await self._refused(batch, error)
+        except BaseException:
+            self._fail(batch)
+            raise
+        else:
+            self._done(batch, position)
+        finally:
+            self._alarm.cancel()
+
+    async def _append(self, nonce: int, data: bytes) -> Position:
+        async with self._lock:
+            number, replication_id = self._epochs.current
+            sequence = await self._context.log.append(
+                self._queue, number, replication_id, data, self._replicas
+            )
+        self._context.standing.clear("full")
+        position = Position(number, sequence, nonce)
+        if self._commits:
+            self._context.progress.commit(position)
+        return position
+
+    async def _refused(
+        self, batch: Batch, error: StaleEpochError | LogFullError | UnknownOutcomeError
+    ) -> None:
+        """Keep a batch that is not known to be in the log, and try again a little later."""
+        context = self._context
+        if isinstance(error, StaleEpochError):
+            context.ahead.put_back(batch)
+            await self._epochs.newer(error.epoch, context.limits.backoff_ms_max / 1_000)
+            return
+        self._fail(batch)
+        context.ahead.put_back(batch)
+        if isinstance(error, LogFullError):
+            context.standing.set("full", str(error))
+        elif self._queue == LOGGED_QUEUE or error.new_epoch:
+            raise error
+        # Too few replicas said that they have it.  If the master has it, it is read back by then.
+        self.drain()
+        await self._backoff.pause()
+
+    def _done(self, batch: Batch, position: Position) -> None:
+        if not batch.answered:
+            self._context.ahead.tell(batch)
+            self._context.engine.log_done(self._queue, batch.mutations, position, self._ack)
+        self._backoff.reset()
+
+    def _fail(self, batch: Batch) -> None:
+        """Answer the batch's calls as unknown, if they still wait."""
+        if not batch.answered:
+            self._context.ahead.tell(batch)
+            self._context.engine.log_failed(self._queue, batch.mutations)
+
+    def _late(self, batch: Batch) -> None:
+        """The log takes too long: let nobody wait for it, again and again until it is done."""
+        limits = self._context.limits
+        if self._queue == LOGGED_QUEUE:
+            why = f"an append takes more than {limits.answer_ms} ms"
+            self._context.standing.set("slow", why)
+        self._fail(batch)
+        self.drain()
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later(limits.answer_ms / 1_000, self._late, batch)
+
+    def _sift(self, batch: Batch) -> bool:
+        """Leave out what is dead or too old; False when nothing is left."""
+        context = self._context
+        store = context.engine.store
+        sifted = sift(batch.data, store.incarnation, store.horizon_ms)
+        batch.data = sifted.data
+        batch.suspect = False
+        if not sifted.mutations:
+            self._give_up(batch, sifted.lost_ids)
+        elif sifted.lost_ids:
+            context.go_astray(sifted.lost_ids)
+        return sifted.mutations > 0
+
+    def _give_up(self, batch: Batch, lost_ids: list[str]) -> None:
+        self._fail(batch)
+        self._context.ahead.drop(batch)
+        if lost_ids:
+            self._context.go_astray(lost_ids)
+
+
+def _ring(filled: asyncio.Future[None]) -> None:
+    if not filled.done():
+        filled.set_result(None)

@@ -1,0 +1,47 @@
+"""What the parts of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from nextbest.server.log.ahead import Ahead
+from nextbest.server.log.limits import Limits
+from nextbest.server.log.log import Log, Position
+from nextbest.server.log.progress import Progress
+from nextbest.server.log.retained import Retained
+from nextbest.server.log.standing import Standing
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One node's engine, log, state and sources of time and chance.
+
+    member: its name, unlike every other's.  now_us: the wall clock, in microseconds since 1970.
+    """
+
+    engine: Engine
+    log: Log
+    member: str
+    limits: Limits
+    now_us: Callable[[], int]
+    random: Random
+    standing: Standing
+    ahead: Ahead
+    retained: Retained
+    progress: Progress
+
+    @property
+    def here(self) -> Position:
+        """How far the log is applied here."""
+        return Position(*self.engine.position)
+
+    def go_astray(self, lost_ids: list[str]) -> None:
+        """Something was applied here that no other member can have: a snapshot has to be loaded."""
+        self.progress.lose(lost_ids)
+        self.standing.set("astray", f"{len(lost_ids)} mutations cannot be brought to the others")

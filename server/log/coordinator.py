@@ -1,0 +1,176 @@
+"""The coordinator: the one member that appends what needs order.
+
+The lease is a function of the log alone: the lowest entry of the highest term.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from nextbest.server.log.branch import Branch
+from nextbest.server.log.contents import position_from, position_message
+from nextbest.server.log.context import Context
+from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.members import Members
+from nextbest.server.log.notes import Notes
+from nextbest.v1 import log_pb2
+
+_DEDUPE_HIGH = 0.9
+# Leases remembered, in case the log loses the newest.
+_LEASES_MAX = 64
+
+_log = logging.getLogger(__name__)
+
+
+class _Leased(NamedTuple):
+    position: Position
+    holder: str
+    term: int
+
+
+class Coordinator:
+    """Follows the lease, takes it over, and does the duties of who holds it."""
+
+    def __init__(self, context: Context, members: Members, branch: Branch, notes: Notes) -> None:
+        self._context = context
+        self._members = members
+        self._branch = branch
+        self._notes = notes
+        self._leases: list[_Leased] = []
+        self._asked_term = 0
+        self._following_s = 0.0
+        self._moved_s = 0.0
+        self._horizon_at = BEFORE
+        self._trim_to = BEFORE
+        self._trim_asked = BEFORE
+        self._trimmed = BEFORE
+        self.format = 0
+
+    @property
+    def holder(self) -> str:
+        """The member that coordinates; empty when none does yet."""
+        return self._leases[-1].holder if self._leases else ""
+
+    @property
+    def term(self) -> int:
+        """One more for each change of the holder."""
+        return self._leases[-1].term if self._leases else 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member coordinates."""
+        return self.holder == self._context.member
+
+    def follow(self, now_s: float) -> None:
+        """The log is followed from now on: silence counts from here."""
+        self._following_s = now_s
+        self._asked_term = 0
+
+    def leased(self, position: Position, lease: log_pb2.Lease) -> None:
+        """The reader passed a lease."""
+        if lease.term <= self.term:
+            return
+        self._leases.append(_Leased(position, lease.holder, lease.term))
+        del self._leases[:-_LEASES_MAX]
+        _log.info("log: %s coordinates, term %d", lease.holder, lease.term)
+
+    def horizon(self, position: Position, horizon: log_pb2.Horizon) -> None:
+        """The reader passed a horizon: the one entry whose order counts."""
+        if horizon.term != self.term:
+            return
+        self._horizon_at = position
+        self._context.engine.horizon(horizon.before_ms)
+        self._context.ahead.suspect_all()
+
+    def trim(self, trim: log_pb2.Trim) -> None:
+        """The reader passed a permission to trim."""
+        if trim.term == self.term:
+            self._trim_to = max(self._trim_to, position_from(trim.position))
+
+    def allow(self, allowed: log_pb2.Format) -> None:
+        """The reader passed a format that may be written from now on."""
+        if allowed.term == self.term:
+            self.format = max(self.format, allowed.format)
+
+    def turn_back(self, common: Position) -> None:
+        """Forget what lies on the branch that was lost."""
+        self._leases = [one for one in self._leases if one.position[:2] <= common[:2]]
+        self._horizon_at = min(self._horizon_at, common)
+        self._trim_to = self._trim_asked = self._trimmed
+
+    async def work(self, now_s: float) -> None:
+        """Do what is due, once a second or so."""
+        if not self.leads:
+            await self._take_over(now_s)
+        elif self._context.standing.state == "following":
+            await self._move_horizon(now_s)
+            await self._move_start()
+            await self._allow_format()
+
+    async def _take_over(self, now_s: float) -> None:
+        silent_s = now_s - max(self._members.seen_s(self.holder), self._following_s)
+        if self.holder and silent_s < self._context.limits.lease_ms / 1_000:
+            return
+        if self._asked_term > self.term:
+            return
+        asked_term = self.term + 1
+        lease = log_pb2.Lease(holder=self._context.member, term=asked_term)
+        await self._notes.append(lease=lease)
+        self._asked_term = asked_term
+
+    async def _move_horizon(self, now_s: float) -> None:
+        limits = self._context.limits
+        if self._moved_s and now_s - self._moved_s < limits.horizon_ms / 1_000:
+            return
+        before_ms = self._horizon_due()
+        if not before_ms or not self._all_passed(self._horizon_at):
+            return
+        self._moved_s = now_s
+        horizon = log_pb2.Horizon(before_ms=before_ms, term=self.term)
+        await self._notes.append(horizon=horizon)
+
+    def _horizon_due(self) -> int:
+        """Where the horizon should move; 0 when it should not."""
+        limits, store = self._context.limits, self._context.engine.store
+        now_ms = self._context.now_us() // 1_000
+        span_ms = limits.dedupe_span_ms
+        if store.remembered >= limits.dedupe_max * _DEDUPE_HIGH:
+            span_ms = limits.dedupe_span_ms_min
+        target_ms = now_ms - span_ms
+        if not store.remembered or target_ms <= store.oldest_ms:
+            return 0
+        if not store.horizon_ms:
+            # Edges refuse ids up to a step behind it; none may be under way when one is dropped.
+            return int(store.oldest_ms)
+        ahead_ms = max(store.horizon_ms, store.oldest_ms) + limits.horizon_step_ms
+        before_ms = min(target_ms, ahead_ms)
+        return int(before_ms) if before_ms > store.horizon_ms else 0
+
+    def _all_passed(self, position: Position) -> bool:
+        smallest = self._members.smallest_position(self._since_ms())
+        return smallest is not None and smallest[:2] >= position[:2]
+
+    async def _move_start(self) -> None:
+        """Append how far to trim; once that was read back, trim."""
+        start = self.trim_target()
+        if start[:2] > self._trim_asked[:2] and await self._branch.holds(start):
+            self._trim_asked = start
+            trim = log_pb2.Trim(position=position_message(start), term=self.term)
+            await self._notes.append(trim=trim)
+        if self._trim_to[:2] > self._trimmed[:2] and await self._branch.holds(self._context.here):
+            await self._context.log.trim(self._trim_to[:2])
+            self._trimmed = self._trim_to
+
+    def trim_target(self) -> Position:
+        """The oldest entry that has to stay."""
+        smallest = self._members.smallest_snapshot(self._since_ms())
+        return min(smallest, self._context.progress.committed)
+
+    async def _allow_format(self) -> None:
+        newest = self._members.smallest_format(self._since_ms())
+        if newest > self.format:
+            await self._notes.append(format=log_pb2.Format(format=newest, term=self.term))
+
+    def _since_ms(self) -> int:
+        return self._context.now_us() // 1_000 - self._context.limits.member_ms

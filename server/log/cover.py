@@ -1,0 +1,117 @@
+"""Cover: when a snapshot holds nothing that the log could lose, and when one is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from nextbest.server.log.context import Context
+from nextbest.server.log.log import QUEUES, LogError, Position
+
+_log = logging.getLogger(__name__)
+
+
+class SnapshotVoidError(LogError):
+    """A snapshot holds what the log may lose, or has lost: it must not become valid."""
+
+    status_reason = "SNAPSHOT_VOID"
+
+
+class Snapshots(Protocol):
+    """What writes snapshots; see `Cover` for when one becomes valid."""
+
+    @property
+    def newest(self) -> Position:
+        """How far the newest durable snapshot covers the log; BEFORE without one."""
+        ...
+
+    async def take(self) -> object:
+        """Write one: mark, copy, settle, and only then make it valid."""
+        ...
+
+
+class Mark(NamedTuple):
+    """Where a snapshot begins: the log is replayed from behind `position`."""
+
+    position: Position
+    horizon_ms: int
+    divergences: int
+
+
+class Cover:
+    """Tells snapshots when they are covered."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def mark(self) -> Mark:
+        """Call it before the first row is copied."""
+        context = self._context
+        return Mark(context.here, context.engine.store.horizon_ms, context.progress.divergences)
+
+    async def settle(self, mark: Mark) -> Position:
+        """Call it after the last row was copied; gives the entry behind which it holds nothing.
+
+        Waits until all that was applied here by now, our own writes too, is read back from the
+        log and known to be on as many replicas as REPLICATED waits for.  Raises
+        SnapshotVoidError when that takes too long, or when the log lost something meanwhile.
+        """
+        context = self._context
+        ahead, progress = context.ahead, context.progress
+        deadline_s = asyncio.get_running_loop().time() + context.limits.settle_ms_max / 1_000
+        queued = [self._queued(queue) for queue in range(QUEUES)]
+        await self._until(mark, lambda: all(gone() for gone in queued), deadline_s)
+        newest = ahead.newest
+        await self._until(mark, lambda: ahead.oldest > newest, deadline_s)
+        end = context.here
+        await self._until(mark, lambda: progress.committed[:2] >= end[:2], deadline_s)
+        return end
+
+    def _queued(self, queue: int) -> Callable[[], bool]:
+        """Whether all that waits in the engine's queue now has left it."""
+        ahead, engine = self._context.ahead, self._context.engine
+        target = ahead.told(queue) + engine.log_waiting(queue)
+        return lambda: ahead.told(queue) >= target or not engine.log_waiting(queue)
+
+    async def _until(self, mark: Mark, holds: Callable[[], bool], deadline_s: float) -> None:
+        progress = self._context.progress
+
+        def ended() -> bool:
+            return holds() or not self._stands(mark)
+
+        timeout_s = deadline_s - asyncio.get_running_loop().time()
+        if not await progress.until(ended, timeout_s):
+            raise SnapshotVoidError(
+                f"snapshot: not covered by the log within {self._context.limits.settle_ms_max} ms"
+            )
+        if not self._stands(mark):
+            raise SnapshotVoidError("snapshot: the log lost entries or moved its horizon meanwhile")
+
+    def _stands(self, mark: Mark) -> bool:
+        context = self._context
+        return (
+            mark.divergences == context.progress.divergences
+            and mark.horizon_ms == context.engine.store.horizon_ms
+            and not context.standing.has("astray")
+        )
+
+
+class Schedule:
+    """Takes snapshots, one at a time and not in step with other members."""
+
+    def __init__(self, context: Context, snapshots: Snapshots) -> None:
+        self._context = context
+        self._snapshots = snapshots
+
+    async def run(self) -> None:
+        """Take one every `snapshot_ms`, less up to half, until cancelled."""
+        while True:
+            pause_ms = self._context.limits.snapshot_ms * self._context.random.uniform(0.5, 1.0)
+            await asyncio.sleep(pause_ms / 1_000)
+            try:
+                await self._snapshots.take()
+            except Exception as error:
+                # The last one stays, and the log is not trimmed past it.
+                _log.error("snapshot: not taken: %s", error)

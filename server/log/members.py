@@ -1,0 +1,75 @@
+"""Members: who follows the log, as their heartbeats in it show."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nextbest.server.log.contents import position_from, position_message
+from nextbest.server.log.log import BEFORE, Position
+from nextbest.v1 import log_pb2
+
+
+class Member(NamedTuple):
+    """A member's newest heartbeat, and when it was read, on the loop's clock."""
+
+    position: Position
+    snapshot: Position
+    format: int
+    now_ms: int
+    seen_s: float
+
+
+class Members:
+    """The members by name; at most `members_max`, those longest silent go first."""
+
+    def __init__(self, members_max: int) -> None:
+        self._members_max = members_max
+        self._members: dict[str, Member] = {}
+
+    def seen(self, heartbeat: log_pb2.Heartbeat | log_pb2.Member, name: str, now_s: float) -> None:
+        """Note a heartbeat, or a member out of a snapshot."""
+        self._members[name] = Member(
+            position_from(heartbeat.position),
+            position_from(heartbeat.snapshot),
+            heartbeat.format,
+            heartbeat.now_ms,
+            now_s,
+        )
+        if len(self._members) > self._members_max:
+            del self._members[min(self._members, key=lambda one: self._members[one].now_ms)]
+
+    def seen_s(self, name: str) -> float:
+        """When a member's newest heartbeat was read; 0 for one never seen."""
+        member = self._members.get(name)
+        return member.seen_s if member else 0.0
+
+    def since(self, now_ms: int) -> list[Member]:
+        """The members whose clock was past a moment at their newest heartbeat."""
+        return [member for member in self._members.values() if member.now_ms >= now_ms]
+
+    def smallest_snapshot(self, since_ms: int) -> Position:
+        """What every member seen since then can recover from; BEFORE when one has nothing."""
+        snapshots = [member.snapshot for member in self.since(since_ms)]
+        return min(snapshots, default=BEFORE)
+
+    def smallest_position(self, since_ms: int) -> Position | None:
+        """How far every member seen since then has applied the log; None without members."""
+        positions = [member.position for member in self.since(since_ms)]
+        return min(positions, default=None)
+
+    def smallest_format(self, since_ms: int) -> int:
+        """The newest format that every member seen since then reads."""
+        return min((member.format for member in self.since(since_ms)), default=0)
+
+    def messages(self) -> list[log_pb2.Member]:
+        """The members as the contract has them, by name."""
+        return [
+            log_pb2.Member(
+                name=name,
+                position=position_message(member.position),
+                snapshot=position_message(member.snapshot),
+                format=member.format,
+                now_ms=member.now_ms,
+            )
+            for name, member in sorted(self._members.items())
+        ]

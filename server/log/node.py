@@ -1,0 +1,314 @@
+"""The node: one member's dealings with the log, from connecting to healing.
+
+Decisions and writes never wait for it.  It runs on asyncio alone, and its clocks and chance are
+given to it, so that a simulator can run it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nextbest.core.errors import PositionNotReachedError
+from nextbest.core.errors import UnknownKindError as UnknownMutationError
+from nextbest.server.log.ahead import Ahead
+from nextbest.server.log.appender import Appender
+from nextbest.server.log.backoff import Backoff
+from nextbest.server.log.branch import BootstrapError, Branch, DivergedError
+from nextbest.server.log.contents import UnknownKindError
+from nextbest.server.log.context import Context
+from nextbest.server.log.coordinator import Coordinator
+from nextbest.server.log.cover import Cover, Schedule, Snapshots
+from nextbest.server.log.entry import UnknownFormatError
+from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.limits import Limits
+from nextbest.server.log.log import (
+    BEFORE,
+    LOGGED_QUEUE,
+    QUEUES,
+    REPLICATED_QUEUE,
+    Log,
+    LogError,
+    LogFullError,
+    LogGapError,
+    LogInfo,
+    LogInUseError,
+    LogPlaceError,
+    LogResetError,
+    Position,
+)
+from nextbest.server.log.members import Members
+from nextbest.server.log.notes import Notes
+from nextbest.server.log.progress import Progress
+from nextbest.server.log.pulse import Pulse
+from nextbest.server.log.reader import Announced, Reader
+from nextbest.server.log.reseed import ReseedRefusedError, reseed
+from nextbest.server.log.retained import Retained
+from nextbest.server.log.standing import Standing
+from nextbest.server.log.status import ahead, fill_log, fill_members, fill_node
+from nextbest.v1 import log_pb2
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+# What an error says of the node, by the first class that fits; "away" for any other.
+_FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (UnknownFormatError, "incompatible"),
+    (UnknownKindError, "incompatible"),
+    (UnknownMutationError, "incompatible"),
+    (LogResetError, "reset"),
+    (LogFullError, "full"),
+    (BootstrapError, "lost"),
+    (DivergedError, "diverged"),
+    (LogGapError, "diverged"),
+)
+# What a connection that works takes back.
+_OF_CONNECTION = ("connecting", "away", "diverged", "lost", "reset", "incompatible")
+
+_log = logging.getLogger(__name__)
+
+
+class Node:
+    """Follows the log with an engine to which a log is attached.
+
+    announced: called with each Publication and Activation read from the log, as a Mutation.
+    snapshots: writes snapshots; None for a node that never does, and so never lets the log be
+    trimmed while it is a member.  The parts are made by the classes named here, so that a test
+    can put another one in.
+    """
+
+    appender_type: ClassVar[type[Appender]] = Appender
+    branch_type: ClassVar[type[Branch]] = Branch
+    coordinator_type: ClassVar[type[Coordinator]] = Coordinator
+    cover_type: ClassVar[type[Cover]] = Cover
+    epochs_type: ClassVar[type[Epochs]] = Epochs
+    pulse_type: ClassVar[type[Pulse]] = Pulse
+    reader_type: ClassVar[type[Reader]] = Reader
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        member: str,
+        *,
+        now_us: Callable[[], int],
+        announced: Announced,
+        limits: Limits | None = None,
+        snapshots: Snapshots | None = None,
+        random: Random | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        random = random or SystemRandom()
+        # What was restored from a snapshot is committed, and stands before all that is kept.
+        base = Position(*engine.position)
+        self.context = context = Context(
+            engine=engine,
+            log=log,
+            member=member,
+            limits=limits,
+            now_us=now_us,
+            random=random,
+            standing=Standing(engine, now_us),
+            ahead=Ahead(limits.ahead_bytes_max, random),
+            retained=Retained(base, limits.retain_ms, limits.retain_bytes_max),
+            progress=Progress(base, limits.lost_ids_max),
+        )
+        self.members = Members(limits.members_max)
+        self.epochs = self.epochs_type(context)
+        self.branch = self.branch_type(context, self.epochs)
+        self.appenders = [
+            self.appender_type(queue, context, self.epochs) for queue in range(QUEUES)
+        ]
+        self.notes = Notes(self.appenders)
+        self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
+        self.reader = self.reader_type(
+            context, self.epochs, self.branch, self.members, self.coordinator, announced
+        )
+        self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
+        self.cover = self.cover_type(context)
+        self._schedule = Schedule(context, snapshots) if snapshots else None
+        self._backoff = Backoff(limits, random)
+        self._connecting = asyncio.Lock()
+        self._retry = asyncio.Event()
+        self._end = BEFORE
+        self._info = LogInfo("", 0, "the log was not reached yet", 0)
+        self._tasks: list[asyncio.Task[None]] = []
+        engine.replicated_refused(self._info.replicated_refused)
+
+    @property
+    def state(self) -> str:
+        """What the node is at: "following" when all is well, else as of GetLogStatusResponse."""
+        return self.context.standing.state
+
+    @property
+    def leads(self) -> bool:
+        """Whether this member coordinates: then, and only then, it lets identities expire."""
+        return self.coordinator.leads and self.state == "following"
+
+    @property
+    def ahead(self) -> int:
+        """Mutations applied here that were not read back from the log."""
+        return ahead(self.context)
+
+    def restore(self, members: Iterable[log_pb2.Member], lease: log_pb2.Lease) -> None:
+        """Take over what a snapshot says of the other members; before `start`."""
+        for member in members:
+            self.members.seen(member, member.name, 0.0)
+        self.coordinator.leased(self.context.here, lease)
+
+    async def start(self) -> None:
+        """Begin to follow the log, which need not be there.
+
+        Raises LogInUseError and LogPlaceError: neither would go away by itself.
+        """
+        try:
+            await self.context.log.connect()
+        except (LogInUseError, LogPlaceError):
+            raise
+        except LogError as error:
+            self._failed(error)
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._tick())]
+
+    async def stop(self, grace_s: float) -> int:
+        """Give the log what it does not have yet, and let go of it.
+
+        The caller has seen to it that no write comes any more.  Gives how many mutations are
+        still ahead after `grace_s`: those that asked for APPLIED alone are lost with this node.
+        """
+        await self.context.progress.until(lambda: not self.ahead, grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.context.standing.set("away", "stopped")
+        self._drain()
+        await self.context.log.close()
+        if left := self.ahead:
+            _log.error("log: stopped with %d mutations that the log does not have", left)
+        return left
+
+    async def reach(self, position: tuple[int, int, int], timeout_s: float) -> None:
+        """Wait until the writes of a position are here.
+
+        Raises PositionNotReachedError when they are not in time, and PositionLostError when the
+        position is on a branch that was lost.
+        """
+        engine = self.context.engine
+        if not await self.context.progress.until(lambda: engine.reached(position), timeout_s):
+            epoch, sequence, _ = position
+            raise PositionNotReachedError(
+                f"min_position: epoch {epoch}, sequence {sequence}, not here in time"
+            )
+
+    async def reseed(self, force: bool = False) -> Position:
+        """Start a wiped log anew from this member; gives the first entry of the new epoch.
+
+        Raises ReseedRefusedError when there is nothing to start anew, or, without `force`, when
+        the log has an entry.
+        """
+        if not any(self.context.standing.has(fault) for fault in ("reset", "lost")):
+            raise ReseedRefusedError(f"log: {self.state}, allowed: reset or diverged")
+        async with self._connecting:
+            opened = await reseed(self.context, self.epochs, self.branch, self.members, force)
+        self._retry.set()
+        return opened
+
+    def status(self) -> log_pb2.GetLogStatusResponse:
+        """How the log is, without what every answer says of the engine."""
+        status = log_pb2.GetLogStatusResponse()
+        fill_log(status, self.context, self._info, self._end)
+        fill_node(status, self.context, self.reader, self.pulse.snapshot)
+        fill_members(status, self.context, self.epochs, self.members, self.coordinator)
+        return status
+
+    async def _run(self) -> None:
+        """Connect and follow, again and again."""
+        while True:
+            try:
+                await self._follow()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._failed(error)
+            self._retry.clear()
+            try:
+                async with asyncio.timeout(self._backoff.pause_s()):
+                    await self._retry.wait()
+            except TimeoutError:
+                continue
+
+    async def _tick(self) -> None:
+        while True:
+            self.context.standing.tick()
+            await asyncio.sleep(self.context.limits.tick_ms / 1_000)
+
+    async def _follow(self) -> None:
+        """Find the way back to the log's history, and go on from there until something fails."""
+        context = self.context
+        async with self._connecting, asyncio.timeout(context.limits.connect_ms_max / 1_000):
+            info = await context.log.connect()
+            junction = await self.branch.junction()
+            turned = self.branch.turn_back(junction)
+            self.coordinator.turn_back(junction.common)
+            self._end = await self.epochs.ensure(info)
+        self._connected(info)
+        context.ahead.expect()
+        await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
+
+    def _connected(self, info: LogInfo) -> None:
+        self._info = info
+        self.context.engine.replicated_refused(info.replicated_refused)
+        for appender in self.appenders:
+            appender.connected(info.replicas)
+        self.notes.connected(info.replicas)
+
+    async def _work(self, turned: bool) -> None:
+        """Once the log was read to its end: append what it lacks, and then what comes."""
+        context = self.context
+        end = self._end
+        await context.progress.until(lambda: context.here[:2] >= end[:2], None)
+        if turned:
+            # Others lost the same entries: who waits longer finds them brought back.
+            await asyncio.sleep(context.random.uniform(0, context.limits.heal_ms_max) / 1_000)
+        await self.pulse.compare_clocks()
+        self._drain()
+        context.ahead.all_again(self._info.replicas > 0)
+        if context.ahead.waits(LOGGED_QUEUE):
+            context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
+        context.standing.clear(*_OF_CONNECTION)
+        self._backoff.reset()
+        # Without replicas REPLICATED is refused, and nothing goes that way.
+        appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
+        parts = [self.pulse.run(), *(appender.run() for appender in appenders)]
+        if self._schedule is not None:
+            parts.append(self._schedule.run())
+        await first_failure(*parts)
+
+    def _failed(self, error: Exception) -> None:
+        """Close the gate, and let nobody wait for a log that is away."""
+        fault = next((fault for kind, fault in _FAULTS if isinstance(error, kind)), "away")
+        if not isinstance(error, (LogError, TimeoutError, UnknownMutationError)):
+            _log.exception("log: unexpected", exc_info=error)
+        self.context.standing.set(fault, str(error) or type(error).__name__)
+        self._drain()
+        self.context.progress.moved()
+
+    def _drain(self) -> None:
+        for appender in self.appenders:
+            appender.drain()
+
+
+async def first_failure(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all until one fails; the others are cancelled and its error is raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task in done:
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,73 @@
+"""The pulse: once a second the clock is compared, a heartbeat appended, and the lease looked at."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nextbest.server.log.contents import position_message
+from nextbest.server.log.context import Context
+from nextbest.server.log.coordinator import Coordinator
+from nextbest.server.log.cover import Snapshots
+from nextbest.server.log.limits import FORMAT
+from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.notes import Notes
+from nextbest.v1 import log_pb2
+
+
+class Pulse:
+    """A member's sign of life; WAIT on it tells what is committed."""
+
+    def __init__(
+        self,
+        context: Context,
+        coordinator: Coordinator,
+        notes: Notes,
+        snapshots: Snapshots | None,
+    ) -> None:
+        self._context = context
+        self._coordinator = coordinator
+        self._notes = notes
+        self._snapshots = snapshots
+
+    async def run(self) -> None:
+        """Beat until cancelled, or until the log has to be connected to again."""
+        loop = asyncio.get_running_loop()
+        self._coordinator.follow(loop.time())
+        while True:
+            await self.compare_clocks()
+            await self._beat()
+            await self._coordinator.work(loop.time())
+            await asyncio.sleep(self._context.limits.pulse_ms / 1_000)
+
+    async def compare_clocks(self) -> None:
+        """Refuse writes while the clocks differ by more than a write's stamp may."""
+        context = self._context
+        asked_us = context.now_us()
+        there_us = await context.log.time_ms() * 1_000
+        answered_us = context.now_us()
+        # The log read its clock somewhere between the two.
+        off_us = max(asked_us - there_us, there_us - answered_us, 0)
+        if off_us > context.limits.skew_ms_max * 1_000:
+            seen_ms = off_us // 1_000
+            allowed_ms = context.limits.skew_ms_max
+            context.standing.set(
+                "skewed", f"clock: {seen_ms} ms from the log's, allowed: {allowed_ms}"
+            )
+        else:
+            context.standing.clear("skewed")
+
+    async def _beat(self) -> None:
+        context = self._context
+        heartbeat = log_pb2.Heartbeat(
+            member=context.member,
+            position=position_message(context.here),
+            snapshot=position_message(self.snapshot),
+            format=FORMAT,
+            now_ms=context.now_us() // 1_000,
+        )
+        await self._notes.append(heartbeat=heartbeat)
+
+    @property
+    def snapshot(self) -> Position:
+        """How far the newest durable snapshot covers the log."""
+        return self._snapshots.newest if self._snapshots else BEFORE

@@ -1,0 +1,180 @@
+"""The reader: applies the log in its order, and notices when that is not what it seems."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from nextbest.core.errors import InvalidRequestError, NoMemoryError, StoreFullError
+from nextbest.server.log.ahead import Batch
+from nextbest.server.log.backoff import Backoff
+from nextbest.server.log.branch import Branch, DivergedError
+from nextbest.server.log.contents import Contents, position_from, unpack
+from nextbest.server.log.context import Context
+from nextbest.server.log.coordinator import Coordinator
+from nextbest.server.log.entry import DamagedEntryError
+from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.log import BEFORE, LogGapError, Position, Record
+from nextbest.server.log.members import Members
+from nextbest.server.log.sieve import ids_before
+
+_log = logging.getLogger(__name__)
+
+Announced = Callable[[bytes], None]
+
+
+class Reader:
+    """Reads behind the engine's position, and moves it."""
+
+    def __init__(
+        self,
+        context: Context,
+        epochs: Epochs,
+        branch: Branch,
+        members: Members,
+        coordinator: Coordinator,
+        announced: Announced,
+    ) -> None:
+        self._context = context
+        self._epochs = epochs
+        self._branch = branch
+        self._members = members
+        self._coordinator = coordinator
+        self._announced = announced
+        self._backoff = Backoff(context.limits, context.random)
+        self._verified_s = 0.0
+        self.dead_letters = 0
+        # The newest entries that could not be read.
+        self.dead = deque[Position](maxlen=context.limits.dead_letters_max)
+
+    async def run(self, first: Record | None) -> None:
+        """Read until cancelled; `first` comes before all else.
+
+        Raises LogGapError and DivergedError when what follows is not what was expected, and
+        the errors of a newer format or kind, which this version must not pass.
+        """
+        if first is not None:
+            await self._pass(first)
+        while True:
+            await self._read()
+
+    async def _read(self) -> None:
+        context, loop = self._context, asyncio.get_running_loop()
+        wait_ms = context.limits.read_wait_ms
+        sent_us = context.now_us()
+        records = await context.log.read(context.here[:2], wait_ms)
+        if not records:
+            # The log had nothing new when it gave up waiting, which was no earlier than this.
+            context.engine.caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
+            await self._verify()
+        begun_s = loop.time()
+        for record in records:
+            await self._pass(record)
+            if loop.time() - begun_s >= context.limits.apply_slice_ms / 1_000:
+                context.progress.moved()
+                await asyncio.sleep(0)
+                begun_s = loop.time()
+        context.retained.cut(context.progress.committed, loop.time())
+        context.progress.moved()
+
+    async def _verify(self) -> None:
+        """Notice when a log that brings nothing new has lost what it had."""
+        context, now_s = self._context, asyncio.get_running_loop().time()
+        if now_s - self._verified_s < context.limits.verify_ms / 1_000 or context.here == BEFORE:
+            return
+        self._verified_s = now_s
+        if not await self._branch.holds(context.here):
+            raise DivergedError(f"entry {context.here} is not in the log any more")
+
+    async def _pass(self, record: Record) -> None:
+        """Apply the next entry and move on to it."""
+        context, here = self._context, self._context.here
+        place = (record.epoch, record.sequence)
+        if place != (here.epoch, here.sequence + 1) and (
+            record.epoch <= here.epoch or record.sequence
+        ):
+            raise LogGapError(here[:2], place)
+        contents = self._unpack(record)
+        position = Position(*place, contents.nonce)
+        if record.sequence == 0:
+            await self._enter(here, position, contents)
+        await self._apply(position, contents)
+        context.retained.add(position, record.data, asyncio.get_running_loop().time())
+        context.engine.advance(position, context.now_us())
+
+    def _unpack(self, record: Record) -> Contents:
+        try:
+            return unpack(record)
+        except DamagedEntryError as error:
+            self._skip(Position(record.epoch, record.sequence, 0), error)
+            return Contents(0, "damaged", None)
+
+    def _skip(self, position: Position, error: Exception) -> None:
+        """No version can read it, so every member skips it."""
+        _log.error("log: skipped for good: %s", error)
+        self.dead_letters += 1
+        self.dead.append(position)
+
+    async def _enter(self, here: Position, position: Position, contents: Contents) -> None:
+        """Pass the first entry of an epoch, which must follow the last one applied here."""
+        replication_id, previous, strict = "", None, here == BEFORE
+        if contents.kind == "open":
+            previous = position_from(contents.body.previous)
+            replication_id = contents.body.replication_id
+            strict = strict or contents.body.reseeded
+        # An epoch may begin without its opening, when the log lost that, and with a wrong one,
+        # when the branch changed under who wrote it.  It still follows our entry if that is there.
+        if previous != here and (strict or not await self._branch.holds(here)):
+            raise DivergedError(f"epoch {position.epoch} follows {previous}, and this is {here}")
+        self._context.engine.epoch_opened(position.epoch, position.nonce, here)
+        self._epochs.read(position.epoch, replication_id)
+
+    async def _apply(self, position: Position, contents: Contents) -> None:
+        body, coordinator = contents.body, self._coordinator
+        if contents.kind == "batch":
+            await self._apply_batch(position, body)
+        elif (sent_us := self._context.ahead.note_came(contents.nonce)) > 0:
+            self._context.engine.caught_up(sent_us)
+        if contents.kind == "heartbeat":
+            now_s = asyncio.get_running_loop().time()
+            self._members.seen(body, body.member, now_s)
+        elif contents.kind == "lease":
+            coordinator.leased(position, body)
+        elif contents.kind == "horizon":
+            coordinator.horizon(position, body)
+        elif contents.kind == "trim":
+            coordinator.trim(body)
+        elif contents.kind == "format":
+            coordinator.allow(body)
+
+    async def _apply_batch(self, position: Position, data: bytes) -> None:
+        ahead = self._context.ahead
+        if (own := ahead.came(position.nonce)) is not None:
+            self._pass_own(own)
+            return
+        ahead.came_back(data)
+        while True:
+            try:
+                result = self._context.engine.apply_batch(data, self._context.now_us())
+                break
+            except InvalidRequestError as error:
+                self._skip(position, error)
+                return
+            except (NoMemoryError, StoreFullError) as error:
+                # Skipping it would make this node differ from the others for good.
+                self._context.standing.set("stuck", f"applying: {error}")
+                await self._backoff.pause()
+        self._backoff.reset()
+        self._context.standing.clear("stuck")
+        for mutation in result.announced:
+            self._announced(mutation)
+
+    def _pass_own(self, batch: Batch) -> None:
+        """An entry of ours was applied when it was accepted."""
+        context = self._context
+        # When it was sent, the log ended before it, and now it is applied up to there.
+        context.engine.caught_up(batch.sent_us)
+        if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
+            context.go_astray(ids)

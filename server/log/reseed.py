@@ -1,0 +1,46 @@
+"""Re-seeding: a wiped log is started anew from what a member has in memory."""
+
+from __future__ import annotations
+
+from nextbest.server.log.branch import Branch
+from nextbest.server.log.context import Context
+from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.log import LogError, Position
+from nextbest.server.log.members import Members
+
+
+class ReseedRefusedError(LogError):
+    """There is nothing to start anew, or the log's entries were not given up by `force`."""
+
+    status_reason = "RESEED_REFUSED"
+    retry_ms = 0
+
+
+async def reseed(
+    context: Context, epochs: Epochs, branch: Branch, members: Members, force: bool
+) -> Position:
+    """Open the next epoch on a log that lost everything; gives its first entry.
+
+    It follows the oldest entry that a member may still be at.  This member and the others then
+    come back to the log as after any lost tail, from there: each appends what it has behind
+    that entry and nobody else brought back.
+    """
+    info = await context.log.connect()
+    tail = await context.log.last()
+    if tail is not None and not force:
+        raise ReseedRefusedError(f"log: not empty, its last entry is {tail.epoch}-{tail.sequence}")
+    if await branch.holds(context.here):
+        raise ReseedRefusedError("log: this member's last entry is in it")
+    start = _start(context, members)
+    opened = await epochs.open(info, start, tail, create=tail is None, reseeded=True)
+    if tail is not None:
+        await context.log.trim(opened[:2])
+    return opened
+
+
+def _start(context: Context, members: Members) -> Position:
+    """The oldest entry that a member may be at, as far back as entries are kept."""
+    retained = context.retained
+    since_ms = context.now_us() // 1_000 - context.limits.member_ms
+    positions = [context.here, *(member.position for member in members.since(since_ms))]
+    return min(one for one in positions if retained.has(one))

@@ -1,0 +1,100 @@
+"""How the node stands with its log: what is wrong, and which writes that refuses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+OPEN, AWAY, CLOSED = 0, 1, 2
+
+_log = logging.getLogger(__name__)
+
+
+class _Rule(NamedTuple):
+    """What a fault does while it holds.
+
+    gate: AWAY refuses LOGGED and REPLICATED at once and queues APPLIED; CLOSED refuses all.
+    behind: decisions may miss what other members have accepted.
+    """
+
+    state: str
+    gate: int
+    behind: bool
+
+
+# The first that holds is the one shown.
+_RULES = {
+    "incompatible": _Rule("incompatible", CLOSED, True),
+    "reset": _Rule("reset", CLOSED, True),
+    "lost": _Rule("diverged", CLOSED, True),
+    "skewed": _Rule("skewed", CLOSED, False),
+    "diverged": _Rule("diverged", AWAY, True),
+    "away": _Rule("away", AWAY, True),
+    "connecting": _Rule("connecting", AWAY, True),
+    # A snapshot has to be loaded: something applied here cannot be brought to the others.
+    "astray": _Rule("diverged", OPEN, False),
+    "stuck": _Rule("full", AWAY, True),
+    "full": _Rule("full", AWAY, False),
+    "slow": _Rule("away", AWAY, False),
+}
+
+
+class Standing:
+    """Collects faults; none means that the node follows the log."""
+
+    def __init__(self, engine: Engine, now_us: Callable[[], int]) -> None:
+        self._engine = engine
+        self._now_us = now_us
+        self._faults: dict[str, str] = {}
+        self.set("connecting", "the log was not reached yet")
+
+    @property
+    def state(self) -> str:
+        """What the node is at; "following" when nothing is wrong."""
+        return _RULES[name].state if (name := self._worst()) else "following"
+
+    @property
+    def reason(self) -> str:
+        """Why it is not following; empty when it is."""
+        return self._faults.get(self._worst(), "")
+
+    @property
+    def closed(self) -> bool:
+        """Whether every write is refused."""
+        return any(_RULES[name].gate == CLOSED for name in self._faults)
+
+    def has(self, fault: str) -> bool:
+        """Whether this fault holds."""
+        return fault in self._faults
+
+    def set(self, fault: str, why: str) -> None:
+        """Note a fault: a name of the table above."""
+        if fault not in self._faults:
+            _log.warning("log: %s: %s", _RULES[fault].state, why)
+        self._faults[fault] = why
+        self._tell()
+
+    def clear(self, *faults: str) -> None:
+        """Take faults back."""
+        held = [fault for fault in faults if self._faults.pop(fault, None) is not None]
+        if held:
+            self._tell()
+        if held and not self._faults:
+            _log.info("log: following")
+
+    def tick(self) -> None:
+        """Let reads whose time is up end: to be called every 100 ms at least."""
+        behind = any(_RULES[name].behind for name in self._faults)
+        self._engine.log_away(behind, self._now_us())
+
+    def _worst(self) -> str:
+        return next((name for name in _RULES if name in self._faults), "")
+
+    def _tell(self) -> None:
+        gate = max((_RULES[name].gate for name in self._faults), default=OPEN)
+        self._engine.log_gate(gate, f"{self.state}: {self.reason}" if gate else "")
+        self.tick()

@@ -1,0 +1,499 @@
+"""The node: what is acknowledged is in the log, and members that lost something find out."""
+
+import asyncio
+import time
+
+import pytest
+
+from nextbest.core.errors import (
+    AckRefusedError,
+    LogAwayError,
+    LogFailedError,
+    PositionLostError,
+    WritesRefusedError,
+)
+from nextbest.server.log.contents import unpack
+from nextbest.server.log.cover import SnapshotVoidError
+from nextbest.server.log.entry import frame
+from nextbest.server.log.log import BEFORE, Position, Record
+from nextbest.server.log.memory import MemoryLog, MemoryStore
+from nextbest.server.log.reseed import ReseedRefusedError
+from nextbest.v1 import profile_pb2
+from tests.server.log.member import (
+    APPLIED,
+    LOGGED,
+    REPLICATED,
+    Member,
+    equal,
+    eventually,
+    following,
+    now_us,
+)
+
+
+def pair(store: MemoryStore) -> tuple[Member, Member]:
+    return Member(MemoryLog(store), "a"), Member(MemoryLog(store), "b")
+
+
+async def test_a_first_member_opens_the_log_and_its_writes_are_in_it() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store))
+    async with following(member):
+        answer = await member.track("e1")
+        assert answer.ack == LOGGED
+        assert answer.position.epoch == 1
+        assert answer.position.sequence >= 1
+        await member.node.reach(
+            (answer.position.epoch, answer.position.sequence, answer.position.nonce), 1.0
+        )
+        assert member.views() == 1
+        assert member.node.ahead == 0
+        assert store.records[0][:2] == (1, 0)
+
+
+async def test_two_members_converge_and_read_each_others_writes() -> None:
+    a, b = pair(MemoryStore())
+    async with following(a, b):
+        for number in range(50):
+            answer = await (a if number % 2 else b).track(f"e{number}")
+        at = answer.position
+        for member in (a, b):
+            await member.node.reach((at.epoch, at.sequence, at.nonce), 1.0)
+            assert member.views() == 50
+        await equal(a, b)
+
+
+async def test_replicated_is_refused_where_one_process_holds_it_all() -> None:
+    member = Member(MemoryLog(MemoryStore()))
+    async with following(member):
+        with pytest.raises(AckRefusedError, match="one process"):
+            await member.track("e1", ack=REPLICATED)
+
+
+async def test_replicated_is_answered_with_replicas_and_commits_what_went_before() -> None:
+    member = Member(MemoryLog(MemoryStore(replicas=2)))
+    async with following(member):
+        await member.track("e1")
+        answer = await member.track("e2", ack=REPLICATED)
+        assert answer.ack == REPLICATED
+        assert member.node.context.progress.committed[:2] >= (1, answer.position.sequence)
+
+
+async def test_too_few_replicas_leave_the_outcome_unknown_and_logged_writes_go_on() -> None:
+    store = MemoryStore(replicas=1)
+    member = Member(MemoryLog(store))
+    async with following(member):
+        store.replicas = 0
+        with pytest.raises(LogFailedError):
+            await member.track("e1", ack=REPLICATED)
+        assert (await member.track("e2")).ack == LOGGED
+        assert member.node.state == "following"
+        # It is in the log all the same, and nothing stays ahead.
+        await eventually(lambda: member.node.ahead == 0)
+        store.replicas = 1
+        answer = await member.track("e1", ack=REPLICATED)
+        assert answer.duplicate
+        assert member.views() == 2
+
+
+async def test_a_log_that_is_away_refuses_at_once_and_gets_what_was_applied_later() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a, b):
+        await a.track("e1")
+        store.available = False
+        await a.until("away")
+        begun = time.monotonic()
+        with pytest.raises(LogAwayError):
+            await a.track("e2")
+        assert time.monotonic() - begun < 0.05
+        assert (await a.track("e3", ack=APPLIED)).ack == APPLIED
+        assert a.views() == 2
+        assert a.node.ahead == 1
+        store.available = True
+        await a.until("following")
+        await equal(a, b)
+        assert b.views() == 2
+
+
+class SlowLog(MemoryLog):
+    """Takes appends, and answers them when it is let."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def append(
+        self, queue: int, epoch: int, replication_id: str, data: bytes, replicas: int
+    ) -> int:
+        sequence = await super().append(queue, epoch, replication_id, data, replicas)
+        await self.answers.wait()
+        return sequence
+
+
+async def test_an_append_that_takes_too_long_is_answered_as_unknown_and_kept() -> None:
+    store = MemoryStore()
+    log = SlowLog(store)
+    member = Member(log)
+    async with following(member):
+        log.answers.clear()
+        begun = time.monotonic()
+        results = await asyncio.gather(
+            *(member.track(f"e{number}") for number in range(20)), return_exceptions=True
+        )
+        assert time.monotonic() - begun < 0.2
+        assert all(isinstance(result, LogFailedError) for result in results)
+        assert member.node.state == "away"
+        with pytest.raises(LogAwayError):
+            await member.track("e99")
+        log.answers.set()
+        await member.until("following")
+        assert (await member.track("e1")).duplicate
+        await eventually(lambda: member.node.ahead == 0)
+        assert member.views() == 20
+
+
+async def test_a_batch_that_came_back_is_not_appended_again() -> None:
+    store = MemoryStore()
+    log = SlowLog(store)
+    member = Member(log)
+    async with following(member):
+        log.answers.clear()
+        with pytest.raises(LogFailedError):
+            await member.track("e1")
+        # The connection breaks without an answer, though the log has the entry.
+        store.available = False
+        log.answers.set()
+        await member.until("away")
+        store.available = True
+        await member.until("following")
+        await eventually(lambda: member.node.ahead == 0)
+    assert batches(store) == 1
+
+
+def batches(store: MemoryStore) -> int:
+    return sum(unpack(record).kind == "batch" for record in store.records)
+
+
+async def test_a_lost_tail_is_found_and_appended_again() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a, b):
+        for number in range(20):
+            await a.track(f"a{number}")
+            await b.track(f"b{number}")
+        await equal(a, b)
+        store.fail_over(lost=15)
+        await eventually(lambda: a.position.epoch > 1 and b.position.epoch > 1)
+        await a.until("following")
+        await b.until("following")
+        await equal(a, b)
+        assert a.views() == b.views() == 40
+        assert a.node.status().divergences == 1
+        assert b.node.status().divergences == 1
+    fresh = Member(MemoryLog(store), "c")
+    async with following(fresh):
+        assert fresh.views() == 40
+
+
+async def test_a_position_on_the_lost_branch_is_lost_and_never_waited_for() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store))
+    async with following(member):
+        answer = await member.track("e1")
+        at = (answer.position.epoch, answer.position.sequence, answer.position.nonce)
+        await member.node.reach(at, 1.0)
+        store.fail_over(lost=len(store.records) - 1)
+        await eventually(lambda: member.node.status().divergences == 1)
+        await member.until("following")
+        with pytest.raises(PositionLostError):
+            await member.node.reach(at, 1.0)
+        assert (await member.track("e1")).duplicate
+
+
+async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> None:
+    first = MemoryStore()
+    log = MemoryLog(first)
+    a = Member(log, "a")
+    async with following(a):
+        await a.track("common")
+        await eventually(lambda: a.node.ahead == 0)
+        second = MemoryStore()
+        second.records = list(first.records)
+        b = Member(MemoryLog(second), "b")
+        async with following(b):
+            first.fail_over()
+            for number in range(5):
+                await tracked(a, f"a{number}")
+            for number in range(9):
+                await b.track(f"b{number}")
+            await eventually(lambda: a.position.epoch == b.position.epoch == 2)
+            log._store = second
+            await eventually(lambda: a.node.status().divergences == 1)
+            await a.until("following")
+            await equal(a, b)
+            assert a.views() == b.views() == 15
+
+
+async def tracked(member: Member, event_id: str) -> None:
+    """Retry until the log has it, as a client does."""
+    while True:
+        try:
+            await member.track(event_id)
+            return
+        except (LogFailedError, LogAwayError):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_wiped_log_is_refused_until_an_operator_starts_it_anew() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a, b):
+        for number in range(10):
+            await a.track(f"e{number}")
+        await equal(a, b)
+        store.wipe()
+        begun = time.monotonic()
+        await a.until("reset")
+        await b.until("reset")
+        assert time.monotonic() - begun < 1.0
+        with pytest.raises(WritesRefusedError):
+            await a.track("late", ack=APPLIED)
+        with pytest.raises(ReseedRefusedError):
+            await Member(MemoryLog(store), "x").node.reseed()
+        assert not store.records
+        opened = await a.node.reseed()
+        assert opened.epoch == 2
+        await a.until("following")
+        await b.until("following")
+        await b.track("e10")
+        await equal(a, b)
+        assert a.views() == b.views() == 11
+
+
+async def test_a_log_begun_anew_by_a_newcomer_is_not_followed() -> None:
+    store = MemoryStore()
+    a = Member(MemoryLog(store), "a")
+    async with following(a):
+        for number in range(10):
+            await a.track(f"e{number}")
+        await eventually(lambda: a.node.ahead == 0)
+        store.wipe()
+        await a.until("reset")
+        newcomer = Member(MemoryLog(store), "n")
+        async with following(newcomer):
+            await newcomer.track("n1")
+            await asyncio.sleep(0.1)
+            assert a.node.state == "reset"
+            assert a.views() == 10
+            with pytest.raises(ReseedRefusedError, match="not empty"):
+                await a.node.reseed()
+            await a.node.reseed(force=True)
+            await a.until("following")
+            assert newcomer.node.state != "following"
+
+
+async def test_a_damaged_entry_is_skipped_by_every_member_alike() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a, b):
+        await a.track("e1")
+        await equal(a, b)
+        last = store.records[-1]
+        store.add(Record(last.epoch, last.sequence + 1, b"\x01damaged entry"))
+        store.add(Record(last.epoch, last.sequence + 2, frame(b"\xff\xff\xff")))
+        await b.track("e2")
+        await eventually(lambda: a.views() == b.views() == 2)
+        await equal(a, b)
+        for member in (a, b):
+            assert member.node.status().dead_letters == 2
+            assert member.node.state == "following"
+
+
+async def test_an_entry_of_a_newer_kind_stops_the_member_until_it_is_upgraded() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store))
+    async with following(member):
+        await member.track("e1")
+        last = store.records[-1]
+        # Field 15 of LogEntry, which this version does not know.
+        store.add(Record(last.epoch, last.sequence + 1, frame(b"\x09" + bytes(8) + b"\x7a\x01x")))
+        await member.until("incompatible")
+        at = member.position
+        with pytest.raises(WritesRefusedError):
+            await member.track("e2")
+        await asyncio.sleep(0.2)
+        assert member.position == at
+        assert member.node.state == "incompatible"
+
+
+async def test_a_member_without_a_snapshot_reads_the_log_from_its_beginning() -> None:
+    store = MemoryStore()
+    a = Member(MemoryLog(store))
+    async with following(a):
+        for number in range(30):
+            await a.track(f"e{number}")
+    again = Member(MemoryLog(store))
+    async with following(again):
+        assert again.views() == 30
+        assert (await again.track("e1")).duplicate
+        assert store.records[-1].epoch == 1
+
+
+async def test_a_member_that_a_trimmed_log_left_behind_says_so() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a):
+        for number in range(30):
+            await a.track(f"e{number}")
+        store.drop(10)
+        await b.start()
+        await b.until("diverged")
+        assert "begins at 1-10" in b.node.status().reason
+        with pytest.raises(WritesRefusedError):
+            await b.track("x")
+        await b.stop(0)
+
+
+async def test_an_erased_person_does_not_come_back_with_a_lost_tail() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a, b):
+        await a.track("e1", "eve")
+        await equal(a, b)
+        store.available = False
+        await a.until("away")
+        await a.track("e2", "eve", ack=APPLIED)
+        await eventually(lambda: a.node.ahead == 1)
+        a.engine.erase(erasure("eve"), a.clock(), 0)
+        store.available = True
+        await a.until("following")
+        await equal(a, b)
+        assert a.views("eve") == b.views("eve") == 0
+    assert not any(b"e2" in record.data for record in store.records)
+
+
+def erasure(person: str) -> bytes:
+    request = profile_pb2.EraseProfileRequest(write_id="x", ack=APPLIED)
+    request.identity.id = person
+    return request.SerializeToString()
+
+
+async def test_a_full_log_refuses_writes_and_goes_on_when_there_is_room() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store))
+    async with following(member):
+        await member.track("e1")
+        store.bytes_max = store.bytes
+        with pytest.raises(LogFailedError):
+            await member.track("e2")
+        await member.until("full")
+        with pytest.raises(LogAwayError):
+            await member.track("e3")
+        store.bytes_max = 1 << 30
+        await member.until("following")
+        await eventually(lambda: member.node.ahead == 0)
+        assert member.views() == 2
+        assert batches(store) == 2
+
+
+async def test_a_clock_that_is_off_refuses_writes() -> None:
+    off_ms = 0
+    log = MemoryLog(MemoryStore(), lambda: now_us() // 1_000 + off_ms)
+    member = Member(log)
+    async with following(member):
+        await member.track("e1")
+        off_ms = 700
+        await member.until("skewed")
+        with pytest.raises(WritesRefusedError, match="clock"):
+            await member.track("e2", ack=APPLIED)
+        off_ms = -300
+        await member.until("following")
+        await member.track("e3")
+
+
+async def test_the_lease_passes_on_when_its_holder_falls_silent() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a):
+        await eventually(lambda: a.node.leads)
+        async with following(b):
+            await asyncio.sleep(0.1)
+            assert not b.node.leads
+            assert b.node.coordinator.holder == "a"
+            term = a.node.coordinator.term
+            await a.node.stop(0)
+            await eventually(lambda: b.node.leads)
+            assert b.node.coordinator.term == term + 1
+
+
+class Snapshots:
+    """Stands for the files: what matters is how far they reach."""
+
+    def __init__(self) -> None:
+        self.newest = BEFORE
+
+    async def take(self) -> object:
+        return None
+
+
+async def test_the_log_is_trimmed_up_to_the_oldest_snapshot_and_never_past_it() -> None:
+    store = MemoryStore()
+    held, other = Snapshots(), Snapshots()
+    a = Member(MemoryLog(store), "a", snapshots=held)
+    b = Member(MemoryLog(store), "b", snapshots=other)
+    async with following(a, b):
+        for number in range(20):
+            await a.track(f"e{number}")
+        await equal(a, b)
+        held.newest = a.position
+        await asyncio.sleep(0.3)
+        assert store.records[0][:2] == (1, 0)
+        other.newest = Position(*a.node.context.retained.position(5))
+        await eventually(lambda: store.records[0][:2] == other.newest[:2])
+        await asyncio.sleep(0.2)
+        assert store.records[0][:2] == other.newest[:2]
+        other.newest = held.newest
+        await eventually(lambda: store.records[0][:2] == held.newest[:2])
+
+
+async def test_a_snapshot_is_covered_once_all_it_holds_is_read_back_and_committed() -> None:
+    store = MemoryStore(replicas=1)
+    log = SlowLog(store)
+    member = Member(log)
+    async with following(member):
+        await member.track("e1")
+        mark = member.node.cover.mark()
+        await member.track("e2", ack=APPLIED)
+        end = await member.node.cover.settle(mark)
+        assert end[:2] > mark.position[:2]
+        assert member.node.context.progress.committed[:2] >= end[:2]
+
+
+async def test_a_snapshot_of_a_lost_tail_is_void() -> None:
+    store = MemoryStore(replicas=1)
+    member = Member(MemoryLog(store))
+    async with following(member):
+        await member.track("e1")
+        await eventually(lambda: member.node.ahead == 0)
+        mark = member.node.cover.mark()
+        store.replicas = 0
+        settling = asyncio.create_task(member.node.cover.settle(mark))
+        await asyncio.sleep(0.05)
+        store.fail_over(lost=1)
+        with pytest.raises(SnapshotVoidError):
+            await settling
+
+
+async def test_stopping_gives_the_log_what_waits() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store))
+    await member.start()
+    await member.until("following")
+    for number in range(100):
+        await member.track(f"e{number}", ack=APPLIED)
+    assert await member.stop(1.0) == 0
+    again = Member(MemoryLog(store), "b")
+    async with following(again):
+        assert again.views() == 100
