@@ -947,7 +947,11 @@ cdef class Engine:
 
     def horizon(self, before_ms) -> None:
         """Forget event ids older than that; the edge then refuses such events."""
-        self.store.horizon(before_ms)
+        cdef unordered_set[uint64_t] held
+        for mutation in self.parked.all():
+            arena_reset(&self.seat.serving.machine.arena)
+            held.insert(event_named(text_from(mutation), &self.seat.serving))
+        self.store.forget(before_ms, &held)
 
     def relay(self, rows_max) -> int:
         """Re-lay up to so many rows to the newest layout; gives how many still wait."""

@@ -359,11 +359,15 @@ cdef class Store:
 
     def horizon(self, int64_t before_ms) -> int:
         """Forget event ids older than that, for good; gives how many."""
+        cdef unordered_set[uint64_t] held
+        return self.forget(before_ms, &held)
+
+    cdef uint64_t forget(self, int64_t before_ms, const unordered_set[uint64_t]* held):
         cdef uint64_t dropped
         if before_ms <= store_horizon_ms(self.state):
             return 0
         with nogil:
-            dropped = store_horizon(self.state, before_ms)
+            dropped = store_horizon(self.state, before_ms, held)
         return dropped
 
     def expire(self, uint8_t kind, int64_t before_us) -> int:

@@ -1,5 +1,8 @@
 # Shards: the tables of rows, of seen events and of dead incarnations.
 
+from libcpp.unordered_set cimport unordered_set
+
+
 cdef inline uint64_t identity_hash(IdentityRef identity) noexcept nogil:
     return XXH3_64bits_withSeed(identity.id, identity.length, identity.kind)
 
@@ -166,14 +169,22 @@ cdef void seen_put(SeenEvent* seen, uint64_t mask, const SeenEvent* entry) noexc
     seen[at] = entry[0]
 
 
-cdef bint seen_rebuild(Shard* shard, uint64_t capacity, int64_t before_s) noexcept nogil:
-    """Move the seen events to a table of that capacity, without those before a time."""
+cdef bint seen_rebuild(
+    Shard* shard, uint64_t capacity, int64_t before_s, const unordered_set[uint64_t]* held
+) noexcept nogil:
+    """Move the seen events to a table of that capacity, without those before a time.
+
+    Those in `held` (NULL for none) stay all the same.
+    """
     cdef SeenEvent* seen = <SeenEvent*>calloc(capacity, sizeof(SeenEvent))
     cdef uint64_t i, count = 0
     if seen == NULL:
         return False
     for i in range(shard.seen_capacity):
-        if shard.seen[i].event and <int64_t>shard.seen[i].time_s >= before_s:
+        if shard.seen[i].event and (
+            <int64_t>shard.seen[i].time_s >= before_s
+            or (held != NULL and held.count(shard.seen[i].event) != 0)
+        ):
             seen_put(seen, capacity - 1, &shard.seen[i])
             count += 1
     free(shard.seen)

@@ -24,6 +24,10 @@ class Limits:
     # Mutations in flight or not read back yet; more wait in the engine's bounded queue.
     ahead_bytes_max: int = 67_108_864
     read_wait_ms: int = 100
+    # How often a log that brings nothing new is asked whether it still has what it had.
+    verify_ms: int = 250
+    # Reads that wait for a position look at their deadlines so often.
+    tick_ms: int = 50
     # How long applying may hold the event loop.
     apply_slice_ms: int = 2
     backoff_ms: int = 50

@@ -32,6 +32,7 @@ from nextbest.server.log.log import (
     REPLICATED_QUEUE,
     Log,
     LogError,
+    LogFullError,
     LogGapError,
     LogInfo,
     LogInUseError,
@@ -40,6 +41,7 @@ from nextbest.server.log.log import (
     Position,
 )
 from nextbest.server.log.members import Members
+from nextbest.server.log.notes import Notes
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
 from nextbest.server.log.reader import Announced, Reader
@@ -58,6 +60,7 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownKindError, "incompatible"),
     (UnknownMutationError, "incompatible"),
     (LogResetError, "reset"),
+    (LogFullError, "full"),
     (BootstrapError, "lost"),
     (DivergedError, "diverged"),
     (LogGapError, "diverged"),
@@ -99,6 +102,7 @@ class Node:
     ) -> None:
         limits = limits or Limits()
         random = random or SystemRandom()
+        # What was restored from a snapshot is committed, and stands before all that is kept.
         base = Position(*engine.position)
         self.context = context = Context(
             engine=engine,
@@ -118,12 +122,12 @@ class Node:
         self.appenders = [
             self.appender_type(queue, context, self.epochs) for queue in range(QUEUES)
         ]
-        replicated = self.appenders[REPLICATED_QUEUE]
-        self.coordinator = self.coordinator_type(context, self.members, self.branch, replicated)
+        self.notes = Notes(self.appenders)
+        self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
         self.reader = self.reader_type(
             context, self.epochs, self.branch, self.members, self.coordinator, announced
         )
-        self.pulse = self.pulse_type(context, self.coordinator, replicated, snapshots)
+        self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
@@ -131,7 +135,7 @@ class Node:
         self._retry = asyncio.Event()
         self._end = BEFORE
         self._info = LogInfo("", 0, "the log was not reached yet", 0)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         engine.replicated_refused(self._info.replicated_refused)
 
     @property
@@ -166,7 +170,7 @@ class Node:
             raise
         except LogError as error:
             self._failed(error)
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._tick())]
 
     async def stop(self, grace_s: float) -> int:
         """Give the log what it does not have yet, and let go of it.
@@ -175,9 +179,9 @@ class Node:
         still ahead after `grace_s`: those that asked for APPLIED alone are lost with this node.
         """
         await self.context.progress.until(lambda: not self.ahead, grace_s)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.context.standing.set("away", "stopped")
         self._drain()
         await self.context.log.close()
@@ -235,6 +239,11 @@ class Node:
             except TimeoutError:
                 continue
 
+    async def _tick(self) -> None:
+        while True:
+            self.context.standing.tick()
+            await asyncio.sleep(self.context.limits.tick_ms / 1_000)
+
     async def _follow(self) -> None:
         """Find the way back to the log's history, and go on from there until something fails."""
         context = self.context
@@ -253,6 +262,7 @@ class Node:
         self.context.engine.replicated_refused(info.replicated_refused)
         for appender in self.appenders:
             appender.connected(info.replicas)
+        self.notes.connected(info.replicas)
 
     async def _work(self, turned: bool) -> None:
         """Once the log was read to its end: append what it lacks, and then what comes."""
@@ -262,13 +272,16 @@ class Node:
         if turned:
             # Others lost the same entries: who waits longer finds them brought back.
             await asyncio.sleep(context.random.uniform(0, context.limits.heal_ms_max) / 1_000)
+        await self.pulse.compare_clocks()
         self._drain()
-        context.ahead.all_again()
+        context.ahead.all_again(self._info.replicas > 0)
         if context.ahead.waits(LOGGED_QUEUE):
             context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
         context.standing.clear(*_OF_CONNECTION)
         self._backoff.reset()
-        parts = [self.pulse.run(), *(appender.run() for appender in self.appenders)]
+        # Without replicas REPLICATED is refused, and nothing goes that way.
+        appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
+        parts = [self.pulse.run(), *(appender.run() for appender in appenders)]
         if self._schedule is not None:
             parts.append(self._schedule.run())
         await first_failure(*parts)

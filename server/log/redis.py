@@ -112,7 +112,11 @@ class RedisLog:
         block: Command = ("BLOCK", wait_ms) if wait_ms else ()
         place = f"{after[0]}-{after[1]}"
         command = ("XREAD", "COUNT", count, *block, "STREAMS", self._key, place)
-        (reply,) = await self._run(_READER, [command], self._settings.timeout_ms + wait_ms)
+        # A host that changed branches meanwhile may show what seems to follow and does not.
+        commands: list[Command] = [command, ("INFO", "replication")]
+        reply, replication = await self._run(_READER, commands, self._settings.timeout_ms + wait_ms)
+        if (seen := info(replication).get("master_replid")) != self._replication_id:
+            raise LogAwayError(f"{self._where()}: on branch {seen}, not on the one connected to")
         found = [_record(item) for item in reply[0][1]] if reply else []
         if found:
             # Follows growth at once and lets go of it slowly.
