@@ -828,12 +828,10 @@ cdef object stored_counter(counter):
     return found
 
 
-cdef int load_refused(StoreStatus status, const char* refused, uint64_t seen_max) except -1:
+cdef int load_refused(StoreStatus status, const char* refused) except -1:
     """Raise what a stripe that was not loaded raises."""
     if status == STORE_NO_MEMORY:
         raise errors.NoMemoryError("stripe")
-    if status == STORE_FULL_DEDUPE:
-        raise errors.StoreFullError(f"dedupe_max: the stripes hold more than {seen_max} events")
     if status == STORE_FULL_SETS:
         raise errors.StoreFullError(
             f"stripe.sets: more than {COUNTER_SETS_MAX} sets of counters"
