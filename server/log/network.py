@@ -246,15 +246,23 @@ class SentinelNetwork(_Connector):
         raise LinkError("; ".join(dict.fromkeys(reasons)))
 
     async def facts(self) -> Topology:
+        """What the Sentinels know together: each learns of the others only after seconds."""
+        asked = self._place.hosts
+        found = await asyncio.gather(*map(self._known_to, asked), return_exceptions=True)
+        hosts: list[Address] = []
+        sentinels = await _resolved(asked)
         faults = []
-        for sentinel in tuple(self._order):
-            try:
-                hosts, sentinels = await self._known_to(sentinel)
-            except LinkError as error:
-                faults.append(str(error))
-                continue
-            return await self._all_facts(hosts, sentinels, [])
-        return Topology((), (), (), tuple(faults))
+        for answer in found:
+            if isinstance(answer, LinkError):
+                faults.append(str(answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                hosts += answer[0]
+                sentinels += answer[1]
+        # One that is down is no fault; with a majority down nothing would take over.
+        enough = len(faults) * 2 < len(asked)
+        return await self._all_facts(hosts, sentinels, [] if enough else faults)
 
     async def _named(self, sentinel: Address) -> Address:
         asked: Command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._place.name)
@@ -264,7 +272,7 @@ class SentinelNetwork(_Connector):
         return Address(found[0].decode(), int(found[1]))
 
     async def _known_to(self, sentinel: Address) -> tuple[list[Address], list[Address]]:
-        """The Redis hosts and the Sentinels that a Sentinel knows, itself included."""
+        """The Redis hosts, and the other Sentinels, that a Sentinel knows."""
         name = self._place.name
         master, replicas, others = await self._ask(
             await self._sentinel(sentinel),
@@ -275,8 +283,7 @@ class SentinelNetwork(_Connector):
         if master is None:
             raise LinkError(f"{shown(sentinel)}: knows no master {name}")
         hosts = [Address(master[0].decode(), int(master[1])), *map(_listed, replicas)]
-        found = [sentinel, *map(_listed, others)]
-        return await _resolved(hosts), await _resolved(found)
+        return await _resolved(hosts), await _resolved(map(_listed, others))
 
 
 def network(place: Place, settings: BackendSettings) -> Network:
