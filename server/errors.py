@@ -77,6 +77,13 @@ class DataError(NextbestError):
     retry_ms = 1_000
 
 
+class NoLogError(NextbestError):
+    """The server was not told to keep a log, or snapshots."""
+
+    status_code = FAILED_PRECONDITION
+    status_reason = "NO_LOG"
+
+
 class RecoveryError(NextbestError):
     """What was kept cannot be brought back: a part is missing that nothing here can replace."""
 

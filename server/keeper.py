@@ -132,6 +132,15 @@ class Keeper:
         return not most or self.staleness_ms <= most
 
     @property
+    def writable(self) -> bool:
+        """Whether writes can be expected to reach the log."""
+        return self.node is None or self.node.state == "following"
+
+    def leads(self) -> bool:
+        """Whether this node does what one node does for all."""
+        return self.node is not None and self.node.leads
+
+    @property
     def staleness_ms(self) -> int:
         """How long ago the log's end was known to be here."""
         header = decision_pb2.DecideResponse.FromString(self._engine.header(now_us()))

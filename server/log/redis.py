@@ -89,7 +89,6 @@ class RedisLog:
         return LogInfo(self._replication_id, replicas, refused, _milliseconds(clock))
 
     async def self_check(self) -> tuple[int, str]:
-        """How many replicas REPLICATED waits for, and why it is refused ("" when it is not)."""
         try:
             found = await self._network.facts()
         except LinkError as error:

@@ -294,7 +294,10 @@ class SqliteLog:
         await self._do(self._file.open)
         # Fresh each time, so that whoever appends opens an epoch first, behind what is there.
         self._replication_id = uuid.uuid4().hex
-        return LogInfo(self._replication_id, 0, _REFUSED, await self.time_ms())
+        return LogInfo(self._replication_id, *await self.self_check(), await self.time_ms())
+
+    async def self_check(self) -> tuple[int, str]:
+        return 0, _REFUSED
 
     async def last(self) -> Record | None:
         return await self._one("ORDER BY id DESC LIMIT 1", ())
