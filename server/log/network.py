@@ -50,12 +50,16 @@ class RedisLink:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._running = False
 
     async def run(self, commands: Sequence[Command], timeout_ms: int) -> list[Any]:
         connection = self._connection
         # redis-py would connect again by itself.
         if not connection.is_connected:
             raise LinkError("not connected")
+        # Two at once would take each other's replies for their own.
+        assert not self._running
+        self._running = True
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
                 packed = connection.pack_commands(commands)
@@ -68,6 +72,8 @@ class RedisLink:
         except BaseException:
             self._abort()
             raise
+        finally:
+            self._running = False
 
     async def close(self) -> None:
         self._abort()
