@@ -310,7 +310,7 @@ cdef class Store:
         with nogil:
             status = stripe_load(self.state, text, &self.stripe_columns, &refused)
         if status != STORE_OK:
-            load_refused(status, refused, self.state.seen_max)
+            load_refused(status, refused)
 
     def load_end(self) -> int:
         """Drop the links whose other end was erased while stripes were copied; gives how many.

@@ -625,10 +625,9 @@ cdef inline uint8_t* side_fill(uint8_t* to, const void* cells, size_t size) noex
 
 
 cdef StoreStatus events_load(Loading* loading) noexcept nogil:
-    """Remember the events, but for those that the horizon has passed."""
+    """Remember the events, those too that are behind the horizon: one may wait for a playbook."""
     cdef const Text* arrays = loading.arrays
     cdef uint64_t count = arrays[3].length // 8, i, number
-    cdef int64_t horizon_s = store_horizon_ms(loading.store) // 1000
     cdef Reader sets = reader_of(arrays[6].data, arrays[6].length)
     cdef Reader incarnations = reader_of(arrays[7].data, arrays[7].length)
     cdef StoreStatus status = STORE_OK
@@ -651,8 +650,7 @@ cdef StoreStatus events_load(Loading* loading) noexcept nogil:
         entry.incarnation = <uint16_t>number
         if entry.event == 0 or entry.time_s > <uint32_t>EVENT_SECONDS_MAX:
             return refuse(loading, "stripe.event_hashes")
-        if <int64_t>entry.time_s >= horizon_s:
-            status = event_insert(loading, &entry)
+        status = event_insert(loading, &entry)
         if status != STORE_OK:
             return status
     if sets.at < sets.end or incarnations.at < incarnations.end:
@@ -664,13 +662,11 @@ cdef StoreStatus event_insert(Loading* loading, const SeenEvent* entry) noexcept
     cdef StoreState* store = loading.store
     cdef Shard* shard = shard_of(store, entry.identity)
     cdef StoreStatus status = STORE_OK
-    if atomic_read(&store.seen) >= store.seen_max:
-        return STORE_FULL_DEDUPE
     latch_take(&shard.latch)
     if seen_find(shard, entry.identity, entry.event) != NULL:
         status = refuse(loading, "stripe.event_hashes")
     elif (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-        shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0
+        shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
     ):
         status = STORE_NO_MEMORY
     else:
@@ -832,12 +828,10 @@ cdef object stored_counter(counter):
     return found
 
 
-cdef int load_refused(StoreStatus status, const char* refused, uint64_t seen_max) except -1:
+cdef int load_refused(StoreStatus status, const char* refused) except -1:
     """Raise what a stripe that was not loaded raises."""
     if status == STORE_NO_MEMORY:
         raise errors.NoMemoryError("stripe")
-    if status == STORE_FULL_DEDUPE:
-        raise errors.StoreFullError(f"dedupe_max: the stripes hold more than {seen_max} events")
     if status == STORE_FULL_SETS:
         raise errors.StoreFullError(
             f"stripe.sets: more than {COUNTER_SETS_MAX} sets of counters"
