@@ -181,6 +181,7 @@ class Keeper:
             member,
             now_us=now_us,
             announced=self._publisher.announced,
+            passed=self._publisher.passed,
             limits=limits(self._config),
             snapshots=self.taker,
         )
