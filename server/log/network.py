@@ -266,15 +266,18 @@ class SentinelNetwork(_Connector):
     async def _known_to(self, sentinel: Address) -> tuple[list[Address], list[Address]]:
         """The Redis hosts and the Sentinels that a Sentinel knows, itself included."""
         name = self._place.name
-        master, replicas, others = await self._ask(
+        master, old, replicas, others = await self._ask(
             await self._sentinel(sentinel),
             ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
+            # Towards the end of a failover the first names the new master already, and the
+            # replicas are still those of the old one, which only this names.
+            ("SENTINEL", "MASTER", name),
             ("SENTINEL", "REPLICAS", name),
             ("SENTINEL", "SENTINELS", name),
         )
         if master is None:
             raise LinkError(f"{shown(sentinel)}: knows no master {name}")
-        hosts = [Address(master[0].decode(), int(master[1])), *map(_listed, replicas)]
+        hosts = [Address(master[0].decode(), int(master[1])), *map(_listed, [old, *replicas])]
         found = [sentinel, *map(_listed, others)]
         return await _resolved(hosts), await _resolved(found)
 

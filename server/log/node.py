@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +32,7 @@ from nextbest.server.log.log import (
     QUEUES,
     REPLICATED_QUEUE,
     Log,
+    LogAwayError,
     LogError,
     LogFullError,
     LogGapError,
@@ -259,6 +261,18 @@ class Node:
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
 
+    async def _check(self) -> None:
+        """See again and again whether REPLICATED can be promised: hosts come, go and change."""
+        limits = self.context.limits
+        while True:
+            refused = bool(self._info.replicated_refused)
+            pause_ms = limits.check_refused_ms if refused else limits.check_ms
+            await asyncio.sleep(pause_ms / 1_000)
+            replicas, why = await self.context.log.self_check()
+            if bool(replicas) != bool(self._info.replicas):
+                raise LogAwayError(f"replicas: {replicas}, and {self._info.replicas} before")
+            self._connected(replace(self._info, replicas=replicas, replicated_refused=why))
+
     def _connected(self, info: LogInfo) -> None:
         self._info = info
         self.context.engine.replicated_refused(info.replicated_refused)
@@ -283,7 +297,7 @@ class Node:
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
-        parts = [self.pulse.run(), *(appender.run() for appender in appenders)]
+        parts = [self.pulse.run(), self._check(), *(appender.run() for appender in appenders)]
         if self._schedule is not None:
             parts.append(self._schedule.run())
         await first_failure(*parts)
