@@ -54,6 +54,10 @@ class Epochs:
         """Whether this node knows that the log has had an entry."""
         return self._met or self._context.here != BEFORE
 
+    def meet(self) -> None:
+        """The log is known to have had an entry: an empty one was wiped."""
+        self._met = True
+
     def replication_id(self, number: int) -> str:
         """Of the master an epoch was opened on; empty when that is not known."""
         return self._replication_ids.get(number, "")
@@ -100,7 +104,7 @@ class Epochs:
         # Even if the answer is lost, the number is not used again.
         self._highest = number
         await self._context.log.open_epoch(number, pack(nonce, open=opened), expected, create)
-        _log.warning("log: epoch %d opened behind %d-%d", number, *previous[:2])
+        _log.info("log: epoch %d opened behind %d-%d", number, *previous[:2])
         self._met = True
         self.current = Epoch(number, info.replication_id)
         self._remember(number, info.replication_id)
