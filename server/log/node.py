@@ -301,6 +301,8 @@ class Node:
         if not isinstance(error, (LogError, TimeoutError, UnknownMutationError)):
             _log.exception("log: unexpected", exc_info=error)
         self.context.standing.set(fault, str(error) or type(error).__name__)
+        # What the last try failed for is no more: an operator would act on it.
+        self.context.standing.clear(*(one for one in _OF_CONNECTION if one != fault))
         self._drain()
         self.context.progress.moved()
 
