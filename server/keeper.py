@@ -20,14 +20,16 @@ from nextbest.server.config import ACK_LEVELS, Config
 from nextbest.server.errors import DataError, RecoveryError
 from nextbest.server.log.branch import lies_on
 from nextbest.server.log.contents import position_from, unpack
+from nextbest.server.log.entry import DamagedEntryError
 from nextbest.server.log.limits import Limits
 from nextbest.server.log.log import (
     BEFORE,
     Log,
+    LogAwayError,
     LogError,
     LogInUseError,
     LogPlaceError,
-    Position,
+    Record,
 )
 from nextbest.server.log.network import network
 from nextbest.server.log.node import Node
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 DATABASE = "log.db"
 SNAPSHOTS = "snapshots"
 MEMORY = "memory:"
+FETCH = "bring another node's with `nextbest log restore`"
 LOGGED = 2
 # How often the start says how far it is, and health is looked at.
 TELL_S = 2.0
@@ -100,6 +103,8 @@ class Keeper:
         if snapshot is not None:
             node.restore(snapshot.head.members, snapshot.head.lease)
             self.recovered = True
+            if self._unchecked is None:
+                snapshot.close()
         await node.start()
         self._tasks = [
             asyncio.create_task(self._publisher.run()),
@@ -168,9 +173,6 @@ class Keeper:
             status.snapshot_at_us = last.taken_at_us
         return status
 
-    async def publish_when_there(self, publish: Callable[[], object]) -> None:
-        """Do what needs the log as soon as it is there."""
-
     def _node(self, log: Log) -> Node:
         member = self._config.log.member or self._member()
         node = Node(
@@ -179,6 +181,7 @@ class Keeper:
             member,
             now_us=now_us,
             announced=self._publisher.announced,
+            passed=self._publisher.passed,
             limits=limits(self._config),
             snapshots=self.taker,
         )
@@ -201,10 +204,14 @@ class Keeper:
             snapshot = await asyncio.to_thread(snapshots.newest_valid)
             if snapshot is None:
                 break
-            if not there or await _is_of(log, snapshot):
-                await self._load(snapshot)
-                self._unchecked = None if there else snapshot
-                return snapshot
+            try:
+                if not there or await _is_of(log, snapshot):
+                    await self._load(snapshot)
+                    self._unchecked = None if there else snapshot
+                    return snapshot
+            except BaseException:
+                snapshot.close()
+                raise
             await asyncio.to_thread(snapshots.set_aside, snapshot, "lost")
         if there:
             await self._require_whole(log)
@@ -241,16 +248,14 @@ class Keeper:
 
     async def _require_whole(self, log: Log) -> None:
         """Without a snapshot the log must be there from its first entry."""
-        with contextlib.suppress(LogError):
+        try:
             first = await log.first()
-            if first is None:
-                return
-            contents = unpack(first)
-            if contents.kind == "open" and position_from(contents.body.previous) == BEFORE:
-                return
+        except LogAwayError:
+            return
+        if first is not None and not _is_the_first(first):
             raise RecoveryError(
-                f"log: begins at {first.epoch}-{first.sequence}, trimmed, and no snapshot here is "
-                "valid: fetch another node's with `nextbest log restore`"
+                f"log: begins at {first.epoch}-{first.sequence}, what came before was trimmed, and "
+                f"there is no valid snapshot: {FETCH}"
             )
 
     async def _follow(self, node: Node) -> None:
@@ -369,13 +374,33 @@ def limits(config: Config) -> Limits:
     )
 
 
+def _is_the_first(record: Record) -> bool:
+    """Whether nothing ever came before an entry."""
+    with contextlib.suppress(DamagedEntryError):
+        contents = unpack(record)
+        return contents.kind == "open" and position_from(contents.body.previous) == BEFORE
+    return False
+
+
 async def _is_of(log: Log, snapshot: Snapshot) -> bool:
     """Whether all that a snapshot holds is in the log's history.
 
-    What the log has trimmed cannot be compared any more; the snapshot's start must be there,
-    since the log is replayed from there.
+    An empty log tells nothing: the node will find it reset.  Raises RecoveryError when the log
+    has trimmed what would have to be replayed.
     """
-    for position in (snapshot.position, snapshot.end):
-        if position != BEFORE and not await lies_on(log, Position(*position)):
+    first = await log.first()
+    if first is None:
+        return True
+    start = snapshot.position
+    if start != BEFORE and (first.epoch, first.sequence) > start[:2]:
+        contents = unpack(first)
+        if contents.kind == "open" and contents.body.reseeded:
+            return True
+        raise RecoveryError(
+            f"log: begins at {first.epoch}-{first.sequence}, behind where {snapshot.path.name} "
+            f"ends, {start.epoch}-{start.sequence}: {FETCH}"
+        )
+    for position in (start, snapshot.end):
+        if position != BEFORE and not await lies_on(log, position):
             return False
     return True

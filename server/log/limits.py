@@ -39,6 +39,9 @@ class Limits:
     # Members that lost the same tail wait a random part of it before they append it again.
     heal_ms_max: int = 200
     pulse_ms: int = 1_000
+    # How often it is looked whether REPLICATED can be promised, while it is and while it is not.
+    check_ms: int = 10_000
+    check_refused_ms: int = 1_000
     skew_ms_max: int = 500
     # The coordinator's heartbeats may stay away so long.
     lease_ms: int = 5_000

@@ -96,8 +96,11 @@ class MemoryLog:
     async def connect(self) -> LogInfo:
         store = self._there()
         self._replication_id = store.replication_id
-        refused = "" if store.replicas else "memory: one process holds it all"
-        return LogInfo(store.replication_id, store.replicas, refused, self._now_ms())
+        return LogInfo(store.replication_id, *await self.self_check(), self._now_ms())
+
+    async def self_check(self) -> tuple[int, str]:
+        replicas = self._there().replicas
+        return replicas, "" if replicas else "memory: one process holds it all"
 
     async def last(self) -> Record | None:
         records = self._there().records

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +32,7 @@ from nextbest.server.log.log import (
     QUEUES,
     REPLICATED_QUEUE,
     Log,
+    LogAwayError,
     LogError,
     LogFullError,
     LogGapError,
@@ -44,7 +46,7 @@ from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
-from nextbest.server.log.reader import Announced, Reader
+from nextbest.server.log.reader import Announced, Passed, Reader
 from nextbest.server.log.reseed import ReseedRefusedError, reseed
 from nextbest.server.log.retained import Retained
 from nextbest.server.log.standing import Standing
@@ -75,6 +77,7 @@ class Node:
     """Follows the log with an engine to which a log is attached.
 
     announced: called with each Publication and Activation read from the log, as a Mutation.
+    passed: called with each own batch read back; publications in it are not announced.
     snapshots: writes snapshots; None for a node that never does, and so never lets the log be
     trimmed while it is a member.  The parts are made by the classes named here, so that a test
     can put another one in.
@@ -96,6 +99,7 @@ class Node:
         *,
         now_us: Callable[[], int],
         announced: Announced,
+        passed: Passed = lambda _batch: None,
         limits: Limits | None = None,
         snapshots: Snapshots | None = None,
         random: Random | None = None,
@@ -125,7 +129,7 @@ class Node:
         self.notes = Notes(self.appenders)
         self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
         self.reader = self.reader_type(
-            context, self.epochs, self.branch, self.members, self.coordinator, announced
+            context, self.epochs, self.branch, self.members, self.coordinator, announced, passed
         )
         self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)
@@ -266,6 +270,18 @@ class Node:
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
 
+    async def _check(self) -> None:
+        """See again and again whether REPLICATED can be promised: hosts come, go and change."""
+        limits = self.context.limits
+        while True:
+            refused = bool(self._info.replicated_refused)
+            pause_ms = limits.check_refused_ms if refused else limits.check_ms
+            await asyncio.sleep(pause_ms / 1_000)
+            replicas, why = await self.context.log.self_check()
+            if bool(replicas) != bool(self._info.replicas):
+                raise LogAwayError(f"replicas: {replicas}, and {self._info.replicas} before")
+            self._connected(replace(self._info, replicas=replicas, replicated_refused=why))
+
     def _connected(self, info: LogInfo) -> None:
         self._info = info
         self.context.engine.replicated_refused(info.replicated_refused)
@@ -290,7 +306,7 @@ class Node:
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
-        parts = [self.pulse.run(), *(appender.run() for appender in appenders)]
+        parts = [self.pulse.run(), self._check(), *(appender.run() for appender in appenders)]
         if self._schedule is not None:
             parts.append(self._schedule.run())
         await first_failure(*parts)

@@ -89,7 +89,6 @@ class RedisLog:
         return LogInfo(self._replication_id, replicas, refused, _milliseconds(clock))
 
     async def self_check(self) -> tuple[int, str]:
-        """How many replicas REPLICATED waits for, and why it is refused ("" when it is not)."""
         try:
             found = await self._network.facts()
         except LinkError as error:
@@ -281,6 +280,8 @@ class RedisLog:
         """The error for a definite refusal: nothing was appended."""
         # EXEC names the command's own refusal behind a fixed text.
         text = cause.text.rpartition("because of: ")[2]
+        if "Invalid stream ID" in text:
+            text = f"{text} (ids of the form 1-* need Redis 7.0)"
         kind = LogFullError if text.partition(" ")[0] in _FULL else LogAwayError
         return kind(f"{self._where()}: {text}")
 

@@ -32,6 +32,12 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return _free_port()
+
+
 class Process:
     """A redis-server, or a Sentinel, of this test."""
 
