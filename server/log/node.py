@@ -157,6 +157,15 @@ class Node:
         """Mutations applied here that were not read back from the log."""
         return ahead(self.context)
 
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether nothing helps but to start again from another member's snapshot."""
+        return any(map(self.context.standing.has, ("lost", "astray")))
+
+    def expect_log(self) -> None:
+        """An empty log was wiped, and must not be begun anew; before `start`."""
+        self.epochs.meet()
+
     def restore(self, members: Iterable[log_pb2.Member], lease: log_pb2.Lease) -> None:
         """Take over what a snapshot says of the other members; before `start`."""
         for member in members:
@@ -186,7 +195,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.context.standing.set("away", "stopped")
+        self.context.standing.set("stopped", "this node stops")
         self._drain()
         await self.context.log.close()
         if left := self.ahead:

@@ -130,10 +130,14 @@ class Reader:
             strict = strict or contents.body.reseeded
         # An epoch may begin without its opening, when the log lost that, and with a wrong one,
         # when the branch changed under who wrote it.  It still follows our entry if that is there.
-        if previous != here and (strict or not await self._branch.holds(here)):
+        if not self.follows(previous, here) and (strict or not await self._branch.holds(here)):
             raise DivergedError(f"epoch {position.epoch} follows {previous}, and this is {here}")
         self._context.engine.epoch_opened(position.epoch, position.nonce, here)
         self._epochs.read(position.epoch, replication_id)
+
+    def follows(self, previous: Position | None, here: Position) -> bool:
+        """Whether an epoch that says it follows `previous` follows this node's last entry."""
+        return previous == here
 
     async def _apply(self, position: Position, contents: Contents) -> None:
         body, coordinator = contents.body, self._coordinator
