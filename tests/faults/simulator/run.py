@@ -62,6 +62,13 @@ def run(
     return outcome
 
 
+def run_job(job: tuple[int, int, str]) -> Outcome:
+    """Run the seed of (how many came before in this process, seed, mode)."""
+    number, seed, mode = job
+    collect(number)
+    return run(seed, mode=mode)
+
+
 def counted(world: World) -> dict[str, int]:
     """How much of what happened in a run."""
     done = [one for one in world.writes if one.acknowledged is not None]

@@ -146,6 +146,8 @@ class Faults:
         self.world = world
         self.random = world.random
         self.loop = world.loop
+        # Faults that the scenario is about, by name; none for all.
+        self.only = world.faults
         self._healing: list[Callable[[], None]] = []
         self.safe: list[Callable[[], None]] = [
             self.kill_node,
@@ -182,6 +184,8 @@ class Faults:
         kinds = self.safe
         if mode == "unsafe":
             kinds = [*self.safe, *self.unsafe, *self.unsafe]
+        if self.only:
+            kinds = [getattr(self, name) for name in self.only]
         await asyncio.sleep(self.random.random())
         while self.loop.now < end:
             self.random.choice(kinds)()
@@ -384,9 +388,8 @@ class Faults:
             return
         self.loop.note("fault: full", server.host)
         name, value = self.random.choice((("maxmemory", 1), ("disk_fails", True)))
-        before = getattr(server, name)
         setattr(server, name, value)
-        self._until(self._span(3), lambda: setattr(server, name, before))
+        self._until(self._span(3), lambda: setattr(server, name, type(value)(0)))
 
     # What nothing is promised for.
 
