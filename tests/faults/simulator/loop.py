@@ -329,10 +329,14 @@ class Loop(asyncio.AbstractEventLoop):
         self._stopping = False
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
+        # The one of asyncio asks for the process's id each time: a system call.
+        plain = asyncio.get_running_loop
+        asyncio.get_running_loop = asyncio.events.get_running_loop = lambda: self
         try:
             while not self._stopping and (self._ready or self._advance()):
                 self._run_ready()
         finally:
+            asyncio.get_running_loop = asyncio.events.get_running_loop = plain
             asyncio._set_running_loop(before)
             self.current = self.outside
 

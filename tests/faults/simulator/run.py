@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import traceback
@@ -14,6 +15,11 @@ from tests.faults.simulator.world import World
 MODES = ("single", "many", "many", "unsafe")
 # What a run leaves in cycles is collected between runs, every so many.
 COLLECT_EVERY = 40
+
+
+# M_MMAP_THRESHOLD of mallopt(3), fixed: an engine's large tables, mostly never touched, are then
+# fresh pages each time and need not be cleared.
+ctypes.CDLL(None).mallopt(-3, 1 << 18)
 
 
 @dataclass(slots=True)

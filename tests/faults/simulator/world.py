@@ -49,6 +49,7 @@ START_S = 1.0
 PUBLISH_TRIES = 10
 LIMITS = Limits(
     read_wait_ms=600,
+    tick_ms=500,
     pulse_ms=2_000,
     lease_ms=6_000,
     snapshot_ms=5_000,
