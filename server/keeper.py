@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -49,8 +50,10 @@ if TYPE_CHECKING:
 DATABASE = "log.db"
 SNAPSHOTS = "snapshots"
 MEMORY = "memory:"
-FETCH = "bring another node's with `nextbest log restore`"
+FETCH = "bring another node's with `nextbest log snapshot --output` and `nextbest log restore`"
 LOGGED = 2
+# What waiting for the log does not help.
+STUCK = {"reset", "incompatible"}
 # How often the start says how far it is, and health is looked at.
 TELL_S = 2.0
 LOOK_S = 0.1
@@ -90,7 +93,8 @@ class Keeper:
             self.recovered = True
             return
         settings = self._config.log
-        self._lock_folder()
+        if self._config.data.folder:
+            self._lock = lock_folder(Path(self._config.data.folder))
         ack = ACK_LEVELS[settings.ack] if settings.ack else LOGGED
         self._engine.attach_log(settings.waiting_max, default_ack=ack)
         self._log = log = make_log(self._place, self._config)
@@ -279,6 +283,9 @@ class Keeper:
                 # What moves on is let finish, however long the log is.
                 if position_from(at)[:2] < position_from(end)[:2]:
                     deadline_s = loop.time() + self._config.log.start_ms / 1_000
+            if node.state in STUCK:
+                _log.error("recovery: %s: %s", node.state, node.status().reason)
+                return
             if loop.time() > deadline_s:
                 _log.warning("recovery: the log is not followed yet; going on without")
                 return
@@ -308,20 +315,6 @@ class Keeper:
         snapshot.close()
         self._unchecked = None
 
-    def _lock_folder(self) -> None:
-        """No other process may write here: the log's file has a lock of its own besides."""
-        if not self._config.data.folder:
-            return
-        folder = Path(self._config.data.folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"data.folder: {folder} is in use by another process") from None
-        except OSError as error:
-            raise DataError(f"data.folder: {folder}: {error.strerror}") from error
-
     def _member(self) -> str:
         """The host's name and a chance part, which stays the same with a data folder."""
         made = f"{socket.gethostname()[:80]}:{secrets.token_hex(4)}"
@@ -335,6 +328,25 @@ class Keeper:
         except (OSError, ValueError) as error:
             _log.warning("log: this node's name is not kept: %s", error)
         return made
+
+
+def lock_folder(folder: Path) -> int:
+    """A descriptor that keeps other processes out of a data folder, which is made if need be.
+
+    The log's file has a lock of its own besides.  Raises DataError.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataError(f"data.folder: {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        why = "in use by another process" if error.errno == errno.EWOULDBLOCK else error.strerror
+        raise DataError(f"data.folder: {folder}: {why}") from error
+    return lock
 
 
 def place_of(config: Config) -> Place:

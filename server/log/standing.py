@@ -74,7 +74,9 @@ class Standing:
     def set(self, fault: str, why: str) -> None:
         """Note a fault: a name of the table above."""
         if fault not in self._faults:
-            _log.warning("log: %s: %s", _RULES[fault].state, why)
+            # At each start it has to be reached first.
+            level = logging.INFO if fault == "connecting" else logging.WARNING
+            _log.log(level, "log: %s: %s", _RULES[fault].state, why)
         self._faults[fault] = why
         self._tell()
 
