@@ -160,6 +160,7 @@ cdef class Engine:
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
         engine_init(&self.state, self.store.state, decisions_max)
+        door_hang(&self.state, &self.native_door)
         if not seat_init(
             &self.seat, &self.state, int.from_bytes(os.urandom(8), "little")
         ):
@@ -176,8 +177,7 @@ cdef class Engine:
 
     def door(self):
         """A PyCapsule of the `Door` of core/door.h.  It keeps the engine alive."""
-        capsule = door_capsule(&self.state, &self.native_door)
-        return capsule_keeping(capsule, self)
+        return door_capsule(&self.native_door, self)
 
     @property
     def generation(self) -> int:

@@ -188,8 +188,8 @@ cdef void seat_log_fault(EngineSeat* seat) noexcept nogil:
     )
 
 
-cdef object door_capsule(EngineState* state, Door* door):
-    """A capsule of the door; the engine that owns both must outlive it."""
+cdef void door_hang(EngineState* state, Door* door) noexcept:
+    """Fill the door in, before any thread may look at it."""
     door.engine = state
     door.open = door_open
     door.close = door_close
@@ -200,15 +200,15 @@ cdef object door_capsule(EngineState* state, Door* door):
     door.wake_fd = door_wake_fd
     door.completed = door_completed
     door.forget = door_forget
-    return PyCapsule_New(door, DOOR_CAPSULE, NULL)
 
 
 cdef void release_owner(object capsule) noexcept:
     Py_DECREF(<object>PyCapsule_GetContext(capsule))
 
 
-cdef object capsule_keeping(object capsule, object owner):
-    """Let the capsule hold a reference to the owner of what it points at."""
+cdef object door_capsule(Door* door, object owner):
+    """A capsule of the door that keeps the door's owner alive."""
+    capsule = PyCapsule_New(door, DOOR_CAPSULE, NULL)
     Py_INCREF(owner)
     PyCapsule_SetContext(capsule, <void*>owner)
     PyCapsule_SetDestructor(capsule, release_owner)
