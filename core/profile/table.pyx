@@ -71,17 +71,24 @@ cdef bint rows_grow(Shard* shard) noexcept nogil:
 cdef RowSlot* row_create(
     StoreState* store, Shard* shard, IdentityRef identity, uint64_t hash, uint32_t incarnation
 ) noexcept nogil:
-    cdef Layout* layout = atomic_pointer_read(&store.layout)
-    cdef Row* row
+    cdef Row* row = row_new(atomic_pointer_read(&store.layout), identity, incarnation)
+    cdef RowSlot* slot
+    if row == NULL:
+        return NULL
+    slot = row_place(store, shard, hash, row)
+    if slot == NULL:
+        free(row)
+    return slot
+
+
+cdef RowSlot* row_place(StoreState* store, Shard* shard, uint64_t hash, Row* row) noexcept nogil:
+    """Take a row into the shard; NULL when memory is short."""
     # 7/10 full at most: probes stay short.
     if (shard.rows_count + 1) * 10 > shard.rows_capacity * 7 and not rows_grow(shard):
         return NULL
-    row = row_new(layout, identity, incarnation)
-    if row == NULL:
-        return NULL
     shard.rows_count += 1
     atomic_add(&store.profiles, 1)
-    atomic_add(&store.layout_rows[layout.number], 1)
+    atomic_add(&store.layout_rows[row.layout], 1)
     return rows_put(shard.rows, shard.rows_capacity - 1, hash, row)
 
 

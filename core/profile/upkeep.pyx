@@ -129,6 +129,9 @@ cdef list shard_stale(StoreState* store, int number, uint8_t kind, int64_t befor
     cdef uint64_t i
     cdef size_t at = 0
     cdef Row* row
+    if shard.rows_count == 0:
+        # Most are empty in a small store; a row that comes meanwhile is not stale.
+        return []
     with nogil:
         latch_take(&shard.latch)
         for i in range(shard.rows_capacity):

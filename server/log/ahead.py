@@ -10,9 +10,11 @@ import hashlib
 from collections import deque
 from random import Random
 
-from nextbest.server.log.log import QUEUES
+from nextbest.server.log.log import LOGGED_QUEUE, QUEUES
 
 _NONCE_BITS = 64
+# Housekeeping entries of ours whose way into the log is watched; one is under way as a rule.
+_NOTES_MAX = 64
 
 
 class Batch:
@@ -65,6 +67,7 @@ class Ahead:
         self._bytes = 0
         self._serial = 0
         self._told = [0] * QUEUES
+        self._notes: dict[int, int] = {}
         self._lighter = asyncio.Event()
 
     @property
@@ -112,13 +115,16 @@ class Ahead:
         """Append it again before those that wait."""
         self._unsent[batch.queue].appendleft(batch)
 
-    def all_again(self) -> None:
-        """Append whatever is left again: a new connection has read the log to its end."""
+    def all_again(self, replicated: bool) -> None:
+        """Append whatever is left again: a new connection has read the log to its end.
+
+        replicated: whether the log has replicas, and so a queue that waits for them.
+        """
         for waiting in self._unsent:
             waiting.clear()
         for batch in self._batches.values():
             batch.suspect = True
-            self._unsent[batch.queue].append(batch)
+            self._unsent[batch.queue if replicated else LOGGED_QUEUE].append(batch)
 
     def expect(self) -> None:
         """Look out for what others append again: a new connection reads on."""
@@ -146,6 +152,18 @@ class Ahead:
         batch.sent_us = now_us
         self._own[nonce] = batch
         return nonce
+
+    def sign_note(self, now_us: int) -> int:
+        """A fresh nonce for a housekeeping entry."""
+        nonce = fresh_nonce(self._random)
+        self._notes[nonce] = now_us
+        if len(self._notes) > _NOTES_MAX:
+            del self._notes[next(iter(self._notes))]
+        return nonce
+
+    def note_came(self, nonce: int) -> int:
+        """When a housekeeping entry of ours was sent, in microseconds; 0 for another's."""
+        return self._notes.pop(nonce, 0)
 
     def came(self, nonce: int) -> Batch | None:
         """Take the batch whose entry was read; None when the entry is not one of ours."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
-from nextbest.server.log.appender import Appender
 from nextbest.server.log.branch import Branch
 from nextbest.server.log.contents import position_from, position_message
 from nextbest.server.log.context import Context
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.members import Members
+from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2
 
 _DEDUPE_HIGH = 0.9
@@ -32,13 +32,11 @@ class _Leased(NamedTuple):
 class Coordinator:
     """Follows the lease, takes it over, and does the duties of who holds it."""
 
-    def __init__(
-        self, context: Context, members: Members, branch: Branch, appender: Appender
-    ) -> None:
+    def __init__(self, context: Context, members: Members, branch: Branch, notes: Notes) -> None:
         self._context = context
         self._members = members
         self._branch = branch
-        self._appender = appender
+        self._notes = notes
         self._leases: list[_Leased] = []
         self._asked_term = 0
         self._following_s = 0.0
@@ -118,7 +116,7 @@ class Coordinator:
             return
         asked_term = self.term + 1
         lease = log_pb2.Lease(holder=self._context.member, term=asked_term)
-        await self._appender.note(lease=lease)
+        await self._notes.append(lease=lease)
         self._asked_term = asked_term
 
     async def _move_horizon(self, now_s: float) -> None:
@@ -130,7 +128,7 @@ class Coordinator:
             return
         self._moved_s = now_s
         horizon = log_pb2.Horizon(before_ms=before_ms, term=self.term)
-        await self._appender.note(horizon=horizon)
+        await self._notes.append(horizon=horizon)
 
     def _horizon_due(self) -> int:
         """Where the horizon should move; 0 when it should not."""
@@ -159,7 +157,7 @@ class Coordinator:
         if start[:2] > self._trim_asked[:2] and await self._branch.holds(start):
             self._trim_asked = start
             trim = log_pb2.Trim(position=position_message(start), term=self.term)
-            await self._appender.note(trim=trim)
+            await self._notes.append(trim=trim)
         if self._trim_to[:2] > self._trimmed[:2] and await self._branch.holds(self._context.here):
             await self._context.log.trim(self._trim_to[:2])
             self._trimmed = self._trim_to
@@ -172,7 +170,7 @@ class Coordinator:
     async def _allow_format(self) -> None:
         newest = self._members.smallest_format(self._since_ms())
         if newest > self.format:
-            await self._appender.note(format=log_pb2.Format(format=newest, term=self.term))
+            await self._notes.append(format=log_pb2.Format(format=newest, term=self.term))
 
     def _since_ms(self) -> int:
         return self._context.now_us() // 1_000 - self._context.limits.member_ms

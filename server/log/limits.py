@@ -24,6 +24,10 @@ class Limits:
     # Mutations in flight or not read back yet; more wait in the engine's bounded queue.
     ahead_bytes_max: int = 67_108_864
     read_wait_ms: int = 100
+    # How often a log that brings nothing new is asked whether it still has what it had.
+    verify_ms: int = 250
+    # Reads that wait for a position look at their deadlines so often.
+    tick_ms: int = 50
     # How long applying may hold the event loop.
     apply_slice_ms: int = 2
     backoff_ms: int = 50
@@ -35,6 +39,9 @@ class Limits:
     # Members that lost the same tail wait a random part of it before they append it again.
     heal_ms_max: int = 200
     pulse_ms: int = 1_000
+    # How often it is looked whether REPLICATED can be promised, while it is and while it is not.
+    check_ms: int = 10_000
+    check_refused_ms: int = 1_000
     skew_ms_max: int = 500
     # The coordinator's heartbeats may stay away so long.
     lease_ms: int = 5_000

@@ -191,6 +191,10 @@ class Log(Protocol):
         """Open everything, anew where it was open.  Raises LogInUseError."""
         ...
 
+    async def self_check(self) -> tuple[int, str]:
+        """Anew, how many replicas REPLICATED waits for, and why it is refused; as of LogInfo."""
+        ...
+
     async def last(self) -> Record | None:
         """The newest entry; None for a log without one."""
         ...

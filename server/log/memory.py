@@ -91,11 +91,16 @@ class MemoryLog:
     ) -> None:
         self._store = store
         self._now_ms = now_ms
+        self._replication_id = ""
 
     async def connect(self) -> LogInfo:
         store = self._there()
-        refused = "" if store.replicas else "memory: one process holds it all"
-        return LogInfo(store.replication_id, store.replicas, refused, self._now_ms())
+        self._replication_id = store.replication_id
+        return LogInfo(store.replication_id, *await self.self_check(), self._now_ms())
+
+    async def self_check(self) -> tuple[int, str]:
+        replicas = self._there().replicas
+        return replicas, "" if replicas else "memory: one process holds it all"
 
     async def last(self) -> Record | None:
         records = self._there().records
@@ -116,6 +121,8 @@ class MemoryLog:
         if not found and wait_ms:
             await self._store.appended(wait_ms)
             found = self._behind(after)
+        if self._store.replication_id != self._replication_id:
+            raise LogAwayError("memory: another branch since it was connected to")
         return found
 
     async def open_epoch(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,7 +32,9 @@ from nextbest.server.log.log import (
     QUEUES,
     REPLICATED_QUEUE,
     Log,
+    LogAwayError,
     LogError,
+    LogFullError,
     LogGapError,
     LogInfo,
     LogInUseError,
@@ -40,9 +43,10 @@ from nextbest.server.log.log import (
     Position,
 )
 from nextbest.server.log.members import Members
+from nextbest.server.log.notes import Notes
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
-from nextbest.server.log.reader import Announced, Reader
+from nextbest.server.log.reader import Announced, Passed, Reader
 from nextbest.server.log.reseed import ReseedRefusedError, reseed
 from nextbest.server.log.retained import Retained
 from nextbest.server.log.standing import Standing
@@ -58,6 +62,7 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownKindError, "incompatible"),
     (UnknownMutationError, "incompatible"),
     (LogResetError, "reset"),
+    (LogFullError, "full"),
     (BootstrapError, "lost"),
     (DivergedError, "diverged"),
     (LogGapError, "diverged"),
@@ -72,6 +77,7 @@ class Node:
     """Follows the log with an engine to which a log is attached.
 
     announced: called with each Publication and Activation read from the log, as a Mutation.
+    passed: called with each own batch read back; publications in it are not announced.
     snapshots: writes snapshots; None for a node that never does, and so never lets the log be
     trimmed while it is a member.  The parts are made by the classes named here, so that a test
     can put another one in.
@@ -93,12 +99,14 @@ class Node:
         *,
         now_us: Callable[[], int],
         announced: Announced,
+        passed: Passed = lambda _batch: None,
         limits: Limits | None = None,
         snapshots: Snapshots | None = None,
         random: Random | None = None,
     ) -> None:
         limits = limits or Limits()
         random = random or SystemRandom()
+        # What was restored from a snapshot is committed, and stands before all that is kept.
         base = Position(*engine.position)
         self.context = context = Context(
             engine=engine,
@@ -118,12 +126,12 @@ class Node:
         self.appenders = [
             self.appender_type(queue, context, self.epochs) for queue in range(QUEUES)
         ]
-        replicated = self.appenders[REPLICATED_QUEUE]
-        self.coordinator = self.coordinator_type(context, self.members, self.branch, replicated)
+        self.notes = Notes(self.appenders)
+        self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
         self.reader = self.reader_type(
-            context, self.epochs, self.branch, self.members, self.coordinator, announced
+            context, self.epochs, self.branch, self.members, self.coordinator, announced, passed
         )
-        self.pulse = self.pulse_type(context, self.coordinator, replicated, snapshots)
+        self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
@@ -131,7 +139,7 @@ class Node:
         self._retry = asyncio.Event()
         self._end = BEFORE
         self._info = LogInfo("", 0, "the log was not reached yet", 0)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         engine.replicated_refused(self._info.replicated_refused)
 
     @property
@@ -166,7 +174,7 @@ class Node:
             raise
         except LogError as error:
             self._failed(error)
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._tick())]
 
     async def stop(self, grace_s: float) -> int:
         """Give the log what it does not have yet, and let go of it.
@@ -175,9 +183,9 @@ class Node:
         still ahead after `grace_s`: those that asked for APPLIED alone are lost with this node.
         """
         await self.context.progress.until(lambda: not self.ahead, grace_s)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.context.standing.set("away", "stopped")
         self._drain()
         await self.context.log.close()
@@ -235,6 +243,11 @@ class Node:
             except TimeoutError:
                 continue
 
+    async def _tick(self) -> None:
+        while True:
+            self.context.standing.tick()
+            await asyncio.sleep(self.context.limits.tick_ms / 1_000)
+
     async def _follow(self) -> None:
         """Find the way back to the log's history, and go on from there until something fails."""
         context = self.context
@@ -248,11 +261,24 @@ class Node:
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
 
+    async def _check(self) -> None:
+        """See again and again whether REPLICATED can be promised: hosts come, go and change."""
+        limits = self.context.limits
+        while True:
+            refused = bool(self._info.replicated_refused)
+            pause_ms = limits.check_refused_ms if refused else limits.check_ms
+            await asyncio.sleep(pause_ms / 1_000)
+            replicas, why = await self.context.log.self_check()
+            if bool(replicas) != bool(self._info.replicas):
+                raise LogAwayError(f"replicas: {replicas}, and {self._info.replicas} before")
+            self._connected(replace(self._info, replicas=replicas, replicated_refused=why))
+
     def _connected(self, info: LogInfo) -> None:
         self._info = info
         self.context.engine.replicated_refused(info.replicated_refused)
         for appender in self.appenders:
             appender.connected(info.replicas)
+        self.notes.connected(info.replicas)
 
     async def _work(self, turned: bool) -> None:
         """Once the log was read to its end: append what it lacks, and then what comes."""
@@ -262,13 +288,16 @@ class Node:
         if turned:
             # Others lost the same entries: who waits longer finds them brought back.
             await asyncio.sleep(context.random.uniform(0, context.limits.heal_ms_max) / 1_000)
+        await self.pulse.compare_clocks()
         self._drain()
-        context.ahead.all_again()
+        context.ahead.all_again(self._info.replicas > 0)
         if context.ahead.waits(LOGGED_QUEUE):
             context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
         context.standing.clear(*_OF_CONNECTION)
         self._backoff.reset()
-        parts = [self.pulse.run(), *(appender.run() for appender in self.appenders)]
+        # Without replicas REPLICATED is refused, and nothing goes that way.
+        appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
+        parts = [self.pulse.run(), self._check(), *(appender.run() for appender in appenders)]
         if self._schedule is not None:
             parts.append(self._schedule.run())
         await first_failure(*parts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from nextbest.server.log.appender import Appender
 from nextbest.server.log.contents import position_message
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Snapshots
 from nextbest.server.log.limits import FORMAT
 from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2
 
 
@@ -21,12 +21,12 @@ class Pulse:
         self,
         context: Context,
         coordinator: Coordinator,
-        appender: Appender,
+        notes: Notes,
         snapshots: Snapshots | None,
     ) -> None:
         self._context = context
         self._coordinator = coordinator
-        self._appender = appender
+        self._notes = notes
         self._snapshots = snapshots
 
     async def run(self) -> None:
@@ -65,7 +65,7 @@ class Pulse:
             format=FORMAT,
             now_ms=context.now_us() // 1_000,
         )
-        await self._appender.note(heartbeat=heartbeat)
+        await self._notes.append(heartbeat=heartbeat)
 
     @property
     def snapshot(self) -> Position:

@@ -23,6 +23,8 @@ from nextbest.server.log.sieve import ids_before
 _log = logging.getLogger(__name__)
 
 Announced = Callable[[bytes], None]
+# Told each own MutationBatch that was read back.
+Passed = Callable[[bytes], None]
 
 
 class Reader:
@@ -36,6 +38,7 @@ class Reader:
         members: Members,
         coordinator: Coordinator,
         announced: Announced,
+        passed: Passed,
     ) -> None:
         self._context = context
         self._epochs = epochs
@@ -43,7 +46,9 @@ class Reader:
         self._members = members
         self._coordinator = coordinator
         self._announced = announced
+        self._passed = passed
         self._backoff = Backoff(context.limits, context.random)
+        self._verified_s = 0.0
         self.dead_letters = 0
         # The newest entries that could not be read.
         self.dead = deque[Position](maxlen=context.limits.dead_letters_max)
@@ -67,6 +72,7 @@ class Reader:
         if not records:
             # The log had nothing new when it gave up waiting, which was no earlier than this.
             context.engine.caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
+            await self._verify()
         begun_s = loop.time()
         for record in records:
             await self._pass(record)
@@ -76,6 +82,15 @@ class Reader:
                 begun_s = loop.time()
         context.retained.cut(context.progress.committed, loop.time())
         context.progress.moved()
+
+    async def _verify(self) -> None:
+        """Notice when a log that brings nothing new has lost what it had."""
+        context, now_s = self._context, asyncio.get_running_loop().time()
+        if now_s - self._verified_s < context.limits.verify_ms / 1_000 or context.here == BEFORE:
+            return
+        self._verified_s = now_s
+        if not await self._branch.holds(context.here):
+            raise DivergedError(f"entry {context.here} is not in the log any more")
 
     async def _pass(self, record: Record) -> None:
         """Apply the next entry and move on to it."""
@@ -108,17 +123,15 @@ class Reader:
 
     async def _enter(self, here: Position, position: Position, contents: Contents) -> None:
         """Pass the first entry of an epoch, which must follow the last one applied here."""
-        replication_id = ""
+        replication_id, previous, strict = "", None, here == BEFORE
         if contents.kind == "open":
             previous = position_from(contents.body.previous)
             replication_id = contents.body.replication_id
-            if previous != here:
-                raise DivergedError(
-                    f"epoch {position.epoch} follows {previous}, and this is {here}"
-                )
-        elif here != BEFORE and not await self._branch.holds(here):
-            # Its writer found the epoch's first entry lost, and has opened or will open another.
-            raise DivergedError(f"epoch {position.epoch} was not opened, and {here} is lost")
+            strict = strict or contents.body.reseeded
+        # An epoch may begin without its opening, when the log lost that, and with a wrong one,
+        # when the branch changed under who wrote it.  It still follows our entry if that is there.
+        if previous != here and (strict or not await self._branch.holds(here)):
+            raise DivergedError(f"epoch {position.epoch} follows {previous}, and this is {here}")
         self._context.engine.epoch_opened(position.epoch, position.nonce, here)
         self._epochs.read(position.epoch, replication_id)
 
@@ -126,7 +139,9 @@ class Reader:
         body, coordinator = contents.body, self._coordinator
         if contents.kind == "batch":
             await self._apply_batch(position, body)
-        elif contents.kind == "heartbeat":
+        elif (sent_us := self._context.ahead.note_came(contents.nonce)) > 0:
+            self._context.engine.caught_up(sent_us)
+        if contents.kind == "heartbeat":
             now_s = asyncio.get_running_loop().time()
             self._members.seen(body, body.member, now_s)
         elif contents.kind == "lease":
@@ -153,9 +168,10 @@ class Reader:
                 return
             except (NoMemoryError, StoreFullError) as error:
                 # Skipping it would make this node differ from the others for good.
-                self._context.standing.set("full", f"applying: {error}")
+                self._context.standing.set("stuck", f"applying: {error}")
                 await self._backoff.pause()
         self._backoff.reset()
+        self._context.standing.clear("stuck")
         for mutation in result.announced:
             self._announced(mutation)
 
@@ -164,5 +180,6 @@ class Reader:
         context = self._context
         # When it was sent, the log ended before it, and now it is applied up to there.
         context.engine.caught_up(batch.sent_us)
+        self._passed(batch.data)
         if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
             context.go_astray(ids)

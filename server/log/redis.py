@@ -89,7 +89,6 @@ class RedisLog:
         return LogInfo(self._replication_id, replicas, refused, _milliseconds(clock))
 
     async def self_check(self) -> tuple[int, str]:
-        """How many replicas REPLICATED waits for, and why it is refused ("" when it is not)."""
         try:
             found = await self._network.facts()
         except LinkError as error:
@@ -112,7 +111,11 @@ class RedisLog:
         block: Command = ("BLOCK", wait_ms) if wait_ms else ()
         place = f"{after[0]}-{after[1]}"
         command = ("XREAD", "COUNT", count, *block, "STREAMS", self._key, place)
-        (reply,) = await self._run(_READER, [command], self._settings.timeout_ms + wait_ms)
+        # A host that changed branches meanwhile may show what seems to follow and does not.
+        commands: list[Command] = [command, ("INFO", "replication")]
+        reply, replication = await self._run(_READER, commands, self._settings.timeout_ms + wait_ms)
+        if (seen := info(replication).get("master_replid")) != self._replication_id:
+            raise LogAwayError(f"{self._where()}: on branch {seen}, not on the one connected to")
         found = [_record(item) for item in reply[0][1]] if reply else []
         if found:
             # Follows growth at once and lets go of it slowly.
@@ -277,6 +280,8 @@ class RedisLog:
         """The error for a definite refusal: nothing was appended."""
         # EXEC names the command's own refusal behind a fixed text.
         text = cause.text.rpartition("because of: ")[2]
+        if "Invalid stream ID" in text:
+            text = f"{text} (ids of the form 1-* need Redis 7.0)"
         kind = LogFullError if text.partition(" ")[0] in _FULL else LogAwayError
         return kind(f"{self._where()}: {text}")
 

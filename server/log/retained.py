@@ -28,6 +28,8 @@ class Retained:
         self._entries: list[Kept] = []
         self._first = 0
         self._bytes = 0
+        # Entries let go that were not known to be committed.
+        self.uncommitted = 0
 
     @property
     def base(self) -> Position:
@@ -47,11 +49,17 @@ class Retained:
         self._bytes += len(data)
 
     def cut(self, committed: Position, now_s: float) -> None:
-        """Let go of old entries, but never of what is not known to be committed."""
+        """Let go of old entries, but not of what is not known to be committed.
+
+        Twice the bound is never passed: a member that runs out of memory keeps nothing at all.
+        """
         while self._first < len(self._entries):
             kept = self._entries[self._first]
             old = kept.read_s < now_s - self._retain_s or self._bytes > self._bytes_max
-            if not old or kept.position[:2] > committed[:2]:
+            if kept.position[:2] > committed[:2]:
+                old = self._bytes > 2 * self._bytes_max
+                self.uncommitted += old
+            if not old:
                 break
             self._base = kept.position
             self._bytes -= len(kept.data)

@@ -37,6 +37,7 @@ _RULES = {
     "connecting": _Rule("connecting", AWAY, True),
     # A snapshot has to be loaded: something applied here cannot be brought to the others.
     "astray": _Rule("diverged", OPEN, False),
+    "stuck": _Rule("full", AWAY, True),
     "full": _Rule("full", AWAY, False),
     "slow": _Rule("away", AWAY, False),
 }
@@ -85,11 +86,15 @@ class Standing:
         if held and not self._faults:
             _log.info("log: following")
 
+    def tick(self) -> None:
+        """Let reads whose time is up end: to be called every 100 ms at least."""
+        behind = any(_RULES[name].behind for name in self._faults)
+        self._engine.log_away(behind, self._now_us())
+
     def _worst(self) -> str:
         return next((name for name in _RULES if name in self._faults), "")
 
     def _tell(self) -> None:
-        rules = [_RULES[name] for name in self._faults]
-        gate = max((rule.gate for rule in rules), default=OPEN)
+        gate = max((_RULES[name].gate for name in self._faults), default=OPEN)
         self._engine.log_gate(gate, f"{self.state}: {self.reason}" if gate else "")
-        self._engine.log_away(any(rule.behind for rule in rules), self._now_us())
+        self.tick()

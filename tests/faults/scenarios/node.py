@@ -1,0 +1,107 @@
+"""Nodes that die or freeze under load."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.faults import checks
+from tests.faults.load import Load
+from tests.faults.stage import Options, Result, Stage, judge, stage
+
+GAP_S = 0.25
+FAILED_SHARE = 0.001
+READY_S = 10.0
+CATCH_UP_S = 5.0
+PAUSE_S = 5.0
+TIMER_S = 0.02
+
+
+async def node_kill(options: Options) -> Result:
+    """kill -9 of each node in turn, and its restart, under load at `logged`."""
+    result = Result("node-kill")
+    async with stage(options) as made, made.load(options, result.history) as load:
+        await asyncio.sleep(options.before_s)
+        for number in range(options.times):
+            await _kill_one(made, number, options, result)
+        figures = await judge(made, load, result)
+    result.row(options.say, round="end", **figures)
+    return result
+
+
+async def _kill_one(made: Stage, number: int, options: Options, result: Result) -> None:
+    node = made.nodes[number % len(made.nodes)]
+    killed = result.history.mark(f"killed {node.name}")
+    await node.process.killed()
+    await asyncio.sleep(options.after_s)
+    restarted = result.history.mark(f"started {node.name}")
+    await node.start()
+    ready_s = time.monotonic() - restarted
+    result.history.mark(f"{node.name} is ready")
+    await asyncio.sleep(1.0)
+    second = checks.decide_figures(result.history.decides, killed, killed + 1)
+    write_gap_s = checks.write_gap(result.history.writes, killed - 0.1, killed + options.after_s)
+    result.row(
+        options.say,
+        round=number + 1,
+        killed=node.name,
+        failed=second.failed,
+        gap_ms=second.gap_s * 1e3,
+        write_gap_ms=write_gap_s * 1e3,
+        p99_ms=second.p99_s * 1e3,
+        ready_s=ready_s,
+    )
+    result.at_most("error gap, s", second.gap_s, GAP_S)
+    result.at_most("write gap, s", write_gap_s, GAP_S)
+    result.at_most("decisions failed", second.failed, second.calls * FAILED_SHARE)
+    result.at_most("restart to ready, s", ready_s, READY_S)
+
+
+async def node_pause(options: Options) -> Result:
+    """SIGSTOP of a node for 5 seconds: calls end by their deadline, and it catches up."""
+    result = Result("node-pause")
+    async with stage(options) as made, made.load(options, result.history) as load:
+        await asyncio.sleep(options.before_s)
+        for number in range(options.times):
+            await _pause_one(made, load, number, options, result)
+        figures = await judge(made, load, result)
+    result.row(options.say, round="end", **figures)
+    return result
+
+
+async def _pause_one(
+    made: Stage, load: Load, number: int, options: Options, result: Result
+) -> None:
+    node = made.nodes[number % len(made.nodes)]
+    paused = result.history.mark(f"paused {node.name}")
+    node.process.pause()
+    await asyncio.sleep(PAUSE_S)
+    node.process.resume()
+    resumed = result.history.mark(f"resumed {node.name}")
+    end = (await made.nodes[number % len(made.nodes) - 1].standing()).place
+    caught_up_s = await _reached(made, node.name, end[:2])
+    await asyncio.sleep(options.after_s)
+    during = checks.decide_figures(result.history.decides, paused, resumed)
+    invoked, ended, _ = result.history.decides.columns()
+    longest_s = float((ended - invoked)[(invoked >= paused) & (invoked < resumed)].max())
+    result.row(
+        options.say,
+        round=number + 1,
+        paused=node.name,
+        failed=during.failed,
+        gap_ms=during.gap_s * 1e3,
+        longest_ms=longest_s * 1e3,
+        caught_up_s=caught_up_s,
+    )
+    result.at_most("longest call, s", longest_s, load.plan.decide_timeout_s + TIMER_S)
+    result.at_most("caught up, s", caught_up_s, CATCH_UP_S)
+
+
+async def _reached(made: Stage, name: str, end: tuple[int, int]) -> float:
+    """How long until the node stands at `end` or behind it."""
+    started = time.monotonic()
+    while time.monotonic() - started < 2 * CATCH_UP_S:
+        if any(one.node == name and one.place[:2] >= end for one in await made.standings()):
+            break
+        await asyncio.sleep(0.05)
+    return time.monotonic() - started
