@@ -265,7 +265,11 @@ class Node:
             junction = await self.branch.junction()
             turned = self.branch.turn_back(junction)
             self.coordinator.turn_back(junction.common)
-            self._end = await self.epochs.ensure(info)
+            try:
+                self._end = await self.epochs.ensure(info)
+            except LogFullError:
+                await self.coordinator.make_room()
+                raise
         self._connected(info)
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))

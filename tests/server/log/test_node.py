@@ -400,6 +400,24 @@ async def test_a_full_log_refuses_writes_and_goes_on_when_there_is_room() -> Non
         assert batches(store) == 2
 
 
+async def test_a_full_log_is_trimmed_as_far_as_snapshots_go() -> None:
+    store = MemoryStore()
+    held = Snapshots()
+    member = Member(MemoryLog(store), snapshots=held)
+    async with following(member):
+        for number in range(20):
+            await member.track(f"e{number}")
+        await eventually(lambda: member.node.ahead == 0)
+        held.newest = Position(*member.node.context.retained.position(10))
+        await eventually(lambda: store.records[0][:2] == held.newest[:2])
+        held.newest = member.position
+        # The next heartbeat says so, and is the last that fits.
+        store.bytes_max = store.bytes + 100
+        await member.until("full")
+        await member.until("following")
+        assert store.records[0][:2] >= held.newest[:2]
+
+
 async def test_a_clock_that_is_off_refuses_writes() -> None:
     off_ms = 0
     log = MemoryLog(MemoryStore(), lambda: now_us() // 1_000 + off_ms)
