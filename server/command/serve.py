@@ -49,40 +49,43 @@ FastLaneInsecure = Annotated[
         help="Take addresses that other hosts reach: there is no TLS, a mesh must have it.",
     ),
 ]
+Playbook = Annotated[
+    Path | None,
+    typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
+]
+ListenOn = Annotated[
+    list[str] | None,
+    typer.Option("--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", "-d", help="Keeps people and playbooks: log and snapshots.", metavar="FOLDER"
+    ),
+]
+LogPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        help="sqlite:PATH, redis://HOST, rediss://HOST, sentinel://H1,H2,H3/NAME or memory:; "
+        "by default a file in the data folder.",
+        metavar="PLACE",
+    ),
+]
+AckDefault = Annotated[
+    str | None,
+    typer.Option(
+        "--ack", help="When writes are answered: applied, logged, replicated.", metavar="LEVEL"
+    ),
+]
 
 
 def serve_command(
-    playbook: Annotated[
-        Path | None,
-        typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
-    ] = None,
-    listen: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", "-d", help="Keeps people and playbooks: log and snapshots.", metavar="FOLDER"
-        ),
-    ] = None,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            "--log",
-            help="sqlite:PATH, redis://HOST, rediss://HOST, sentinel://H1,H2,H3/NAME or memory:; "
-            "by default a file in the data folder.",
-            metavar="PLACE",
-        ),
-    ] = None,
-    ack: Annotated[
-        str | None,
-        typer.Option(
-            "--ack", help="When writes are answered: applied, logged, replicated.", metavar="LEVEL"
-        ),
-    ] = None,
+    playbook: Playbook = None,
+    listen: ListenOn = None,
+    data: DataFolder = None,
+    log: LogPlace = None,
+    ack: AckDefault = None,
     config: ConfigFile = None,
     fast_lane: FastLane = None,
     fast_lane_threads: FastLaneThreads = None,
