@@ -366,14 +366,14 @@ async def test_an_erased_person_does_not_come_back_with_a_lost_tail() -> None:
         await equal(a, b)
         store.available = False
         await a.until("away")
-        await a.track("e2", "eve", ack=APPLIED)
+        await a.track("of-the-forgotten", "eve", ack=APPLIED)
         await eventually(lambda: a.node.ahead == 1)
         a.engine.erase(erasure("eve"), a.clock(), 0)
         store.available = True
         await a.until("following")
         await equal(a, b)
         assert a.views("eve") == b.views("eve") == 0
-    assert not any(b"e2" in record.data for record in store.records)
+    assert not any(b"of-the-forgotten" in record.data for record in store.records)
 
 
 def erasure(person: str) -> bytes:
@@ -549,14 +549,14 @@ async def test_a_format_is_allowed_once_every_member_reads_it() -> None:
 async def test_staleness_stays_low_while_only_others_write() -> None:
     a, b = pair(MemoryStore())
     async with following(a, b):
-        end = time.monotonic() + 0.5
+        end = time.monotonic() + 1.0
         number = 0
         while time.monotonic() < end:
             await a.track(f"e{number}")
             number += 1
         # Reads never came back empty; b knows the log's end from its own heartbeats.
         header = decision_pb2.DecideResponse.FromString(b.engine.header(now_us()))
-        assert header.staleness_ms < 150
+        assert header.staleness_ms < 700
         assert not header.degraded
 
 
