@@ -402,6 +402,11 @@ cdef class Engine:
         members = self.store.identities(identity.kind, ref_bytes(identity))
         if members:
             self.submit_erasure(members, False, now_us, &awaited)
+        elif self.state.history.logged:
+            # Unknown here, but another node may have accepted something that is not read yet.
+            self.submit_erasure(
+                [(identity.kind, ref_bytes(identity))], False, now_us, &awaited
+            )
         else:
             # Nothing to forget, and so nothing to wait for.
             awaited.ack = ACK_APPLIED

@@ -158,6 +158,21 @@ def test_every_kind_of_write_waits(engine: Engine) -> None:
         assert answer.position.sequence == AT[1]
 
 
+def test_who_is_unknown_here_is_erased_for_what_other_nodes_have(engine: Engine) -> None:
+    engine.attach_log(8)
+    erase = profile_pb2.EraseProfileRequest(write_id="x")
+    erase.identity.id = "ann"
+    assert engine.erase(erase.SerializeToString(), NOW_US, 1) is None
+    other = Engine(profiles_max=1000)
+    other.publish(PLAN)
+    other.track(track(1, APPLIED), NOW_US)
+    assert views(other) == 1
+    other.apply_batch(engine.log_take(0).data, NOW_US)
+    assert other.store.profiles == 0
+    engine.log_done(0, 1, AT, LOGGED)
+    assert answer_of(engine)[0] == 1
+
+
 def test_a_full_queue_refuses_and_keeps_nothing(engine: Engine) -> None:
     engine.attach_log(3)
     for number in range(3):
