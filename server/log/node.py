@@ -66,9 +66,10 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (BootstrapError, "lost"),
     (DivergedError, "diverged"),
     (LogGapError, "diverged"),
+    (LogFullError, "full"),
 )
 # What a connection that works takes back.
-_OF_CONNECTION = ("connecting", "away", "diverged", "lost", "reset", "incompatible")
+_OF_CONNECTION = ("connecting", "away", "diverged", "lost", "reset", "incompatible", "full")
 
 _log = logging.getLogger(__name__)
 
@@ -306,6 +307,9 @@ class Node:
         if not isinstance(error, (LogError, TimeoutError, UnknownMutationError)):
             _log.exception("log: unexpected", exc_info=error)
         self.context.standing.set(fault, str(error) or type(error).__name__)
+        if fault == "full":
+            # It can be reached: what it says now is more than that it once could not.
+            self.context.standing.clear("away", "connecting")
         self._drain()
         self.context.progress.moved()
 
