@@ -1,7 +1,7 @@
 """Types of the compiled engine; the meaning of each is in its docstring there."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from nextbest.core.errors import NextbestError
 from nextbest.core.expression.code import Code
@@ -37,6 +37,49 @@ class ImportResult(NamedTuple):
     updated: int
     refused: list[tuple[int, int | str, str, str]]
 
+STRIPES: int
+
+class StoredAttribute(NamedTuple):
+    name: str
+    type: int
+    pii: bool
+
+class StoredCounter(NamedTuple):
+    key: bytes
+    aggregate: int
+    type: int
+    limit: int
+    window_s: int
+    resolution_s: int
+    @property
+    def name(self) -> str: ...
+
+class AnyAttribute(Protocol):
+    """A StoredAttribute, or a SnapshotAttribute message."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def pii(self) -> bool: ...
+
+class AnyCounter(Protocol):
+    """A StoredCounter, or a SnapshotCounter message."""
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def aggregate(self) -> int: ...
+    @property
+    def type(self) -> int: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def window_s(self) -> int: ...
+    @property
+    def resolution_s(self) -> int: ...
+
 class Store:
     def __init__(self, *, profiles_max: int = 1_000_000, dedupe_max: int = 10_000_000) -> None: ...
     @property
@@ -52,6 +95,13 @@ class Store:
     def extend(
         self, attributes: Sequence[Attribute], counters: Sequence[Counter]
     ) -> tuple[list[int], list[int]]: ...
+    def columns(self) -> tuple[list[StoredAttribute], list[StoredCounter]]: ...
+    def load_columns(
+        self, attributes: Iterable[AnyAttribute], counters: Iterable[AnyCounter]
+    ) -> None: ...
+    def stripe(self, number: int) -> bytes: ...
+    def load_stripe(self, data: bytes) -> None: ...
+    def load_end(self) -> int: ...
     def relay(self, rows_max: int) -> int: ...
     def horizon(self, before_ms: int) -> int: ...
     def expire(self, kind: int, before_us: int) -> int: ...

@@ -47,6 +47,8 @@ include "playbook/names.pyx"
 include "wire/value_reader.pyx"
 include "wire/messages.pyx"
 include "wire/python.pyx"
+include "profile/stripe.pyx"
+include "profile/stripe_load.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
@@ -213,8 +215,8 @@ cdef class Engine:
 
         `number`, when not 0, is one that no other generation has.
         The store's layout is widened for new attributes and counters; nothing is dropped.
-        Mutations that waited for the playbook are applied: StoreFullError when the store
-        cannot remember them all, and the rest waits for the next publish of the playbook.
+        Mutations that waited for the playbook are applied, however many events the store
+        remembers by then: other nodes have them.
         The oldest generation is forgotten when there are more than `generations_max`.
         """
         self.published.require_new(number)
@@ -236,7 +238,7 @@ cdef class Engine:
         """Apply what waited for a playbook; what cannot be applied yet goes on waiting."""
         cdef bytes mutation = self.parked.peek(hash_bytes)
         while mutation is not None:
-            self.apply_one(text_from(mutation), True, False)
+            self.apply_one(text_from(mutation), True, True)
             self.parked.drop(hash_bytes, mutation)
             mutation = self.parked.peek(hash_bytes)
         return 0
@@ -252,7 +254,7 @@ cdef class Engine:
             raise errors.InvalidRequestError("mutation", "malformed bytes", "a Mutation")
         hash_bytes = message.playbook.data[:message.playbook.length]
         if hash_bytes in self.published.by_hash:
-            self.apply_one(text_from(mutation), True, False)
+            self.apply_one(text_from(mutation), True, True)
         else:
             self.parked.put(hash_bytes, text_from(mutation))
 
@@ -945,7 +947,11 @@ cdef class Engine:
 
     def horizon(self, before_ms) -> None:
         """Forget event ids older than that; the edge then refuses such events."""
-        self.store.horizon(before_ms)
+        cdef unordered_set[uint64_t] held
+        for mutation in self.parked.all():
+            arena_reset(&self.seat.serving.machine.arena)
+            held.insert(event_named(text_from(mutation), &self.seat.serving))
+        self.store.forget(before_ms, &held)
 
     def relay(self, rows_max) -> int:
         """Re-lay up to so many rows to the newest layout; gives how many still wait."""

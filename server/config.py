@@ -17,6 +17,9 @@ from typing import Any
 from nextbest.core.lane.settings import LaneBounds, number
 from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
+from nextbest.server.log import LogPlaceError
+from nextbest.server.log.place import parse
+from nextbest.server.log.settings import BackendSettings
 
 PREFIX = "NEXTBEST_"
 # Variables of the build and of the command line share the prefix.
@@ -24,6 +27,8 @@ OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXT
 ADDRESSES_MAX = 16
 FILE_BYTES_MAX = 1 << 20
 
+MEMBER_BYTES_MAX = 128
+ACK_LEVELS = {"applied": 1, "logged": 2, "replicated": 3}
 CPUS_MAX = 64
 UIDS_MAX = 64
 UID_MAX = 2**32 - 2
@@ -150,10 +155,56 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Log(BackendSettings):
+    """The log: what makes memory safe, and what other nodes follow."""
+
+    place: str = _text(
+        "", "as for --log; empty: sqlite: in data.folder, or memory: (none) without one"
+    )
+    ack: str = _text("", "applied, logged or replicated; empty: logged, or applied without a log")
+    member: str = _text("", "this node's name, unlike all others'; empty: host and chance")
+    answer_ms: int = number(
+        80, 10, 60_000, "how long a write waits for the log; then its outcome is unknown"
+    )
+    waiting_max: int = number(
+        10_000, 1, 1_000_000, "writes that wait for the log, of each of two queues"
+    )
+    retained_ms: int = number(
+        600_000, 1_000, 86_400_000, "how long entries are kept in memory to append them again"
+    )
+    retained_bytes_max: int = number(
+        268_435_456, 1_048_576, 1 << 40, "how much of them; what may be lost is kept always"
+    )
+    stale_ms_max: int = number(
+        0, 0, 86_400_000, "health is NOT_SERVING when the log's end was last seen before; 0: never"
+    )
+    start_ms: int = number(
+        30_000, 0, 3_600_000, "how long a start waits for the log before it serves without"
+    )
+    skew_ms_max: int = number(
+        500, 10, 60_000, "how far the clock may be from the log's before writes are refused"
+    )
+    member_ms: int = number(
+        3_600_000, 1_000, 1_000_000_000, "a member not seen for so long does not keep entries"
+    )
+    snapshot_ms: int = number(
+        300_000, 1_000, 86_400_000, "the longest time from one snapshot to the next"
+    )
+    dedupe_span_ms: int = number(
+        30 * 86_400_000,
+        7_200_000,
+        3_650 * 86_400_000,
+        "how long event ids are recognised, where engine.dedupe_max suffices",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Data:
     """What is kept on disk."""
 
-    folder: str = _text("", "where published playbooks are kept; empty keeps them in memory only")
+    folder: str = _text(
+        "", "where log and snapshots are kept; empty: nothing is kept but in log.place"
+    )
     playbook: str = _text("", "a playbook's folder, published at the start when it differs")
 
 
@@ -166,6 +217,7 @@ class Config:
     rpc: Rpc = field(default_factory=Rpc)
     lane: Lane = field(default_factory=Lane)
     retention: Retention = field(default_factory=Retention)
+    log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
 
     def validate(self) -> None:
@@ -181,6 +233,7 @@ class Config:
             if fault := addresses.fault(address):
                 faults.append(f"listen.addresses: {fault}")
         faults += _lane_faults(self.lane)
+        faults += _log_faults(self.log)
         if faults:
             raise ConfigError(faults)
 
@@ -387,6 +440,22 @@ def _lane_fault(address: str, lane: Lane) -> str:
         f"{address}: other hosts reach it and the lane has no TLS yet; allowed: unix:/path or a "
         "loopback address, or behind a mesh that encrypts say --fast-lane-insecure (lane.insecure)"
     )
+
+
+def _log_faults(log: Log) -> list[str]:
+    faults = []
+    kind = ""
+    try:
+        kind = parse(log.place).kind if log.place else ""
+    except LogPlaceError as error:
+        faults.append(f"log.place: {str(error).removeprefix('log: ')}")
+    if log.ack and log.ack not in ACK_LEVELS:
+        faults.append(f"log.ack: {log.ack!r}, allowed: {', '.join(ACK_LEVELS)}")
+    elif kind == "memory" and log.ack in {"logged", "replicated"}:
+        faults.append(f"log.ack: {log.ack}, allowed: applied: memory: keeps no log")
+    if len(log.member.encode()) > MEMBER_BYTES_MAX:
+        faults.append(f"log.member: too long, allowed: at most {MEMBER_BYTES_MAX} bytes")
+    return faults
 
 
 def _bounds_text(known: Field[Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nextbest.core.errors import (
     DEADLINE_EXCEEDED,
+    FAILED_PRECONDITION,
     INVALID_ARGUMENT,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
@@ -68,12 +69,35 @@ class LaneError(NextbestError):
     """The fast lane cannot be served, or a thread of it ended by itself."""
 
 
-class ArchiveError(NextbestError):
-    """The data folder cannot be read or written."""
+class DataError(NextbestError):
+    """The data folder cannot be used: no permission, no space, or another process has it."""
 
     status_code = UNAVAILABLE
-    status_reason = "ARCHIVE"
+    status_reason = "DATA"
     retry_ms = 1_000
+
+
+class NoLogError(NextbestError):
+    """The server was not told to keep a log, or snapshots."""
+
+    status_code = FAILED_PRECONDITION
+    status_reason = "NO_LOG"
+
+
+class RecoveryError(NextbestError):
+    """What was kept cannot be brought back: a part is missing that nothing here can replace."""
+
+
+class ForeignPlaybookError(NextbestError):
+    """A playbook of the log compiles to another one here: another version published it."""
+
+    status_code = FAILED_PRECONDITION
+    status_reason = "FOREIGN_PLAYBOOK"
+
+    def __init__(self, seen: bytes, wanted: bytes) -> None:
+        super().__init__(f"playbook {wanted.hex()}: compiles to {seen.hex()} here")
+        self.seen = seen
+        self.wanted = wanted
 
 
 class FaultyPlaybookError(NextbestError):

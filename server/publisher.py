@@ -1,34 +1,53 @@
-"""The publisher: has playbooks compiled, publishes, activates and restores them.
+"""The publisher: has playbooks compiled, publishes and activates them, and follows the catalogue.
 
-Decisions go on meanwhile.  Writes are serialised, and a repeated write id gives the
-first one's answer.
+What is published here goes to the log before this node stamps anything with it.  What others
+publish comes out of the log: it is compiled beside the running server and taken when ready; until
+then their events wait.  Decisions go on meanwhile.  Publishing is serialised, and a repeated
+write id gives the first one's answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import hashlib
+import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from nextbest.core.errors import AlreadyUsedError, NoPlaybookError
+from nextbest.core.errors import (
+    AckRefusedError,
+    AlreadyUsedError,
+    LogFailedError,
+    NextbestError,
+    NoPlaybookError,
+)
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.archive import Archive, Entry
+from nextbest.server.catalogue import PUBLICATION, Catalogue, Generation
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Rpc
-from nextbest.server.errors import BusyError, FaultyPlaybookError
+from nextbest.server.errors import BusyError, FaultyPlaybookError, ForeignPlaybookError
 from nextbest.server.playbook.exchange import Compilation, pack, read_plan
 from nextbest.server.playbook.faults import Fault
 from nextbest.server.rpc.clock import now_us
-from nextbest.v1 import playbook_pb2
+from nextbest.server.rpc.waiting import Waiting
+from nextbest.v1 import common_pb2, event_pb2, mutation_pb2, playbook_pb2
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+
+APPLIED, LOGGED, REPLICATED = 1, 2, 3
+# Publications that may be on their way to the log without anybody waiting for them.
+UNSURE_MAX = 16
+# How long a playbook of another node that could not be compiled is left alone.
+RETRY_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class _Ready(NamedTuple):
@@ -41,42 +60,75 @@ class _Ready(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of a publish or an activation; `previous` is the generation before."""
+    """What came of a publish or an activation; `previous` is the generation before.
+
+    `position` is where the log has it; None without a log.
+    """
 
     generation: int
     previous: int
     hash: str
     faults: tuple[Fault, ...] = ()
+    position: common_pb2.Position | None = None
 
 
 class Publisher:
     """Owns the compiled playbooks behind the engine's generations."""
 
     def __init__(
-        self, engine: Engine, archive: Archive | None, compiler: Compiler, bounds: Rpc
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        compiler: Compiler,
+        waiting: Waiting,
+        bounds: Rpc,
     ) -> None:
         self._engine = engine
-        self._archive = archive
+        self._catalogue = catalogue
+        self._compiler = compiler
+        self._waiting = waiting
         self._bounds = bounds
         self._pending = 0
         self._writes: OrderedDict[str, tuple[bytes, Published]] = OrderedDict()
-        self._known: dict[int, _Ready] = {}
+        self._ready: dict[bytes, _Ready] = {}
         self._lock = asyncio.Lock()
-        self._compiler = compiler
+        # Publications whose way into the log is not known yet.
+        self._unsure: set[bytes] = set()
+        self._behind = asyncio.Event()
+        self._tasks: set[asyncio.Task[Published]] = set()
 
-    async def restore(self) -> int:
-        """Publish what the archive holds; gives how many generations came back."""
-        if self._archive is None:
-            return 0
-        archive = self._archive
-        entries = await asyncio.to_thread(archive.entries)
-        for entry in entries:
-            ready = await self._compile(files_of(entry.request))
-            published = self._swap_in(ready, entry)
-            self._remember(entry.request.write_id, _digest(entry.request), published)
-        if (active := await asyncio.to_thread(archive.active)) in self._known:
-            self._engine.activate(active)
-        return len(entries)
+    async def restore(self, mutations: Iterable[bytes]) -> None:
+        """Take the publications and activations of a snapshot, and compile what they name."""
+        for mutation in mutations:
+            self._catalogue.apply(mutation)
+        self._engine.observe(self._catalogue.last_stamp, now_us())
+        await self._catch_up()
+
+    def announced(self, mutation: bytes) -> None:
+        """A publication or an activation was read from the log."""
+        try:
+            if self._catalogue.apply(mutation):
+                self._behind.set()
+        except NextbestError as error:
+            _log.error("publisher: a mutation of the log is passed over: %s", error)
+
+    def passed(self, batch: bytes) -> None:
+        """An own entry was read back: it may hold what was not known to be in the log."""
+        for mutation in [one for one in self._unsure if one in batch]:
+            self._unsure.discard(mutation)
+            self.announced(mutation)
+
+    async def run(self) -> None:
+        """Compile and take what others publish, until cancelled."""
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            try:
+                await self._catch_up()
+            except Exception:
+                _log.exception("publisher: a playbook of the log cannot be taken yet")
+                await asyncio.sleep(RETRY_S)
+                self._behind.set()
 
     async def validate(self, files: Mapping[str, bytes]) -> Compilation:
         """Compile without publishing; at most `publishes_max` at once."""
@@ -84,52 +136,178 @@ class Publisher:
             return await self._compiler.compile(await asyncio.to_thread(pack, files))
 
     async def publish(self, request: playbook_pb2.PublishPlaybookRequest) -> Published:
-        """Compile, keep and activate a playbook.
+        """Compile and log a playbook, and make it the active one.
 
-        Raises FaultyPlaybookError with every fault, and AlreadyUsedError for a write id that
-        was used for something else.
+        Raises FaultyPlaybookError with every fault, AlreadyUsedError for a write id that was
+        used for something else, and what the log raises: LogFailedError when nobody knows
+        whether the log has it.
         """
         digest = _digest(request)
         if repeated := self._repeated(request.write_id, digest):
             return repeated
         async with self._bounded():
             ready = await self._compile(files_of(request))
-        async with self._lock:
-            if repeated := self._repeated(request.write_id, digest):
-                return repeated
-            generations = self._engine.generations()
-            number = max((g.number for g in generations), default=0) + 1
-            entry = Entry(number, now_us(), request)
-            if self._archive is not None:
-                await asyncio.to_thread(self._archive.add, entry)
-            published = self._swap_in(ready, entry)
-            self._remember(request.write_id, digest, published)
-            if self._archive is not None:
-                await asyncio.to_thread(self._archive.keep, set(self._known))
-        return published
+        return await self._alone(self._publish(request, digest, ready))
 
     async def activate(self, write_id: str, target: int) -> Published:
-        """Make an earlier generation active again."""
-        digest = b"activate %d" % target
-        async with self._lock:
-            if repeated := self._repeated(write_id, digest):
-                return repeated
-            previous = self._engine.activate(target)
-            published = Published(target, previous, self._engine.playbook_hash.hex())
-            self._remember(write_id, digest, published)
-            if self._archive is not None:
-                await asyncio.to_thread(self._archive.activate, target)
-        return published
+        """Make an earlier generation active again; raises as `publish`."""
+        return await self._alone(self._activate(write_id, target))
+
+    def generations(self) -> list[Generation]:
+        """The playbooks that can be activated, by their numbers."""
+        return self._catalogue.generations()
 
     async def question(self, condition: str) -> Plan:
         """The active playbook's plan with a condition as its last expression."""
-        known = self._known.get(self._engine.generation)
-        if known is None:
+        ready = self._ready.get(self._engine.playbook_hash)
+        if ready is None:
             raise NoPlaybookError("no playbook is active: publish one first")
-        plan = known.plan
         async with self._bounded():
-            code = await self._compiler.condition(plan.hash, known.files, condition)
-        return dataclasses.replace(plan, expressions=(*plan.expressions, code))
+            code = await self._compiler.condition(ready.plan.hash, ready.files, condition)
+        return dataclasses.replace(ready.plan, expressions=(*ready.plan.expressions, code))
+
+    async def _alone(self, work: Coroutine[None, None, Published]) -> Published:
+        """Do one at a time, to its end even when its caller gives up waiting."""
+
+        async def alone() -> Published:
+            async with self._lock:
+                return await work
+
+        task = asyncio.create_task(alone())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _publish(
+        self, request: playbook_pb2.PublishPlaybookRequest, digest: bytes, ready: _Ready
+    ) -> Published:
+        if repeated := self._repeated(request.write_id, digest):
+            return repeated
+        known = {one.hash: one.number for one in self._catalogue.generations()}
+        publication = mutation_pb2.Publication(
+            hash=ready.plan.hash,
+            number=known.get(ready.plan.hash) or self._catalogue.next_number(),
+            published_at_us=now_us(),
+            request=request,
+        )
+        self._ready[ready.plan.hash] = ready
+        published = await self._take(publication)
+        published = dataclasses.replace(published, faults=ready.faults)
+        self._remember(request.write_id, digest, published)
+        return published
+
+    async def _activate(self, write_id: str, target: int) -> Published:
+        digest = b"activate %d" % target
+        if repeated := self._repeated(write_id, digest):
+            return repeated
+        generation = self._catalogue.find(target)
+        publication = mutation_pb2.Publication()
+        publication.CopyFrom(generation.publication)
+        publication.number = target
+        await self._make_ready(generation)
+        published = await self._take(publication)
+        self._remember(write_id, digest, published)
+        return published
+
+    async def _take(self, publication: mutation_pb2.Publication) -> Published:
+        """Log a publication, and only then let the engine have it."""
+        if len(self._unsure) >= UNSURE_MAX:
+            raise BusyError("publications on their way to the log", UNSURE_MAX)
+        mutation, position = await self._logged(publication.SerializeToString(deterministic=True))
+        self._catalogue.apply(mutation)
+        previous = self._engine.generation
+        self._follow()
+        numbers = {one.hash: one.number for one in self._catalogue.generations()}
+        number = numbers.get(publication.hash, publication.number)
+        return Published(number, previous, publication.hash.hex(), position=position)
+
+    async def _logged(self, publication: bytes) -> tuple[bytes, common_pb2.Position | None]:
+        """Have the log hold it as strongly as it can; gives the mutation and where it is."""
+        for ack in (REPLICATED, LOGGED):
+            with contextlib.suppress(AckRefusedError):
+                return await self._submit(publication, ack)
+        mutation = self._engine.submit(PUBLICATION, publication, now_us(), APPLIED)
+        return mutation, None
+
+    async def _submit(self, publication: bytes, ack: int) -> tuple[bytes, common_pb2.Position]:
+        mutation = b""
+
+        def submit(request: bytes, now: int, token: int) -> None:
+            nonlocal mutation
+            mutation = self._engine.submit(PUBLICATION, request, now, ack, token)
+
+        try:
+            answer = await self._waiting.write(submit, publication)
+        except LogFailedError:
+            # It may be in the log, or come to it later: `passed` tells.
+            self._unsure.add(mutation)
+            raise
+        return mutation, event_pb2.TrackResponse.FromString(answer).position
+
+    async def _catch_up(self) -> None:
+        """Compile what the catalogue names, the active one first, and take it."""
+        generations = self._catalogue.generations()
+        generations.sort(key=lambda one: one.hash != self._catalogue.active)
+        failure: Exception | None = None
+        for generation in generations:
+            try:
+                await self._make_ready(generation)
+                self._follow()
+            except (FaultyPlaybookError, ForeignPlaybookError) as error:
+                # Another version published what this one does not take: it keeps its playbook.
+                _log.error("publisher: generation %d of the log: %s", generation.number, error)
+            except NextbestError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _make_ready(self, generation: Generation) -> None:
+        if generation.hash in self._ready:
+            return
+        ready = await self._compile(files_of(generation.publication.request))
+        if ready.plan.hash != generation.hash:
+            raise ForeignPlaybookError(ready.plan.hash, generation.hash)
+        self._ready[generation.hash] = ready
+
+    def _follow(self) -> None:
+        """Bring the engine to the catalogue, as far as its playbooks are compiled."""
+        catalogued = self._catalogue.generations()
+        known = {one.hash: one.number for one in self._engine.generations()}
+        self._renumber(known, catalogued)
+        active = self._catalogue.active
+        for generation in catalogued:
+            ready = self._ready.get(generation.hash)
+            if ready is None:
+                continue
+            if generation.hash not in known:
+                self._engine.publish(
+                    ready.plan,
+                    description=generation.publication.request.description,
+                    published_at_us=generation.publication.published_at_us,
+                    number=generation.number,
+                    active=generation.hash == active,
+                )
+            elif generation.hash == active:
+                self._engine.activate(generation.number)
+        kept = {one.hash for one in catalogued} | {self._engine.playbook_hash}
+        self._ready = {h: ready for h, ready in self._ready.items() if h in kept}
+        # Plans live long and have no cycles: the collector need not go over them again.
+        gc.freeze()
+
+    def _renumber(self, known: Mapping[bytes, int], catalogued: Iterable[Generation]) -> None:
+        """Give the engine's generations the catalogue's numbers."""
+        numbers = {one.hash: one.number for one in catalogued}
+        free = max([*numbers.values(), *known.values()], default=0) + 1
+        taken = set(numbers.values())
+        renumbered: dict[int, int] = {}
+        for hash_bytes, number in known.items():
+            wanted = numbers.get(hash_bytes, number)
+            if hash_bytes not in numbers and number in taken:
+                # Forgotten by the catalogue, and its number is another's now.
+                wanted, free = free, free + 1
+            renumbered[number] = wanted
+        if any(before != after for before, after in renumbered.items()):
+            self._engine.renumber(renumbered)
 
     async def _compile(self, files: Mapping[str, bytes]) -> _Ready:
         packed = await asyncio.to_thread(pack, files)
@@ -139,28 +317,20 @@ class Publisher:
         plan = await asyncio.to_thread(read_plan, compiled.plan)
         return _Ready(plan, packed, compiled.faults)
 
-    def _swap_in(self, ready: _Ready, entry: Entry) -> Published:
-        previous = self._engine.generation
-        number = self._engine.publish(
-            ready.plan,
-            description=entry.request.description,
-            published_at_us=entry.published_at_us,
-            number=entry.number,
-        )
-        self._known[number] = ready
-        numbers = {generation.number for generation in self._engine.generations()}
-        self._known = {n: known for n, known in self._known.items() if n in numbers}
-        # Plans live long and have no cycles: the collector need not go over them again.
-        gc.freeze()
-        return Published(number, previous, ready.plan.hash.hex(), ready.faults)
-
     def _repeated(self, write_id: str, digest: bytes) -> Published | None:
-        before = self._writes.get(write_id)
+        """What came of the same write before, here or on another node."""
+        before = self._writes.get(write_id) or self._published_elsewhere(write_id)
         if before is None:
             return None
         if before[0] != digest:
             raise AlreadyUsedError("write_id", repr(write_id))
         return before[1]
+
+    def _published_elsewhere(self, write_id: str) -> tuple[bytes, Published] | None:
+        for number, hash_bytes, publication in self._catalogue.generations():
+            if publication.request.write_id == write_id:
+                return _digest(publication.request), Published(number, 0, hash_bytes.hex())
+        return None
 
     def _remember(self, write_id: str, digest: bytes, published: Published) -> None:
         self._writes[write_id] = digest, published

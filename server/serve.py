@@ -11,15 +11,18 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
 
 from nextbest.core import Engine
-from nextbest.server.archive import Archive
+from nextbest.core.errors import LogAwayError, LogFailedError, WritesRefusedError
+from nextbest.server.catalogue import Catalogue
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Config
+from nextbest.server.keeper import Keeper
 from nextbest.server.lane import FastLane
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
@@ -37,6 +40,9 @@ SWITCH_INTERVAL_S = 0.000_5
 
 _log = logging.getLogger(__name__)
 
+# How often health is looked at, and whether the folder can be published.
+LOOK_S = 0.1
+
 # Told the addresses, those of the fast lane, and the engine.
 Announce = Callable[[list[str], list[str], Engine], None]
 
@@ -52,8 +58,9 @@ def announce(addresses: list[str], fast_lanes: list[str], engine: Engine) -> Non
 def run(config: Config, announce: Announce = announce) -> None:
     """Serve until SIGTERM or SIGINT, drain, return.  A second signal ends the process at once.
 
-    Raises ListenError, LaneError, ArchiveError or FaultyPlaybookError when it cannot start, and
-    LaneError after the drain when a thread of the fast lane ended by itself.
+    Raises ListenError, LaneError, DataError, FaultyPlaybookError, RecoveryError or what the log
+    raises when it cannot start, and LaneError after the drain when a thread of the fast lane ended
+    by itself.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(serve(config, announce))
@@ -76,45 +83,92 @@ async def serve(
             generations_max=config.engine.generations_max,
             decisions_max=config.engine.decisions_max,
         )
-        archive = Archive(Path(config.data.folder)) if config.data.folder else None
         used = compiler or Compiler(config.rpc.compile_ms_max)
-        publisher = Publisher(engine, archive, used, config.rpc)
-        stop = stop or _on_signals()
+        waiting = Waiting(engine)
+        catalogue = Catalogue(config.engine.generations_max)
+        publisher = Publisher(engine, catalogue, used, waiting, config.rpc)
+        keeper = Keeper(config, engine, catalogue, publisher)
+        parts = _Parts(config, engine, publisher, waiting, keeper, lane, stop or _on_signals())
         try:
-            await publisher.restore()
-            await _publish_folder(publisher, engine, config.data.playbook)
-            await _serve(engine, publisher, lane, config, announce, stop)
+            if await parts.unless_stopped(_recover(parts)):
+                await _serve(parts, announce)
         finally:
+            await keeper.stop(config.listen.drain_grace_ms / 1_000)
+            waiting.close()
             if used is not compiler:
                 used.close()
+    if parts.failures:
+        raise parts.failures[0]
     lane.check()
 
 
-async def _serve(
-    engine: Engine,
-    publisher: Publisher,
-    lane: FastLane,
-    config: Config,
-    announce: Announce,
-    stop: asyncio.Event,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a server is made of; `failures` are why it must not go on."""
+
+    config: Config
+    engine: Engine
+    publisher: Publisher
+    waiting: Waiting
+    keeper: Keeper
+    lane: FastLane
+    stop: asyncio.Event
+    failures: list[Exception] = field(default_factory=list)
+    # The folder's playbook.
+    published: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def failed(self, error: Exception) -> None:
+        """Drain, and raise the error then."""
+        _log.error("%s; the server stops", error)
+        self.failures.append(error)
+        self.stop.set()
+
+    async def unless_stopped(self, work: Coroutine[None, None, None]) -> bool:
+        """Do something to its end, or until a stop is wanted; False then."""
+        working = asyncio.create_task(work)
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                await working
+            return working.done() and not self.failures
+        finally:
+            for task in (working, stopped):
+                task.cancel()
+            await asyncio.gather(working, stopped, return_exceptions=True)
+
+
+async def _recover(parts: _Parts) -> None:
+    """Bring back what was kept, and publish the folder."""
+    await parts.keeper.start(parts.failed)
+    if parts.keeper.writable:
+        await _try_to_publish(parts)
+
+
+async def _serve(parts: _Parts, announce: Announce) -> None:
+    config, engine, lane = parts.config, parts.engine, parts.lane
     health = Health()
     about = ServerService(engine, config.rpc.request_bytes_max)
-    waiting = Waiting(engine)
     with giving_way():
-        server = make_server(engine, publisher, waiting, config, health, about)
+        server = make_server(
+            engine, parts.publisher, parts.waiting, parts.keeper, config, health, about
+        )
         lane.listen()
         about.fast_lanes = lane.addresses
         about.addresses = [bind(server, address) for address in config.listen.addresses]
         await server.start()
-    lane.start(engine, about.addresses[0], stop.set)
-    await health.serving()
-    lane.set_serving(True)
-    upkeep = Upkeep(engine, config.retention, config.engine.dedupe_max)
-    task = asyncio.create_task(upkeep.run())
+    lane.start(engine, about.addresses[0], parts.stop.set)
+    await _tell(parts, health, parts.keeper.serving)
+    leads = None if parts.keeper.node is None else parts.keeper.leads
+    upkeep = Upkeep(engine, config.retention, config.engine.dedupe_max, leads)
+    tasks = [
+        asyncio.create_task(upkeep.run()),
+        asyncio.create_task(_watch(parts, health)),
+        asyncio.create_task(_publish_later(parts)),
+    ]
     announce(about.addresses, about.fast_lanes, engine)
     try:
-        await stop.wait()
+        await parts.stop.wait()
         _log.info("draining")
         lane.set_serving(False)
         await health.leaving()
@@ -122,25 +176,62 @@ async def _serve(
     finally:
         grace_ms = config.listen.drain_grace_ms
         await asyncio.gather(server.stop(grace_ms / 1_000), lane.drain(grace_ms))
-        waiting.close()
-        task.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     _log.info("stopped")
 
 
-async def _publish_folder(publisher: Publisher, engine: Engine, folder: str) -> None:
+async def _watch(parts: _Parts, health: Health) -> None:
+    """Have both lanes' health say whether decisions are fresh enough."""
+    before = parts.keeper.serving
+    while not parts.stop.is_set():
+        await asyncio.sleep(LOOK_S)
+        if (serving := parts.keeper.serving) != before and not parts.stop.is_set():
+            before = serving
+            _log.warning("health: %s", "SERVING" if serving else "NOT_SERVING: the log is away")
+            await _tell(parts, health, serving)
+
+
+async def _tell(parts: _Parts, health: Health, serving: bool) -> None:
+    await health.tell(serving)
+    parts.lane.set_serving(serving)
+
+
+async def _publish_later(parts: _Parts) -> None:
+    """Where the log was not there at the start: publish the folder once it is."""
+    try:
+        while not parts.published.is_set():
+            await asyncio.sleep(LOOK_S)
+            if parts.keeper.writable:
+                await _try_to_publish(parts)
+    except Exception as error:
+        parts.failed(error)
+
+
+async def _try_to_publish(parts: _Parts) -> None:
+    try:
+        await _publish_folder(parts)
+        parts.published.set()
+    except (LogAwayError, LogFailedError, WritesRefusedError) as error:
+        _log.warning("the folder is not published yet: %s", error)
+
+
+async def _publish_folder(parts: _Parts) -> None:
     """Publish the folder unless the active playbook is the same."""
+    folder = parts.config.data.playbook
     if not folder:
         return
-    files = read_folder(Path(folder))
-    compiled = await publisher.validate(files)
-    if compiled.hash and compiled.hash == engine.playbook_hash:
+    files = await asyncio.to_thread(read_folder, Path(folder))
+    compiled = await parts.publisher.validate(files)
+    if compiled.hash and compiled.hash == parts.engine.playbook_hash:
         return
     request = playbook_pb2.PublishPlaybookRequest(
         write_id=f"start-{now_us()}",
         description=f"published at the start from {Path(folder).name}",
         files=[playbook_pb2.PlaybookFile(path=p, content=c) for p, c in files.items()],
     )
-    await publisher.publish(request)
+    await parts.publisher.publish(request)
 
 
 def _on_signals() -> asyncio.Event:

@@ -28,6 +28,7 @@ from nextbest.v1 import (
     common_pb2,
     decision_pb2,
     event_pb2,
+    log_pb2,
     playbook_pb2,
     profile_pb2,
 )
@@ -284,6 +285,29 @@ class AsyncClient:
         message = request.query(condition, limit, now, profiles)
         async for answer in self._stream("QueryProfiles", message, timeout):
             yield answer
+
+    async def log_status(self, *, timeout: float = WRITE_S) -> log_pb2.GetLogStatusResponse:
+        """How the log, the node that answers and the other members are."""
+        return await self._call("GetLogStatus", log_pb2.GetLogStatusRequest(), timeout)
+
+    async def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
+        """Have the node write a snapshot; the answer comes when it counts."""
+        return await self._call("TakeSnapshot", log_pb2.TakeSnapshotRequest(), timeout)
+
+    async def read_snapshot(self, *, timeout: float = LONG_S) -> AsyncIterator[bytes]:
+        """The file of the node's newest snapshot, in pieces."""
+        message = log_pb2.ReadSnapshotRequest()
+        async for answer in self._stream("ReadSnapshot", message, timeout):
+            yield answer.data
+
+    async def reseed_log(
+        self, *, force: bool = False, timeout: float = LONG_S
+    ) -> log_pb2.ReseedLogResponse:
+        """Start a wiped log anew from the memory of the node that is asked.
+
+        With `force` the entries that the log has are given up.
+        """
+        return await self._call("ReseedLog", log_pb2.ReseedLogRequest(force=force), timeout)
 
     async def _prompt(self, name: str, message: object, timeout: float) -> Any:
         """A hot call: over the fast lane, or once more over the target when the lane is gone."""

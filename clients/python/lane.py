@@ -20,6 +20,7 @@ from nextbest.v1 import (
     decision_pb2,
     decision_pb2_grpc,
     event_pb2_grpc,
+    log_pb2_grpc,
     playbook_pb2_grpc,
     profile_pb2_grpc,
     server_pb2,
@@ -39,6 +40,7 @@ _STUBS: tuple[Callable[[Any], Any], ...] = (
     event_pb2_grpc.EventServiceStub,
     profile_pb2_grpc.ProfileServiceStub,
     playbook_pb2_grpc.PlaybookServiceStub,
+    log_pb2_grpc.LogServiceStub,
     server_pb2_grpc.ServerServiceStub,
     health_pb2_grpc.HealthStub,
 )

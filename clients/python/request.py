@@ -145,7 +145,7 @@ def link(
     unlink: bool,
     occurred_at: datetime | None,
     write_id: str,
-    ack: Ack,
+    ack: Ack = None,
 ) -> profile_pb2.LinkIdentityRequest:
     """A request to link or part two identities."""
     return profile_pb2.LinkIdentityRequest(
@@ -158,7 +158,7 @@ def link(
     )
 
 
-def erase(given: Identity, write_id: str, ack: Ack) -> profile_pb2.EraseProfileRequest:
+def erase(given: Identity, write_id: str, ack: Ack = None) -> profile_pb2.EraseProfileRequest:
     """A request to forget a person."""
     return profile_pb2.EraseProfileRequest(
         write_id=write_id or new_id(), identity=identity(given), ack=ack_level(ack)

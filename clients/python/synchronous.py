@@ -22,6 +22,7 @@ from nextbest.v1 import (
     common_pb2,
     decision_pb2,
     event_pb2,
+    log_pb2,
     playbook_pb2,
     profile_pb2,
 )
@@ -268,6 +269,29 @@ class Client:
         """The people for whom a CEL condition holds, in parts; the last one has the totals."""
         message = request.query(condition, limit, now, profiles)
         yield from self._stream("QueryProfiles", message, timeout)
+
+    def log_status(self, *, timeout: float = WRITE_S) -> log_pb2.GetLogStatusResponse:
+        """How the log, the node that answers and the other members are."""
+        return self._call("GetLogStatus", log_pb2.GetLogStatusRequest(), timeout)
+
+    def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
+        """Have the node write a snapshot; the answer comes when it counts."""
+        return self._call("TakeSnapshot", log_pb2.TakeSnapshotRequest(), timeout)
+
+    def read_snapshot(self, *, timeout: float = LONG_S) -> Iterator[bytes]:
+        """The file of the node's newest snapshot, in pieces."""
+        message = log_pb2.ReadSnapshotRequest()
+        for answer in self._stream("ReadSnapshot", message, timeout):
+            yield answer.data
+
+    def reseed_log(
+        self, *, force: bool = False, timeout: float = LONG_S
+    ) -> log_pb2.ReseedLogResponse:
+        """Start a wiped log anew from the memory of the node that is asked.
+
+        With `force` the entries that the log has are given up.
+        """
+        return self._call("ReseedLog", log_pb2.ReseedLogRequest(force=force), timeout)
 
     def _prompt(self, name: str, message: object, timeout: float) -> Any:
         """A hot call: over the fast lane, or once more over the target when the lane is gone."""

@@ -315,6 +315,24 @@ cdef bint read_erased(
     return not inner.failed
 
 
+cdef uint64_t event_named(Text data, Serving* serving) noexcept nogil:
+    """What identifies a mutation's event among those seen; 0 when it holds none."""
+    cdef MutationMessage mutation
+    cdef TrackMessage message
+    cdef Reader reader
+    cdef int64_t id_ms = 0, occurred_us = 0
+    cdef uint64_t key[2]
+    if not read_mutation(data, &mutation) or mutation.body != BODY_EVENT:
+        return 0
+    reader = reader_of(mutation.request.data, mutation.request.length)
+    if read_track(&reader, &message, &serving.machine.arena, &serving.fault):
+        return 0
+    if event_times(&message, TIMESTAMP_US_FAR, &id_ms, &occurred_us, &serving.fault):
+        return 0
+    event_key(&message, occurred_us, key)
+    return event_hash(key, mutation.incarnation)
+
+
 cdef bint event_is_late(Text request, int64_t horizon_ms, Serving* serving) noexcept nogil:
     """Whether an event's id is older than the horizon; what no version can read is."""
     cdef TrackMessage message

@@ -155,13 +155,7 @@ cdef StoreStatus store_add(
     slot = row_locked(store, identity, hash, incarnation, &created, &status)
     if slot == NULL:
         return status
-    if <int64_t>entry.time_s < store_horizon_ms(store) // 1000:
-        # It has waited for its playbook: the other nodes have forgotten it by now.
-        status = event_count(store, slot.row, &entry, occurred_us, &store.sets[0], inputs, count)
-    else:
-        status = event_apply(
-            store, shard, slot.row, &entry, occurred_us, inputs, count, bounded
-        )
+    status = event_apply(store, shard, slot.row, &entry, occurred_us, inputs, count, bounded)
     if created and row_empty(slot.row):
         row_remove(store, shard, slot)
     latch_drop(&shard.latch)
@@ -192,7 +186,7 @@ cdef StoreStatus event_apply(
         if bounded and atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
         if (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0
+            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
         ):
             return STORE_NO_MEMORY
         before = &store.sets[0]

@@ -130,6 +130,8 @@ cdef void shard_digest(
 ) noexcept nogil:
     cdef pair[uint64_t, uint32_t] item
     cdef const SeenEvent* entry
+    # What is remembered beyond the horizon differs: it is held for events that are parked.
+    cdef int64_t horizon_s = store_horizon_ms(store) // 1000
     cdef uint64_t i
     latch_take(&shard.latch)
     for i in range(shard.rows_capacity):
@@ -137,7 +139,7 @@ cdef void shard_digest(
             rows[0] += row_mark(store, shard.rows[i].hash, shard.rows[i].row)
     for i in range(shard.seen_capacity):
         entry = &shard.seen[i]
-        if entry.event and seen_counts(shard, entry):
+        if entry.event and <int64_t>entry.time_s >= horizon_s and seen_counts(shard, entry):
             applied[0] += mark(
                 entry.identity, entry.event, 7, store.sets[entry.counters].hash, entry.time_s, 0
             )

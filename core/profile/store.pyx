@@ -21,6 +21,9 @@ include "upkeep.pyx"
 include "columns.pyx"
 
 
+STRIPES = SHARDS
+
+
 cdef enum:
     HEAP_TABLE_START = 64
     SCAN_MAX = 100000
@@ -152,6 +155,8 @@ cdef class Store:
     cdef dict columns_by_key
     cdef list names
     cdef list keys
+    # Where the columns that stripes name lie here.
+    cdef StripeColumns stripe_columns
 
     def __cinit__(self, *, profiles_max=1_000_000, dedupe_max=10_000_000):
         self.state = state_new(profiles_max, dedupe_max)
@@ -241,6 +246,82 @@ cdef class Store:
         atomic_pointer_write(&self.state.layout, layout)
         return 0
 
+    def columns(self):
+        """All columns, as StoredAttribute and StoredCounter, in the order that stripes refer to.
+
+        Columns are only ever added: asked after the last stripe, they cover all of them.
+        """
+        cdef const AttributeColumn* attribute
+        cdef const CounterColumn* counter
+        attributes = []
+        counters = []
+        for name in self.names:
+            attribute = &self.state.attributes[len(attributes)]
+            attributes.append(StoredAttribute(name, attribute.type, bool(attribute.pii)))
+        for key in self.keys:
+            counter = &self.state.counters[len(counters)]
+            counters.append(StoredCounter(
+                key, counter.aggregate, counter.type, counter.limit,
+                counter.window_us // 1000000, counter.resolution_us // 1000000,
+            ))
+        return attributes, counters
+
+    def load_columns(self, attributes, counters) -> None:
+        """Make the columns that the stripes to load refer to, in their order; known ones stay.
+
+        Takes what `columns` gives, or SnapshotAttribute and SnapshotCounter messages.  Raises
+        InvalidRequestError for a column that cannot be, or is another one here.
+        """
+        attributes = [stored_attribute(attribute) for attribute in attributes]
+        counters = [stored_counter(counter) for counter in counters]
+        known = {counter.key: counter for counter in self.columns()[1]}
+        for counter in counters:
+            if known.get(counter.key, counter)._replace(limit=0) != counter._replace(limit=0):
+                raise errors.InvalidRequestError(
+                    f"counters.{counter.name}", str(tuple(counter[1:])),
+                    str(tuple(known[counter.key][1:])),
+                )
+        pii = {(a.name, a.type): a.pii for a in self.columns()[0]}
+        attributes = [a._replace(pii=pii.get((a.name, a.type), a.pii)) for a in attributes]
+        made = self.extend(attributes, counters)
+        self.stripe_columns.attributes = made[0]
+        self.stripe_columns.counters = made[1]
+
+    def stripe(self, int number) -> bytes:
+        """Stripe `number` of STRIPES: a SnapshotStripe, all of one moment.
+
+        Any thread may ask while others write; the GIL is not held meanwhile.  Raises
+        InvalidRequestError for a number that is none, NoMemoryError.
+        """
+        if not 0 <= number < SHARDS:
+            raise errors.InvalidRequestError("stripe", str(number), f"0 to {SHARDS - 1}")
+        return stripe_bytes(self.state, number)
+
+    def load_stripe(self, bytes data) -> None:
+        """Take what a stripe holds; `load_columns` comes before, `load_end` after the last.
+
+        The store must know none of its identities.  Raises InvalidRequestError for what no store
+        of these columns writes, StoreFullError, NoMemoryError; a part may be loaded by then, so
+        that the store is of no use any more.
+        """
+        cdef Text text = text_from(data)
+        cdef const char* refused = ""
+        cdef StoreStatus status
+        with nogil:
+            status = stripe_load(self.state, text, &self.stripe_columns, &refused)
+        if status != STORE_OK:
+            load_refused(status, refused)
+
+    def load_end(self) -> int:
+        """Drop the links whose other end was erased while stripes were copied; gives how many.
+
+        Comes after the last stripe and before anything is applied.
+        """
+        cdef uint64_t dropped
+        with nogil:
+            dropped = store_unlink_dead(self.state)
+        return dropped
+
     def relay(self, uint64_t rows_max) -> int:
         """Re-lay up to so many rows to the newest layout; gives how many still wait."""
         if self.waiting_rows():
@@ -278,11 +359,15 @@ cdef class Store:
 
     def horizon(self, int64_t before_ms) -> int:
         """Forget event ids older than that, for good; gives how many."""
+        cdef unordered_set[uint64_t] held
+        return self.forget(before_ms, &held)
+
+    cdef uint64_t forget(self, int64_t before_ms, const unordered_set[uint64_t]* held):
         cdef uint64_t dropped
         if before_ms <= store_horizon_ms(self.state):
             return 0
         with nogil:
-            dropped = store_horizon(self.state, before_ms)
+            dropped = store_horizon(self.state, before_ms, held)
         return dropped
 
     def expire(self, uint8_t kind, int64_t before_us) -> int:

@@ -1,5 +1,8 @@
 # Shards: the tables of rows, of seen events and of dead incarnations.
 
+from libcpp.unordered_set cimport unordered_set
+
+
 cdef inline uint64_t identity_hash(IdentityRef identity) noexcept nogil:
     return XXH3_64bits_withSeed(identity.id, identity.length, identity.kind)
 
@@ -68,17 +71,24 @@ cdef bint rows_grow(Shard* shard) noexcept nogil:
 cdef RowSlot* row_create(
     StoreState* store, Shard* shard, IdentityRef identity, uint64_t hash, uint32_t incarnation
 ) noexcept nogil:
-    cdef Layout* layout = atomic_pointer_read(&store.layout)
-    cdef Row* row
+    cdef Row* row = row_new(atomic_pointer_read(&store.layout), identity, incarnation)
+    cdef RowSlot* slot
+    if row == NULL:
+        return NULL
+    slot = row_place(store, shard, hash, row)
+    if slot == NULL:
+        free(row)
+    return slot
+
+
+cdef RowSlot* row_place(StoreState* store, Shard* shard, uint64_t hash, Row* row) noexcept nogil:
+    """Take a row into the shard; NULL when memory is short."""
     # 7/10 full at most: probes stay short.
     if (shard.rows_count + 1) * 10 > shard.rows_capacity * 7 and not rows_grow(shard):
         return NULL
-    row = row_new(layout, identity, incarnation)
-    if row == NULL:
-        return NULL
     shard.rows_count += 1
     atomic_add(&store.profiles, 1)
-    atomic_add(&store.layout_rows[layout.number], 1)
+    atomic_add(&store.layout_rows[row.layout], 1)
     return rows_put(shard.rows, shard.rows_capacity - 1, hash, row)
 
 
@@ -159,14 +169,22 @@ cdef void seen_put(SeenEvent* seen, uint64_t mask, const SeenEvent* entry) noexc
     seen[at] = entry[0]
 
 
-cdef bint seen_rebuild(Shard* shard, uint64_t capacity, int64_t before_s) noexcept nogil:
-    """Move the seen events to a table of that capacity, without those before a time."""
+cdef bint seen_rebuild(
+    Shard* shard, uint64_t capacity, int64_t before_s, const unordered_set[uint64_t]* held
+) noexcept nogil:
+    """Move the seen events to a table of that capacity, without those before a time.
+
+    Those in `held` (NULL for none) stay all the same.
+    """
     cdef SeenEvent* seen = <SeenEvent*>calloc(capacity, sizeof(SeenEvent))
     cdef uint64_t i, count = 0
     if seen == NULL:
         return False
     for i in range(shard.seen_capacity):
-        if shard.seen[i].event and <int64_t>shard.seen[i].time_s >= before_s:
+        if shard.seen[i].event and (
+            <int64_t>shard.seen[i].time_s >= before_s
+            or (held != NULL and held.count(shard.seen[i].event) != 0)
+        ):
             seen_put(seen, capacity - 1, &shard.seen[i])
             count += 1
     free(shard.seen)

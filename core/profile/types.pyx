@@ -268,6 +268,11 @@ cdef struct StoreState:
     unordered_map[uint64_t, uint32_t]* sets_by_hash
     uint64_t relay_at
 
+# Where the columns that stripes name lie in this store.
+cdef struct StripeColumns:
+    vector[uint32_t] attributes
+    vector[uint32_t] counters
+
 cdef struct PersonRow:
     const Row* row
     const Side* side

@@ -40,8 +40,13 @@ cdef int64_t store_oldest(StoreState* store) noexcept nogil:
     return oldest
 
 
-cdef uint64_t store_horizon(StoreState* store, int64_t before_ms) noexcept nogil:
-    """Drop ids older than that, to the second: an id within the second is kept."""
+cdef uint64_t store_horizon(
+    StoreState* store, int64_t before_ms, const unordered_set[uint64_t]* held
+) noexcept nogil:
+    """Drop ids older than that, to the second: an id within the second is kept.
+
+    So are the events of `held`, which will come again: what has counted them must be known then.
+    """
     cdef uint64_t dropped = 0, before
     cdef Shard* shard
     cdef int i
@@ -51,7 +56,9 @@ cdef uint64_t store_horizon(StoreState* store, int64_t before_ms) noexcept nogil
         latch_take(&shard.latch)
         before = shard.seen_count
         # Short of memory the table stays as it is: the horizon alone refuses what is older.
-        if before and seen_rebuild(shard, shard.seen_capacity, before_ms // 1000):
+        if before and seen_rebuild(
+            shard, shard.seen_capacity, before_ms // 1000, held
+        ):
             dropped += before - shard.seen_count
         latch_drop(&shard.latch)
     atomic_add(&store.seen, <uint64_t>-<int64_t>dropped)
@@ -122,6 +129,9 @@ cdef list shard_stale(StoreState* store, int number, uint8_t kind, int64_t befor
     cdef uint64_t i
     cdef size_t at = 0
     cdef Row* row
+    if shard.rows_count == 0:
+        # Most are empty in a small store; a row that comes meanwhile is not stale.
+        return []
     with nogil:
         latch_take(&shard.latch)
         for i in range(shard.rows_capacity):

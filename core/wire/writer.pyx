@@ -10,7 +10,9 @@ cdef struct Writer:
     uint8_t* data
     size_t length
     size_t capacity
-    # Out of memory or over WRITER_MAX; what was written is then not to be used.
+    # What the capacity may come to; 0 for WRITER_MAX.
+    size_t most
+    # Out of memory or over that; what was written is then not to be used.
     bint failed
 
 
@@ -22,9 +24,10 @@ cdef void writer_free(Writer* writer) noexcept nogil:
 cdef bint writer_grow(Writer* writer, size_t need) noexcept nogil:
     cdef size_t capacity = writer.capacity if writer.capacity else WRITER_START
     cdef void* data
+    cdef size_t most = writer.most if writer.most else WRITER_MAX
     while capacity < writer.length + need:
         capacity *= 2
-    data = realloc(writer.data, capacity) if capacity <= WRITER_MAX else NULL
+    data = realloc(writer.data, capacity) if capacity <= most else NULL
     if data == NULL:
         writer.failed = True
         return False

@@ -41,6 +41,14 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for 
 Kind: TypeAlias = Annotated[
     str, typer.Option("--kind", "-k", help="known, anonymous or alias.", metavar="KIND")
 ]
+Ack: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--ack",
+        help="When to answer: applied, logged or replicated; the server's default.",
+        metavar="LEVEL",
+    ),
+]
 Pairs: TypeAlias = list[str]
 
 _KINDS = {
@@ -82,6 +90,17 @@ def identity(kind: str, id: str) -> common_pb2.Identity:
     if kind not in _KINDS:
         raise typer.BadParameter(f"{kind!r}, allowed: {', '.join(_KINDS)}", param_hint="--kind")
     return common_pb2.Identity(kind=_KINDS[kind], id=id)
+
+
+def ack_of(level: str) -> Any:
+    """The level of `--ack`; None for the server's default."""
+    from nextbest.client.request import ack_level
+
+    try:
+        ack_level(level or None)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("ack: "), param_hint="--ack") from None
+    return level or None
 
 
 def values(pairs: Sequence[str], hint: str) -> dict[str, Plain]:

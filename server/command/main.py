@@ -32,7 +32,8 @@ from nextbest.server.errors import ConfigError, FaultyPlaybookError
 if TYPE_CHECKING:
     from nextbest.client.errors import NextbestError
 
-# Each command's module beside this one; its function is named `NAME_command`.
+# Each command's module beside this one; its function is named `NAME_command`, a group of
+# commands `NAME_app`.
 COMMANDS = {
     "serve": "serve",
     "demo": "demo",
@@ -47,6 +48,8 @@ COMMANDS = {
     "load": "load",
     "query": "person",
     "eval": "evaluate",
+    "erase": "person",
+    "log": "log",
 }
 # Packages add commands by this group of entry points: each a function or a `typer.Typer`.
 ADDED = "nextbest.commands"
@@ -69,7 +72,10 @@ def make_app(
     app.callback()(_about)
     for name in names:
         module = import_module(f"nextbest.server.command.{COMMANDS[name]}")
-        app.command(name)(getattr(module, f"{name}_command"))
+        if group := getattr(module, f"{name}_app", None):
+            app.add_typer(group, name=name)
+        else:
+            app.command(name)(getattr(module, f"{name}_command"))
     for name, entry in (added or {}).items():
         _add(app, name, entry)
     return app

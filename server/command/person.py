@@ -1,4 +1,4 @@
-"""`nextbest decide`, `track`, `profile` and `query`: calls about people."""
+"""`nextbest decide`, `track`, `profile`, `erase` and `query`: calls about people."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from nextbest.server.command.console import (
     MOMENT,
     PAIR,
     VALUE,
+    Ack,
     AsJson,
     Kind,
     To,
+    ack_of,
     before_now,
     connect,
     identity,
@@ -119,6 +121,7 @@ def track_command(
         str, typer.Option(help="For an outcome: the decision.", metavar="ID")
     ] = "",
     slot: Annotated[int, typer.Option(min=0, help="For an outcome: the slot.", metavar="N")] = 0,
+    ack: Ack = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -142,6 +145,7 @@ def track_command(
             event_id=event_id,
             decision_id=decision_id,
             slot=slot,
+            ack=ack_of(ack),
         )
     if as_json:
         show_json(response)
@@ -183,6 +187,30 @@ def profile_command(
         show_json(response)
     else:
         _show_profile(id, response)
+
+
+def erase_command(
+    id: Id,
+    kind: Kind = "known",
+    ack: Ack = "",
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a person, every identity of theirs, for good.
+
+    Who writes of them later registers them anew.
+
+    Example:
+
+      nextbest erase ann
+    """
+    with connect(to) as client:
+        response = client.erase_profile(identity(kind, id), ack=ack_of(ack))
+    if as_json:
+        show_json(response)
+        return
+    names = ", ".join(each.id for each in response.identities)
+    out().print(f"forgotten: {names}" if names else f"nobody knows {id}")
 
 
 def query_command(

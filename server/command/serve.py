@@ -49,25 +49,43 @@ FastLaneInsecure = Annotated[
         help="Take addresses that other hosts reach: there is no TLS, a mesh must have it.",
     ),
 ]
+Playbook = Annotated[
+    Path | None,
+    typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
+]
+ListenOn = Annotated[
+    list[str] | None,
+    typer.Option("--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", "-d", help="Keeps people and playbooks: log and snapshots.", metavar="FOLDER"
+    ),
+]
+LogPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        help="sqlite:PATH, redis://HOST, rediss://HOST, sentinel://H1,H2,H3/NAME or memory:; "
+        "by default a file in the data folder.",
+        metavar="PLACE",
+    ),
+]
+AckDefault = Annotated[
+    str | None,
+    typer.Option(
+        "--ack", help="When writes are answered: applied, logged, replicated.", metavar="LEVEL"
+    ),
+]
 
 
 def serve_command(
-    playbook: Annotated[
-        Path | None,
-        typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
-    ] = None,
-    listen: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", "-d", help="Keeps published playbooks, not people.", metavar="FOLDER"
-        ),
-    ] = None,
+    playbook: Playbook = None,
+    listen: ListenOn = None,
+    data: DataFolder = None,
+    log: LogPlace = None,
+    ack: AckDefault = None,
     config: ConfigFile = None,
     fast_lane: FastLane = None,
     fast_lane_threads: FastLaneThreads = None,
@@ -80,8 +98,11 @@ def serve_command(
 ) -> None:
     """Run the server until SIGTERM or SIGINT, then drain.
 
-    People and their events are held in memory: a stopped server forgets them, so load or send
-    them again after a start.
+    People and their events are held in memory.  With a data folder, or a log elsewhere, a
+    stopped server has them again after its start; without either it forgets them.  Servers with
+    the same log in Redis have the same people, and take each other's place.
+
+    A password for Redis is not for the command line: `log.password_file` names a file with it.
 
     The fast lane serves the hot calls to any gRPC client, for a fraction of the CPU.  The
     clients of nextbest find it by themselves: give them the address of `--listen` alone.
@@ -98,12 +119,16 @@ def serve_command(
 
       nextbest serve -l 0.0.0.0:7600 -l unix:/run/nextbest.sock --data /var/lib/nextbest
 
+      nextbest serve --log sentinel://10.0.0.1,10.0.0.2,10.0.0.3/nextbest --data /var/lib/nextbest
+
       nextbest serve --set engine.profiles_max=5000000
     """
     given: dict[str, str | list[str] | None] = {
         "listen.addresses": listen,
         "data.folder": str(data) if data else None,
         "data.playbook": str(playbook) if playbook else None,
+        "log.place": log,
+        "log.ack": ack,
         "lane.addresses": fast_lane,
         "lane.threads": None if fast_lane_threads is None else str(fast_lane_threads),
         "lane.cpus": fast_lane_cpus,

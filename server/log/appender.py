@@ -84,6 +84,8 @@ class Appender:
         while True:
             if (batch := context.ahead.next(self._queue)) is not None:
                 return batch
+            if self._queue == LOGGED_QUEUE:
+                context.standing.clear("slow")
             await context.ahead.room()
             data, mutations = context.engine.log_take(
                 self._queue, context.limits.batch_mutations_max, context.limits.batch_bytes_max
@@ -163,8 +165,6 @@ class Appender:
             self._context.ahead.tell(batch)
             self._context.engine.log_done(self._queue, batch.mutations, position, self._ack)
         self._backoff.reset()
-        if self._queue == LOGGED_QUEUE and not self._context.ahead.waits(self._queue):
-            self._context.standing.clear("slow")
 
     def _fail(self, batch: Batch) -> None:
         """Answer the batch's calls as unknown, if they still wait."""

@@ -76,7 +76,7 @@ class Branch:
         here = self._context.here
         first = await self._context.log.first()
         if first is None:
-            if here == BEFORE and not self._epochs.highest:
+            if not self._epochs.met:
                 return Junction(BEFORE, None)
             raise LogResetError("the log is empty, and was not")
         if here == BEFORE:

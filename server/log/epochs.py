@@ -39,6 +39,8 @@ class Epochs:
         self._context = context
         # Numbers are never used twice, not even those of branches that were lost.
         self._highest = max((epoch[0] for epoch in context.engine.epochs()), default=0)
+        # An epoch that this node only tried to open does not prove that there was a log.
+        self._met = self._highest > 0
         self._replication_ids: dict[int, str] = {}
         self.current = Epoch(0, "")
 
@@ -46,6 +48,11 @@ class Epochs:
     def highest(self) -> int:
         """The largest number ever seen."""
         return self._highest
+
+    @property
+    def met(self) -> bool:
+        """Whether this node knows that the log has had an entry."""
+        return self._met or self._context.here != BEFORE
 
     def replication_id(self, number: int) -> str:
         """Of the master an epoch was opened on; empty when that is not known."""
@@ -58,10 +65,11 @@ class Epochs:
         """
         for _ in range(self._context.limits.epoch_tries_max):
             tail = await self._context.log.last()
+            self._met = self._met or tail is not None
             if tail is not None and await self._opened_on(tail.epoch, info.replication_id):
                 self.current = Epoch(tail.epoch, info.replication_id)
                 return place_of(tail)
-            if tail is None and (self._context.here != BEFORE or self._highest):
+            if tail is None and self.met:
                 raise LogResetError("the log is empty, and was not")
             previous = BEFORE if tail is None else place_of(tail)
             try:
@@ -93,12 +101,14 @@ class Epochs:
         self._highest = number
         await self._context.log.open_epoch(number, pack(nonce, open=opened), expected, create)
         _log.warning("log: epoch %d opened behind %d-%d", number, *previous[:2])
+        self._met = True
         self.current = Epoch(number, info.replication_id)
         self._remember(number, info.replication_id)
         return Position(number, 0, nonce)
 
     def read(self, number: int, replication_id: str) -> None:
         """The reader passed the first entry of an epoch."""
+        self._met = True
         self._highest = max(self._highest, number)
         self._remember(number, replication_id)
         if number > self.current.number:

@@ -46,7 +46,7 @@ from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
-from nextbest.server.log.reader import Announced, Reader
+from nextbest.server.log.reader import Announced, Passed, Reader
 from nextbest.server.log.reseed import ReseedRefusedError, reseed
 from nextbest.server.log.retained import Retained
 from nextbest.server.log.standing import Standing
@@ -78,6 +78,7 @@ class Node:
     """Follows the log with an engine to which a log is attached.
 
     announced: called with each Publication and Activation read from the log, as a Mutation.
+    passed: called with each own batch read back; publications in it are not announced.
     snapshots: writes snapshots; None for a node that never does, and so never lets the log be
     trimmed while it is a member.  The parts are made by the classes named here, so that a test
     can put another one in.
@@ -99,6 +100,7 @@ class Node:
         *,
         now_us: Callable[[], int],
         announced: Announced,
+        passed: Passed = lambda _batch: None,
         limits: Limits | None = None,
         snapshots: Snapshots | None = None,
         random: Random | None = None,
@@ -128,7 +130,7 @@ class Node:
         self.notes = Notes(self.appenders)
         self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
         self.reader = self.reader_type(
-            context, self.epochs, self.branch, self.members, self.coordinator, announced
+            context, self.epochs, self.branch, self.members, self.coordinator, announced, passed
         )
         self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)

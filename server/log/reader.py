@@ -23,6 +23,8 @@ from nextbest.server.log.sieve import ids_before
 _log = logging.getLogger(__name__)
 
 Announced = Callable[[bytes], None]
+# Told each own MutationBatch that was read back.
+Passed = Callable[[bytes], None]
 
 
 class Reader:
@@ -36,6 +38,7 @@ class Reader:
         members: Members,
         coordinator: Coordinator,
         announced: Announced,
+        passed: Passed,
     ) -> None:
         self._context = context
         self._epochs = epochs
@@ -43,6 +46,7 @@ class Reader:
         self._members = members
         self._coordinator = coordinator
         self._announced = announced
+        self._passed = passed
         self._backoff = Backoff(context.limits, context.random)
         self._verified_s = 0.0
         self.dead_letters = 0
@@ -176,5 +180,6 @@ class Reader:
         context = self._context
         # When it was sent, the log ended before it, and now it is applied up to there.
         context.engine.caught_up(batch.sent_us)
+        self._passed(batch.data)
         if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
             context.go_astray(ids)

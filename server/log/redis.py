@@ -280,6 +280,8 @@ class RedisLog:
         """The error for a definite refusal: nothing was appended."""
         # EXEC names the command's own refusal behind a fixed text.
         text = cause.text.rpartition("because of: ")[2]
+        if "Invalid stream ID" in text:
+            text = f"{text} (ids of the form 1-* need Redis 7.0)"
         kind = LogFullError if text.partition(" ")[0] in _FULL else LogAwayError
         return kind(f"{self._where()}: {text}")
 

@@ -39,8 +39,11 @@ async def reseed(
 
 
 def _start(context: Context, members: Members) -> Position:
-    """The oldest entry that a member may be at, as far back as entries are kept."""
+    """The oldest entry that a member may be at, as far back as entries are kept.
+
+    One that stands on a branch that was lost may have left ours anywhere.
+    """
     retained = context.retained
     since_ms = context.now_us() // 1_000 - context.limits.member_ms
     positions = [context.here, *(member.position for member in members.since(since_ms))]
-    return min(one for one in positions if retained.has(one))
+    return min(positions) if all(map(retained.has, positions)) else retained.base

@@ -30,6 +30,7 @@ from nextbest.server.log.log import (
     LogFullError,
     LogInfo,
     LogInUseError,
+    LogPlaceError,
     LogResetError,
     NotReplicatedError,
     Record,
@@ -45,6 +46,8 @@ TRIM_STEP = 256
 _SEQUENCE_BITS = 40
 _SEQUENCE_MAX = (1 << _SEQUENCE_BITS) - 1
 _EPOCH_MAX = (1 << (63 - _SEQUENCE_BITS)) - 1
+# SQLite's application id of a log: "nblo".
+_MARK = 0x6E626C6F
 _REFUSED = "sqlite: one file on one disk holds it all"
 _PRAGMAS = (
     # Before anything is read: no other process gets in, and no shared memory is needed.
@@ -97,6 +100,7 @@ class _File:
         self._lock: int | None = None
         self._database: sqlite3.Connection | None = None
         self._inode = 0
+        self._settled = False
         self._why = "not open"
         self.count = 0
         self.tail: tuple[int, int] | None = None
@@ -113,6 +117,8 @@ class _File:
         self._checked(self._open)
 
     def _open(self) -> None:
+        # Its entries are of people: nobody else reads it, nor the files that SQLite puts beside.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         database = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=0
         )
@@ -121,10 +127,34 @@ class _File:
             database.execute(f"PRAGMA {pragma}")
         (page_bytes,) = database.execute("PRAGMA page_size").fetchone()
         database.execute(f"PRAGMA max_page_count={self._bytes_max // page_bytes}")
-        database.execute("CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, data BLOB)")
+        self._claim(database)
         self.count, last = database.execute("SELECT count(*), max(id) FROM entries").fetchone()
         self.tail = None if last is None else _place(last)
         self._inode = self._path.stat().st_ino
+        self._settled = False
+
+    def _claim(self, database: sqlite3.Connection) -> None:
+        """Make a new file ours, and leave alone what is somebody else's."""
+        (mark,) = database.execute("PRAGMA application_id").fetchone()
+        if mark == _MARK:
+            return
+        if database.execute("SELECT 1 FROM sqlite_master").fetchone():
+            self.close_database("not a log")
+            raise LogPlaceError("log", f"{self._path} with other tables", "a file of its own")
+        database.execute("BEGIN")
+        database.execute("CREATE TABLE entries (id INTEGER PRIMARY KEY, data BLOB)")
+        database.execute(f"PRAGMA application_id={_MARK}")
+        database.execute("COMMIT")
+
+    def _settle(self, database: sqlite3.Connection) -> None:
+        """Before the first write: bring what the WAL holds into the file, durably.
+
+        After an fsync that failed, the WAL may read well though it is not on the disk; entries
+        behind it would be lost with it.
+        """
+        if not self._settled:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._settled = True
 
     def close_database(self, why: str) -> None:
         """Close without another try at whatever failed."""
@@ -179,6 +209,7 @@ class _File:
         if removed:
             # SQLite would go on writing to a file that nobody can find again.
             raise LogResetError(f"{self._path}: the file was removed or replaced")
+        self._settle(database)
         database.execute("BEGIN")
         keyed = [(_key(epoch, sequence), data) for epoch, sequence, data in rows]
         database.executemany("INSERT INTO entries VALUES (?, ?)", keyed)
@@ -190,6 +221,7 @@ class _File:
 
     def _delete(self, before: int) -> int:
         database = self._there()
+        self._settle(database)
         database.execute("BEGIN")
         oldest = "SELECT id FROM entries WHERE id < ? ORDER BY id LIMIT ?"
         cursor = database.execute(

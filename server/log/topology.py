@@ -15,8 +15,6 @@ from nextbest.server.log.place import shown
 from nextbest.server.log.settings import BackendSettings
 
 HOSTS_MIN = 3
-# The first versions with ids of the form `<epoch>-*`.
-VERSION_MIN = (7, 0)
 # CVE-2025-49844: any user who may run a script can take the host.  Minor version -> first mended.
 _MENDED = {(7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2}
 

@@ -14,9 +14,11 @@ from grpc_reflection.v1alpha import reflection
 from nextbest.server.address import unix_path
 from nextbest.server.config import Config, Rpc
 from nextbest.server.errors import ListenError
+from nextbest.server.keeper import Keeper
 from nextbest.server.listener import require_free
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc import hot
+from nextbest.server.rpc.log import LogService
 from nextbest.server.rpc.playbook import PlaybookService
 from nextbest.server.rpc.profile import ProfileService
 from nextbest.server.rpc.router import Router
@@ -32,6 +34,7 @@ SERVICES = (
     "nextbest.v1.ProfileService",
     "nextbest.v1.PlaybookService",
     "nextbest.v1.ServerService",
+    "nextbest.v1.LogService",
 )
 # Room for a message's framing around the files of a playbook.
 SLACK_BYTES = 65_536
@@ -43,10 +46,13 @@ class Health:
     def __init__(self) -> None:
         self.servicer = HealthServicer()
 
-    async def serving(self) -> None:
-        """Report that calls are welcome."""
+    async def tell(self, serving: bool) -> None:
+        """Report whether calls are welcome."""
+        status = health_pb2.HealthCheckResponse.SERVING
+        if not serving:
+            status = health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICES):
-            await self.servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await self.servicer.set(name, status)
 
     async def leaving(self) -> None:
         """Report that the server stops; no later state is taken."""
@@ -57,6 +63,7 @@ def make_server(
     engine: Engine,
     publisher: Publisher,
     waiting: Waiting,
+    keeper: Keeper,
     config: Config,
     health: Health,
     about: ServerService,
@@ -72,6 +79,7 @@ def make_server(
         **hot.streams(engine, waiting, bytes_max),
         **profile.handlers(),
         **playbook.handlers(),
+        **LogService(engine, keeper, bytes_max).handlers(),
     }
     server.add_generic_rpc_handlers((Router(prompt, counted, rpc.in_flight_max),))
     add_HealthServicer_to_server(health.servicer, server)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nextbest.core.errors import InvalidRequestError
 from nextbest.server.playbook.faults import Fault
-from nextbest.server.publisher import Publisher, files_of
+from nextbest.server.publisher import Published, Publisher, files_of
 from nextbest.server.rpc.message import parse, require_id, require_time, with_header
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
@@ -58,28 +58,38 @@ class PlaybookService:
         response = playbook_pb2.PublishPlaybookResponse(
             playbook_hash=published.hash, faults=_messages(published.faults)
         )
-        with_header(response, self._engine).generation = published.generation
-        return response.SerializeToString()
+        return self._answer(response, published)
 
     async def _activate(self, request: bytes) -> bytes:
         message = parse(playbook_pb2.ActivateGenerationRequest, request, self._bytes_max)
         require_id("write_id", message.write_id)
         done = await self._publisher.activate(message.write_id, message.target)
         response = playbook_pb2.ActivateGenerationResponse(previous=done.previous)
-        return with_header(response, self._engine).SerializeToString()
+        return self._answer(response, done)
 
     async def _list(self, request: bytes) -> bytes:
         parse(playbook_pb2.ListGenerationsRequest, request, self._bytes_max)
         response = playbook_pb2.ListGenerationsResponse()
-        for known in self._engine.generations():
+        for number, hash_bytes, publication in self._publisher.generations():
             generation = response.generations.add(
-                number=known.number,
-                playbook_hash=known.hash.hex(),
-                description=known.description,
-                active=known.active,
+                number=number,
+                playbook_hash=hash_bytes.hex(),
+                description=publication.request.description,
+                active=hash_bytes == self._engine.playbook_hash,
             )
-            generation.published_at.FromMicroseconds(known.published_at_us)
+            generation.published_at.FromMicroseconds(publication.published_at_us)
         return with_header(response, self._engine).SerializeToString()
+
+    def _answer(
+        self,
+        response: playbook_pb2.PublishPlaybookResponse | playbook_pb2.ActivateGenerationResponse,
+        published: Published,
+    ) -> bytes:
+        """With the position that the write has in the log, where there is one."""
+        with_header(response, self._engine).generation = published.generation
+        if published.position is not None:
+            response.position.CopyFrom(published.position)
+        return response.SerializeToString()
 
 
 def _guarded(

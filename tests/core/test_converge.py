@@ -1,152 +1,123 @@
 """Apply commutes: any order and any repetition of the same mutations ends in one state."""
 
-from hypothesis import given, settings
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextbest.core import Engine
-from nextbest.core.playbook.plan import (
-    Aggregate,
-    Attribute,
-    Counter,
-    Event,
-    Field,
-    Plan,
-    ValueType,
-)
-from nextbest.v1 import common_pb2, event_pb2, mutation_pb2, profile_pb2
-
-DAY_S = 86_400
-START_S = 1_780_000_000
-NAMES = ("ann", "bob", "eve")
-PROPERTIES = (
-    Field("amount", ValueType.DOUBLE),
-    Field("product", ValueType.STRING),
-    Field("time", ValueType.TIMESTAMP),
+from nextbest.core.playbook.plan import Plan
+from nextbest.v1 import event_pb2, mutation_pb2, profile_pb2
+from tests.core.histories import (
+    DAY_S,
+    NAMES,
+    NOW_US,
+    PLANS,
+    START_S,
+    History,
+    Step,
+    events,
+    histories,
+    identity,
+    orders,
 )
 
-
-def counter(name: str, aggregate: Aggregate, prop: int, window_s: int = 0) -> Counter:
-    resolution = DAY_S if window_s else 0
-    return Counter(
-        name,
-        name.encode().ljust(16, b"\0"),
-        event=0,
-        aggregate=aggregate,
-        property=prop,
-        type=PROPERTIES[prop].type if prop >= 0 else ValueType.INT,
-        window_s=window_s,
-        resolution_s=resolution,
-        limit=3,
-    )
+PLAN = PLANS[0]
+State = tuple[tuple[int, int], list[bytes]]
 
 
-PLAN = Plan(
-    hash=b"p" * 16,
-    attributes=(
-        Attribute("plan", ValueType.STRING),
-        Attribute("age", ValueType.INT),
-        Attribute("tags", ValueType.STRING_LIST),
-    ),
-    events=(Event("buy", PROPERTIES),),
-    counters=(
-        counter("count", Aggregate.COUNT, -1, 7 * DAY_S),
-        counter("sum", Aggregate.SUM, 0, 30 * DAY_S),
-        counter("least", Aggregate.MIN, 0),
-        counter("most", Aggregate.MAX, 0, 7 * DAY_S),
-        counter("first", Aggregate.FIRST, 1),
-        counter("last", Aggregate.LAST, 1, 7 * DAY_S),
-        counter("recent", Aggregate.LAST_N, 1),
-        counter("kinds", Aggregate.DISTINCT, 1),
-    ),
-)
+@dataclass
+class Node:
+    """An engine that goes one way through a history, by one mutation or by batches."""
 
+    batch_max: int = 0
+    engine: Engine = field(default_factory=lambda: Engine(profiles_max=100, decisions_max=16))
+    done: list[Step] = field(default_factory=list)
+    waiting: list[bytes] = field(default_factory=list)
 
-def mutation(stamp: int) -> mutation_pb2.Mutation:
-    return mutation_pb2.Mutation(stamp=stamp, playbook=PLAN.hash)
+    def walk(self, steps: list[Step]) -> Node:
+        for step in steps:
+            if isinstance(step, bytes) and self.batch_max:
+                self.waiting.append(step)
+                if len(self.waiting) == self.batch_max:
+                    self.flush()
+            else:
+                self.flush()
+                self.step(step)
+            self.done.append(step)
+        self.flush()
+        return self
 
+    def flush(self) -> None:
+        batch = mutation_pb2.MutationBatch()
+        for entry in self.waiting:
+            batch.mutations.add().ParseFromString(entry)
+        result = self.engine.apply_batch(batch.SerializeToString(), NOW_US)
+        assert (result.applied, result.unreadable) == (len(self.waiting), 0)
+        self.waiting = []
 
-def value_of(value: object) -> common_pb2.Value:
-    if value is None:
-        return common_pb2.Value(null_value=0)
-    if isinstance(value, list):
-        return common_pb2.Value(string_list=common_pb2.StringList(values=value))
-    if isinstance(value, int):
-        return common_pb2.Value(int_value=value)
-    return common_pb2.Value(string_value=str(value))
+    def step(self, step: Step) -> None:
+        if isinstance(step, bytes):
+            self.engine.apply(step)
+            return
+        kind, number = step
+        if kind == "publish":
+            self.engine.publish(PLANS[number], active=number % 2 == 0)
+        elif kind == "activate":
+            self.activate(number)
+        else:
+            self.engine.horizon(number)
 
+    def activate(self, number: int) -> None:
+        for known in self.engine.generations():
+            if known.hash == PLANS[number].hash:
+                self.engine.activate(known.number)
 
-def identity(name: str) -> common_pb2.Identity:
-    kind = "KNOWN" if name == "ann" else "ANONYMOUS"
-    return common_pb2.Identity(kind=f"IDENTITY_KIND_{kind}", id=name)
+    def restarted(self) -> Node:
+        """A new engine that has read the same log; what waits comes from the snapshot."""
+        parked = self.engine.parked_mutations()
+        other = Node(self.batch_max)
+        for entry in parked:
+            other.engine.park(entry)
+        return other.walk([step for step in self.done if step not in parked])
 
-
-@st.composite
-def events(draw: st.DrawFn) -> bytes:
-    entry = mutation(draw(st.integers(1, 50)))
-    event = entry.event
-    event.event_id = f"e{draw(st.integers(0, 8))}"
-    event.identity.CopyFrom(identity(draw(st.sampled_from(NAMES))))
-    event.event = "buy"
-    event.occurred_at.seconds = START_S + draw(st.integers(0, 40)) * DAY_S // 2
-    event.properties["amount"].double_value = draw(st.sampled_from([0.1, 2.5, -3.0, 1e6]))
-    if draw(st.booleans()):
-        event.properties["product"].string_value = draw(st.sampled_from("abcde"))
-    return entry.SerializeToString()
-
-
-@st.composite
-def writes(draw: st.DrawFn) -> bytes:
-    entry = mutation(draw(st.integers(1, 50)))
-    entry.attributes.write_id = "w"
-    entry.attributes.identity.CopyFrom(identity(draw(st.sampled_from(NAMES))))
-    possible = {
-        "plan": ["free", "pro", None],
-        "age": [1, 2, None],
-        "tags": [["a"], ["a", "b"], []],
-    }
-    for name in draw(st.sets(st.sampled_from(sorted(possible)), min_size=1)):
-        value = value_of(draw(st.sampled_from(possible[name])))
-        entry.attributes.attributes[name].CopyFrom(value)
-    return entry.SerializeToString()
-
-
-@st.composite
-def links(draw: st.DrawFn) -> bytes:
-    entry = mutation(draw(st.integers(1, 50)))
-    first, second = draw(st.permutations(NAMES))[:2]
-    entry.link.write_id = "l"
-    entry.link.first.CopyFrom(identity(first))
-    entry.link.second.CopyFrom(identity(second))
-    entry.link.unlink = draw(st.booleans())
-    return entry.SerializeToString()
-
-
-def state(mutations: list[bytes]) -> tuple[tuple[int, int], list[bytes]]:
-    """The digest, and what is read of each identity, after applying the mutations."""
-    engine = Engine(profiles_max=100)
-    engine.publish(PLAN)
-    for entry in mutations:
-        engine.apply(entry)
-    return engine.digest(), [read(engine, name) for name in NAMES]
+    def state(self) -> State:
+        """The digest, and what is read of each identity under each playbook."""
+        assert self.engine.parked_mutations() == []
+        reads = []
+        for number in range(len(PLANS)):
+            self.activate(number)
+            reads += [read(self.engine, name) for name in NAMES]
+        return self.engine.digest(), reads
 
 
 def read(engine: Engine, name: str) -> bytes:
     request = profile_pb2.GetProfileRequest(identity=identity(name))
-    request.now.seconds = START_S + 21 * DAY_S
+    request.now.FromMicroseconds(NOW_US)
     answer = engine.profile(request.SerializeToString(), START_S * 1_000_000)
     profile = profile_pb2.GetProfileResponse.FromString(answer).profile
     return profile.SerializeToString(deterministic=True)
 
 
-MUTATIONS = st.lists(st.one_of(events(), events(), writes(), links()), max_size=25)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories(), data=st.data())
+def test_every_way_through_a_history_ends_in_one_state(
+    history: History, data: st.DataObject
+) -> None:
+    one = Node().walk(data.draw(orders(history)))
+    batched = Node(data.draw(st.integers(1, 9))).walk(data.draw(orders(history)))
+    steps = data.draw(orders(history))
+    middle = data.draw(st.integers(0, len(steps)))
+    restarted = Node().walk(steps[:middle]).restarted().walk(steps[middle:])
+    assert one.state() == batched.state() == restarted.state()
 
 
-@settings(max_examples=300, deadline=None)
-@given(mutations=MUTATIONS, data=st.data())
-def test_order_and_repetition_do_not_matter(mutations: list[bytes], data: st.DataObject) -> None:
-    repeated = data.draw(st.lists(st.sampled_from(mutations), max_size=15)) if mutations else []
-    other = data.draw(st.permutations(mutations + repeated))
-    assert state(mutations) == state(list(other))
+def straight(mutations: list[bytes]) -> State:
+    plans: list[Step] = [("publish", number) for number in range(len(PLANS))]
+    return Node().walk([*plans, *mutations]).state()
 
 
 @settings(max_examples=100, deadline=None)
@@ -155,12 +126,13 @@ def test_a_mutation_more_is_another_digest(mutations: list[bytes]) -> None:
     """The digest does tell states apart: this test's control."""
     extra = mutation_pb2.Mutation.FromString(mutations[0])
     extra.event.event_id = "another"
-    assert state(mutations)[0] != state([*mutations, extra.SerializeToString()])[0]
+    extra.incarnation = 2
+    assert straight(mutations)[0] != straight([*mutations, extra.SerializeToString()])[0]
 
 
 def test_mutations_wait_for_their_playbook() -> None:
     """A mutation of a playbook that comes later is parked and then applied."""
-    entry = mutation(1)
+    entry = mutation_pb2.Mutation(stamp=1, playbook=PLAN.hash)
     entry.attributes.write_id = "w"
     entry.attributes.identity.CopyFrom(identity("ann"))
     entry.attributes.attributes["plan"].string_value = "pro"
@@ -171,6 +143,29 @@ def test_mutations_wait_for_their_playbook() -> None:
     early.apply(entry.SerializeToString())
     assert read(late, "ann") == read(early, "ann")
     assert late.digest() == early.digest()
+
+
+def bought(plan: Plan, stamp: int) -> bytes:
+    entry = mutation_pb2.Mutation(stamp=stamp, playbook=plan.hash)
+    entry.event.event_id, entry.event.event = "e", "buy"
+    entry.event.identity.CopyFrom(identity("ann"))
+    entry.event.occurred_at.seconds = START_S
+    entry.event.properties["product"].string_value = "a"
+    return entry.SerializeToString()
+
+
+@pytest.mark.parametrize("others", [PLANS[:1], PLANS[1:2], PLANS], ids=["known", "parked", "all"])
+def test_an_event_that_waits_beyond_the_horizon_counts_once(others: tuple[Plan, ...]) -> None:
+    """What has counted it is remembered as long as it waits for a playbook."""
+    sent = [bought(PLANS[1], 1), *(bought(plan, 2) for plan in others)]
+    horizons: list[Step] = [("horizon", (START_S + day * DAY_S) * 1_000) for day in (1, 2)]
+    waits = Node().walk([("publish", 0), *sent, horizons[0], ("publish", 2), horizons[1]])
+    waits.walk([("publish", 1)])
+    plans: list[Step] = [("publish", number) for number in range(len(PLANS))]
+    knows = Node().walk([*plans, *sent, *horizons])
+    assert waits.state() == knows.state()
+    profile = profile_pb2.Profile.FromString(read(knows.engine, "ann"))
+    assert profile.counters["total"].value.int_value == 1
 
 
 def test_repeated_event_counts_once() -> None:

@@ -94,19 +94,17 @@ def test_an_engine_of_one_generation_keeps_the_newest() -> None:
         engine.activate(1)
 
 
-def test_what_cannot_be_applied_yet_waits_for_the_next_publish() -> None:
+def test_what_has_waited_is_applied_over_the_bound_of_the_edge() -> None:
     engine = Engine(dedupe_max=1)
     late = plan("late", points=1)
     for number in range(3):
         engine.apply(buy(f"e{number}", late))
     assert engine.memory()["parked"] == 3
-    with pytest.raises(StoreFullError):
-        engine.publish(late)
-    assert engine.memory()["parked"] == 2
-    assert decide(engine).scores[0].points == 1
-    engine.horizon(NOW_US // 1_000 + 1_000)
     engine.publish(late)
     assert engine.memory()["parked"] == 0
+    assert decide(engine).scores[0].points == 3
+    with pytest.raises(StoreFullError):
+        engine.apply(buy("e9", late))
 
 
 def test_points_beyond_all_bounds_are_cut_and_the_ledger_adds_up() -> None:

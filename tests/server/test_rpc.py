@@ -30,7 +30,7 @@ from nextbest.client import (
     anonymous,
 )
 from nextbest.client import request as requests
-from nextbest.server.errors import ArchiveError, FaultyPlaybookError, ListenError
+from nextbest.server.errors import FaultyPlaybookError, ListenError
 from nextbest.server.rpc.listen import bind
 from nextbest.v1 import common_pb2, decision_pb2, profile_pb2
 
@@ -264,19 +264,6 @@ async def test_published_playbooks_come_back_after_a_restart(
         assert (await client.publish_playbook(ADULT, write_id="w3")).generation == 3
         assert (await client.decide("ann", ["home"])).generation == 2
         assert (await client.publish_playbook(TINY)).generation == third.generation + 1
-
-
-async def test_a_damaged_archive_is_named(run_server: Any, tmp_path: Path) -> None:
-    flags = {"data__folder": tmp_path, "playbook": None}
-    async with run_server(**flags) as address, AsyncClient(address) as client:
-        await client.publish_playbook(TINY)
-    file = next((tmp_path / "playbooks").glob("generation-*"))
-    content = bytearray(file.read_bytes())
-    content[-3] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(ArchiveError, match="checksum"):
-        async with run_server(**flags):
-            pass
 
 
 async def test_calls_over_the_bound_are_refused_with_a_delay(run_server: Any) -> None:

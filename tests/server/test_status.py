@@ -9,10 +9,10 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from nextbest.core import errors
 from nextbest.server.errors import (
-    ArchiveError,
     BusyError,
     CompilerGoneError,
     CompileTimeError,
+    DataError,
     FaultyPlaybookError,
 )
 from nextbest.server.playbook.faults import Fault
@@ -40,7 +40,7 @@ CASES = [
     (FaultyPlaybookError([]), "INVALID_ARGUMENT", "FAULTY_PLAYBOOK"),
     (CompileTimeError(100), "DEADLINE_EXCEEDED", "COMPILE_TIME"),
     (CompilerGoneError("died"), "UNAVAILABLE", "COMPILER_GONE"),
-    (ArchiveError("disk"), "UNAVAILABLE", "ARCHIVE"),
+    (DataError("disk"), "UNAVAILABLE", "DATA"),
 ]
 
 

@@ -170,6 +170,122 @@ class SnapshotCounter(_message.Message):
     resolution_s: int
     def __init__(self, key: _Optional[bytes] = ..., aggregate: _Optional[int] = ..., type: _Optional[int] = ..., limit: _Optional[int] = ..., window_s: _Optional[int] = ..., resolution_s: _Optional[int] = ...) -> None: ...
 
+class SnapshotStripe(_message.Message):
+    __slots__ = ("rows", "sets", "event_identities", "event_hashes", "event_times_s", "event_sets", "event_incarnations", "erased_identities", "erased_incarnations")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SETS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    EVENT_HASHES_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIMES_S_FIELD_NUMBER: _ClassVar[int]
+    EVENT_SETS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
+    ERASED_IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    ERASED_INCARNATIONS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[StripeRow]
+    sets: _containers.RepeatedCompositeFieldContainer[StripeSet]
+    event_identities: _containers.RepeatedScalarFieldContainer[int]
+    event_hashes: _containers.RepeatedScalarFieldContainer[int]
+    event_times_s: _containers.RepeatedScalarFieldContainer[int]
+    event_sets: _containers.RepeatedScalarFieldContainer[int]
+    event_incarnations: _containers.RepeatedScalarFieldContainer[int]
+    erased_identities: _containers.RepeatedScalarFieldContainer[int]
+    erased_incarnations: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, rows: _Optional[_Iterable[_Union[StripeRow, _Mapping]]] = ..., sets: _Optional[_Iterable[_Union[StripeSet, _Mapping]]] = ..., event_identities: _Optional[_Iterable[int]] = ..., event_hashes: _Optional[_Iterable[int]] = ..., event_times_s: _Optional[_Iterable[int]] = ..., event_sets: _Optional[_Iterable[int]] = ..., event_incarnations: _Optional[_Iterable[int]] = ..., erased_identities: _Optional[_Iterable[int]] = ..., erased_incarnations: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StripeSet(_message.Message):
+    __slots__ = ("counters",)
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    counters: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, counters: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StripeRow(_message.Message):
+    __slots__ = ("kind", "id", "incarnation", "had_event", "overflowed", "touched_s", "stamp", "attributes", "numbers", "moments", "hashes", "links")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    HAD_EVENT_FIELD_NUMBER: _ClassVar[int]
+    OVERFLOWED_FIELD_NUMBER: _ClassVar[int]
+    TOUCHED_S_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    id: bytes
+    incarnation: int
+    had_event: bool
+    overflowed: bool
+    touched_s: int
+    stamp: int
+    attributes: _containers.RepeatedCompositeFieldContainer[StripeAttribute]
+    numbers: _containers.RepeatedCompositeFieldContainer[StripeNumber]
+    moments: _containers.RepeatedCompositeFieldContainer[StripeMoment]
+    hashes: _containers.RepeatedCompositeFieldContainer[StripeHashes]
+    links: _containers.RepeatedCompositeFieldContainer[StripeLink]
+    def __init__(self, kind: _Optional[int] = ..., id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., had_event: _Optional[bool] = ..., overflowed: _Optional[bool] = ..., touched_s: _Optional[int] = ..., stamp: _Optional[int] = ..., attributes: _Optional[_Iterable[_Union[StripeAttribute, _Mapping]]] = ..., numbers: _Optional[_Iterable[_Union[StripeNumber, _Mapping]]] = ..., moments: _Optional[_Iterable[_Union[StripeMoment, _Mapping]]] = ..., hashes: _Optional[_Iterable[_Union[StripeHashes, _Mapping]]] = ..., links: _Optional[_Iterable[_Union[StripeLink, _Mapping]]] = ...) -> None: ...
+
+class StripeAttribute(_message.Message):
+    __slots__ = ("column", "stamp", "value")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    column: int
+    stamp: int
+    value: _common_pb2.Value
+    def __init__(self, column: _Optional[int] = ..., stamp: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
+
+class StripeNumber(_message.Message):
+    __slots__ = ("column", "buckets", "values")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    column: int
+    buckets: _containers.RepeatedScalarFieldContainer[int]
+    values: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, column: _Optional[int] = ..., buckets: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StripeMoment(_message.Message):
+    __slots__ = ("column", "bucket", "time_us", "event", "value")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    TIME_US_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    column: int
+    bucket: int
+    time_us: int
+    event: int
+    value: _common_pb2.Value
+    def __init__(self, column: _Optional[int] = ..., bucket: _Optional[int] = ..., time_us: _Optional[int] = ..., event: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
+
+class StripeHashes(_message.Message):
+    __slots__ = ("column", "bucket", "hashes", "dropped")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    column: int
+    bucket: int
+    hashes: _containers.RepeatedScalarFieldContainer[int]
+    dropped: bool
+    def __init__(self, column: _Optional[int] = ..., bucket: _Optional[int] = ..., hashes: _Optional[_Iterable[int]] = ..., dropped: _Optional[bool] = ...) -> None: ...
+
+class StripeLink(_message.Message):
+    __slots__ = ("kind", "id", "incarnation", "stamp", "linked")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    LINKED_FIELD_NUMBER: _ClassVar[int]
+    kind: int
+    id: bytes
+    incarnation: int
+    stamp: int
+    linked: bool
+    def __init__(self, kind: _Optional[int] = ..., id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., stamp: _Optional[int] = ..., linked: _Optional[bool] = ...) -> None: ...
+
 class GetLogStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

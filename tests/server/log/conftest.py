@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,12 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return _free_port()
+
+
 class Process:
     """A redis-server, or a Sentinel, of this test."""
 
@@ -39,8 +46,8 @@ class Process:
         self.folder = folder / str(self.port)
         self.folder.mkdir(parents=True)
         self.file = self.folder / "redis.conf"
-        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", *settings]
-        self.file.write_text("\n".join(lines) + "\n" + sentinel)
+        written = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", *settings]
+        self.file.write_text("\n".join(written) + "\n" + sentinel)
         self._sentinel = bool(sentinel)
 
     @property
@@ -58,10 +65,12 @@ class Process:
             assert time.monotonic() < end, "redis-server did not start in time"
             time.sleep(0.01)
 
-    def call(self, *words: str) -> str:
-        """What redis-cli prints for a command."""
+    def call(self, *words: str, lines: str = "") -> str:
+        """What redis-cli prints for a command, or for lines of them on one connection."""
         command = ["redis-cli", "-p", str(self.port), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            command, input=lines, capture_output=True, text=True, timeout=10, check=False
+        )
         return done.stdout.strip()
 
     def signal(self, number: signal.Signals) -> None:
@@ -72,12 +81,14 @@ class Process:
         self.process.wait()
 
     def follow(self, master: Process) -> None:
-        """Become a replica and wait until it has everything."""
+        """Become a replica and wait until the master has heard that it has everything."""
         self.call("REPLICAOF", "127.0.0.1", str(master.port))
         end = time.monotonic() + START_SECONDS_MAX
-        while "master_link_status:up" not in self.call("INFO", "replication"):
+        # WAIT counts a replica only from its first acknowledgement on, and asks for one.
+        heard = re.compile(rf"port={self.port},state=online,offset=[1-9]")
+        while not heard.search(master.call("INFO", "replication")):
             assert time.monotonic() < end, "the replica did not connect in time"
-            time.sleep(0.02)
+            master.call(lines="PUBLISH probe 1\nWAIT 100 20\n")
 
 
 @pytest.fixture

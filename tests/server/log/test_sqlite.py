@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from nextbest.server.log import (
     LogError,
     LogFullError,
     LogInUseError,
+    LogPlaceError,
     LogResetError,
     NotReplicatedError,
     StaleEpochError,
@@ -231,6 +233,90 @@ async def test_a_write_error_refuses_and_recovers(tmp_path: Path) -> None:
     await log.close()
 
 
+@dataclass
+class Thin:
+    """A file system of 32 MiB that promises more than the disk under it has: fsync fails."""
+
+    folder: Path
+    below: Path
+    device: str = ""
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run([*words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def make(self) -> None:
+        for folder in (self.folder, self.below):
+            folder.mkdir()
+        self.run("mount", "-t", "tmpfs", "-o", "size=3m", "none", str(self.below))
+        with (self.below / "image").open("wb") as image:
+            image.truncate(32 << 20)
+        self.run("mkfs.ext2", "-q", str(self.below / "image"))
+        self.attach()
+
+    def attach(self) -> None:
+        self.device = self.run("losetup", "-f", "--show", str(self.below / "image"))
+        self.run("mount", "-o", "errors=continue", self.device, str(self.folder))
+
+    def detach(self) -> None:
+        self.run("umount", str(self.folder))
+        self.run("losetup", "-d", self.device)
+        self.device = ""
+
+    def grow(self) -> None:
+        self.run("mount", "-o", "remount,size=64m", str(self.below))
+
+    def remove(self) -> None:
+        if self.device:
+            subprocess.run(["umount", str(self.folder)], check=False, capture_output=True)
+            subprocess.run(["losetup", "-d", self.device], check=False, capture_output=True)
+        subprocess.run(["umount", str(self.below)], check=False, capture_output=True)
+
+
+@pytest.fixture
+def thin_disk(tmp_path: Path) -> Iterator[Thin]:
+    """A disk whose writes fail when they are synced, until it grows."""
+    thin = Thin(tmp_path / "folder", tmp_path / "below")
+    try:
+        thin.make()
+    except (OSError, subprocess.CalledProcessError) as error:
+        thin.remove()
+        pytest.skip(f"a loop device on a small file system takes root, losetup and ext2: {error}")
+    yield thin
+    thin.remove()
+
+
+async def test_a_failed_fsync_is_unknown_and_loses_nothing_later(thin_disk: Thin) -> None:
+    """What was acknowledged is on the disk: read after the kernel's cached copy is gone."""
+    log = SqliteLog(str(thin_disk.folder / "log.db"), BackendSettings())
+    branch = await opened(log)
+    written, refused = await filled(log, branch)
+    assert isinstance(refused, UnknownOutcomeError)
+    assert "disk I/O error" in str(refused)
+    for _ in range(3):
+        with pytest.raises(LogError):
+            await reopened(log)
+    thin_disk.grow()
+    branch, epoch = await reopened(log)
+    for sequence in range(1, 10):
+        assert await log.append(LOGGED_QUEUE, epoch, branch, LARGE, 0) == sequence
+    await log.close()
+
+    thin_disk.detach()
+    thin_disk.attach()
+    await log.connect()
+    read = {}
+    after = (0, 0)
+    while found := await log.read(after, 0):
+        read |= {record[:2]: record.data for record in found}
+        after = found[-1][:2]
+    for place, data in read.items():
+        unframe(data, *place)
+    assert {(1, sequence) for sequence in range(written + 1)} <= set(read)
+    assert {(epoch, sequence) for sequence in range(10)} <= set(read)
+    await log.close()
+
+
 async def test_a_read_only_file_system_refuses_and_recovers(small_disk: Path) -> None:
     log = SqliteLog(str(small_disk / "log.db"), BackendSettings())
     await opened(log)
@@ -258,6 +344,22 @@ async def test_a_file_that_is_no_database_is_not_touched(log: SqliteLog, tmp_pat
     with pytest.raises(LogAwayError, match="not a database"):
         await log.connect()
     assert path.read_bytes() == content
+
+
+async def test_a_database_of_somebody_else_is_not_touched(log: SqliteLog, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "log.db")
+    other.execute("CREATE TABLE theirs (id)")
+    other.close()
+    with pytest.raises(LogPlaceError, match="with other tables"):
+        await log.connect()
+    with pytest.raises(LogAwayError, match="not a log"):
+        await log.last()
+
+
+async def test_only_the_owner_reads_the_files(log: SqliteLog, tmp_path: Path) -> None:
+    await opened(log)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"log.db": 0o600, "log.db-wal": 0o600, "log.db.lock": 0o600}
 
 
 async def test_damage_in_an_entry_is_found_and_named(log: SqliteLog, tmp_path: Path) -> None:

@@ -1,0 +1,335 @@
+"""`nextbest log`: how a node's log is, its snapshots, and what to do when something was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from nextbest.server.command.console import (
+    ADDRESS,
+    EXIT_REFUSED,
+    AsJson,
+    To,
+    complain,
+    connect,
+    out,
+    show_json,
+    table,
+)
+from nextbest.v1 import common_pb2, log_pb2, mutation_pb2
+
+# What lies in a data folder: server/keeper.py puts it there.
+LOG_FILE, SNAPSHOTS = "log.db", "snapshots"
+
+log_app = typer.Typer(
+    help="Look after the log and its snapshots.", no_args_is_help=True, add_completion=False
+)
+DataFolder = Annotated[
+    Path, typer.Argument(help="A server's data folder.", metavar="FOLDER", exists=True)
+]
+
+
+@log_app.command("status")
+def status_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
+    """Show how the log, the node and the other members are.
+
+    The exit code is 1 unless the node follows the log.
+
+    Examples:
+
+      nextbest log status
+
+      nextbest log status --to 10.0.0.7:7600 --json
+    """
+    with connect(to) as client:
+        status = client.log_status()
+    if as_json:
+        show_json(status)
+    else:
+        _show_status(status)
+    if status.state != "following":
+        raise typer.Exit(EXIT_REFUSED)
+
+
+@log_app.command("snapshot")
+def snapshot_command(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Copy it here, too.", metavar="FILE")
+    ] = None,
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Have a node write a snapshot, and copy it to this machine if asked.
+
+    Examples:
+
+      nextbest log snapshot
+
+      nextbest log snapshot --to 10.0.0.7:7600 --output node-7.nbs
+    """
+    with connect(to) as client:
+        taken = client.take_snapshot()
+        if output is not None:
+            _receive(client.read_snapshot(), output)
+    if as_json:
+        show_json(taken)
+        return
+    rate = taken.bytes / max(taken.took_ms, 1) / 1_000
+    out().print(
+        f"{taken.path}: {taken.bytes:,} bytes up to {_place(taken.position)} in "
+        f"{taken.took_ms:,} ms ({rate:,.0f} MB/s)"
+    )
+    if output is not None:
+        out().print(f"copied to {output}")
+
+
+@log_app.command("restore")
+def restore_command(
+    file: Annotated[Path, typer.Argument(help="A snapshot.", metavar="FILE", exists=True)],
+    data: Annotated[
+        Path, typer.Option("--data", "-d", help="The server's data folder.", metavar="FOLDER")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Put a snapshot into the data folder of a server that does not run.
+
+    Its next start begins with that snapshot, and reads the log on from there.  A snapshot that
+    is damaged is refused; those that are there stay.
+
+    Example:
+
+      nextbest log restore node-7.nbs --data /var/lib/nextbest
+    """
+    from nextbest.server.log.snapshot import Snapshots, look_at
+
+    snapshots = Snapshots(data / SNAPSHOTS)
+    try:
+        path = snapshots.add(file)
+    finally:
+        snapshots.close()
+    verified = look_at(path).verified
+    position = verified.head.position if verified else common_pb2.Position()
+    if as_json:
+        show_json({"path": str(path), "position": MessageToDict(position)})
+    else:
+        out().print(f"{path}: the next start begins there, at {_place(position)}")
+
+
+@log_app.command("verify")
+def verify_command(data: DataFolder, as_json: AsJson = False) -> None:
+    """Read the snapshots and the local log in a data folder, and say what is wrong.
+
+    No entry is changed.  The log of a server that runs is in use and cannot be read.  The exit
+    code is 1 when something is damaged.
+
+    Example:
+
+      nextbest log verify /var/lib/nextbest
+    """
+    from nextbest.server.log.snapshot import look
+
+    folder = data / SNAPSHOTS
+    found = look(folder) if folder.is_dir() else []
+    rows = [_snapshot_row(each.path, each.verified, each.why) for each in found]
+    wrong = any(each.why and each.path.suffix == ".nbs" for each in found)
+    if (data / LOG_FILE).exists():
+        row, sound = asyncio.run(_verify_log(data / LOG_FILE))
+        rows.append(row)
+        wrong = wrong or not sound
+    if as_json:
+        show_json([dict(zip(_VERIFY_COLUMNS, row, strict=True)) for row in rows])
+    elif rows:
+        out().print(table(str(data), _VERIFY_COLUMNS, rows))
+    else:
+        out().print(f"{data}: neither a snapshot nor a log")
+    if wrong:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+@log_app.command("export")
+def export_command(data: DataFolder) -> None:
+    """Write the mutations of a local log as JSON lines, the oldest first.
+
+    Each line has the entry's position and one mutation.  The server must not run.
+
+    Example:
+
+      nextbest log export /var/lib/nextbest > mutations.jsonl
+    """
+    path = data / LOG_FILE
+    if not path.exists():
+        complain(f"{path}: no local log; a log in Redis is read with redis-cli XRANGE")
+        raise typer.Exit(EXIT_REFUSED)
+    asyncio.run(_export(path))
+
+
+@log_app.command("reseed")
+def reseed_command(
+    force: Annotated[
+        bool, typer.Option("--force", help="Give up the entries that the log has.")
+    ] = False,
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Start a wiped log anew from what one node has in memory.
+
+    Ask the node that is furthest: `nextbest log status` shows the members' positions.  The
+    others come back by themselves, and each adds what it has and the log lacks.
+
+    Example:
+
+      nextbest log reseed --to 10.0.0.7:7600
+    """
+    with connect(to) as client:
+        answer = client.reseed_log(force=force)
+    if as_json:
+        show_json(answer)
+    else:
+        out().print(
+            f"the log goes on at {_place(answer.position)}, from {answer.profiles:,} profiles"
+        )
+
+
+_VERIFY_COLUMNS = ("file", "state", "position", "taken", "bytes#")
+
+
+def _show_status(status: log_pb2.GetLogStatusResponse) -> None:
+    console = out()
+    console.print(f"{status.kind} log at {status.place}: {status.state}")
+    if status.reason:
+        console.print(f"  why: {status.reason}")
+    console.print(table(status.member, ("", ""), _status_rows(status)))
+    if status.members:
+        rows = [
+            (
+                f"{member.name} (coordinates)"
+                if member.name == status.lease.holder
+                else member.name,
+                _place(member.position),
+                _place(member.snapshot),
+                f"{_clock(member.now_ms * 1_000)}",
+            )
+            for member in status.members
+        ]
+        console.print(table("members", ("member", "position", "snapshot", "last seen"), rows))
+    for lost in status.lost_ids:
+        console.print(f"could not be brought back: {lost}")
+
+
+def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, str]]:
+    yield "applied up to", _place(status.position)
+    yield "log's end, when last connected", _place(status.end)
+    yield f"on {status.replicas} replicas up to", _place(status.committed)
+    yield "behind the log by at most", f"{status.staleness_ms:,} ms"
+    yield "applied here, not in the log yet", f"{status.ahead:,} mutations"
+    yield (
+        "REPLICATED",
+        f"refused: {status.replicated_refused}" if (status.replicated_refused) else "taken",
+    )
+    snapshot = _place(status.snapshot)
+    if status.snapshot_at_us:
+        snapshot += f", taken {_clock(status.snapshot_at_us)}"
+    yield "newest snapshot", snapshot
+    yield "waiting for a playbook", f"{status.parked:,} mutations"
+    yield "skipped, unreadable", f"{status.dead_letters:,} entries"
+    yield "lost branches left", f"{status.divergences:,}"
+    if status.horizon_ms:
+        yield "event ids from", _clock(status.horizon_ms * 1_000)
+    yield "digest", f"{status.digest_events:016x} {status.digest_rows:016x}"
+
+
+def _snapshot_row(path: Path, verified: Any, why: str) -> tuple[str, ...]:
+    if verified is None:
+        return (path.name, f"damaged: {why}", "", "", f"{path.stat().st_size:,}")
+    head = verified.head
+    state = "sound" if path.suffix == ".nbs" else f"sound, set aside as {path.suffix[1:]}"
+    return (
+        path.name,
+        state,
+        _place(head.position),
+        _clock(head.taken_at_us),
+        f"{verified.bytes:,}",
+    )
+
+
+async def _verify_log(path: Path) -> tuple[tuple[str, ...], bool]:
+    """The row of a local log, and whether it is sound."""
+    from nextbest.server.log.contents import unpack
+    from nextbest.server.log.log import LogError
+
+    entries = 0
+    last = common_pb2.Position()
+    faults: list[str] = []
+    async for record in _records(path):
+        expected = (last.epoch, last.sequence + 1)
+        if entries and (record.epoch, record.sequence) != expected and record.sequence:
+            faults.append(f"{expected[0]}-{expected[1]} is missing")
+        try:
+            nonce = unpack(record).nonce
+        except LogError as error:
+            faults.append(str(error))
+            nonce = 0
+        last = common_pb2.Position(epoch=record.epoch, sequence=record.sequence, nonce=nonce)
+        entries += 1
+    state = f"{entries:,} entries, " + ("; ".join(faults[:3]) if faults else "sound")
+    if len(faults) > 3:
+        state += f" and {len(faults) - 3} more faults"
+    return (path.name, state, _place(last), "", f"{path.stat().st_size:,}"), not faults
+
+
+async def _export(path: Path) -> None:
+    from nextbest.server.log.contents import unpack
+    from nextbest.server.log.log import LogError
+
+    async for record in _records(path):
+        place = f"{record.epoch}-{record.sequence}"
+        try:
+            contents = unpack(record)
+        except LogError as error:
+            complain(str(error))
+            continue
+        if contents.kind == "batch":
+            for mutation in mutation_pb2.MutationBatch.FromString(contents.body).mutations:
+                content = MessageToDict(mutation, preserving_proto_field_name=True)
+                show_json({"position": place, **content})
+    sys.stdout.flush()
+
+
+async def _records(path: Path) -> Any:
+    from nextbest.server.log.settings import BackendSettings
+    from nextbest.server.log.sqlite import SqliteLog
+
+    log = SqliteLog(str(path), BackendSettings())
+    try:
+        await log.connect()
+        after = (0, 0)
+        while records := await log.read(after, 0):
+            for record in records:
+                yield record
+            after = (records[-1].epoch, records[-1].sequence)
+    finally:
+        await log.close()
+
+
+def _receive(pieces: Iterator[bytes], output: Path) -> None:
+    """Write a file whole or not at all."""
+    temporary = output.with_name(output.name + ".new")
+    with temporary.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+    temporary.replace(output)
+
+
+def _place(position: common_pb2.Position) -> str:
+    return f"{position.epoch}-{position.sequence}" if position.epoch else "nothing"
+
+
+def _clock(us: int) -> str:
+    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,159 @@
+"""What must hold when the faults are healed and all is quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nextbest.core import Engine
+from nextbest.core.errors import PositionLostError
+from nextbest.server.log.contents import unpack
+from nextbest.server.log.log import Record
+from tests.faults.simulator.scenario import EVERYONE
+from tests.faults.simulator.world import Catalogue, Machine, World
+from tests.faults.simulator.writes import APPLIED, LOGGED, Seen, Write, look
+
+
+class BrokenError(AssertionError):
+    """An invariant does not hold; each line says which and where."""
+
+
+def check(world: World, mode: str) -> None:
+    """Raises BrokenError with everything that does not hold."""
+    found = [*digests(world), *nothing_silent(world)]
+    if mode != "unsafe" or not all_forgotten(world):
+        found += [*contents(world, mode), *positions(world)]
+    found += [f"{one['process']}: {one.get('exception')!r}" for one in world.loop.errors]
+    if found:
+        raise BrokenError("\n".join(found))
+
+
+def all_forgotten(world: World) -> bool:
+    """Whether the log was wiped when no node had anything: they begin anew, from nothing."""
+    first = world.first_entry()
+    return (
+        first.kind == "open"
+        and not first.body.previous.epoch
+        and (first.nonce != world.first_nonce)
+    )
+
+
+def seen_by(machine: Machine) -> dict[str, Seen]:
+    now_us = machine.now_us()
+    return {one: look(machine.engine, one, now_us) for one in EVERYONE}
+
+
+# Equal digests at equal positions.
+
+
+def digests(world: World) -> Iterator[str]:
+    found = {one: (one.engine.digest(), one.engine.position) for one in world.machines}
+    if len(set(found.values())) > 1:
+        yield "digests differ: " + "; ".join(f"{one}: {what}" for one, what in found.items())
+    replayed = replay(world)
+    if replayed is None:
+        return
+    for machine, (digest, _position) in found.items():
+        if digest != replayed.digest():
+            yield f"{machine}: digest {digest}, the log makes {replayed.digest()}"
+
+
+def replay(world: World) -> Engine | None:
+    """A new engine with all that the log holds; None when the log's start is gone."""
+    master = world.master()
+    assert master is not None
+    stream = master.data.streams[b"nextbest"]
+    first = world.first_entry()
+    if first.kind != "open" or first.body.previous.epoch:
+        return None
+    engine = Engine(profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64)
+    catalogue = Catalogue(engine)
+    for (epoch, sequence), fields in zip(stream.ids, stream.fields, strict=True):
+        entry = unpack(Record(epoch, sequence, fields[1]))
+        if entry.kind == "batch":
+            for mutation in engine.apply_batch(entry.body, 0).announced:
+                catalogue.announced(mutation)
+    return engine
+
+
+# Every acknowledged write is there, as often as it should be.
+
+
+def contents(world: World, mode: str) -> Iterator[str]:
+    machine = world.machines[0]
+    seen = seen_by(machine)
+    erased = {one.identity: one for one in world.writes if one.kind == "erase"}
+    for write in world.writes:
+        there = present(write, seen)
+        if there > 1:
+            yield f"{write} counts {there} times"
+        end = erased.get(write.identity)
+        if write.kind == "erase":
+            continue
+        if end is not None:
+            yield from after_erasure(world, write, end, there, mode)
+        elif not there and required(world, write, mode):
+            yield f"{write} is lost; acknowledged by {write.acknowledged}"
+    for identity, what in seen.items():
+        events = sum(what.events.values())
+        if what.count != events:
+            yield f"{identity}: {what.count} events counted, {events} in the sum"
+
+
+def present(write: Write, seen: dict[str, Seen]) -> int:
+    what = seen[write.identity]
+    if write.kind == "event":
+        return what.events.get(write.number, 0)
+    if write.kind == "upsert":
+        return int(write.number in what.upserts)
+    return int(write.other in what.linked)
+
+
+def after_erasure(world: World, write: Write, end: Write, there: int, mode: str) -> Iterator[str]:
+    """What was sent before the erasure must be gone; what was accepted well after it stays."""
+    if end.acknowledged is None or not required(world, end, mode):
+        return
+    if there and all(one.ended and one.ended < end.attempts[0].sent for one in write.attempts):
+        yield f"{write} is there, but {end} came after it"
+
+
+def required(world: World, write: Write, mode: str) -> bool:
+    """Whether the level that acknowledged a write promises that it is there."""
+    if write.acknowledged is None:
+        return False
+    by = write.acknowledged
+    died = any(when >= by.sent and name == by.node for when, name in world.deaths)
+    if not died:
+        # Its node still has it, and brings it back whatever the log has lost.
+        return True
+    if write.ack == APPLIED:
+        return False
+    if write.ack == LOGGED or mode == "unsafe":
+        return not any(when >= by.sent for when in world.losses)
+    faults = [end for start, end, _what in world.redis_faults if end >= by.sent - 1.0]
+    return mode == "single" or len(faults) <= 1
+
+
+# Positions, and what nodes say of what they lost.
+
+
+def positions(world: World) -> Iterator[str]:
+    seen = {one: seen_by(one) for one in world.machines}
+    erased = {one.identity for one in world.writes if one.kind == "erase"}
+    for write in world.writes:
+        if write.acknowledged is None or write.ack == APPLIED or write.kind == "erase":
+            continue
+        for machine in world.machines:
+            try:
+                reached = machine.engine.reached(write.position)
+            except PositionLostError:
+                continue
+            if not reached:
+                yield f"{machine}: {write.position} of {write} is neither here nor lost"
+            elif not present(write, seen[machine]) and write.identity not in erased:
+                yield f"{machine}: {write.position} is reached, but {write} is not there"
+
+
+def nothing_silent(world: World) -> Iterator[str]:
+    for machine in world.machines:
+        if machine.node.reader.dead_letters:
+            yield f"{machine}: {machine.node.reader.dead_letters} dead letters"

@@ -1,0 +1,88 @@
+"""Runs seeds: one at a time with a trace, or many on all cores."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import traceback
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.faults.simulator import invariants, scenario
+from tests.faults.simulator.world import World
+
+MODES = ("single", "many", "many", "unsafe")
+# What a run leaves in cycles is collected between runs, every so many.
+COLLECT_EVERY = 40
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a seed came to; `fault` is empty when every invariant held."""
+
+    seed: int
+    mode: str
+    digest: int
+    steps: int
+    fault: str
+    seconds: float
+    trace: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def run(
+    seed: int, *, world_type: type[World] = World, trace: bool = False, mode: str = ""
+) -> Outcome:
+    """Run a seed to its end."""
+    logging.disable(logging.CRITICAL)
+    mode = mode or Random(f"mode {seed}").choice(MODES)
+    nodes = Random(f"nodes {seed}").choice((2, 3, 3))
+    world = world_type(seed, nodes)
+    lines: list[str] = []
+    if trace:
+        world.loop.trace = lines.append
+    fault = ""
+    try:
+        world.loop.run_until_complete(scenario.play(world, mode))
+        invariants.check(world, mode)
+    except AssertionError as error:
+        fault = f"{type(error).__name__}: {error}"
+        if not isinstance(error, (invariants.BrokenError, scenario.NotSettledError)):
+            fault += "\n" + traceback.format_exc()
+    except Exception:
+        fault = traceback.format_exc()
+    for error in world.loop.errors:
+        where = traceback.format_exception(error.get("exception")) if fault else []
+        fault += f"\n{error['process']}: {error.get('message')}\n" + "".join(where)
+    outcome = Outcome(
+        seed, mode, world.loop.digest, world.loop.steps, fault, world.loop.now - 1000, lines
+    )
+    outcome.counts = counted(world)
+    world.close()
+    return outcome
+
+
+def counted(world: World) -> dict[str, int]:
+    """How much of what happened in a run."""
+    done = [one for one in world.writes if one.acknowledged is not None]
+    return {
+        "acknowledged": len(done),
+        "attempts": sum(len(one.attempts) for one in world.writes),
+        "unknown": sum(a.outcome == "unknown" for w in world.writes for a in w.attempts),
+        "deaths": len(world.deaths),
+        "lost tails": len(world.losses),
+        "divergences": sum(
+            one.node.context.progress.divergences for one in world.machines if not one.recovering
+        ),
+        "snapshots": sum(len(one.disk.kept) for one in world.machines),
+        "epochs": max(one.engine.position[0] for one in world.machines),
+    }
+
+
+def collect(number: int) -> None:
+    """Keep memory flat over many seeds, at the same points of every run."""
+    if number == 0:
+        gc.disable()
+        gc.freeze()
+    if number % COLLECT_EVERY == 0:
+        gc.collect()

@@ -1,0 +1,484 @@
+"""The simulated world: nodes with the real engine, node and log; Redis, Sentinels, the network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from nextbest.core import Engine
+from nextbest.core.engine import STRIPES
+from nextbest.core.errors import LogFailedError, NextbestError
+from nextbest.server.log.branch import lies_on
+from nextbest.server.log.contents import Contents, position_from, unpack
+from nextbest.server.log.limits import Limits
+from nextbest.server.log.log import BEFORE, LogError, Position, Record
+from nextbest.server.log.node import Node
+from nextbest.server.log.redis import RedisLog
+from nextbest.server.log.settings import BackendSettings
+from nextbest.v1 import log_pb2, mutation_pb2
+from tests.faults.simulator.loop import Loop, Process
+from tests.faults.simulator.network import SimNetwork
+from tests.faults.simulator.redis import EPOCH_US, Server
+from tests.faults.simulator.sentinel import Sentinel
+from tests.faults.simulator.wires import Wires
+from tests.faults.simulator.writes import (
+    ACTIVATION,
+    FIRST,
+    LOGGED,
+    PLANS,
+    PUBLICATION,
+    Plan,
+    Write,
+    activation,
+    publication,
+)
+
+HOSTS = ("h1", "h2", "h3")
+PORT = 6379
+STREAM = b"nextbest"
+WRITES_MAX = 200
+SNAPSHOTS_KEPT = 2
+# How long a start waits for the log.
+START_S = 1.0
+PUBLISH_TRIES = 10
+LIMITS = Limits(
+    read_wait_ms=600,
+    pulse_ms=2_000,
+    lease_ms=6_000,
+    snapshot_ms=5_000,
+    settle_ms_max=6_000,
+    trim_ms=3_000,
+    member_ms=600_000,
+)
+BACKEND = BackendSettings(trust_build=True, connect_ms=500, timeout_ms=600, wait_ms=300)
+
+Reply = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a node's disk holds of its state."""
+
+    position: Position
+    end: Position
+    epochs: list[tuple[int, int, tuple[int, int, int]]]
+    horizon_ms: int
+    last_stamp: int
+    columns: tuple[Any, Any]
+    stripes: list[bytes]
+    parked: list[bytes]
+    # The hashes published, and the stamp and hash of the newest activation.
+    playbooks: tuple[list[bytes], int, bytes]
+    members: list[log_pb2.Member]
+    lease: log_pb2.Lease
+
+
+class RecoveryError(Exception):
+    """The log does not begin at its beginning, and no snapshot here counts."""
+
+
+class Catalogue:
+    """The playbooks a node knows, and which is active: the latest stamp wins."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.known: dict[bytes, int] = {FIRST.hash: engine.publish(FIRST)}
+        self.stamp = 0
+        self.active = FIRST.hash
+
+    def state(self) -> tuple[list[bytes], int, bytes]:
+        return list(self.known), self.stamp, self.active
+
+    def restore(self, hashes: list[bytes], stamp: int, active: bytes) -> None:
+        for hash in hashes:
+            self.publish(hash)
+        self.activate(stamp, active)
+
+    def publish(self, hash: bytes) -> None:
+        if hash not in self.known:
+            self.known[hash] = self.engine.publish(PLANS[hash], active=False)
+
+    def activate(self, stamp: int, hash: bytes) -> None:
+        if (stamp, hash) > (self.stamp, self.active):
+            self.stamp, self.active = stamp, hash
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.active in self.known:
+            self.engine.activate(self.known[self.active])
+
+    def announced(self, data: bytes) -> None:
+        mutation = mutation_pb2.Mutation.FromString(data)
+        if mutation.WhichOneof("body") == "publication":
+            self.publish(mutation.publication.hash)
+            self._settle()
+        else:
+            self.activate(mutation.stamp, mutation.activation.hash)
+
+
+class Disk:
+    """Writes snapshots of a node and keeps the newest valid ones; what survives its death."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.kept: list[Snapshot] = []
+        # Whether the node has ever followed the log.
+        self.met = False
+
+    @property
+    def newest(self) -> Position:
+        """From where on the log has to be kept: for the older one, if there are two."""
+        return self.kept[0].position if len(self.kept) >= SNAPSHOTS_KEPT else BEFORE
+
+    async def take(self) -> object:
+        machine = self.machine
+        node = machine.node
+        mark = node.cover.mark()
+        made = await self._copy(mark.position)
+        end = await node.cover.settle(mark)
+        await self._write(made, end)
+        machine.loop.note("snapshot", mark.position, "to", end)
+        return made
+
+    async def _copy(self, position: Position) -> dict[str, Any]:
+        machine, engine = self.machine, self.machine.engine
+        copied: dict[str, Any] = {
+            "position": position,
+            "epochs": engine.epochs(),
+            "horizon_ms": engine.store.horizon_ms,
+            # Before the stripes: what leaves the parked ones meanwhile is in a stripe or behind.
+            "parked": engine.parked_mutations(),
+            "playbooks": machine.catalogue.state(),
+            "members": machine.node.members.messages(),
+            "lease": log_pb2.Lease(
+                holder=machine.node.coordinator.holder, term=machine.node.coordinator.term
+            ),
+        }
+        stripes = []
+        pauses = {machine.loop.random.randrange(STRIPES) for _ in range(3)}
+        for number in range(STRIPES):
+            data = engine.store.stripe(number)
+            if data:
+                stripes.append(data)
+            if number in pauses:
+                await asyncio.sleep(machine.loop.random.random() * 0.05)
+        copied["stripes"] = stripes
+        # Rows refer to no column that comes later.
+        copied["columns"] = engine.store.columns()
+        copied["last_stamp"] = engine.last_stamp
+        return copied
+
+    async def _write(self, made: dict[str, Any], end: Position) -> None:
+        """It is on the disk whole, or not at all, when the node dies meanwhile."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._keep, Snapshot(end=end, **made))
+
+    def _keep(self, made: Snapshot) -> None:
+        self.kept = [*self.kept[1 - SNAPSHOTS_KEPT :], made]
+
+
+class Machine:
+    """A host that runs one node; the node dies and is started again, the disk stays."""
+
+    node_type: type[Node] = Node
+    log_type: type[RedisLog] = RedisLog
+    disk_type: type[Disk] = Disk
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.loop = world.loop
+        self.name = name
+        self.disk = self.disk_type(self)
+        self.clock_offset_s = 0.0
+        # How often it was started.
+        self.life = 0
+        self.process: Process
+        self.network: SimNetwork
+        self.engine: Engine
+        self.node: Node
+        self.catalogue: Catalogue
+        self.log: RedisLog
+        # Not ready to serve yet; and not able to without another node's snapshot.
+        self.recovering = True
+        self.lost = False
+        self._waiting: dict[int, Reply] = {}
+        self._tokens = 0
+
+    def __repr__(self) -> str:
+        return f"{self.name}.{self.life}"
+
+    @property
+    def alive(self) -> bool:
+        return self.life > 0 and self.process.alive
+
+    def now_us(self) -> int:
+        return EPOCH_US + int((self.loop.now + self.clock_offset_s) * 1_000_000)
+
+    # Life and death.
+
+    def boot(self) -> None:
+        """Start the node; it recovers from its newest snapshot that counts, or from the log."""
+        self.life += 1
+        self.process = self.loop.process(repr(self))
+        self.process.on_fuse = self._died
+        self.network = self.world.network_type(
+            self.world.wires, self.name, self.world.servers, self.world.sentinels
+        )
+        self._waiting = {}
+        self.log = self.log_type(self.network, BACKEND)
+        self.engine = Engine(
+            profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64
+        )
+        self.engine.attach_log(WRITES_MAX, default_ack=LOGGED)
+        self.recovering = True
+        self.loop.note("boot", repr(self))
+        self.loop.start(self.process, self._run())
+
+    async def _run(self) -> None:
+        try:
+            snapshot, checked = await self._recover()
+        except RecoveryError as error:
+            self.loop.note("needs another node's snapshot:", error)
+            self.lost = True
+            return
+        self.lost = False
+        self.node = self.node_type(
+            self.engine,
+            self.log,
+            self.name,
+            now_us=self.now_us,
+            announced=self.catalogue.announced,
+            limits=self.world.limits,
+            snapshots=self.disk,
+            random=Random(self.loop.random.getrandbits(32)),
+        )
+        if snapshot is not None:
+            self.node.restore(snapshot.members, snapshot.lease)
+        # As if the data folder said so: an empty log was wiped, and is not begun anew.
+        self.node.epochs._met |= self.disk.met
+        self.recovering = False
+        self.loop.note("recovered at", self.engine.position)
+        self.loop.add_reader(self.engine.completed_fd, self._completed)
+        try:
+            await self.node.start()
+        except Exception as error:
+            self.loop.call_exception_handler({"message": "start", "exception": error})
+        if not checked:
+            await self._check_later(snapshot)
+
+    async def _recover(self) -> tuple[Snapshot | None, bool]:
+        """As the server starts: a snapshot must lie on the log's history, once that is there."""
+        there = await self._connected()
+        while self.disk.kept:
+            snapshot = self.disk.kept[-1]
+            if not there or await self._is_of(snapshot):
+                self.restore(snapshot)
+                return snapshot, there
+            self.loop.note("set aside: snapshot at", snapshot.position, snapshot.end)
+            self.disk.kept.pop()
+        self.catalogue = Catalogue(self.engine)
+        if there:
+            await self._require_whole()
+        return None, True
+
+    async def _connected(self) -> bool:
+        try:
+            async with asyncio.timeout(START_S):
+                while True:
+                    try:
+                        await self.log.connect()
+                        return True
+                    except LogError:
+                        await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+
+    async def _is_of(self, snapshot: Snapshot) -> bool:
+        for position in (snapshot.position, snapshot.end):
+            if position != BEFORE and not await lies_on(self.log, position):
+                return False
+        return True
+
+    async def _require_whole(self) -> None:
+        try:
+            first = await self.log.first()
+        except LogError:
+            return
+        if first is None:
+            return
+        found = unpack(first)
+        if found.kind != "open" or position_from(found.body.previous) != BEFORE:
+            raise RecoveryError(f"the log begins at {first.epoch}-{first.sequence}")
+
+    async def _check_later(self, snapshot: Snapshot | None) -> None:
+        """What could not be known while the log was away."""
+        while snapshot is not None:
+            await asyncio.sleep(0.1)
+            if self.node.state != "following":
+                continue
+            try:
+                if await self._is_of(snapshot):
+                    return
+            except LogError:
+                continue
+            self.loop.note("set aside: snapshot at", snapshot.position, snapshot.end)
+            self.disk.kept.remove(snapshot)
+            # The server ends with an error, and is started again.
+            self.die()
+            self.loop.call_for(self.loop.outside, self.loop.now + 0.2, self._again)
+
+    def _again(self) -> None:
+        if not self.alive:
+            self.boot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        engine = self.engine
+        engine.store.load_columns(*snapshot.columns)
+        for data in snapshot.stripes:
+            engine.store.load_stripe(data)
+        engine.store.load_end()
+        if snapshot.horizon_ms:
+            engine.horizon(snapshot.horizon_ms)
+        self.catalogue = Catalogue(engine)
+        self.catalogue.restore(*snapshot.playbooks)
+        for mutation in snapshot.parked:
+            engine.park(mutation)
+        engine.observe(snapshot.last_stamp, self.now_us())
+        for number, nonce, previous in snapshot.epochs:
+            engine.epoch_opened(number, nonce, previous)
+        engine.advance(snapshot.position, self.now_us())
+
+    def die(self) -> None:
+        """kill -9."""
+        self.loop.kill(self.process)
+        self._died()
+
+    def _died(self) -> None:
+        self.network.drop()
+        self.disk.met |= self.engine.position[0] > 0
+        self.world.deaths.append((self.loop.now, self.name))
+        self.loop.note(repr(self), "died at", self.engine.position)
+
+    # Writes.
+
+    def accept(self, write: Write, reply: Reply) -> None:
+        """A write arrives; `reply` is called with its outcome and the answer or error."""
+        if self.recovering:
+            reply("refused", None)
+            return
+        self._tokens += 1
+        calls = {
+            "event": self.engine.track,
+            "upsert": self.engine.upsert,
+            "link": self.engine.link,
+            "erase": self.engine.erase,
+        }
+        try:
+            answer = calls[write.kind](write.request, self.now_us(), self._tokens)
+        except NextbestError as error:
+            reply("refused", error)
+            return
+        if answer is not None:
+            reply("ok", answer)
+        else:
+            self._waiting[self._tokens] = reply
+
+    def _completed(self) -> None:
+        while (done := self.engine.completed(self.now_us())) is not None:
+            token, answer = done
+            reply = self._waiting.pop(token)
+            if isinstance(answer, bytes):
+                reply("ok", answer)
+            else:
+                reply("unknown" if isinstance(answer, LogFailedError) else "refused", answer)
+
+    def publish(self, plan: Plan) -> None:
+        """What the server's publisher does: nobody stamps with a playbook before it is logged."""
+        if not self.recovering:
+            self.loop.start(self.process, self._publish(plan))
+
+    async def _publish(self, plan: Plan) -> None:
+        body, data = ACTIVATION, activation(plan)
+        if plan.hash not in self.catalogue.known:
+            body, data = PUBLICATION, publication(plan)
+        for _ in range(PUBLISH_TRIES):
+            done = self.loop.create_future()
+            self._tokens += 1
+            self._waiting[self._tokens] = lambda outcome, _, done=done: done.set_result(outcome)
+            try:
+                mutation = self.engine.submit(body, data, self.now_us(), LOGGED, self._tokens)
+            except NextbestError as error:
+                self.loop.note("publish refused:", error)
+                done.set_result("refused")
+            if await done == "ok":
+                self.catalogue.announced(mutation)
+                self.loop.note("published", plan.hash[:1].decode())
+                return
+            await asyncio.sleep(0.5)
+
+
+class World:
+    """All of it, made from a seed; nothing runs before `start`."""
+
+    machine_type: type[Machine] = Machine
+    network_type: type[SimNetwork] = SimNetwork
+    server_type: type[Server] = Server
+    limits = LIMITS
+
+    def __init__(self, seed: int, nodes: int = 3) -> None:
+        self.seed = seed
+        self.loop = Loop(f"world {seed}")
+        self.random = Random(f"scenario {seed}")
+        self.loop.shuffled = self.random.random() < 0.8
+        self.wires = Wires(self.loop)
+        self.servers = {(host, PORT): self.server_type(self.wires, host) for host in HOSTS}
+        servers = list(self.servers.values())
+        for server in servers:
+            server.servers = self.servers
+            server.on_loss = lambda _server: self.losses.append(self.loop.now)
+            if server.host != "h1":
+                server.master = ("h1", PORT)
+        self.sentinels = [Sentinel(self.wires, host, servers, ("h1", PORT)) for host in HOSTS]
+        for one in self.sentinels:
+            one.others = [other for other in self.sentinels if other is not one]
+            one.fix_after_s = 2.0
+        self.machines = [self.machine_type(self, f"n{1 + number}") for number in range(nodes)]
+        self.writes: list[Write] = []
+        # When which node died, and when Redis lost entries that it had taken.
+        self.deaths: list[tuple[float, str]] = []
+        self.redis_faults: list[tuple[float, float, str]] = []
+        self.losses: list[float] = []
+        # The nonce of the very first entry of the log.
+        self.first_nonce = 0
+
+    def start(self) -> None:
+        for server in self.servers.values():
+            server.launch()
+        for sentinel in self.sentinels:
+            sentinel.launch()
+
+    def server(self, host: str) -> Server:
+        return self.servers[host, PORT]
+
+    def sentinel(self, host: str) -> Sentinel:
+        return next(one for one in self.sentinels if one.host == host)
+
+    def master(self) -> Server | None:
+        """The master that most Sentinels name, if it is one."""
+        votes = [one.master for one in self.sentinels if one.process.alive]
+        named = max(votes, key=votes.count) if votes else None
+        server = self.servers[named] if named else None
+        return server if server is not None and server.master is None else None
+
+    def first_entry(self) -> Contents:
+        """The oldest entry that the log holds."""
+        master = self.master()
+        assert master is not None
+        stream = master.data.streams[STREAM]
+        return unpack(Record(*stream.ids[0], stream.fields[0][1]))
+
+    def close(self) -> None:
+        self.loop.close()
