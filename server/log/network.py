@@ -50,12 +50,16 @@ class RedisLink:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._running = False
 
     async def run(self, commands: Sequence[Command], timeout_ms: int) -> list[Any]:
         connection = self._connection
         # redis-py would connect again by itself.
         if not connection.is_connected:
             raise LinkError("not connected")
+        # Two at once would take each other's replies for their own.
+        assert not self._running
+        self._running = True
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
                 packed = connection.pack_commands(commands)
@@ -68,6 +72,8 @@ class RedisLink:
         except BaseException:
             self._abort()
             raise
+        finally:
+            self._running = False
 
     async def close(self) -> None:
         self._abort()
@@ -246,15 +252,23 @@ class SentinelNetwork(_Connector):
         raise LinkError("; ".join(dict.fromkeys(reasons)))
 
     async def facts(self) -> Topology:
+        """What the Sentinels know together: each learns of the others only after seconds."""
+        asked = self._place.hosts
+        found = await asyncio.gather(*map(self._known_to, asked), return_exceptions=True)
+        hosts: list[Address] = []
+        sentinels = await _resolved(asked)
         faults = []
-        for sentinel in tuple(self._order):
-            try:
-                hosts, sentinels = await self._known_to(sentinel)
-            except LinkError as error:
-                faults.append(str(error))
-                continue
-            return await self._all_facts(hosts, sentinels, [])
-        return Topology((), (), (), tuple(faults))
+        for answer in found:
+            if isinstance(answer, LinkError):
+                faults.append(str(answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                hosts += answer[0]
+                sentinels += answer[1]
+        # One that is down is no fault; with a majority down nothing would take over.
+        enough = len(faults) * 2 < len(asked)
+        return await self._all_facts(hosts, sentinels, [] if enough else faults)
 
     async def _named(self, sentinel: Address) -> Address:
         asked: Command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._place.name)
@@ -264,7 +278,7 @@ class SentinelNetwork(_Connector):
         return Address(found[0].decode(), int(found[1]))
 
     async def _known_to(self, sentinel: Address) -> tuple[list[Address], list[Address]]:
-        """The Redis hosts and the Sentinels that a Sentinel knows, itself included."""
+        """The Redis hosts, and the other Sentinels, that a Sentinel knows."""
         name = self._place.name
         master, old, replicas, others = await self._ask(
             await self._sentinel(sentinel),
@@ -278,8 +292,7 @@ class SentinelNetwork(_Connector):
         if master is None:
             raise LinkError(f"{shown(sentinel)}: knows no master {name}")
         hosts = [Address(master[0].decode(), int(master[1])), *map(_listed, [old, *replicas])]
-        found = [sentinel, *map(_listed, others)]
-        return await _resolved(hosts), await _resolved(found)
+        return await _resolved(hosts), await _resolved(map(_listed, others))
 
 
 def network(place: Place, settings: BackendSettings) -> Network:

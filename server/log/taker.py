@@ -147,9 +147,7 @@ def load_rows(engine: Engine, snapshot: Snapshot) -> None:
             told_s = time.monotonic()
             _log.info("snapshot: %d%% loaded", 100 * read // max(snapshot.bytes, 1))
     if lacking := store.load_end():
-        _log.warning("snapshot: %d links name an identity that it does not hold", lacking)
-    if head.horizon_ms:
-        engine.horizon(head.horizon_ms)
+        _log.info("snapshot: %d links of identities erased while it was taken", lacking)
 
 
 def load_rest(engine: Engine, snapshot: Snapshot, now_us: int) -> None:
@@ -157,6 +155,9 @@ def load_rest(engine: Engine, snapshot: Snapshot, now_us: int) -> None:
     head = snapshot.head
     for mutation in head.parked:
         engine.park(mutation.SerializeToString())
+    if head.horizon_ms:
+        # Behind what is parked: it forgets what nothing that waits could count again.
+        engine.horizon(head.horizon_ms)
     engine.observe(head.last_stamp, now_us)
     for epoch in head.epochs:
         engine.epoch_opened(epoch.number, epoch.nonce, position_from(epoch.previous))

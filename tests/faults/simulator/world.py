@@ -407,7 +407,7 @@ class Machine:
         for _ in range(PUBLISH_TRIES):
             done = self.loop.create_future()
             self._tokens += 1
-            self._waiting[self._tokens] = lambda outcome, value, done=done: done.set_result(outcome)
+            self._waiting[self._tokens] = lambda outcome, _, done=done: done.set_result(outcome)
             try:
                 mutation = self.engine.submit(body, data, self.now_us(), LOGGED, self._tokens)
             except NextbestError as error:

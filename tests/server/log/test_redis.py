@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import redis.asyncio
 from nextbest.server.log import (
     LogAwayError,
     LogFullError,
+    LogInfo,
     LogResetError,
     StaleEpochError,
     UnknownOutcomeError,
@@ -157,13 +158,8 @@ async def test_a_stopped_replica_makes_the_outcome_unknown(
     # The entry stays, and the other queue does not wait behind it.
     assert await append(log, branch) == 2
     replica.signal(signal.SIGCONT)
-    end = time.monotonic() + 5
-    while True:
-        try:
-            assert await append(log, branch, replicas=1) >= 3
-            break
-        except UnknownOutcomeError:
-            assert time.monotonic() < end
+    await patiently(lambda: append(log, branch, replicas=1))
+    assert await stored(log) >= 4
 
 
 async def test_logged_does_not_wait_behind_replicated(start_redis: Start, redis_log: Make) -> None:
@@ -400,25 +396,55 @@ async def test_the_check_names_what_one_redis_alone_cannot_keep(
     assert "CVE-2025-49844" in refused
 
 
-async def test_sentinels_name_the_master_and_the_check_passes(
-    start_redis: Start, redis_log: Make
-) -> None:
+@pytest.fixture
+def watched(start_redis: Start) -> tuple[list[Any], list[Any], str]:
+    """Three servers, the first the master, three Sentinels, and the place they make."""
     servers = [start_redis("appendonly yes", "min-replicas-to-write 1") for _ in range(3)]
     for server in servers[1:]:
         server.follow(servers[0])
-    sentinels = [
-        start_redis(
-            sentinel=f"sentinel monitor m 127.0.0.1 {servers[0].port} 2\n"
-            "sentinel down-after-milliseconds m 1000\n"
-        )
-        for _ in range(3)
-    ]
+    monitor = (
+        f"sentinel monitor m 127.0.0.1 {servers[0].port} 2\n"
+        "sentinel down-after-milliseconds m 500\nsentinel failover-timeout m 3000\n"
+    )
+    sentinels = [start_redis(sentinel=monitor) for _ in range(3)]
     hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
-    log = redis_log(f"sentinel://{hosts}/m")
+    return servers, sentinels, f"sentinel://{hosts}/m"
+
+
+async def allowed(log: RedisLog) -> LogInfo:
+    """Connect until REPLICATED is allowed: when the Sentinels know of each other."""
+    end = time.monotonic() + 15
+    while True:
+        try:
+            found = await log.connect()
+            if not found.replicated_refused:
+                return found
+            refused = found.replicated_refused
+        except LogAwayError as away:
+            refused = str(away)
+        assert time.monotonic() < end, refused
+        await asyncio.sleep(0.1)
+
+
+async def patiently(call: Callable[[], Awaitable[Any]]) -> None:
+    """Call until it is neither refused nor unknown."""
     end = time.monotonic() + 10
-    while (found := await log.connect()).replicated_refused and time.monotonic() < end:
-        await asyncio.sleep(0.2)
-    assert (found.replicas, found.replicated_refused) == (1, "")
+    while True:
+        try:
+            await call()
+            return
+        except (UnknownOutcomeError, LogAwayError):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+
+
+async def test_sentinels_name_the_master_and_the_check_passes(
+    watched: tuple[list[Any], list[Any], str], redis_log: Make
+) -> None:
+    servers, sentinels, place = watched
+    log = redis_log(place)
+    found = await allowed(log)
+    assert found.replicas == 1
     await log.open_epoch(1, OPEN, None, create=True)
     assert await append(log, found.replication_id, replicas=found.replicas) == 1
 
@@ -428,6 +454,30 @@ async def test_sentinels_name_the_master_and_the_check_passes(
     assert (await log.connect()).replicated_refused == ""
     servers[1].call("CONFIG", "SET", "replica-priority", "10")
     assert "replica-priority: 10, 100" in (await log.connect()).replicated_refused
+
+
+async def test_after_a_failover_what_was_replicated_is_there(
+    watched: tuple[list[Any], list[Any], str], redis_log: Make
+) -> None:
+    servers, _, place = watched
+    log = redis_log(place)
+    before = await allowed(log)
+    await log.open_epoch(1, OPEN, None, create=True)
+    for _ in range(20):
+        await append(log, before.replication_id, replicas=before.replicas)
+    servers[0].kill()
+    with pytest.raises(UnknownOutcomeError):
+        await append(log, before.replication_id, replicas=before.replicas)
+    after = await allowed(log)
+    assert after.replication_id != before.replication_id
+    last = await log.last()
+    assert last is not None
+    assert last[:2] == (1, 20)
+    # The other replica takes a moment to follow the new master, which refuses until then.
+    await patiently(lambda: log.open_epoch(2, OPEN, (1, 20), create=False))
+    await patiently(lambda: append(log, after.replication_id, epoch=2, replicas=after.replicas))
+    with pytest.raises(StaleEpochError):
+        await append(log, before.replication_id, epoch=1)
 
 
 async def test_a_sentinel_without_that_master_is_said(start_redis: Start, redis_log: Make) -> None:
