@@ -161,7 +161,7 @@ class Keeper:
         digest_events, digest_rows = await asyncio.to_thread(self._engine.digest)
         status = self._status()
         status.digest_events, status.digest_rows = digest_events, digest_rows
-        status.parked = self._engine.memory()["parked"]
+        status.parked = len(self._engine.parked_mutations())
         return status
 
     def _status(self) -> log_pb2.GetLogStatusResponse:
