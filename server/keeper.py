@@ -164,21 +164,24 @@ class Keeper:
         header = decision_pb2.DecideResponse.FromString(self._engine.header(now_us()))
         return header.staleness_ms
 
-    def status(self) -> log_pb2.GetLogStatusResponse:
+    async def status(self) -> log_pb2.GetLogStatusResponse:
         """How log, node and snapshots are; without what every answer says."""
+        # It reads every row, and lets go of the interpreter meanwhile.
+        digest_events, digest_rows = await asyncio.to_thread(self._engine.digest)
+        status = self._status()
+        status.digest_events, status.digest_rows = digest_events, digest_rows
+        status.parked = len(self._engine.parked_mutations())
+        return status
+
+    def _status(self) -> log_pb2.GetLogStatusResponse:
         if self.node is None:
-            digests = self._engine.digest()
             return log_pb2.GetLogStatusResponse(
                 kind="memory",
                 place=MEMORY,
                 state="following",
                 replicated_refused="this server keeps no log",
-                digest_events=digests[0],
-                digest_rows=digests[1],
-                parked=len(self._engine.parked_mutations()),
             )
         status = self.node.status()
-        status.parked = len(self._engine.parked_mutations())
         if self.taker is not None and (last := self.taker.last):
             epoch, sequence, nonce = last.position
             status.snapshot.epoch, status.snapshot.sequence = epoch, sequence
