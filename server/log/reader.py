@@ -130,10 +130,14 @@ class Reader:
             strict = strict or contents.body.reseeded
         # An epoch may begin without its opening, when the log lost that, and with a wrong one,
         # when the branch changed under who wrote it.  It still follows our entry if that is there.
-        if previous != here and (strict or not await self._branch.holds(here)):
+        if not self.follows(previous, here) and (strict or not await self._branch.holds(here)):
             raise DivergedError(f"epoch {position.epoch} follows {previous}, and this is {here}")
         self._context.engine.epoch_opened(position.epoch, position.nonce, here)
         self._epochs.read(position.epoch, replication_id)
+
+    def follows(self, previous: Position | None, here: Position) -> bool:
+        """Whether an epoch that says it follows `previous` follows this node's last entry."""
+        return previous == here
 
     async def _apply(self, position: Position, contents: Contents) -> None:
         body, coordinator = contents.body, self._coordinator
@@ -156,7 +160,7 @@ class Reader:
     async def _apply_batch(self, position: Position, data: bytes) -> None:
         ahead = self._context.ahead
         if (own := ahead.came(position.nonce)) is not None:
-            self._pass_own(own)
+            self._pass_own(own, position.nonce)
             return
         ahead.came_back(data)
         while True:
@@ -175,11 +179,12 @@ class Reader:
         for mutation in result.announced:
             self._announced(mutation)
 
-    def _pass_own(self, batch: Batch) -> None:
+    def _pass_own(self, batch: Batch, nonce: int) -> None:
         """An entry of ours was applied when it was accepted."""
         context = self._context
-        # When it was sent, the log ended before it, and now it is applied up to there.
-        context.engine.caught_up(batch.sent_us)
+        if nonce == batch.nonces[-1]:
+            # When it was sent, the log ended before it, and now it is applied up to there.
+            context.engine.caught_up(batch.sent_us)
         self._passed(batch.data)
         if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
             context.go_astray(ids)

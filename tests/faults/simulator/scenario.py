@@ -364,6 +364,7 @@ class Faults:
         self._chance("late", self.random.choice((0.05, 0.3)))
 
     def repeat_requests(self) -> None:
+        self.world.repeats = True
         self._chance("repeated", self.random.choice((0.05, 0.3)))
 
     def interleave(self) -> None:
@@ -492,6 +493,7 @@ class Operator:
         if world.loop.now - self._since < OPERATOR_S:
             return
         self._since = world.loop.now
+        world.stranded += [f"{one}: {one.node.context.standing.reason}" for one in reset]
         furthest = max(reset, key=lambda one: one.engine.position)
         task = world.loop.start(furthest.process, reseed(furthest))
         await asyncio.wait([task], timeout=5)
@@ -511,6 +513,7 @@ class Operator:
                 self.world.loop.start(following[0].process, snapshot_of(following[0]))
                 continue
             machine.loop.note("operator: brings", source, "'s snapshot to", machine)
+            self.world.stranded.append(f"{machine}: {machine.engine.position}")
             machine.die()
             machine.disk.kept = [source.disk.kept[-1]]
             machine.boot()

@@ -43,6 +43,10 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
+# When events happened, unless a test says otherwise.
+AT_US = now_us() - 3_600_000_000
+
+
 class Member:
     """An engine, its node, and callers whose writes wait for the log."""
 
@@ -86,12 +90,12 @@ class Member:
         return left
 
     async def track(
-        self, event_id: str, person: str = "ann", ack: int = LOGGED
+        self, event_id: str, person: str = "ann", ack: int = LOGGED, at_us: int = AT_US
     ) -> event_pb2.TrackResponse:
         request = event_pb2.TrackRequest(event_id=event_id, event="view")
         request.ack = ack  # type: ignore[assignment]
         request.identity.id = person
-        request.occurred_at.FromMicroseconds(AT_US)
+        request.occurred_at.FromMicroseconds(at_us)
         token = next(self._tokens)
         answer = self.engine.track(request.SerializeToString(), self.clock(), token)
         if answer is None:
@@ -135,9 +139,6 @@ class Member:
                 call.set_exception(answer)
             else:
                 call.set_result(answer)
-
-
-AT_US = now_us() - 3_600_000_000
 
 
 async def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
