@@ -54,6 +54,8 @@ FETCH = "bring another node's with `nextbest log snapshot --output` and `nextbes
 LOGGED = 2
 # What waiting for the log does not help.
 STUCK = {"reset", "incompatible"}
+# Names, in the data folder, the log that was followed from there.
+FOLLOWED = "followed"
 # How often the start says how far it is, and health is looked at.
 TELL_S = 2.0
 LOOK_S = 0.1
@@ -109,6 +111,8 @@ class Keeper:
             self.recovered = True
             if self._unchecked is None:
                 snapshot.close()
+        if self._followed:
+            node.epochs.meet()
         await node.start()
         self._tasks = [
             asyncio.create_task(self._publisher.run()),
@@ -144,6 +148,11 @@ class Keeper:
     def writable(self) -> bool:
         """Whether writes can be expected to reach the log."""
         return self.node is None or self.node.state == "following"
+
+    @property
+    def away(self) -> bool:
+        """Whether waiting for the log is of no use, or was of none."""
+        return not self.recovered or (self.node is not None and self.node.state in STUCK)
 
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
@@ -216,6 +225,11 @@ class Keeper:
                     await self._load(snapshot)
                     self._unchecked = None if there else snapshot
                     return snapshot
+            except LogAwayError:
+                # It went away in between: the snapshot is loaded, and checked later.
+                snapshot.close()
+                there = False
+                continue
             except BaseException:
                 snapshot.close()
                 raise
@@ -293,7 +307,26 @@ class Keeper:
                 _log.warning("recovery: the log is not followed yet; going on without")
                 return
             await asyncio.sleep(LOOK_S)
+        self._recover()
+
+    def _recover(self) -> None:
+        """The log was followed to its end: when it is empty the next time, it was wiped."""
         self.recovered = True
+        if self._followed or not self._config.data.folder:
+            return
+        try:
+            (Path(self._config.data.folder) / FOLLOWED).write_text(self._place.text, "utf-8")
+        except OSError as error:
+            _log.warning("log: that it was followed is not kept: %s", error)
+
+    @property
+    def _followed(self) -> bool:
+        """Whether a start before this one has followed this log."""
+        path = Path(self._config.data.folder or ".") / FOLLOWED
+        try:
+            return bool(self._config.data.folder) and path.read_text("utf-8") == self._place.text
+        except (OSError, ValueError):
+            return False
 
     async def _check_later(self, failed: Callable[[Exception], None]) -> None:
         """What could not be known without the log: the first time it is there, and so on."""
@@ -301,7 +334,7 @@ class Keeper:
         assert node is not None
         while node.state != "following":
             await asyncio.sleep(LOOK_S)
-        self.recovered = True
+        self._recover()
         snapshot, log = self._unchecked, self._log
         if snapshot is None or log is None:
             return
