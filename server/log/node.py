@@ -183,7 +183,9 @@ class Node:
             raise
         except LogError as error:
             self._failed(error)
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._tick())]
+        # Snapshots are taken across short outages.
+        parts = [self._run(), self._tick(), *([self._schedule.run()] if self._schedule else [])]
+        self._tasks = [asyncio.create_task(part) for part in parts]
 
     async def stop(self, grace_s: float) -> int:
         """Give the log what it does not have yet, and let go of it.
@@ -229,9 +231,12 @@ class Node:
         return opened
 
     def status(self) -> log_pb2.GetLogStatusResponse:
-        """How the log is, without what every answer says of the engine."""
+        """How the log is, without what every answer says of the engine, and without digests.
+
+        A digest reads every row: that is not for the loop.
+        """
         status = log_pb2.GetLogStatusResponse()
-        fill_log(status, self.context, self._info, self._end)
+        fill_log(status, self.context, self._info, max(self._end, self.context.here))
         fill_node(status, self.context, self.reader, self.pulse.snapshot)
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
         return status
@@ -265,7 +270,11 @@ class Node:
             junction = await self.branch.junction()
             turned = self.branch.turn_back(junction)
             self.coordinator.turn_back(junction.common)
-            self._end = await self.epochs.ensure(info)
+            try:
+                self._end = await self.epochs.ensure(info)
+            except LogFullError:
+                await self.coordinator.make_room()
+                raise
         self._connected(info)
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
@@ -307,8 +316,6 @@ class Node:
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
         parts = [self.pulse.run(), self._check(), *(appender.run() for appender in appenders)]
-        if self._schedule is not None:
-            parts.append(self._schedule.run())
         await first_failure(*parts)
 
     def _failed(self, error: Exception) -> None:

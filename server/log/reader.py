@@ -160,7 +160,7 @@ class Reader:
     async def _apply_batch(self, position: Position, data: bytes) -> None:
         ahead = self._context.ahead
         if (own := ahead.came(position.nonce)) is not None:
-            self._pass_own(own)
+            self._pass_own(own, position.nonce)
             return
         ahead.came_back(data)
         while True:
@@ -179,11 +179,12 @@ class Reader:
         for mutation in result.announced:
             self._announced(mutation)
 
-    def _pass_own(self, batch: Batch) -> None:
+    def _pass_own(self, batch: Batch, nonce: int) -> None:
         """An entry of ours was applied when it was accepted."""
         context = self._context
-        # When it was sent, the log ended before it, and now it is applied up to there.
-        context.engine.caught_up(batch.sent_us)
+        if nonce == batch.nonces[-1]:
+            # When it was sent, the log ended before it, and now it is applied up to there.
+            context.engine.caught_up(batch.sent_us)
         self._passed(batch.data)
         if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
             context.go_astray(ids)
