@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import NextbestError, TooLateError
 from tests.faults.simulator.redis import EPOCH_US, Server
-from tests.faults.simulator.world import HOSTS, STOP_S, Machine, World
+from tests.faults.simulator.world import HOSTS, Machine, World
 from tests.faults.simulator.writes import (
     ANSWERS,
     APPLIED,
@@ -84,6 +84,7 @@ class Clients:
             return upsert(f"u-{id}", identity, number, ack) if number < UPSERTS_MAX else None
         number = self._number("event", identity)
         at_us = EPOCH_US + int(self.world.loop.now * 1_000_000) - 1_000_000
+        at_us -= int(random.random() * self.world.ages_s * 1_000_000)
         return event(f"e-{id}", identity, number, ack, at_us) if number < EVENTS_MAX else None
 
     def _number(self, kind: str, identity: str) -> int:
@@ -101,6 +102,8 @@ class Clients:
                 write.acknowledged = write.attempts[-1]
                 write.position = (position.epoch, position.sequence, position.nonce)
                 self._read_back(write)
+                return
+            if isinstance(answer, TooLateError):
                 return
             await asyncio.sleep(0.05 + random.random() * 0.4)
             # Often through another node, as round robin does.
@@ -253,7 +256,6 @@ class Faults:
     def stop_node(self) -> None:
         if (machine := self._node()) is not None and not machine.recovering:
             self.loop.start(machine.process, machine.stop())
-            self._until(STOP_S + 0.1 + self._span(2), partial(boot, machine))
 
     def kill_node_inside(self) -> None:
         """At any callback, and so at any await."""
