@@ -584,8 +584,28 @@ async def begin(world: World) -> None:
         await asyncio.sleep(0.05)
         if all(not one.recovering and one.engine.position[0] for one in world.machines):
             world.first_nonce = world.first_entry().nonce
+            break
+    else:
+        raise NotSettledError("the nodes do not begin to follow the log")
+    if world.ages_s:
+        await anchor(world)
+
+
+async def anchor(world: World) -> None:
+    """An event older than any to come: the first horizon begins there, and drops nothing."""
+    at_us = EPOCH_US + int((world.loop.now - world.ages_s - 600) * 1_000_000)
+    write = event("anchor", "anchor", 0, APPLIED, at_us)
+    machine = world.machines[0]
+    world.loop.call_for(machine.process, world.loop.now, machine.accept, write, ignore)
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if all(one.engine.store.remembered for one in world.machines):
             return
-    raise NotSettledError("the nodes do not begin to follow the log")
+    raise NotSettledError("the nodes do not begin to write")
+
+
+def ignore(_outcome: str, _value: Any) -> None:
+    """Nobody waits for this write."""
 
 
 async def play(world: World, mode: str) -> None:
