@@ -51,10 +51,10 @@ async def _kill_one(made: Stage, number: int, options: Options, result: Result) 
         p99_ms=second.p99_s * 1e3,
         ready_s=ready_s,
     )
-    result.at_most("error gap, s", second.gap_s, GAP_S)
-    result.at_most("write gap, s", write_gap_s, GAP_S)
-    result.at_most("decisions failed", second.failed, second.calls * FAILED_SHARE)
-    result.at_most("restart to ready, s", ready_s, READY_S)
+    result.within("error gap", second.gap_s, GAP_S)
+    result.within("write gap", write_gap_s, GAP_S)
+    result.decided(second.failed, second.calls * FAILED_SHARE)
+    result.within("restart to ready", ready_s, READY_S)
 
 
 async def node_pause(options: Options) -> Result:
@@ -93,8 +93,8 @@ async def _pause_one(
         longest_ms=longest_s * 1e3,
         caught_up_s=caught_up_s,
     )
-    result.at_most("longest call, s", longest_s, load.plan.decide_timeout_s + TIMER_S)
-    result.at_most("caught up, s", caught_up_s, CATCH_UP_S)
+    result.within("longest call", longest_s, load.plan.decide_timeout_s + TIMER_S)
+    result.within("caught up", caught_up_s, CATCH_UP_S)
 
 
 async def _reached(made: Stage, name: str, end: tuple[int, int]) -> float:

@@ -83,8 +83,8 @@ async def _split_once(
         followed_s=followed_s,
     )
     result.must(promoted == promotes, f"promoted: {promoted}, wanted: {promotes}")
-    result.at_most("decisions failed", during.failed, 0)
-    result.at_most("all follow after healing, s", followed_s, CONVERGE_S)
+    result.decided(during.failed)
+    result.within("all follow after healing", followed_s, CONVERGE_S)
     if promotes:
         result.must(bool(degraded[0]), "n1 did not say that its log was away")
         result.must(after[0] > diverged[0], "n1 did not report that its branch was lost")
