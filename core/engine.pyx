@@ -163,6 +163,7 @@ cdef class Engine:
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
         engine_init(&self.state, self.store.state, decisions_max)
+        door_hang(&self.state, &self.native_door)
         if not seat_init(
             &self.seat, &self.state, int.from_bytes(os.urandom(8), "little")
         ):
@@ -179,8 +180,7 @@ cdef class Engine:
 
     def door(self):
         """A PyCapsule of the `Door` of core/door.h.  It keeps the engine alive."""
-        capsule = door_capsule(&self.state, &self.native_door)
-        return capsule_keeping(capsule, self)
+        return door_capsule(&self.native_door, self)
 
     @property
     def generation(self) -> int:
@@ -810,6 +810,8 @@ cdef class Engine:
             raise errors.InvalidRequestError(
                 "epoch", f"{EPOCHS_MAX} epochs before it", f"at most {EPOCHS_MAX}"
             )
+        # Who waits for what it leaves out waits in vain; nobody's time is up by this.
+        history_wake(&self.state.history, 0)
 
     def epochs(self) -> list[tuple[int, int, tuple[int, int, int]]]:
         """The table of epochs, the oldest first: number, nonce, the entry before its first."""

@@ -45,6 +45,8 @@ cdef struct Completion:
     uint8_t* request
     uint32_t length
     int64_t deadline_us
+    # When the read has waited long enough.
+    int64_t until_us
     SeatCall call
 
 
@@ -186,10 +188,12 @@ cdef uint32_t waiting_take(
     return taken
 
 
-cdef uint32_t waiting_pop(
-    WaitingWrites* waiting, WaitingWrite* writes, uint32_t most
+cdef uint32_t waiting_tell(
+    WaitingWrites* waiting, WaitingWrite* writes, uint32_t most, Completion* told
 ) noexcept nogil:
-    """Remove the oldest ones the log has taken, of one seat; their `data` is the caller's to free.
+    """Remove the oldest ones the log has taken, of one seat, and tell it what `told` says.
+
+    Their `data` is the caller's to free.
     """
     cdef uint32_t found = 0
     cdef bint wake
@@ -204,6 +208,9 @@ cdef uint32_t waiting_pop(
     waiting.count -= found
     waiting.taken -= found
     wake = found and waiting.taken == 0 and waiting.count
+    if found and writes[0].seat != NULL:
+        # With the latch held: else the seat might close meanwhile, see waiting_forget.
+        completions_put_all(&writes[0].seat.completions, writes, found, told)
     latch_drop(&waiting.latch)
     if wake:
         eventfd_write(waiting.wake_fd, 1)

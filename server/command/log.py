@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -107,13 +108,16 @@ def restore_command(
 
       nextbest log restore node-7.nbs --data /var/lib/nextbest
     """
+    from nextbest.server.keeper import lock_folder
     from nextbest.server.log.snapshot import Snapshots, look_at
 
+    lock = lock_folder(data)
     snapshots = Snapshots(data / SNAPSHOTS)
     try:
         path = snapshots.add(file)
     finally:
         snapshots.close()
+        os.close(lock)
     verified = look_at(path).verified
     position = verified.head.position if verified else common_pb2.Position()
     if as_json:
@@ -126,8 +130,8 @@ def restore_command(
 def verify_command(data: DataFolder, as_json: AsJson = False) -> None:
     """Read the snapshots and the local log in a data folder, and say what is wrong.
 
-    No entry is changed.  The log of a server that runs is in use and cannot be read.  The exit
-    code is 1 when something is damaged.
+    No entry is changed.  The log of a server that runs is in use and is not read.  The exit code
+    is 1 when something is damaged.
 
     Example:
 
@@ -261,6 +265,18 @@ def _snapshot_row(path: Path, verified: Any, why: str) -> tuple[str, ...]:
 
 async def _verify_log(path: Path) -> tuple[tuple[str, ...], bool]:
     """The row of a local log, and whether it is sound."""
+    from nextbest.server.log.log import LogInUseError
+
+    size = f"{path.stat().st_size:,}"
+    try:
+        state, last, sound = await _read_log(path)
+    except LogInUseError as error:
+        return (path.name, f"in use by process {error.pid}, not read", "", "", size), True
+    return (path.name, state, _place(last), "", size), sound
+
+
+async def _read_log(path: Path) -> tuple[str, common_pb2.Position, bool]:
+    """What is wrong with a local log, in words; its last entry; and whether it is sound."""
     from nextbest.server.log.contents import unpack
     from nextbest.server.log.log import LogError
 
@@ -281,7 +297,7 @@ async def _verify_log(path: Path) -> tuple[tuple[str, ...], bool]:
     state = f"{entries:,} entries, " + ("; ".join(faults[:3]) if faults else "sound")
     if len(faults) > 3:
         state += f" and {len(faults) - 3} more faults"
-    return (path.name, state, _place(last), "", f"{path.stat().st_size:,}"), not faults
+    return state, last, not faults
 
 
 async def _export(path: Path) -> None:

@@ -231,7 +231,10 @@ class Node:
         return opened
 
     def status(self) -> log_pb2.GetLogStatusResponse:
-        """How the log is, without what every answer says of the engine."""
+        """How the log is, without what every answer says of the engine, and without digests.
+
+        A digest reads every row: that is not for the loop.
+        """
         status = log_pb2.GetLogStatusResponse()
         fill_log(status, self.context, self._info, max(self._end, self.context.here))
         fill_node(status, self.context, self.reader, self.pulse.snapshot)

@@ -48,7 +48,7 @@ class LogService:
     async def _status(self, request: bytes, context: Any) -> bytes:
         try:
             parse(log_pb2.GetLogStatusRequest, request, self._bytes_max)
-            response = self._keeper.status()
+            response = await self._keeper.status()
             return with_header(response, self._engine).SerializeToString()
         except Exception as error:
             await refuse(context, error)

@@ -318,6 +318,18 @@ def test_a_position_is_reached_to_come_or_lost(engine: Engine) -> None:
     assert engine.position == at(2, 2)
 
 
+def test_an_epoch_that_the_first_known_one_leaves_out_is_lost(engine: Engine) -> None:
+    engine.attach_log(4)
+    engine.epoch_opened(5, at(0, 5)[2], at(10, 3))
+    follow(engine, 2, 5)
+    for lost in (at(2, 4), at(11, 3)):
+        with pytest.raises(PositionLostError):
+            engine.reached(lost)
+    # Nothing is known of what was long before.
+    assert engine.reached(at(1, 2))
+    assert engine.reached(at(10, 3))
+
+
 def decide(position: tuple[int, int, int]) -> bytes:
     request = decision_pb2.DecideRequest()
     request.identity.id = "ann"

@@ -14,6 +14,7 @@ import numpy as np
 from tests.faults.history import OK, Decides, Place, Write
 
 FINDINGS_MAX = 20
+SLICE_S = 0.5
 
 
 class Standing(NamedTuple):
@@ -110,6 +111,22 @@ def decide_figures(decides: Decides, since_s: float, until_s: float) -> Figures:
         float(took[min(len(took) - 1, int(len(took) * 0.99))]) if len(took) else float("nan"),
         longest_gap(ends.tolist(), since_s, until_s),
     )
+
+
+def whole_p99(decides: Decides, since_s: float, until_s: float) -> float:
+    """The p99 of all decisions made within the span."""
+    return decide_figures(decides, since_s, until_s).p99_s
+
+
+def steady_p99(decides: Decides, since_s: float, until_s: float) -> float:
+    """The median of the p99s of half seconds: one hiccup of the machine does not decide it."""
+    invoked, ended, outcome = decides.columns()
+    edges = np.arange(since_s, until_s, SLICE_S)
+    took = [
+        (ended - invoked)[(invoked >= edge) & (invoked < edge + SLICE_S) & (outcome == OK)]
+        for edge in edges
+    ]
+    return float(np.median([np.quantile(one, 0.99) for one in took if len(one)] or [np.nan]))
 
 
 def write_gap(writes: Iterable[Write], since_s: float, until_s: float) -> float:

@@ -21,7 +21,9 @@ _GET_STATUS64: Final = 0x4C05
 _SET_STATUS64: Final = 0x4C04
 _STATUS_BYTES: Final = 232
 _SIZE_LIMIT_AT: Final = 32
-_LEFT_BYTES: Final = 16_384
+_DEVICE_BYTES: Final = 96 << 20
+_BALLAST_BYTES: Final = 48 << 20
+_LEFT_BYTES: Final = 24 << 20
 _TOOLS: Final = ("mount", "umount", "mkfs.ext4", "losetup")
 
 
@@ -61,22 +63,34 @@ class Disk:
 
 
 class FailingDisk:
-    """An ext4 on a loop device at `folder`, which fails while it is told to."""
+    """An ext4 on a loop device at `folder`, which fails while it is told to.
 
-    def __init__(self, folder: Path, image: Path, size_bytes: int = 64 << 20) -> None:
+    Its own tables stay readable, since the kernel would try for ever to get at them; all that is
+    written of files fails.  With a journal the file system gives up for good at the first error:
+    every write is then an EROFS, also once the device works again.
+    """
+
+    def __init__(self, folder: Path, image: Path, *, journal: bool = False) -> None:
         self.folder = folder
         self._image = image
-        self._size_bytes = size_bytes
+        self._journal = journal
         self._device = ""
 
     def __enter__(self) -> Self:
         with self._image.open("wb") as file:
-            file.truncate(self._size_bytes)
-        _run("mkfs.ext4", "-q", "-F", self._image)
+            file.truncate(_DEVICE_BYTES)
+        # One group of blocks, so that all tables are at its beginning.
+        shape = ["-b", "4096", "-O", "has_journal" if self._journal else "^has_journal"]
+        _run("mkfs.ext4", "-q", "-F", *shape, self._image)
         self._device = _run("losetup", "--find", "--show", self._image).strip()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _run("mount", "-o", "errors=continue", self._device, self.folder)
+            options = "errors=remount-ro,data_err=abort" if self._journal else "errors=continue"
+            _run("mount", "-o", options, self._device, self.folder)
+            # It takes what the device keeps; every other file comes to lie behind.
+            with (self.folder / "ballast").open("wb") as ballast:
+                os.posix_fallocate(ballast.fileno(), 0, _BALLAST_BYTES)
+                os.fsync(ballast.fileno())
         except BaseException:
             _run("losetup", "--detach", self._device)
             raise
@@ -88,16 +102,12 @@ class FailingDisk:
         _run("losetup", "--detach", self._device)
 
     def fail(self) -> None:
-        """Every block that is written or read from now on is an EIO."""
+        """Every block of a file that is written or read from now on is an EIO."""
         self._limit(_LEFT_BYTES)
 
     def mend(self) -> None:
         """The device works again."""
         self._limit(0)
-
-    def turn_read_only(self) -> None:
-        """What ext4 does by itself after an error of its own: every write is an EROFS, for good."""
-        _run("mount", "-o", "remount,abort", self.folder)
 
     def _limit(self, size_bytes: int) -> None:
         """Let the device be so small; 0 gives it its whole size (loop(4), `lo_sizelimit`)."""

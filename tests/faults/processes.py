@@ -80,20 +80,24 @@ class Process:
     async def killed(self) -> None:
         """SIGKILL at once; its memory is given back and waited for in a thread."""
         if self.alive:
-            os.kill(self.pid, signal.SIGKILL)
+            self.send(signal.SIGKILL)
             await asyncio.to_thread(self.kill)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL when that takes too long."""
         self._end(signal.SIGTERM)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
     def pause(self) -> None:
         """SIGSTOP."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def resident_bytes(self) -> int:
         """Its resident memory; 0 when it has ended."""

@@ -1,18 +1,27 @@
 """A TCP proxy in the way: it delays, drops replies, goes silent or refuses, as it is told.
 
-Latency needs it because not every kernel has a queue that delays packets.
+Latency needs it because not every kernel has a queue that delays packets.  `python -m
+tests.faults.proxy HOST PORT FOLDER` runs one in a process of its own, so that its work is not taken
+for the client's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import sys
 from collections import deque
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, Self
+
+from tests.faults.processes import Processes, until
 
 CHUNK_BYTES: Final = 65_536
 # Bytes held in one direction of one connection; the sender waits beyond.
 HELD_BYTES_MAX: Final = 4_194_304
+START_S: Final = 10.0
 
 
 class Proxy:
@@ -115,3 +124,53 @@ class Proxy:
             writer.write(data)
             await writer.drain()
             held.popleft()
+
+
+class ProxyProcess:
+    """A `Proxy` in a process of its own; `address` leads to `host:port` while the block runs."""
+
+    def __init__(self, processes: Processes, host: str, port: int) -> None:
+        self._folder = processes.folder / "proxy"
+        self._folder.mkdir()
+        command = [sys.executable, "-m", "tests.faults.proxy", host, str(port), str(self._folder)]
+        self._process = processes.add("proxy-process", command)
+        self.address = ""
+
+    async def __aenter__(self) -> Self:
+        self.set(delay_s=0.0)
+        self._process.start()
+        port = self._folder / "port"
+
+        async def written() -> str:
+            return port.read_text() if port.exists() else ""
+
+        self.address = f"127.0.0.1:{await until(written, START_S, 'the proxy listens')}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._process.kill()
+
+    def set(self, **state: float | bool) -> None:
+        """Set fields of the proxy: `delay_s`, `drop_replies`, `silent`."""
+        (self._folder / "state.new").write_text(json.dumps(state))
+        (self._folder / "state.new").rename(self._folder / "state")
+        if self._process.alive:
+            self._process.send(signal.SIGUSR1)
+
+
+async def _serve(host: str, port: int, folder: Path) -> None:
+    async with Proxy(host, port) as proxy:
+
+        def told() -> None:
+            for name, value in json.loads((folder / "state").read_text()).items():
+                setattr(proxy, name, value)
+
+        told()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, told)
+        (folder / "port.new").write_text(str(proxy.port))
+        (folder / "port.new").rename(folder / "port")
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))

@@ -23,6 +23,9 @@ from tests.faults.redis_cluster import RedisCluster, Settings
 
 CONVERGE_S: Final = 5.0
 SETTLE_S: Final = 20.0
+# How much the p99 of decisions may grow: while something is wrong, and when something dies.
+LASTING_RATIO: Final = 1.1
+SUDDEN_RATIO: Final = 2.0
 # A difference of percentiles that small is the machine's, not the fault's.
 NOISE_S: Final = 0.000_5
 
@@ -76,9 +79,19 @@ class Result:
         if not holds:
             self.faults.append(otherwise)
 
-    def close_to(self, what: str, seen: float, before: float, ratio: float) -> None:
-        """A promise: a time grew to at most `ratio` times, or by what this machine cannot tell."""
-        self.at_most(f"{what} (before: {before:.4f})", seen, max(before * ratio, before + NOISE_S))
+    def percentiles(
+        self, before_s: float, since_s: float, until_s: float, ratio: float
+    ) -> dict[str, float]:
+        """The p99 before and after `since_s`; a promise: it grew to at most `ratio` times.
+
+        What lasts is judged by what is usual while it lasts, what is sudden by every call.
+        """
+        p99 = checks.steady_p99 if ratio == LASTING_RATIO else checks.whole_p99
+        before = p99(self.history.decides, before_s, since_s)
+        during = p99(self.history.decides, since_s, until_s)
+        most = max(before * ratio, before + NOISE_S)
+        self.at_most(f"decide p99, s (before: {before:.4f})", during, most)
+        return {"p99_before_ms": before * 1e3, "p99_ms": during * 1e3}
 
 
 @dataclass

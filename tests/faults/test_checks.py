@@ -95,6 +95,16 @@ def test_a_slow_decision_raises_the_percentile() -> None:
     assert checks.decide_figures(decides, 0.0, 1.0).p99_s == pytest.approx(0.5)
 
 
+def test_a_hiccup_does_not_move_the_steady_percentile_and_slowness_does() -> None:
+    hiccup, slow = Decides(), Decides()
+    for tick in range(1_000):
+        at = tick / 200
+        hiccup.add(at, at + (0.5 if 2.0 < at < 2.2 else 0.001), OK)
+        slow.add(at, at + (0.5 if tick % 50 == 0 else 0.001), OK)
+    assert checks.steady_p99(hiccup, 0.0, 5.0) == pytest.approx(0.001)
+    assert checks.steady_p99(slow, 0.0, 5.0) > 0.1
+
+
 def test_the_gap_of_writes_ends_with_the_first_acknowledged_one() -> None:
     writes = [written(0, ended_s=1.0), written(1, UNKNOWN, 2.0), written(2, ended_s=4.5)]
     assert checks.write_gap(writes, 0.5, 5.0) == pytest.approx(3.5)

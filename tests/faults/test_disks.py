@@ -1,4 +1,4 @@
-"""The disks themselves: one fills up and is freed, one fails with EIO, works again, only reads."""
+"""The disks themselves: one fills up and is freed, one fails and works again or only reads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,19 @@ def test_a_failing_disk_fails_and_works_again(tmp_path: Path) -> None:
         assert {write(disk.folder / f"new{number}") for number in range(5)} == {errno.EIO}
         disk.mend()
         assert write(disk.folder / "after") == 0
-        disk.turn_read_only()
-        assert write(disk.folder / "late") == errno.EROFS
+        assert kept.read_bytes() == b"x" * 200_000
+    assert not os.path.ismount(disk.folder)
+
+
+def test_a_journal_that_failed_leaves_a_disk_that_only_reads(tmp_path: Path) -> None:
+    with FailingDisk(tmp_path / "disk", tmp_path / "image", journal=True) as disk:
+        kept = disk.folder / "kept"
+        assert write(kept) == 0
+        disk.fail()
+        errors = [write(disk.folder / f"new{number}") for number in range(5)]
+        assert errors[0] == errno.EIO
+        assert errors[-1] == errno.EROFS
+        disk.mend()
+        assert write(disk.folder / "after") == errno.EROFS
         assert kept.read_bytes() == b"x" * 200_000
     assert not os.path.ismount(disk.folder)

@@ -9,6 +9,7 @@ from tests.faults.scenarios.disk import (
     snapshot_full,
     sqlite_broken,
     sqlite_full,
+    sqlite_read_only,
 )
 from tests.faults.scenarios.node import node_kill, node_pause
 from tests.faults.scenarios.redis import (
@@ -37,6 +38,7 @@ SCENARIOS: dict[str, Scenario] = {
     "redis-slow": redis_slow,
     "sqlite-full": sqlite_full,
     "sqlite-broken": sqlite_broken,
+    "sqlite-read-only": sqlite_read_only,
     "snapshot-full": snapshot_full,
     "snapshot-broken": snapshot_broken,
     "soak": soak,

@@ -11,9 +11,17 @@ from tests.faults import checks
 from tests.faults.history import OK
 from tests.faults.load import REPLICATED
 from tests.faults.processes import FaultError, Processes, until
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import ProxyProcess
 from tests.faults.redis_cluster import RedisCluster, Settings
-from tests.faults.stage import Options, Result, Stage, judge, stage
+from tests.faults.stage import (
+    LASTING_RATIO,
+    SUDDEN_RATIO,
+    Options,
+    Result,
+    Stage,
+    judge,
+    stage,
+)
 
 RESUME_S = 5.0
 REFUSED_S = 0.1
@@ -46,7 +54,7 @@ async def _kill_master(made: Stage, number: int, options: Options, result: Resul
     await _acknowledged_again(result, killed)
     await asyncio.sleep(options.after_s)
     end = time.monotonic()
-    before = checks.decide_figures(history.decides, killed - options.before_s, killed)
+    percentiles = result.percentiles(killed - options.before_s, killed, end, SUDDEN_RATIO)
     during = checks.decide_figures(history.decides, killed, end)
     resumed_s = checks.write_gap(history.writes, killed - 0.1, end)
     result.row(
@@ -55,11 +63,9 @@ async def _kill_master(made: Stage, number: int, options: Options, result: Resul
         promoted_s=promoted_s,
         resumed_s=resumed_s,
         failed=during.failed,
-        p99_before_ms=before.p99_s * 1e3,
-        p99_ms=during.p99_s * 1e3,
+        **percentiles,
     )
     result.at_most("decisions failed", during.failed, 0)
-    result.close_to("decide p99, s", during.p99_s, before.p99_s, 2)
     result.at_most("writes resume, s", resumed_s, RESUME_S)
     if number + 1 < options.times:
         old.process.start()
@@ -97,7 +103,7 @@ async def redis_away(options: Options) -> Result:
         await _acknowledged_again(result, back)
         resumed = history.mark("writes are acknowledged again")
         await asyncio.sleep(options.after_s)
-        before = checks.decide_figures(history.decides, killed - options.before_s, killed)
+        percentiles = result.percentiles(killed - options.before_s, killed, back, SUDDEN_RATIO)
         during = checks.decide_figures(history.decides, killed, back)
         refused = [one for one in history.writes if settled < one.invoked_s < back - 0.5]
         longest_s = max((one.ended_s - one.invoked_s for one in refused), default=0.0)
@@ -105,8 +111,7 @@ async def redis_away(options: Options) -> Result:
     result.row(
         options.say,
         failed=during.failed,
-        p99_before_ms=before.p99_s * 1e3,
-        p99_ms=during.p99_s * 1e3,
+        **percentiles,
         refused=len(refused),
         refused_in_ms=longest_s * 1e3,
         staleness_ms=history.decides.staleness_ms_max,
@@ -189,7 +194,7 @@ async def redis_full(options: Options) -> Result:
         await _acknowledged_again(result, free - 1)
         resumed_s = history.mark("writes are acknowledged again") - free
         await asyncio.sleep(options.after_s)
-        before = checks.decide_figures(history.decides, full - options.before_s, full)
+        percentiles = result.percentiles(full - options.before_s, full, free, LASTING_RATIO)
         during = checks.decide_figures(history.decides, full, free)
         statuses = sorted({one.status.split(",")[0][:70] for one in refused})
         figures = await judge(made, load, result)
@@ -199,15 +204,13 @@ async def redis_full(options: Options) -> Result:
         refused=len(refused),
         status=" | ".join(statuses[:3]),
         failed=during.failed,
-        p99_before_ms=before.p99_s * 1e3,
-        p99_ms=during.p99_s * 1e3,
+        **percentiles,
         resumed_s=resumed_s,
         **figures,
     )
     result.must(bool(refused), "no write was refused")
     result.must(set(states) == {"full"}, f"states: {states}, wanted: full")
     result.at_most("decisions failed", during.failed, 0)
-    result.close_to("decide p99, s", during.p99_s, before.p99_s, 1.1)
     result.at_most("writes resume, s", resumed_s, RESUME_S)
     return result
 
@@ -222,7 +225,7 @@ async def redis_slow(options: Options) -> Result:
         cluster = RedisCluster(processes, ALONE)
         await cluster.start()
         async with (
-            Proxy(*cluster.servers[0].address) as proxy,
+            ProxyProcess(processes, *cluster.servers[0].address) as proxy,
             stage(options, log=f"redis://{proxy.address}") as made,
             made.load(options, history, write_timeout_s=10.0) as load,
         ):
@@ -235,16 +238,16 @@ async def redis_slow(options: Options) -> Result:
 
 
 async def _slow(
-    proxy: Proxy, made: Stage, delay_s: float, options: Options, result: Result
+    proxy: ProxyProcess, made: Stage, delay_s: float, options: Options, result: Result
 ) -> None:
     history = result.history
     resident = sum(node.process.resident_bytes() for node in made.nodes)
     at = history.mark(f"Redis answers {delay_s * 1e3:.0f} ms late")
-    proxy.delay_s = delay_s
+    proxy.set(delay_s=delay_s)
     await asyncio.sleep(options.after_s + 4 * delay_s)
     end = history.mark("Redis is prompt again")
-    proxy.delay_s = 0.0
-    before = checks.decide_figures(history.decides, at - options.before_s, at)
+    proxy.set(delay_s=0.0)
+    percentiles = result.percentiles(at - options.before_s, at, end, LASTING_RATIO)
     during = checks.decide_figures(history.decides, at, end)
     took = [one.ended_s - one.invoked_s for one in history.writes if at < one.invoked_s < end - 2]
     grown = sum(node.process.resident_bytes() for node in made.nodes) / resident - 1
@@ -253,11 +256,9 @@ async def _slow(
         options.say,
         delay_ms=delay_s * 1e3,
         failed=during.failed,
-        p99_before_ms=before.p99_s * 1e3,
-        p99_ms=during.p99_s * 1e3,
+        **percentiles,
         write_p50_ms=float(np.median(took)) * 1e3 if took else float("nan"),
         memory_growth=grown,
     )
     result.at_most("decisions failed", during.failed, 0)
-    result.close_to("decide p99, s", during.p99_s, before.p99_s, 1.1)
     result.at_most("memory growth", grown, 0.1)

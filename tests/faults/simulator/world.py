@@ -23,8 +23,8 @@ from nextbest.v1 import log_pb2, mutation_pb2
 from tests.faults.simulator.loop import Loop, Process
 from tests.faults.simulator.network import SimNetwork
 from tests.faults.simulator.redis import EPOCH_US, Server
-from tests.faults.simulator.stream import Operation
 from tests.faults.simulator.sentinel import Sentinel
+from tests.faults.simulator.stream import Operation
 from tests.faults.simulator.wires import Wires
 from tests.faults.simulator.writes import (
     ACTIVATION,
