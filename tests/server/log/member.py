@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from nextbest.core import Engine
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import LogAwayError, LogFailedError, NextbestError
 from nextbest.core.playbook.plan import (
     Aggregate,
     Attribute,
@@ -101,6 +101,14 @@ class Member:
         if answer is None:
             answer = await self._waits(token)
         return event_pb2.TrackResponse.FromString(answer)
+
+    async def write(self, event_id: str, ack: int = LOGGED) -> event_pb2.TrackResponse:
+        """Track it until the log has it, as a client does: a busy machine is slow."""
+        while True:
+            try:
+                return await self.track(event_id, ack=ack)
+            except (LogFailedError, LogAwayError):
+                await asyncio.sleep(0.01)
 
     async def erase(self, person: str) -> None:
         request = profile_pb2.EraseProfileRequest(write_id=f"erase-{person}")

@@ -183,8 +183,8 @@ async def test_a_lost_tail_is_found_and_appended_again() -> None:
     a, b = pair(store)
     async with following(a, b):
         for number in range(20):
-            await a.track(f"a{number}")
-            await b.track(f"b{number}")
+            await a.write(f"a{number}")
+            await b.write(f"b{number}")
         await equal(a, b)
         store.fail_over(lost=15)
         await eventually(lambda: a.position.epoch > 1 and b.position.epoch > 1)
@@ -219,7 +219,7 @@ async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> Non
     log = MemoryLog(first)
     a = Member(log, "a")
     async with following(a):
-        await a.track("common")
+        await a.write("common")
         await eventually(lambda: a.node.ahead == 0)
         second = MemoryStore()
         second.records = list(first.records)
@@ -227,9 +227,9 @@ async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> Non
         async with following(b):
             first.fail_over()
             for number in range(5):
-                await tracked(a, f"a{number}")
+                await a.write(f"a{number}")
             for number in range(9):
-                await b.track(f"b{number}")
+                await b.write(f"b{number}")
             await eventually(lambda: a.position.epoch == b.position.epoch == 2)
             log._store = second
             await eventually(lambda: a.node.status().divergences == 1)
@@ -238,22 +238,12 @@ async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> Non
             assert a.views() == b.views() == 15
 
 
-async def tracked(member: Member, event_id: str) -> None:
-    """Retry until the log has it, as a client does."""
-    while True:
-        try:
-            await member.track(event_id)
-            return
-        except (LogFailedError, LogAwayError):
-            await asyncio.sleep(0.01)
-
-
 async def test_a_wiped_log_is_refused_until_an_operator_starts_it_anew() -> None:
     store = MemoryStore()
     a, b = pair(store)
     async with following(a, b):
         for number in range(10):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         await equal(a, b)
         store.wipe()
         begun = time.monotonic()
@@ -269,7 +259,7 @@ async def test_a_wiped_log_is_refused_until_an_operator_starts_it_anew() -> None
         assert opened.epoch == 2
         await a.until("following")
         await b.until("following")
-        await b.track("e10")
+        await b.write("e10")
         await equal(a, b)
         assert a.views() == b.views() == 11
 
@@ -279,13 +269,13 @@ async def test_a_log_begun_anew_by_a_newcomer_is_not_followed() -> None:
     a = Member(MemoryLog(store), "a")
     async with following(a):
         for number in range(10):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         await eventually(lambda: a.node.ahead == 0)
         store.wipe()
         await a.until("reset")
         newcomer = Member(MemoryLog(store), "n")
         async with following(newcomer):
-            await newcomer.track("n1")
+            await newcomer.write("n1")
             await asyncio.sleep(0.1)
             assert a.node.state == "reset"
             assert a.views() == 10
@@ -335,7 +325,7 @@ async def test_a_member_without_a_snapshot_reads_the_log_from_its_beginning() ->
     a = Member(MemoryLog(store))
     async with following(a):
         for number in range(30):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
     again = Member(MemoryLog(store))
     async with following(again):
         assert again.views() == 30
@@ -348,7 +338,7 @@ async def test_a_member_that_a_trimmed_log_left_behind_says_so() -> None:
     a, b = pair(store)
     async with following(a):
         for number in range(30):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         store.drop(10)
         await b.start()
         await b.until("diverged")
@@ -406,7 +396,7 @@ async def test_a_full_log_is_trimmed_as_far_as_snapshots_go() -> None:
     member = Member(MemoryLog(store), snapshots=held)
     async with following(member):
         for number in range(20):
-            await member.track(f"e{number}")
+            await member.write(f"e{number}")
         await eventually(lambda: member.node.ahead == 0)
         held.newest = Position(*member.node.context.retained.position(10))
         await eventually(lambda: store.records[0][:2] == held.newest[:2])
@@ -465,7 +455,7 @@ async def test_the_log_is_trimmed_up_to_the_oldest_snapshot_and_never_past_it() 
     b = Member(MemoryLog(store), "b", snapshots=other)
     async with following(a, b):
         for number in range(20):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         await equal(a, b)
         held.newest = a.position
         await asyncio.sleep(0.3)
@@ -552,7 +542,7 @@ async def test_staleness_stays_low_while_only_others_write() -> None:
         end = time.monotonic() + 1.0
         number = 0
         while time.monotonic() < end:
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
             number += 1
         # Reads never came back empty; b knows the log's end from its own heartbeats.
         header = decision_pb2.DecideResponse.FromString(b.engine.header(now_us()))
