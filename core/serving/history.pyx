@@ -54,9 +54,10 @@ cdef enum Reach:
 
 cdef bint history_open(History* history) noexcept nogil:
     """Follow a log from before its first entry; False without memory."""
-    history.entries = <Position*>calloc(ENTRIES_KNOWN_MAX, sizeof(Position))
-    history.epochs = <EpochMark*>calloc(EPOCHS_MAX, sizeof(EpochMark))
-    history.reads = <WaitingRead*>calloc(READS_WAITING_MAX, sizeof(WaitingRead))
+    # Not zeroed: a page that is never written costs nothing.
+    history.entries = <Position*>malloc(ENTRIES_KNOWN_MAX * sizeof(Position))
+    history.epochs = <EpochMark*>malloc(EPOCHS_MAX * sizeof(EpochMark))
+    history.reads = <WaitingRead*>malloc(READS_WAITING_MAX * sizeof(WaitingRead))
     if history.entries == NULL or history.epochs == NULL or history.reads == NULL:
         return False
     memset(&history.position, 0, sizeof(Position))

@@ -100,7 +100,7 @@ cdef void waiting_free(WaitingWrites* waiting) noexcept nogil:
 
 cdef bint waiting_open(WaitingWrites* waiting, uint32_t capacity) noexcept nogil:
     """Attach a log that lets so many writes wait; False without memory."""
-    waiting.ring = <WaitingWrite*>calloc(capacity, sizeof(WaitingWrite))
+    waiting.ring = <WaitingWrite*>malloc(capacity * sizeof(WaitingWrite))
     if waiting.ring == NULL:
         return False
     waiting.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -239,7 +239,7 @@ cdef bint completions_open(Completions* completions) noexcept nogil:
 cdef bint completions_reserve(Completions* completions, uint32_t capacity) noexcept nogil:
     """Make room for an answer to every write that may wait."""
     if completions.ring == NULL:
-        completions.ring = <Completion*>calloc(capacity, sizeof(Completion))
+        completions.ring = <Completion*>malloc(capacity * sizeof(Completion))
         completions.capacity = capacity
     return completions.ring != NULL
 
