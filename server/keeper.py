@@ -164,12 +164,12 @@ class Keeper:
         header = decision_pb2.DecideResponse.FromString(self._engine.header(now_us()))
         return header.staleness_ms
 
-    async def status(self) -> log_pb2.GetLogStatusResponse:
+    async def status(self, digest: bool) -> log_pb2.GetLogStatusResponse:
         """How log, node and snapshots are; without what every answer says."""
-        # It reads every row, and lets go of the interpreter meanwhile.
-        digest_events, digest_rows = await asyncio.to_thread(self._engine.digest)
+        # Digests read every row, and let go of the interpreter meanwhile.
+        digests = await asyncio.to_thread(self._engine.digest) if digest else (0, 0)
         status = self._status()
-        status.digest_events, status.digest_rows = digest_events, digest_rows
+        status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
         return status
 
