@@ -9,7 +9,7 @@ from typing import Any
 
 from nextbest.core.errors import NextbestError
 from tests.faults.simulator.redis import EPOCH_US, Server
-from tests.faults.simulator.world import HOSTS, Machine, World
+from tests.faults.simulator.world import HOSTS, STOP_S, Machine, World
 from tests.faults.simulator.writes import (
     ANSWERS,
     APPLIED,
@@ -100,10 +100,18 @@ class Clients:
                 position = ANSWERS[write.kind].FromString(answer).position
                 write.acknowledged = write.attempts[-1]
                 write.position = (position.epoch, position.sequence, position.nonce)
+                self._read_back(write)
                 return
             await asyncio.sleep(0.05 + random.random() * 0.4)
             # Often through another node, as round robin does.
             machine = random.choice(machines)
+
+    def _read_back(self, write: Write) -> None:
+        """Read it on any node, as soon as that has got so far."""
+        machine = self.random.choice(self.world.machines)
+        if write.ack != APPLIED and write.kind != "erase" and machine in serving(self.world):
+            loop = self.world.loop
+            loop.call_for(machine.process, loop.now, read_own, machine, write)
 
     async def _send(self, write: Write, machine: Machine) -> tuple[str, Any]:
         """One call: its outcome is known, refused, or unknown when nothing came in time."""
@@ -153,6 +161,7 @@ class Faults:
             self.kill_node,
             self.kill_node_inside,
             self.kill_node_inside,
+            self.stop_node,
             self.pause_node,
             self.jump_clock,
             self.kill_redis,
@@ -240,6 +249,11 @@ class Faults:
         if (machine := self._node()) is not None:
             machine.die()
             self._until(self._span(3), partial(boot, machine))
+
+    def stop_node(self) -> None:
+        if (machine := self._node()) is not None and not machine.recovering:
+            self.loop.start(machine.process, machine.stop())
+            self._until(STOP_S + 0.1 + self._span(2), partial(boot, machine))
 
     def kill_node_inside(self) -> None:
         """At any callback, and so at any await."""
@@ -431,6 +445,10 @@ class Faults:
         switch(world, chosen)
         if self.random.random() < 0.6:
             self._until(self._span(1.5), lambda: switch(world, master))
+
+
+def read_own(machine: Machine, write: Write) -> None:
+    machine.loop.start(machine.process, machine.read_own(write))
 
 
 def boot(machine: Machine) -> None:

@@ -36,6 +36,8 @@ from tests.faults.simulator.writes import (
     Plan,
     Write,
     activation,
+    look,
+    present,
     publication,
 )
 
@@ -47,6 +49,9 @@ SNAPSHOTS_KEPT = 2
 # How long a start waits for the log.
 START_S = 1.0
 PUBLISH_TRIES = 10
+STOP_S = 1.0
+# How long a read waits for the position of a write.
+REACH_S = 0.3
 LIMITS = Limits(
     read_wait_ms=600,
     tick_ms=500,
@@ -366,6 +371,17 @@ class Machine:
         self.loop.kill(self.process)
         self._died()
 
+    async def stop(self) -> None:
+        """An orderly end: what the log does not have is given to it first."""
+        self.recovering = True
+        left = await self.node.stop(STOP_S)
+        self.loop.note(self, "stopped with", left, "ahead")
+        deaths = len(self.world.deaths)
+        self.die()
+        if not left:
+            # It owes nobody anything.
+            del self.world.deaths[deaths:]
+
     def _died(self) -> None:
         self.network.drop()
         self.disk.met |= self.engine.position[0] > 0
@@ -410,6 +426,15 @@ class Machine:
                 reply("ok", answer)
             else:
                 reply("unknown" if isinstance(answer, LogFailedError) else "refused", answer)
+
+    async def read_own(self, write: Write) -> None:
+        """Once the position of an acknowledged write is reached, the write is there."""
+        try:
+            await self.node.reach(write.position, REACH_S)
+        except NextbestError:
+            return
+        if not present(write, look(self.engine, write.identity, self.now_us())):
+            self.world.unread.append((self.loop.now, repr(self), write))
 
     def publish(self, plan: Plan) -> None:
         """What the server's publisher does: nobody stamps with a playbook before it is logged."""
@@ -478,6 +503,9 @@ class World:
         self.repeats = False
         # What was seen to be wrong while it ran.
         self.broken: list[str] = []
+        self.unreplicated: list[str] = []
+        # Writes that were not there though their position was reached: when, where, which.
+        self.unread: list[tuple[float, str, Write]] = []
         # Nodes that could not go on without another one's snapshot.
         self.stranded: list[str] = []
         # The nonce of the very first entry of the log.
@@ -499,7 +527,7 @@ class World:
         """What is acknowledged at REPLICATED is on the master and as many replicas as it says."""
         holders = [one.host for one in self.servers.values() if one.holds(write.request)]
         if len(holders) < 2:
-            self.broken.append(f"{machine} acknowledged {write}, which only {holders} have")
+            self.unreplicated.append(f"{machine} acknowledged {write}, which only {holders} have")
 
     def server(self, host: str) -> Server:
         return self.servers[host, PORT]
