@@ -8,6 +8,7 @@ CASES ?= ../shared/data/cel/cases_share.jsonl.gz
 CONNECTIONS ?= 100000
 CALLS ?= 10000000
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
+SEEDS ?= 20000
 # Inputs of the coverage-guided fuzzer; 10 million take about half an hour of one core.
 RUNS ?= 10000000
 # Rounds of each fault, and the length of the soak.
@@ -27,7 +28,7 @@ endef
 export BUILD_REQUIRES
 
 .PHONY: late help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
-	shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak
+	shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -73,6 +74,9 @@ lane-attacks: build ## attack the fast lane, print what a well-behaved client sa
 
 lane-soak: build ## the fast lane's memory after many connections and calls
 	@$(BIN)/python -m tests.lane.soak --connections $(CONNECTIONS) --calls $(CALLS)
+
+sim: build ## the log under simulated faults, a seed each: make sim SEEDS=N, or SEEDS=A:B
+	@$(BIN)/python -m tests.faults.simulator --seeds $(SEEDS)
 
 demo-cluster: build ## two nodes, three Redis: kill the master, then a node, lose nothing
 	@$(BIN)/python -m tests.faults.demo

@@ -51,6 +51,8 @@ typedef struct Door {
     int (*wake_fd)(Seat* seat);
     // Gives the next answer that waited and its token, at `now_us`; 0 when there is none.
     int (*completed)(Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer);
+    // Nobody wants the answer of that token any more: a read stops waiting.
+    void (*forget)(Seat* seat, uint64_t token);
 } Door;
 
 // The name of the capsule that `Engine.door()` returns; it keeps the engine alive.

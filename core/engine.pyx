@@ -62,6 +62,7 @@ include "decide/cache.pyx"
 include "mutation/accept.pyx"
 include "mutation/apply.pyx"
 include "mutation/parked.pyx"
+include "mutation/entries.pyx"
 include "mutation/writes.pyx"
 include "serving/waiting.pyx"
 include "serving/history.pyx"
@@ -162,6 +163,7 @@ cdef class Engine:
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
         engine_init(&self.state, self.store.state, decisions_max)
+        door_hang(&self.state, &self.native_door)
         if not seat_init(
             &self.seat, &self.state, int.from_bytes(os.urandom(8), "little")
         ):
@@ -178,8 +180,7 @@ cdef class Engine:
 
     def door(self):
         """A PyCapsule of the `Door` of core/door.h.  It keeps the engine alive."""
-        capsule = door_capsule(&self.state, &self.native_door)
-        return capsule_keeping(capsule, self)
+        return door_capsule(&self.native_door, self)
 
     @property
     def generation(self) -> int:
@@ -402,6 +403,11 @@ cdef class Engine:
         members = self.store.identities(identity.kind, ref_bytes(identity))
         if members:
             self.submit_erasure(members, False, now_us, &awaited)
+        elif self.state.history.logged:
+            # Unknown here, but another node may have accepted something that is not read yet.
+            self.submit_erasure(
+                [(identity.kind, ref_bytes(identity))], False, now_us, &awaited
+            )
         else:
             # Nothing to forget, and so nothing to wait for.
             awaited.ack = ACK_APPLIED
@@ -578,6 +584,64 @@ cdef class Engine:
             applied += 1
         return BatchResult(applied, self.parked.count - parked, unreadable, announced)
 
+    def apply_entries(self, records, Py_ssize_t first, own, int64_t now_us) -> list[int]:
+        """Apply entries of the log from `records[first]` on, as far as they are plain.
+
+        A record is (epoch, sequence, framed bytes).  An entry is plain when it is the next one of
+        its epoch, whole, and a batch of others' mutations of profiles; `own` has the nonces of
+        ours.  Gives the nonces of those applied, and the position is then the last one's.  Ends
+        before an entry that is anything else, and after some thousand mutations.
+        """
+        cdef Position here = history_position(&self.state.history)
+        cdef uint64_t nonce
+        cdef uint32_t mutations = 0
+        cdef Py_ssize_t at
+        cdef Text entry, batch
+        cdef bint alone = not own
+        self.require_log()
+        person_done(&self.seat.serving.person)
+        nonces = []
+        for at in range(first, len(records)):
+            epoch, sequence, data = records[at]
+            if mutations >= ENTRIES_MUTATIONS_MAX or epoch != here.epoch or (
+                sequence != here.sequence + 1
+            ):
+                break
+            entry = text_from(data)
+            nonce = entry_nonce(entry)
+            # Most are ours on a node that takes writes: before what takes time.
+            if nonce == 0 or not (alone or nonce not in own):
+                break
+            if not read_entry_batch(entry, &batch) or not batch_is_plain(batch):
+                break
+            try:
+                mutations += self.apply_plain(batch, now_us)
+            except (errors.StoreFullError, errors.NoMemoryError):
+                # Some of it is applied, which does no harm: whoever applies it again is told.
+                break
+            here.sequence += 1
+            here.nonce = nonce
+            history_advance(&self.state.history, here)
+            nonces.append(nonce)
+        if nonces:
+            history_wake(&self.state.history, now_us)
+        return nonces
+
+    cdef int apply_plain(self, Text batch, int64_t now_us) except -1:
+        """Apply what `batch_is_plain`; gives how many mutations there were."""
+        cdef Reader reader = reader_of(batch.data, batch.length)
+        cdef uint32_t field = 0, wire = 0
+        cdef int mutations = 0
+        cdef MutationMessage message
+        cdef Text mutation
+        while read_tag(&reader, &field, &wire):
+            mutation = read_bytes(&reader)
+            read_mutation(mutation, &message)
+            engine_observe(&self.state, message.stamp, now_us)
+            self.apply_one(mutation, False, True)
+            mutations += 1
+        return mutations
+
     cdef int require_known(self, bytes batch) except -1:
         """Raise unless every mutation of the batch is of a kind that this version knows."""
         cdef Reader reader = reader_of(<char*>batch, len(batch))
@@ -746,6 +810,8 @@ cdef class Engine:
             raise errors.InvalidRequestError(
                 "epoch", f"{EPOCHS_MAX} epochs before it", f"at most {EPOCHS_MAX}"
             )
+        # Who waits for what it leaves out waits in vain; nobody's time is up by this.
+        history_wake(&self.state.history, 0)
 
     def epochs(self) -> list[tuple[int, int, tuple[int, int, int]]]:
         """The table of epochs, the oldest first: number, nonce, the entry before its first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -49,8 +50,12 @@ if TYPE_CHECKING:
 DATABASE = "log.db"
 SNAPSHOTS = "snapshots"
 MEMORY = "memory:"
-FETCH = "bring another node's with `nextbest log restore`"
+FETCH = "bring another node's with `nextbest log snapshot --output` and `nextbest log restore`"
 LOGGED = 2
+# What waiting for the log does not help.
+STUCK = {"reset", "incompatible"}
+# Names, in the data folder, the log that was followed from there.
+FOLLOWED = "followed"
 # How often the start says how far it is, and health is looked at.
 TELL_S = 2.0
 LOOK_S = 0.1
@@ -90,7 +95,8 @@ class Keeper:
             self.recovered = True
             return
         settings = self._config.log
-        self._lock_folder()
+        if self._config.data.folder:
+            self._lock = lock_folder(Path(self._config.data.folder))
         ack = ACK_LEVELS[settings.ack] if settings.ack else LOGGED
         self._engine.attach_log(settings.waiting_max, default_ack=ack)
         self._log = log = make_log(self._place, self._config)
@@ -105,6 +111,8 @@ class Keeper:
             self.recovered = True
             if self._unchecked is None:
                 snapshot.close()
+        if self._followed:
+            node.epochs.meet()
         await node.start()
         self._tasks = [
             asyncio.create_task(self._publisher.run()),
@@ -141,6 +149,11 @@ class Keeper:
         """Whether writes can be expected to reach the log."""
         return self.node is None or self.node.state == "following"
 
+    @property
+    def away(self) -> bool:
+        """Whether waiting for the log is of no use, or was of none."""
+        return not self.recovered or (self.node is not None and self.node.state in STUCK)
+
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
         return self.node is not None and self.node.leads
@@ -151,21 +164,24 @@ class Keeper:
         header = decision_pb2.DecideResponse.FromString(self._engine.header(now_us()))
         return header.staleness_ms
 
-    def status(self) -> log_pb2.GetLogStatusResponse:
+    async def status(self, digest: bool) -> log_pb2.GetLogStatusResponse:
         """How log, node and snapshots are; without what every answer says."""
+        # Digests read every row, and let go of the interpreter meanwhile.
+        digests = await asyncio.to_thread(self._engine.digest) if digest else (0, 0)
+        status = self._status()
+        status.digest_events, status.digest_rows = digests
+        status.parked = len(self._engine.parked_mutations())
+        return status
+
+    def _status(self) -> log_pb2.GetLogStatusResponse:
         if self.node is None:
-            digests = self._engine.digest()
             return log_pb2.GetLogStatusResponse(
                 kind="memory",
                 place=MEMORY,
                 state="following",
                 replicated_refused="this server keeps no log",
-                digest_events=digests[0],
-                digest_rows=digests[1],
-                parked=len(self._engine.parked_mutations()),
             )
         status = self.node.status()
-        status.parked = len(self._engine.parked_mutations())
         if self.taker is not None and (last := self.taker.last):
             epoch, sequence, nonce = last.position
             status.snapshot.epoch, status.snapshot.sequence = epoch, sequence
@@ -209,6 +225,11 @@ class Keeper:
                     await self._load(snapshot)
                     self._unchecked = None if there else snapshot
                     return snapshot
+            except LogAwayError:
+                # It went away in between: the snapshot is loaded, and checked later.
+                snapshot.close()
+                there = False
+                continue
             except BaseException:
                 snapshot.close()
                 raise
@@ -279,11 +300,33 @@ class Keeper:
                 # What moves on is let finish, however long the log is.
                 if position_from(at)[:2] < position_from(end)[:2]:
                     deadline_s = loop.time() + self._config.log.start_ms / 1_000
+            if node.state in STUCK:
+                _log.error("recovery: %s: %s", node.state, node.status().reason)
+                return
             if loop.time() > deadline_s:
                 _log.warning("recovery: the log is not followed yet; going on without")
                 return
             await asyncio.sleep(LOOK_S)
+        self._recover()
+
+    def _recover(self) -> None:
+        """The log was followed to its end: when it is empty the next time, it was wiped."""
         self.recovered = True
+        if self._followed or not self._config.data.folder:
+            return
+        try:
+            (Path(self._config.data.folder) / FOLLOWED).write_text(self._place.text, "utf-8")
+        except OSError as error:
+            _log.warning("log: that it was followed is not kept: %s", error)
+
+    @property
+    def _followed(self) -> bool:
+        """Whether a start before this one has followed this log."""
+        path = Path(self._config.data.folder or ".") / FOLLOWED
+        try:
+            return bool(self._config.data.folder) and path.read_text("utf-8") == self._place.text
+        except (OSError, ValueError):
+            return False
 
     async def _check_later(self, failed: Callable[[Exception], None]) -> None:
         """What could not be known without the log: the first time it is there, and so on."""
@@ -291,7 +334,7 @@ class Keeper:
         assert node is not None
         while node.state != "following":
             await asyncio.sleep(LOOK_S)
-        self.recovered = True
+        self._recover()
         snapshot, log = self._unchecked, self._log
         if snapshot is None or log is None:
             return
@@ -308,20 +351,6 @@ class Keeper:
         snapshot.close()
         self._unchecked = None
 
-    def _lock_folder(self) -> None:
-        """No other process may write here: the log's file has a lock of its own besides."""
-        if not self._config.data.folder:
-            return
-        folder = Path(self._config.data.folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"data.folder: {folder} is in use by another process") from None
-        except OSError as error:
-            raise DataError(f"data.folder: {folder}: {error.strerror}") from error
-
     def _member(self) -> str:
         """The host's name and a chance part, which stays the same with a data folder."""
         made = f"{socket.gethostname()[:80]}:{secrets.token_hex(4)}"
@@ -335,6 +364,25 @@ class Keeper:
         except (OSError, ValueError) as error:
             _log.warning("log: this node's name is not kept: %s", error)
         return made
+
+
+def lock_folder(folder: Path) -> int:
+    """A descriptor that keeps other processes out of a data folder, which is made if need be.
+
+    The log's file has a lock of its own besides.  Raises DataError.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataError(f"data.folder: {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        why = "in use by another process" if error.errno == errno.EWOULDBLOCK else error.strerror
+        raise DataError(f"data.folder: {folder}: {why}") from error
+    return lock
 
 
 def place_of(config: Config) -> Place:

@@ -142,7 +142,7 @@ async def _recover(parts: _Parts) -> None:
     """Bring back what was kept, and publish the folder."""
     await parts.keeper.start(parts.failed)
     if parts.keeper.writable:
-        await _try_to_publish(parts)
+        await _publish_first(parts)
 
 
 async def _serve(parts: _Parts, announce: Announce) -> None:
@@ -207,6 +207,17 @@ async def _publish_later(parts: _Parts) -> None:
                 await _try_to_publish(parts)
     except Exception as error:
         parts.failed(error)
+
+
+async def _publish_first(parts: _Parts) -> None:
+    """Publish the folder before anybody is served, where the log lets it be in time."""
+    end_s = asyncio.get_running_loop().time() + parts.config.log.start_ms / 1_000
+    await _try_to_publish(parts)
+    while not parts.published.is_set() and asyncio.get_running_loop().time() < end_s:
+        if parts.keeper.away:
+            return
+        await asyncio.sleep(LOOK_S)
+        await _try_to_publish(parts)
 
 
 async def _try_to_publish(parts: _Parts) -> None:

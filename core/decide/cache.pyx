@@ -38,7 +38,7 @@ cdef struct DecisionCache:
 cdef bint cache_init(DecisionCache* cache, uint32_t capacity) noexcept:
     """Make room for `capacity` answers of 64 MiB together, each kept for 60 s."""
     cache.capacity = capacity
-    cache.ring = <CachedAnswer*>calloc(max(capacity, 1), sizeof(CachedAnswer))
+    cache.ring = <CachedAnswer*>malloc(max(capacity, 1) * sizeof(CachedAnswer))
     cache.index = new unordered_map[uint64_t, uint32_t]()
     return cache.ring != NULL
 

@@ -126,6 +126,13 @@ cdef void call_wait(Stream* stream) noexcept nogil:
     buffer_empty(&stream.request)
 
 
+cdef inline void call_forget(Stream* stream) noexcept nogil:
+    """Let a read wait no more whose client is gone; a write goes on by itself."""
+    cdef LaneState* lane = stream.connection.lane
+    if stream.pending and stream.method != METHOD_TRACK:
+        lane.door.forget(lane.seat, stream_token(stream))
+
+
 cdef void calls_complete(LaneState* lane) noexcept nogil:
     """Answer the calls that have waited for the log."""
     cdef DoorAnswer answer

@@ -327,5 +327,6 @@ cdef void call_end(Stream* stream) noexcept nogil:
     cdef LaneState* lane = stream.connection.lane
     if not stream.answered:
         counter_add(&lane.counters[COUNT_CANCELLED], 1)
+    call_forget(stream)
     stream.pending = False
     stream_close(&lane.pool, stream)

@@ -100,9 +100,13 @@ cdef void deadlines_run(LaneState* lane) noexcept nogil:
 
 cdef void call_expire(Stream* stream) noexcept nogil:
     cdef LaneState* lane = stream.connection.lane
-    if stream.pending:
+    if stream.pending and stream.method == METHOD_TRACK:
         refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the log had the "
                "write: whether it has is unknown, retry with the same id")
+    elif stream.pending:
+        call_forget(stream)
+        refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before this node had applied "
+               "min_position: ask again, or another node")
     elif stream.deadline_us and stream.deadline_ms <= lane.now_ms:
         refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the request ended")
     else:

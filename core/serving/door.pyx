@@ -34,7 +34,7 @@ cdef void door_close(Seat* opaque) noexcept nogil:
     if engine_logs(seat.state):
         waiting_forget(&seat.state.waiting[QUEUE_LOGGED], seat)
         waiting_forget(&seat.state.waiting[QUEUE_REPLICATED], seat)
-        history_forget(&seat.state.history, seat)
+        history_forget(&seat.state.history, seat, NULL)
     seat_free(seat)
     free(seat)
 
@@ -114,33 +114,60 @@ cdef int door_completed(
 ) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
     cdef Completion completion
-    cdef Header header
-    if not completions_get(&seat.completions, &completion):
-        return 0
-    token[0] = completion.token
-    if completion.request != NULL:
-        door_answer(seat, seat_read_now(seat, &completion, now_us), answer)
-        free(completion.request)
+    cdef bint pending = False
+    cdef int kind
+    while completions_get(&seat.completions, &completion):
+        token[0] = completion.token
+        if completion.request != NULL:
+            kind = seat_read_now(seat, &completion, now_us, &pending)
+            free(completion.request)
+            if pending:
+                continue
+        else:
+            kind = seat_write_told(seat, &completion, now_us)
+        door_answer(seat, kind, answer)
         return 1
+    return 0
+
+
+cdef int seat_write_told(
+    EngineSeat* seat, const Completion* completion, int64_t now_us
+) noexcept nogil:
+    """Answer a write that has waited for the log."""
+    cdef Header header
     if completion.kind == FAULT_NONE:
-        completion_header(seat, &completion, now_us, &header)
+        completion_header(seat, completion, now_us, &header)
         seat_answer_write(seat, &header, completion.flag, completion.ack)
     else:
         seat_log_fault(seat)
-    door_answer(seat, completion.kind, answer)
-    return 1
+    return completion.kind
 
 
 cdef int seat_read_now(
-    EngineSeat* seat, const Completion* completion, int64_t now_us
+    EngineSeat* seat, const Completion* completion, int64_t now_us, bint* pending
 ) noexcept nogil:
-    """Do a read that has waited; its position is here, or its time is up."""
+    """Do a read that has waited: its position is here, or its time is up.
+
+    A batch with another position to come waits again for the rest of its time.
+    """
     cdef Text request
+    cdef int kind
     request.data = <const char*>completion.request
     request.length = completion.length
-    return seat_serve(
-        seat, completion.call, request, now_us, completion.deadline_us, completion.token, NULL
+    pending[0] = False
+    seat.waiting_until_us = completion.until_us
+    kind = seat_serve(
+        seat, completion.call, request, now_us, completion.deadline_us, completion.token,
+        pending if now_us < completion.until_us else NULL,
     )
+    seat.waiting_until_us = 0
+    return kind
+
+
+cdef void door_forget(Seat* opaque, uint64_t token) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    if engine_logs(seat.state):
+        seat.completions.outstanding -= history_forget(&seat.state.history, seat, &token)
 
 
 cdef void completion_header(
@@ -161,8 +188,8 @@ cdef void seat_log_fault(EngineSeat* seat) noexcept nogil:
     )
 
 
-cdef object door_capsule(EngineState* state, Door* door):
-    """A capsule of the door; the engine that owns both must outlive it."""
+cdef void door_hang(EngineState* state, Door* door) noexcept:
+    """Fill the door in, before any thread may look at it."""
     door.engine = state
     door.open = door_open
     door.close = door_close
@@ -172,15 +199,16 @@ cdef object door_capsule(EngineState* state, Door* door):
     door.too_large = door_too_large
     door.wake_fd = door_wake_fd
     door.completed = door_completed
-    return PyCapsule_New(door, DOOR_CAPSULE, NULL)
+    door.forget = door_forget
 
 
 cdef void release_owner(object capsule) noexcept:
     Py_DECREF(<object>PyCapsule_GetContext(capsule))
 
 
-cdef object capsule_keeping(object capsule, object owner):
-    """Let the capsule hold a reference to the owner of what it points at."""
+cdef object door_capsule(Door* door, object owner):
+    """A capsule of the door that keeps the door's owner alive."""
+    capsule = PyCapsule_New(door, DOOR_CAPSULE, NULL)
     Py_INCREF(owner)
     PyCapsule_SetContext(capsule, <void*>owner)
     PyCapsule_SetDestructor(capsule, release_owner)

@@ -31,4 +31,5 @@ cdef extern from "door.h" nogil:
         int (*completed)(
             Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer
         ) noexcept nogil
+        void (*forget)(Seat* seat, uint64_t token) noexcept nogil
     const char* DOOR_CAPSULE

@@ -21,7 +21,6 @@ cdef struct EpochMark:
 
 cdef struct WaitingRead:
     Position wanted
-    int64_t until_us
     Completion completion
     EngineSeat* seat
 
@@ -55,9 +54,10 @@ cdef enum Reach:
 
 cdef bint history_open(History* history) noexcept nogil:
     """Follow a log from before its first entry; False without memory."""
-    history.entries = <Position*>calloc(ENTRIES_KNOWN_MAX, sizeof(Position))
-    history.epochs = <EpochMark*>calloc(EPOCHS_MAX, sizeof(EpochMark))
-    history.reads = <WaitingRead*>calloc(READS_WAITING_MAX, sizeof(WaitingRead))
+    # Not zeroed: a page that is never written costs nothing.
+    history.entries = <Position*>malloc(ENTRIES_KNOWN_MAX * sizeof(Position))
+    history.epochs = <EpochMark*>malloc(EPOCHS_MAX * sizeof(EpochMark))
+    history.reads = <WaitingRead*>malloc(READS_WAITING_MAX * sizeof(WaitingRead))
     if history.entries == NULL or history.epochs == NULL or history.reads == NULL:
         return False
     memset(&history.position, 0, sizeof(Position))
@@ -187,7 +187,7 @@ cdef int reach_latched(const History* history, const Position* wanted) noexcept 
         if after.previous.epoch == wanted.epoch:
             if wanted.sequence > after.previous.sequence:
                 return REACH_LOST
-        elif after != &history.epochs[0]:
+        elif after != &history.epochs[0] or after.previous.epoch < wanted.epoch:
             return REACH_LOST
     if behind(&history.position, wanted):
         return REACH_NOT_YET
@@ -236,34 +236,42 @@ cdef void history_wait(History* history, const WaitingRead* read) noexcept nogil
 
 
 cdef void history_wake(History* history, int64_t now_us) noexcept nogil:
-    """Hand the reads whose wait is over back to their threads, which look again."""
+    """Hand the reads whose wait is over back to their threads, the oldest first, to look again."""
     cdef WaitingRead* read
-    cdef uint32_t i = 0
+    cdef uint32_t i, kept = 0
     if not history.logged:
         return
     latch_take(&history.latch)
-    while i < history.reads_count:
+    for i in range(history.reads_count):
         read = &history.reads[i]
-        if read.until_us > now_us and (
-            reach_latched(history, &read.wanted) == REACH_NOT_YET
+        if read.completion.until_us <= now_us or (
+            reach_latched(history, &read.wanted) != REACH_NOT_YET
         ):
-            i += 1
+            completions_put(&read.seat.completions, &read.completion)
             continue
-        completions_put(&read.seat.completions, &read.completion)
-        history.reads_count -= 1
-        history.reads[i] = history.reads[history.reads_count]
+        if kept != i:
+            history.reads[kept] = read[0]
+        kept += 1
+    history.reads_count = kept
     latch_drop(&history.latch)
 
 
-cdef void history_forget(History* history, EngineSeat* seat) noexcept nogil:
-    """Drop the reads of a seat that closes."""
-    cdef uint32_t i = 0
+cdef uint32_t history_forget(
+    History* history, EngineSeat* seat, const uint64_t* token
+) noexcept nogil:
+    """Drop a seat's read of that token, or all of them for NULL; gives how many."""
+    cdef WaitingRead* read
+    cdef uint32_t i, kept = 0, dropped
     latch_take(&history.latch)
-    while i < history.reads_count:
-        if history.reads[i].seat != seat:
-            i += 1
+    for i in range(history.reads_count):
+        read = &history.reads[i]
+        if read.seat == seat and (token == NULL or read.completion.token == token[0]):
+            free(read.completion.request)
             continue
-        free(history.reads[i].completion.request)
-        history.reads_count -= 1
-        history.reads[i] = history.reads[history.reads_count]
+        if kept != i:
+            history.reads[kept] = read[0]
+        kept += 1
+    dropped = history.reads_count - kept
+    history.reads_count = kept
     latch_drop(&history.latch)
+    return dropped

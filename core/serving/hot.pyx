@@ -241,10 +241,13 @@ cdef int seat_wait_begin(
     seat.completions.outstanding += 1
     memset(read, 0, sizeof(WaitingRead))
     read.wanted = seat.wanted
-    read.until_us = deadline_us if deadline_us else now_us + READ_WAIT_US_MAX
     read.seat = seat
     read.completion.token = token
     read.completion.deadline_us = deadline_us
+    if seat.waiting_until_us:
+        read.completion.until_us = seat.waiting_until_us
+    else:
+        read.completion.until_us = deadline_us if deadline_us else now_us + READ_WAIT_US_MAX
     return FAULT_NONE
 
 

@@ -19,6 +19,8 @@ cdef struct EngineSeat:
     # Whether the call may wait for a position, and for which.
     bint waits
     Position wanted
+    # How long a call may go on waiting that has waited before; 0 for any other.
+    int64_t waiting_until_us
 
 
 cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcept nogil:

@@ -45,6 +45,8 @@ cdef struct Completion:
     uint8_t* request
     uint32_t length
     int64_t deadline_us
+    # When the read has waited long enough.
+    int64_t until_us
     SeatCall call
 
 
@@ -98,7 +100,7 @@ cdef void waiting_free(WaitingWrites* waiting) noexcept nogil:
 
 cdef bint waiting_open(WaitingWrites* waiting, uint32_t capacity) noexcept nogil:
     """Attach a log that lets so many writes wait; False without memory."""
-    waiting.ring = <WaitingWrite*>calloc(capacity, sizeof(WaitingWrite))
+    waiting.ring = <WaitingWrite*>malloc(capacity * sizeof(WaitingWrite))
     if waiting.ring == NULL:
         return False
     waiting.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
@@ -186,10 +188,12 @@ cdef uint32_t waiting_take(
     return taken
 
 
-cdef uint32_t waiting_pop(
-    WaitingWrites* waiting, WaitingWrite* writes, uint32_t most
+cdef uint32_t waiting_tell(
+    WaitingWrites* waiting, WaitingWrite* writes, uint32_t most, Completion* told
 ) noexcept nogil:
-    """Remove the oldest ones the log has taken, of one seat; their `data` is the caller's to free.
+    """Remove the oldest ones the log has taken, of one seat, and tell it what `told` says.
+
+    Their `data` is the caller's to free.
     """
     cdef uint32_t found = 0
     cdef bint wake
@@ -204,6 +208,9 @@ cdef uint32_t waiting_pop(
     waiting.count -= found
     waiting.taken -= found
     wake = found and waiting.taken == 0 and waiting.count
+    if found and writes[0].seat != NULL:
+        # With the latch held: else the seat might close meanwhile, see waiting_forget.
+        completions_put_all(&writes[0].seat.completions, writes, found, told)
     latch_drop(&waiting.latch)
     if wake:
         eventfd_write(waiting.wake_fd, 1)
@@ -232,7 +239,7 @@ cdef bint completions_open(Completions* completions) noexcept nogil:
 cdef bint completions_reserve(Completions* completions, uint32_t capacity) noexcept nogil:
     """Make room for an answer to every write that may wait."""
     if completions.ring == NULL:
-        completions.ring = <Completion*>calloc(capacity, sizeof(Completion))
+        completions.ring = <Completion*>malloc(capacity * sizeof(Completion))
         completions.capacity = capacity
     return completions.ring != NULL
 

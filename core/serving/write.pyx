@@ -217,11 +217,11 @@ cdef uint32_t seat_log_told(
     cdef WaitingWrite writes[TOLD_AT_ONCE]
     cdef uint32_t done = 0, some, i
     while done < count:
-        some = waiting_pop(&state.waiting[queue], writes, min(count - done, TOLD_AT_ONCE))
+        some = waiting_tell(
+            &state.waiting[queue], writes, min(count - done, TOLD_AT_ONCE), told
+        )
         if some == 0:
             break
-        if writes[0].seat != NULL:
-            completions_put_all(&writes[0].seat.completions, writes, some, told)
         for i in range(some):
             free(writes[i].data)
         done += some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -37,7 +38,13 @@ DataFolder = Annotated[
 
 
 @log_app.command("status")
-def status_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
+def status_command(
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Sum up the state, to compare members.")
+    ] = False,
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
     """Show how the log, the node and the other members are.
 
     The exit code is 1 unless the node follows the log.
@@ -49,11 +56,11 @@ def status_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
       nextbest log status --to 10.0.0.7:7600 --json
     """
     with connect(to) as client:
-        status = client.log_status()
+        status = client.log_status(digest=digest)
     if as_json:
         show_json(status)
     else:
-        _show_status(status)
+        _show_status(status, digest)
     if status.state != "following":
         raise typer.Exit(EXIT_REFUSED)
 
@@ -107,13 +114,16 @@ def restore_command(
 
       nextbest log restore node-7.nbs --data /var/lib/nextbest
     """
+    from nextbest.server.keeper import lock_folder
     from nextbest.server.log.snapshot import Snapshots, look_at
 
+    lock = lock_folder(data)
     snapshots = Snapshots(data / SNAPSHOTS)
     try:
         path = snapshots.add(file)
     finally:
         snapshots.close()
+        os.close(lock)
     verified = look_at(path).verified
     position = verified.head.position if verified else common_pb2.Position()
     if as_json:
@@ -126,8 +136,8 @@ def restore_command(
 def verify_command(data: DataFolder, as_json: AsJson = False) -> None:
     """Read the snapshots and the local log in a data folder, and say what is wrong.
 
-    No entry is changed.  The log of a server that runs is in use and cannot be read.  The exit
-    code is 1 when something is damaged.
+    No entry is changed.  The log of a server that runs is in use and is not read.  The exit code
+    is 1 when something is damaged.
 
     Example:
 
@@ -200,14 +210,17 @@ def reseed_command(
 _VERIFY_COLUMNS = ("file", "state", "position", "taken", "bytes#")
 
 
-def _show_status(status: log_pb2.GetLogStatusResponse) -> None:
+def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
     console = out()
     console.print(f"{status.kind} log at {status.place}: {status.state}")
     if status.reason:
         console.print(f"  why: {status.reason}")
-    console.print(table(status.member, ("", ""), _status_rows(status)))
+    rows = list(_status_rows(status))
+    if digest:
+        rows.append(("digest", f"{status.digest_events:016x} {status.digest_rows:016x}"))
+    console.print(table(status.member, ("", ""), rows))
     if status.members:
-        rows = [
+        members = [
             (
                 f"{member.name} (coordinates)"
                 if member.name == status.lease.holder
@@ -218,7 +231,7 @@ def _show_status(status: log_pb2.GetLogStatusResponse) -> None:
             )
             for member in status.members
         ]
-        console.print(table("members", ("member", "position", "snapshot", "last seen"), rows))
+        console.print(table("members", ("member", "position", "snapshot", "last seen"), members))
     for lost in status.lost_ids:
         console.print(f"could not be brought back: {lost}")
 
@@ -242,7 +255,6 @@ def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, st
     yield "lost branches left", f"{status.divergences:,}"
     if status.horizon_ms:
         yield "event ids from", _clock(status.horizon_ms * 1_000)
-    yield "digest", f"{status.digest_events:016x} {status.digest_rows:016x}"
 
 
 def _snapshot_row(path: Path, verified: Any, why: str) -> tuple[str, ...]:
@@ -261,6 +273,18 @@ def _snapshot_row(path: Path, verified: Any, why: str) -> tuple[str, ...]:
 
 async def _verify_log(path: Path) -> tuple[tuple[str, ...], bool]:
     """The row of a local log, and whether it is sound."""
+    from nextbest.server.log.log import LogInUseError
+
+    size = f"{path.stat().st_size:,}"
+    try:
+        state, last, sound = await _read_log(path)
+    except LogInUseError as error:
+        return (path.name, f"in use by process {error.pid}, not read", "", "", size), True
+    return (path.name, state, _place(last), "", size), sound
+
+
+async def _read_log(path: Path) -> tuple[str, common_pb2.Position, bool]:
+    """What is wrong with a local log, in words; its last entry; and whether it is sound."""
     from nextbest.server.log.contents import unpack
     from nextbest.server.log.log import LogError
 
@@ -281,7 +305,7 @@ async def _verify_log(path: Path) -> tuple[tuple[str, ...], bool]:
     state = f"{entries:,} entries, " + ("; ".join(faults[:3]) if faults else "sound")
     if len(faults) > 3:
         state += f" and {len(faults) - 3} more faults"
-    return (path.name, state, _place(last), "", f"{path.stat().st_size:,}"), not faults
+    return state, last, not faults
 
 
 async def _export(path: Path) -> None:

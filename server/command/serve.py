@@ -22,6 +22,39 @@ ConfigFile = Annotated[
         metavar="FILE",
     ),
 ]
+Playbook = Annotated[
+    Path | None,
+    typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
+]
+Listen = Annotated[
+    list[str] | None,
+    typer.Option("--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", "-d", help="Keeps people and playbooks: log and snapshots.", metavar="FOLDER"
+    ),
+]
+LogPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--log",
+        help="sqlite:PATH, redis://HOST, rediss://HOST, sentinel://H1,H2,H3/NAME or memory:; "
+        "by default a file in the data folder.",
+        metavar="PLACE",
+    ),
+]
+AckLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--ack", help="When writes are answered: applied, logged, replicated.", metavar="LEVEL"
+    ),
+]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Over file and environment.", metavar="KEY=VALUE"),
+]
 FastLane = Annotated[
     list[str] | None,
     typer.Option(
@@ -49,52 +82,20 @@ FastLaneInsecure = Annotated[
         help="Take addresses that other hosts reach: there is no TLS, a mesh must have it.",
     ),
 ]
-Playbook = Annotated[
-    Path | None,
-    typer.Option("--playbook", "-p", help="Publish this folder first.", metavar="FOLDER"),
-]
-ListenOn = Annotated[
-    list[str] | None,
-    typer.Option("--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"),
-]
-DataFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", "-d", help="Keeps people and playbooks: log and snapshots.", metavar="FOLDER"
-    ),
-]
-LogPlace = Annotated[
-    str | None,
-    typer.Option(
-        "--log",
-        help="sqlite:PATH, redis://HOST, rediss://HOST, sentinel://H1,H2,H3/NAME or memory:; "
-        "by default a file in the data folder.",
-        metavar="PLACE",
-    ),
-]
-AckDefault = Annotated[
-    str | None,
-    typer.Option(
-        "--ack", help="When writes are answered: applied, logged, replicated.", metavar="LEVEL"
-    ),
-]
 
 
 def serve_command(
     playbook: Playbook = None,
-    listen: ListenOn = None,
+    listen: Listen = None,
     data: DataFolder = None,
     log: LogPlace = None,
-    ack: AckDefault = None,
+    ack: AckLevel = None,
     config: ConfigFile = None,
     fast_lane: FastLane = None,
     fast_lane_threads: FastLaneThreads = None,
     fast_lane_cpus: FastLaneCpus = None,
     fast_lane_insecure: FastLaneInsecure = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", help="Over file and environment.", metavar="KEY=VALUE"),
-    ] = None,
+    set_: Pairs = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT, then drain.
 

@@ -114,20 +114,25 @@ class Appender:
         loop = asyncio.get_running_loop()
         begun_s = loop.time() if batch.answered else batch.begun_s
         self._alarm = loop.call_at(begun_s + context.limits.answer_ms / 1_000, self._late, batch)
-        nonce = context.ahead.sign(batch, context.now_us())
+        try:
+            await self._try(batch)
+        except BaseException:
+            # The engine's calls are told in their order: none may be left behind here.
+            self._fail(batch)
+            raise
+        finally:
+            self._alarm.cancel()
+
+    async def _try(self, batch: Batch) -> None:
+        nonce = self._context.ahead.sign(batch, self._context.now_us())
         try:
             position = await self._append(nonce, pack_batch(nonce, batch.data))
         except EntryTooLargeError as error:
             self._give_up(batch, [str(error)])
         except (StaleEpochError, LogFullError, UnknownOutcomeError) as error:
             await self._refused(batch, error)
-        except BaseException:
-            self._fail(batch)
-            raise
         else:
             self._done(batch, position)
-        finally:
-            self._alarm.cancel()
 
     async def _append(self, nonce: int, data: bytes) -> Position:
         async with self._lock:
@@ -188,6 +193,9 @@ class Appender:
         context = self._context
         store = context.engine.store
         sifted = sift(batch.data, store.incarnation, store.horizon_ms)
+        if sifted.data is not batch.data:
+            # Nobody may be told that the log has what was left out.
+            self._fail(batch)
         batch.data = sifted.data
         batch.suspect = False
         if not sifted.mutations:

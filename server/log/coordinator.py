@@ -101,7 +101,9 @@ class Coordinator:
 
     async def work(self, now_s: float) -> None:
         """Do what is due, once a second or so."""
-        if not self.leads:
+        if self._context.standing.has("full"):
+            await self.make_room()
+        elif not self.leads:
             await self._take_over(now_s)
         elif self._context.standing.state == "following":
             await self._move_horizon(now_s)
@@ -158,9 +160,20 @@ class Coordinator:
             self._trim_asked = start
             trim = log_pb2.Trim(position=position_message(start), term=self.term)
             await self._notes.append(trim=trim)
-        if self._trim_to[:2] > self._trimmed[:2] and await self._branch.holds(self._context.here):
-            await self._context.log.trim(self._trim_to[:2])
-            self._trimmed = self._trim_to
+        if self._trim_to[:2] > self._trimmed[:2]:
+            await self._trim(self._trim_to)
+
+    async def make_room(self) -> None:
+        """Trim a full log as far as is safe: it takes no permission, whoever asks."""
+        start = self.trim_target()
+        if start[:2] > self._trimmed[:2] and await self._branch.holds(start):
+            await self._trim(start)
+
+    async def _trim(self, start: Position) -> None:
+        # What was read may be of another branch than the one that is trimmed now.
+        if await self._branch.holds(self._context.here):
+            await self._context.log.trim(start[:2])
+            self._trimmed = start
 
     def trim_target(self) -> Position:
         """The oldest entry that has to stay."""

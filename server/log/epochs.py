@@ -54,6 +54,10 @@ class Epochs:
         """Whether this node knows that the log has had an entry."""
         return self._met or self._context.here != BEFORE
 
+    def meet(self) -> None:
+        """The log is known to have had an entry: an empty one was wiped."""
+        self._met = True
+
     def replication_id(self, number: int) -> str:
         """Of the master an epoch was opened on; empty when that is not known."""
         return self._replication_ids.get(number, "")
@@ -66,7 +70,7 @@ class Epochs:
         for _ in range(self._context.limits.epoch_tries_max):
             tail = await self._context.log.last()
             self._met = self._met or tail is not None
-            if tail is not None and await self._opened_on(tail.epoch, info.replication_id):
+            if tail is not None and await self._goes_on(tail.epoch, info.replication_id):
                 self.current = Epoch(tail.epoch, info.replication_id)
                 return place_of(tail)
             if tail is None and self.met:
@@ -97,10 +101,14 @@ class Epochs:
         )
         nonce = fresh_nonce(self._context.random)
         expected = (tail.epoch, tail.sequence) if tail else None
-        # Even if the answer is lost, the number is not used again.
-        self._highest = number
-        await self._context.log.open_epoch(number, pack(nonce, open=opened), expected, create)
-        _log.warning("log: epoch %d opened behind %d-%d", number, *previous[:2])
+        before, self._highest = self._highest, number
+        try:
+            await self._context.log.open_epoch(number, pack(nonce, open=opened), expected, create)
+        except (EpochConflictError, StaleEpochError):
+            # In any other case it may have been, and the number is not used again.
+            self._highest = before
+            raise
+        _log.info("log: epoch %d opened behind %d-%d", number, *previous[:2])
         self._met = True
         self.current = Epoch(number, info.replication_id)
         self._remember(number, info.replication_id)
@@ -131,7 +139,11 @@ class Epochs:
             return None
         return contents if contents.kind == "open" else None
 
-    async def _opened_on(self, number: int, replication_id: str) -> bool:
+    async def _goes_on(self, number: int, replication_id: str) -> bool:
+        """Whether the log's newest epoch is of this master, and no later one was ever seen."""
+        if number < self._highest:
+            # Positions of the later one are lost, and only an epoch behind it says so.
+            return False
         # Unknown when it was trimmed: then another epoch does no harm.
         contents = await self.opening(number)
         if contents is None:

@@ -32,7 +32,8 @@ class Limits:
     apply_slice_ms: int = 2
     backoff_ms: int = 50
     backoff_ms_max: int = 1_000
-    connect_ms_max: int = 5_000
+    # Of connecting and finding the way back: some 30 questions, each of them bounded too.
+    connect_ms_max: int = 30_000
     # Raw entries kept so that a lost tail can be appended again.
     retain_ms: int = 600_000
     retain_bytes_max: int = 268_435_456

@@ -342,8 +342,9 @@ def _reply_error(error: RedisError) -> RedisReplyError:
 
 
 def _nested(reply: Any) -> Any:
+    """A reply with the errors in an EXEC's list named; nothing replies with deeper ones."""
     if isinstance(reply, list):
-        return [_nested(one) for one in reply]
+        return [_reply_error(one) if isinstance(one, RedisError) else one for one in reply]
     return _reply_error(reply) if isinstance(reply, RedisError) else reply
 
 

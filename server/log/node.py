@@ -66,10 +66,9 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (BootstrapError, "lost"),
     (DivergedError, "diverged"),
     (LogGapError, "diverged"),
-    (LogFullError, "full"),
 )
 # What a connection that works takes back.
-_OF_CONNECTION = ("connecting", "away", "diverged", "lost", "reset", "incompatible", "full")
+_OF_CONNECTION = ("connecting", "away", "diverged", "lost", "reset", "incompatible")
 
 _log = logging.getLogger(__name__)
 
@@ -158,6 +157,15 @@ class Node:
         """Mutations applied here that were not read back from the log."""
         return ahead(self.context)
 
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether nothing helps but to start again from another member's snapshot."""
+        return any(map(self.context.standing.has, ("lost", "astray")))
+
+    def expect_log(self) -> None:
+        """An empty log was wiped, and must not be begun anew; before `start`."""
+        self.epochs.meet()
+
     def restore(self, members: Iterable[log_pb2.Member], lease: log_pb2.Lease) -> None:
         """Take over what a snapshot says of the other members; before `start`."""
         for member in members:
@@ -175,7 +183,9 @@ class Node:
             raise
         except LogError as error:
             self._failed(error)
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._tick())]
+        # Snapshots are taken across short outages.
+        parts = [self._run(), self._tick(), *([self._schedule.run()] if self._schedule else [])]
+        self._tasks = [asyncio.create_task(part) for part in parts]
 
     async def stop(self, grace_s: float) -> int:
         """Give the log what it does not have yet, and let go of it.
@@ -187,7 +197,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.context.standing.set("away", "stopped")
+        self.context.standing.set("stopped", "this node stops")
         self._drain()
         await self.context.log.close()
         if left := self.ahead:
@@ -221,9 +231,12 @@ class Node:
         return opened
 
     def status(self) -> log_pb2.GetLogStatusResponse:
-        """How the log is, without what every answer says of the engine."""
+        """How the log is, without what every answer says of the engine, and without digests.
+
+        A digest reads every row: that is not for the loop.
+        """
         status = log_pb2.GetLogStatusResponse()
-        fill_log(status, self.context, self._info, self._end)
+        fill_log(status, self.context, self._info, max(self._end, self.context.here))
         fill_node(status, self.context, self.reader, self.pulse.snapshot)
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
         return status
@@ -257,7 +270,11 @@ class Node:
             junction = await self.branch.junction()
             turned = self.branch.turn_back(junction)
             self.coordinator.turn_back(junction.common)
-            self._end = await self.epochs.ensure(info)
+            try:
+                self._end = await self.epochs.ensure(info)
+            except LogFullError:
+                await self.coordinator.make_room()
+                raise
         self._connected(info)
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
@@ -299,8 +316,6 @@ class Node:
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
         parts = [self.pulse.run(), self._check(), *(appender.run() for appender in appenders)]
-        if self._schedule is not None:
-            parts.append(self._schedule.run())
         await first_failure(*parts)
 
     def _failed(self, error: Exception) -> None:
@@ -309,9 +324,8 @@ class Node:
         if not isinstance(error, (LogError, TimeoutError, UnknownMutationError)):
             _log.exception("log: unexpected", exc_info=error)
         self.context.standing.set(fault, str(error) or type(error).__name__)
-        if fault == "full":
-            # It can be reached: what it says now is more than that it once could not.
-            self.context.standing.clear("away", "connecting")
+        # What the last try failed for is no more: an operator would act on it.
+        self.context.standing.clear(*(one for one in _OF_CONNECTION if one != fault))
         self._drain()
         self.context.progress.moved()
 

@@ -147,7 +147,7 @@ class Snapshots:
         self.writing = False
         self._thread = ThreadPoolExecutor(1, "snapshot", initializer=_give_way)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left in folder.glob("*" + _NEW):
                 # A start in between: it never counted.
                 left.unlink(missing_ok=True)
@@ -230,6 +230,7 @@ class Snapshots:
         path = self.folder / f"restored{_NEW}"
         try:
             shutil.copyfile(source, path)
+            path.chmod(0o600)
             _sync(path)
             _verified(path)
         except OSError as error:

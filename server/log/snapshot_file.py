@@ -98,7 +98,9 @@ class SnapshotWriter:
         self._crcs = 0
         self._finished = False
         try:
-            self._file = path.open("xb", buffering=_BUFFER_BYTES)
+            # People's data: nobody else may read it.
+            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(made, "wb", buffering=_BUFFER_BYTES)
         except OSError as error:
             raise failure(path, error) from error
         self._write(_header())

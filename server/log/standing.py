@@ -18,12 +18,13 @@ class _Rule(NamedTuple):
     """What a fault does while it holds.
 
     gate: AWAY refuses LOGGED and REPLICATED at once and queues APPLIED; CLOSED refuses all.
-    behind: decisions may miss what other members have accepted.
+    behind: decisions may miss what other members have accepted.  level: of what is logged.
     """
 
     state: str
     gate: int
     behind: bool
+    level: int = logging.WARNING
 
 
 # The first that holds is the one shown.
@@ -34,12 +35,13 @@ _RULES = {
     "skewed": _Rule("skewed", CLOSED, False),
     "diverged": _Rule("diverged", AWAY, True),
     "away": _Rule("away", AWAY, True),
-    "connecting": _Rule("connecting", AWAY, True),
+    "stopped": _Rule("away", AWAY, True, logging.INFO),
+    "connecting": _Rule("connecting", AWAY, True, logging.INFO),
     # A snapshot has to be loaded: something applied here cannot be brought to the others.
     "astray": _Rule("diverged", OPEN, False),
     "stuck": _Rule("full", AWAY, True),
     "full": _Rule("full", AWAY, False),
-    "slow": _Rule("away", AWAY, False),
+    "slow": _Rule("away", AWAY, False, logging.INFO),
 }
 
 
@@ -74,7 +76,7 @@ class Standing:
     def set(self, fault: str, why: str) -> None:
         """Note a fault: a name of the table above."""
         if fault not in self._faults:
-            _log.warning("log: %s: %s", _RULES[fault].state, why)
+            _log.log(_RULES[fault].level, "log: %s: %s", _RULES[fault].state, why)
         self._faults[fault] = why
         self._tell()
 

@@ -38,7 +38,6 @@ def fill_node(
     status.divergences = context.progress.divergences
     status.horizon_ms = engine.store.horizon_ms
     status.snapshot.CopyFrom(position_message(snapshot))
-    status.digest_events, status.digest_rows = engine.digest()
     status.lost_ids.extend(context.progress.lost_ids)
 
 

@@ -26,7 +26,7 @@ DAY_S = 86_400
 START_S = 1_780_000_000
 NOW_US = (START_S + 21 * DAY_S) * 1_000_000
 NAMES = ("ann", "bob", "eve")
-INCARNATIONS = 3
+DEAD_MAX = 2
 PROPERTIES = (
     Field("amount", ValueType.DOUBLE),
     Field("product", ValueType.STRING),
@@ -110,12 +110,15 @@ def value_of(value: object) -> common_pb2.Value:
 
 
 @st.composite
-def mutations(draw: st.DrawFn, plans: st.SearchStrategy[Plan] = ANY_PLAN) -> mutation_pb2.Mutation:
-    """What the accepting node adds: a stamp, its playbook, the incarnation that it knows."""
+def mutations(draw: st.DrawFn, dead: int) -> mutation_pb2.Mutation:
+    """What the accepting node adds: a stamp, its playbook, the incarnation that it knows.
+
+    `dead` is how many incarnations may have ended, as for what follows.
+    """
     return mutation_pb2.Mutation(
         stamp=draw(st.integers(1, 50)),
-        playbook=draw(plans).hash,
-        incarnation=draw(st.sampled_from([0, 0, 0, 1, 1, 2])),
+        playbook=draw(ANY_PLAN).hash,
+        incarnation=draw(st.integers(0, dead)),
     )
 
 
@@ -125,9 +128,9 @@ def uuid7(ms: int, number: int) -> str:
 
 
 @st.composite
-def events(draw: st.DrawFn, ties: bool = True) -> bytes:
+def events(draw: st.DrawFn, dead: int = 0, ties: bool = True) -> bytes:
     """An event; without `ties` what it tells is a function of its time."""
-    entry = draw(mutations())
+    entry = draw(mutations(dead))
     event, half_day, number = entry.event, draw(st.integers(0, 40)), draw(st.integers(0, 8))
     event.identity.CopyFrom(identity(draw(ANY_NAME)))
     event.event = "buy"
@@ -145,8 +148,8 @@ def events(draw: st.DrawFn, ties: bool = True) -> bytes:
 
 
 @st.composite
-def writes(draw: st.DrawFn) -> bytes:
-    entry = draw(mutations())
+def writes(draw: st.DrawFn, dead: int) -> bytes:
+    entry = draw(mutations(dead))
     entry.attributes.write_id = f"w{draw(st.integers(0, 3))}"
     entry.attributes.identity.CopyFrom(identity(draw(ANY_NAME)))
     possible = {
@@ -161,10 +164,10 @@ def writes(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def links(draw: st.DrawFn) -> bytes:
-    entry = draw(mutations())
+def links(draw: st.DrawFn, dead: int) -> bytes:
+    entry = draw(mutations(dead))
     first, second = draw(st.permutations(NAMES))[:2]
-    entry.second_incarnation = draw(st.sampled_from([0, 0, 1, 2]))
+    entry.second_incarnation = draw(st.integers(0, dead))
     entry.link.write_id = "l"
     entry.link.first.CopyFrom(identity(first))
     entry.link.second.CopyFrom(identity(second))
@@ -173,20 +176,20 @@ def links(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def erasures(draw: st.DrawFn) -> bytes:
-    entry = draw(mutations())
+def erasures(draw: st.DrawFn, dead: int) -> bytes:
+    entry = draw(mutations(dead))
     for name in draw(st.lists(ANY_NAME, min_size=1, max_size=2, unique=True)):
         entry.erasure.identities.add(
-            identity=identity(name), incarnation=draw(st.integers(0, INCARNATIONS - 2))
+            identity=identity(name), incarnation=draw(st.integers(0, dead - 1))
         )
     return entry.SerializeToString()
 
 
 @st.composite
-def retries(draw: st.DrawFn, originals: list[bytes]) -> bytes:
+def retries(draw: st.DrawFn, originals: list[bytes], dead: int) -> bytes:
     """The request of another mutation as a node that knows other things would frame it."""
     entry = mutation_pb2.Mutation.FromString(draw(st.sampled_from(originals)))
-    again = draw(mutations())
+    again = draw(mutations(dead))
     entry.stamp, entry.playbook = again.stamp, again.playbook
     if draw(st.booleans()):
         entry.incarnation = again.incarnation
@@ -198,14 +201,17 @@ def histories(
     draw: st.DrawFn, ties: bool = True, sizes: tuple[int, int] = (0, 14), horizons_max: int = 2
 ) -> History:
     horizons = draw(st.lists(st.integers(1, 19), max_size=horizons_max))
-    one = st.one_of(events(ties), events(ties), writes(), links(), erasures())
+    # Much dies where many incarnations are: in some histories none does.
+    dead = draw(st.integers(0, DEAD_MAX))
+    kinds = [events(dead, ties), events(dead, ties), writes(dead), links(dead)]
+    one = st.one_of(*kinds, *([erasures(dead)] if dead else []))
     stretches: list[list[bytes]] = []
     before: list[bytes] = []
     for _ in range(len(horizons) + 1):
         made = draw(st.lists(one, min_size=sizes[0], max_size=sizes[1]))
         before += made
         if before:
-            made += draw(st.lists(retries(before), max_size=5))
+            made += draw(st.lists(retries(before, dead), max_size=5))
         stretches.append(made)
     # Within a second, since events are remembered by the second.
     return History(stretches, [(START_S + day * DAY_S) * 1_000 + 500 for day in sorted(horizons)])

@@ -24,8 +24,11 @@ if lane_available:
 
 TRACK = "/nextbest.v1.EventService/Track"
 DECIDE = "/nextbest.v1.DecisionService/Decide"
+BATCH = "/nextbest.v1.DecisionService/DecideBatch"
 WAIT_S = 10.0
 NOW_US = 1_780_000_000_000_000
+# READS_WAITING_MAX of core/serving/history.pyx.
+READS_WAITING_MAX = 4_096
 Call = Callable[..., Any]
 
 
@@ -81,8 +84,21 @@ def track(number: int) -> bytes:
     return request.SerializeToString()
 
 
-def decide() -> bytes:
-    return decision_pb2.DecideRequest(identity=common_pb2.Identity(id="ann")).SerializeToString()
+def decision(sequence: int = 0) -> decision_pb2.DecideRequest:
+    """A decision, at a position of the first epoch when it names one."""
+    request = decision_pb2.DecideRequest(identity=common_pb2.Identity(id="ann"))
+    if sequence:
+        at = request.min_position
+        at.epoch, at.sequence, at.nonce = place(sequence)
+    return request
+
+
+def decide(sequence: int = 0) -> bytes:
+    return decision(sequence).SerializeToString()
+
+
+def place(sequence: int, epoch: int = 1) -> tuple[int, int, int]:
+    return epoch, sequence, 1_000 * epoch + sequence
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -160,10 +176,10 @@ def test_a_deadline_passes_while_the_log_is_silent() -> None:
         until(lambda: lane.counters()["answers.too_late"] == 1)
 
 
-def gone(lane: Any) -> int:
+def gone(lane: Any, method: str = "Track") -> int:
     """Calls that the lane has ended before their answer came."""
     counted = lane.counters()
-    return int(counted["calls.cancelled"] + counted.get("calls.Track.DEADLINE_EXCEEDED", 0))
+    return int(counted["calls.cancelled"] + counted.get(f"calls.{method}.DEADLINE_EXCEEDED", 0))
 
 
 def test_a_cancelled_call_is_forgotten_and_its_write_stands() -> None:
@@ -215,6 +231,178 @@ def test_a_drain_ends_with_its_grace() -> None:
         error = waiting.exception()
         assert time.monotonic() - began < WAIT_S / 2
         assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def follow(engine: Engine, to: int) -> None:
+    for sequence in range(engine.position[1], to + 1):
+        engine.advance(place(sequence), NOW_US)
+
+
+def now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    error = call.exception(timeout=WAIT_S)
+    assert error is not None
+    return error.code(), error.details()
+
+
+def test_decisions_are_answered_in_their_order_once_their_position_is_here() -> None:
+    engine = engine_of(writes_max=1000)
+    follow(engine, 1)
+    answered: list[int] = []
+    with serving(engine) as (_, port), calling(port, DECIDE) as ask:
+        calls = []
+        for number, sequence in enumerate((4, 2, 3, 2, 4, 3)):
+            calls.append(ask.future(decide(sequence), timeout=WAIT_S))
+            calls[-1].add_done_callback(lambda _, number=number: answered.append(number))
+            assert ask(decide(1), timeout=WAIT_S)
+        for sequence, order in ((2, [1, 3]), (3, [1, 3, 2, 5]), (4, [1, 3, 2, 5, 0, 4])):
+            engine.advance(place(sequence), NOW_US)
+            until(lambda order=order: len(answered) >= len(order))
+            assert answered == order
+            answer = decision_pb2.DecideResponse.FromString(calls[order[-1]].result())
+            assert answer.position.sequence == sequence
+
+
+def test_a_batch_waits_for_all_its_positions() -> None:
+    engine = engine_of(writes_max=10)
+    follow(engine, 1)
+    requests = [decision(), decision(3), decision(2), decision(4)]
+    request = decision_pb2.DecideBatchRequest(requests=requests).SerializeToString()
+    with (
+        serving(engine) as (_, port),
+        calling(port, BATCH) as call,
+        calling(port, DECIDE) as ask,
+    ):
+        waiting = call.future(request, timeout=WAIT_S)
+        for sequence in (2, 3, 4):
+            assert ask(decide(1), timeout=WAIT_S)
+            assert not waiting.done()
+            engine.advance(place(sequence), NOW_US)
+        answer = decision_pb2.DecideBatchResponse.FromString(waiting.result())
+    assert [result.WhichOneof("result") for result in answer.results] == ["response"] * 4
+    assert answer.position.sequence == 4
+
+
+def test_a_position_that_is_lost_while_it_is_waited_for_is_aborted() -> None:
+    engine = engine_of(writes_max=10)
+    engine.epoch_opened(1, 1_000, (0, 0, 0))
+    follow(engine, 5)
+    with (
+        serving(engine) as (_, port),
+        calling(port, DECIDE) as ask,
+        calling(port, BATCH) as call,
+    ):
+        waiting = ask.future(decide(7), timeout=WAIT_S)
+        batch = decision_pb2.DecideBatchRequest(requests=[decision(), decision(7)])
+        waiting_batch = call.future(batch.SerializeToString(), timeout=WAIT_S)
+        twin = decision(7)
+        twin.min_position.nonce += 1
+        waiting_twin = ask.future(twin.SerializeToString(), timeout=WAIT_S)
+        assert ask(decide(5), timeout=WAIT_S)
+        assert call(decision_pb2.DecideBatchRequest().SerializeToString(), timeout=WAIT_S)
+        # The surviving branch ended at 4, and its next epoch's first entry says so.
+        engine.rewind(place(4))
+        assert not waiting.done()
+        engine.epoch_opened(2, 2_000, place(4))
+        for each in (waiting, waiting_twin):
+            code, text = refused(each)
+            assert code is grpc.StatusCode.ABORTED
+            assert "epoch 1, sequence 7" in text
+        answer = decision_pb2.DecideBatchResponse.FromString(waiting_batch.result())
+        assert answer.results[0].HasField("response")
+        assert answer.results[1].error.code == grpc.StatusCode.ABORTED.value[0]
+
+
+def test_a_position_waits_no_longer_than_the_deadline_or_a_second() -> None:
+    engine = engine_of(writes_max=1)
+    follow(engine, 1)
+    with serving(engine) as (lane, port), calling(port, DECIDE) as ask:
+        began = time.monotonic()
+        code, _ = refused(ask.future(decide(2), timeout=0.2))
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert 0.15 < time.monotonic() - began < 2
+        # One may wait at a time: the next one can, so that the last has left its place.
+        until(lambda: gone(lane, "Decide") == 1)
+        began = time.monotonic()
+        waiting = ask.future(decide(2))
+        while not waiting.done():
+            assert time.monotonic() - began < WAIT_S
+            engine.caught_up(now_us())
+            time.sleep(0.01)
+        assert 0.9 < time.monotonic() - began < 3
+        code, text = refused(waiting)
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert "min_position" in text
+        assert lane.counters()["answers.too_late"] == 0
+
+
+def test_a_cancelled_decision_leaves_its_place() -> None:
+    engine = engine_of(writes_max=2)
+    follow(engine, 1)
+    with serving(engine) as (lane, port), calling(port, DECIDE) as ask:
+        for number in range(1, 20):
+            calls = [ask.future(decide(2), timeout=600) for _ in range(3)]
+            until(lambda calls=calls: any(each.done() for each in calls))
+            (surplus,) = [each for each in calls if each.done()]
+            assert refused(surplus)[0] is grpc.StatusCode.UNAVAILABLE
+            for each in calls:
+                each.cancel()
+            until(lambda number=number: lane.counters()["calls.cancelled"] == 2 * number)
+        last = [ask.future(decide(2), timeout=WAIT_S) for _ in range(2)]
+        assert ask(decide(1), timeout=WAIT_S)
+        engine.advance(place(2), NOW_US)
+        assert all(each.result() for each in last)
+        assert lane.counters()["answers.too_late"] == 0
+
+
+def test_so_many_decisions_wait_for_a_position_and_no_more() -> None:
+    engine = engine_of(writes_max=10_000)
+    follow(engine, 1)
+    with serving(engine, streams_max=100_000) as (_, port), calling(port, DECIDE) as ask:
+        calls = [ask.future(decide(2), timeout=60) for _ in range(5_000)]
+        until(lambda: sum(each.done() for each in calls) == 5_000 - READS_WAITING_MAX)
+        assert ask(decide(1), timeout=WAIT_S)
+        surplus = [each for each in calls if each.done()]
+        assert {refused(each)[0] for each in surplus} == {grpc.StatusCode.UNAVAILABLE}
+        engine.advance(place(2), NOW_US)
+        answers = [each.result() for each in calls if each not in set(surplus)]
+        assert len(answers) == READS_WAITING_MAX
+        again = ask.future(decide(3), timeout=WAIT_S)
+        assert ask(decide(2), timeout=WAIT_S)
+        engine.advance(place(3), NOW_US)
+        assert again.result()
+
+
+def test_a_lane_that_goes_frees_the_decisions_that_wait() -> None:
+    engine = engine_of(writes_max=10_000)
+    follow(engine, 1)
+    for _ in range(2):
+        with serving(engine) as (lane, port), calling(port, DECIDE) as ask:
+            waiting = [ask.future(decide(2), timeout=WAIT_S) for _ in range(100)]
+            assert ask(decide(1), timeout=WAIT_S)
+            lane.stop()
+            assert {refused(each)[0] for each in waiting} == {grpc.StatusCode.UNAVAILABLE}
+        del lane
+        gc.collect()
+    engine.advance(place(2), now_us())
+    with serving(engine) as (_, port), calling(port, DECIDE) as ask:
+        assert ask(decide(2), timeout=WAIT_S)
+
+
+def test_a_drain_waits_for_decisions_that_wait() -> None:
+    engine = engine_of(writes_max=10)
+    follow(engine, 1)
+    with serving(engine) as (lane, port), calling(port, DECIDE) as ask:
+        waiting = ask.future(decide(2), timeout=WAIT_S)
+        assert ask(decide(1), timeout=WAIT_S)
+        lane.drain(int(WAIT_S * 1000))
+        time.sleep(0.1)
+        assert not waiting.done()
+        engine.advance(place(2), NOW_US)
+        assert waiting.result()
 
 
 def test_calls_are_counted_by_method_and_status() -> None:

@@ -158,6 +158,21 @@ def test_every_kind_of_write_waits(engine: Engine) -> None:
         assert answer.position.sequence == AT[1]
 
 
+def test_who_is_unknown_here_is_erased_for_what_other_nodes_have(engine: Engine) -> None:
+    engine.attach_log(8)
+    erase = profile_pb2.EraseProfileRequest(write_id="x")
+    erase.identity.id = "ann"
+    assert engine.erase(erase.SerializeToString(), NOW_US, 1) is None
+    other = Engine(profiles_max=1000)
+    other.publish(PLAN)
+    other.track(track(1, APPLIED), NOW_US)
+    assert views(other) == 1
+    other.apply_batch(engine.log_take(0).data, NOW_US)
+    assert other.store.profiles == 0
+    engine.log_done(0, 1, AT, LOGGED)
+    assert answer_of(engine)[0] == 1
+
+
 def test_a_full_queue_refuses_and_keeps_nothing(engine: Engine) -> None:
     engine.attach_log(3)
     for number in range(3):
@@ -301,6 +316,18 @@ def test_a_position_is_reached_to_come_or_lost(engine: Engine) -> None:
         engine.reached(at(0, 2, 78))
     assert engine.epochs() == [(1, 1000, (0, 0, 0)), (2, 2000, at(4))]
     assert engine.position == at(2, 2)
+
+
+def test_an_epoch_that_the_first_known_one_leaves_out_is_lost(engine: Engine) -> None:
+    engine.attach_log(4)
+    engine.epoch_opened(5, at(0, 5)[2], at(10, 3))
+    follow(engine, 2, 5)
+    for lost in (at(2, 4), at(11, 3)):
+        with pytest.raises(PositionLostError):
+            engine.reached(lost)
+    # Nothing is known of what was long before.
+    assert engine.reached(at(1, 2))
+    assert engine.reached(at(10, 3))
 
 
 def decide(position: tuple[int, int, int]) -> bytes:

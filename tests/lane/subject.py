@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nextbest.core import Engine
+from nextbest.core.lane.settings import LaneSettings
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.config import load
 from nextbest.server.playbook.compile import compile_playbook
@@ -54,8 +55,34 @@ def listener() -> socket.socket:
     return made
 
 
+def place(epoch: int, sequence: int) -> tuple[int, int, int]:
+    """The position of that entry of the log that `busy` plays."""
+    return epoch, sequence, epoch << 32 | sequence
+
+
+def log(engine: Engine, now_us: int, number: int) -> None:
+    """Append and read: now and then an append's outcome is unknown, or a branch of two is lost."""
+    epoch, sequence, _ = engine.position
+    if number % 100 == 0:
+        engine.rewind(place(epoch, sequence - 2))
+        engine.epoch_opened(epoch + 1, epoch + 1 << 32, place(epoch, sequence - 2))
+        epoch, sequence = epoch + 1, -1
+    position = place(max(epoch, 1), sequence + 1)
+    for queue in (0, 1):
+        batch = engine.log_take(queue, count_max=50)
+        if number % 30 == 0:
+            engine.log_failed(queue, batch.mutations)
+        else:
+            engine.log_done(queue, batch.mutations, position, 2 + queue)
+    engine.advance(position, now_us)
+    engine.caught_up(now_us)
+    engine.log_away(number % 40 == 0, now_us)
+
+
 def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event) -> None:
     """Do all that the control plane does while the lanes serve."""
+    from nextbest.core.lane_native import Lane
+
     for number in itertools.count(1):
         if stop.is_set():
             return
@@ -83,11 +110,9 @@ def busy(engine: Engine, plan: Plan, lanes: Sequence[Any], stop: threading.Event
         )
         engine.link(link.SerializeToString(), now_us)
         engine.import_columns(1, [who], {"country": [f"c{number}"]}, now_us // 1_000)
-        for queue in (0, 1):
-            batch = engine.log_take(queue)
-            position = (1, number + 1, number)
-            engine.log_done(queue, batch.mutations, position, 2 + queue)
-        engine.advance((1, number + 1, number), now_us)
+        log(engine, now_us, number)
+        # A lane that comes and goes: its seat is looked for among all that waits.
+        Lane(engine.door(), [], LaneSettings(), "")
         engine.relay(100)
         engine.horizon(now_us // 1_000 - 7_200_000)
         engine.digest()
@@ -105,7 +130,6 @@ def give_up(failure: threading.ExceptHookArgs) -> None:
 
 
 def serve_lane(settings: dict[str, Any]) -> None:
-    from nextbest.core.lane.settings import LaneSettings
     from nextbest.core.lane_native import Lane
 
     if "descriptors_max" in settings:

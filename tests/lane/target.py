@@ -51,13 +51,12 @@ def batch(count: int, **more: Any) -> bytes:
     return decision_pb2.DecideBatchRequest(requests=[one] * count).SerializeToString()
 
 
-def track(event_id: str, who: str = "ann", product: str = "", logged: bool = False) -> bytes:
-    """A TrackRequest of a login that happens now, or of a purchase; answered once logged."""
+def track(event_id: str, who: str = "ann", product: str = "", ack: int = 0) -> bytes:
+    """A TrackRequest of a login that happens now, or of a purchase."""
     identity = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=who)
     made = event_pb2.TrackRequest(event_id=event_id, identity=identity, event="login")
     made.occurred_at.GetCurrentTime()
-    if logged:
-        made.ack = common_pb2.ACK_LEVEL_LOGGED
+    made.ack = ack  # type: ignore[assignment]
     if product:
         made.event = "purchase"
         made.properties["product"].string_value = product

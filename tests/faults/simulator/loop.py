@@ -92,6 +92,15 @@ class Task(asyncio.Task[Any]):
         return self.number
 
 
+class Future(asyncio.Future[Any]):
+    """A future whose hash is its number, likewise."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class DeadlockError(AssertionError):
     """Nothing is left to do, and what was waited for has not happened."""
 
@@ -222,8 +231,11 @@ class Loop(asyncio.AbstractEventLoop):
             heapq.heappush(self._timers, (when, self._number, handle))
         return handle
 
-    def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self)
+    def create_future(self) -> Future:
+        future = Future(loop=self)
+        self._tasks += 1
+        future.number = self._tasks
+        return future
 
     def create_task(
         self,
@@ -317,10 +329,14 @@ class Loop(asyncio.AbstractEventLoop):
         self._stopping = False
         before = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
+        # The one of asyncio asks for the process's id each time: a system call.
+        plain = asyncio.get_running_loop
+        asyncio.get_running_loop = asyncio.events.get_running_loop = lambda: self
         try:
             while not self._stopping and (self._ready or self._advance()):
                 self._run_ready()
         finally:
+            asyncio.get_running_loop = asyncio.events.get_running_loop = plain
             asyncio._set_running_loop(before)
             self.current = self.outside
 

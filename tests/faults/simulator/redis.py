@@ -85,6 +85,7 @@ class Server:
         self.interleaved = 0.0
         self.servers: dict[Address, Server] = {}
         self.process: Process = self.loop.process(host)
+        self.on_create: Callable[[Operation], object] = lambda _operation: None
         self.on_loss: Callable[[Server], object] = lambda _server: None
         self._crons = 0
         self._attempt = -100.0
@@ -192,6 +193,14 @@ class Server:
     def too_few_replicas(self) -> bool:
         return self.master is None and self.good_replicas < self.min_replicas
 
+    def holds(self, part: bytes) -> bool:
+        """Whether an entry here, running or on the disk, has these bytes in it."""
+        return any(
+            part in fields[1]
+            for stream in self.data.streams.values()
+            for fields in reversed(stream.fields)
+        )
+
     def reached(self, offset: int) -> int:
         return sum(feed.acknowledged >= offset for feed in self.feeds)
 
@@ -200,6 +209,8 @@ class Server:
     def write(self, operation: Operation) -> None:
         """Change the data; replicas hear of it when the command is over."""
         self._touch(operation)
+        if operation[0] == "xadd" and operation[1] not in self.data.streams:
+            self.on_create(operation)
         self.data.apply(operation)
         self._pending.append(operation)
         if operation[0] == "xadd":

@@ -146,6 +146,8 @@ class Faults:
         self.world = world
         self.random = world.random
         self.loop = world.loop
+        # Faults that the scenario is about, by name; none for all.
+        self.only = world.faults
         self._healing: list[Callable[[], None]] = []
         self.safe: list[Callable[[], None]] = [
             self.kill_node,
@@ -182,6 +184,8 @@ class Faults:
         kinds = self.safe
         if mode == "unsafe":
             kinds = [*self.safe, *self.unsafe, *self.unsafe]
+        if self.only:
+            kinds = [getattr(self, name) for name in self.only]
         await asyncio.sleep(self.random.random())
         while self.loop.now < end:
             self.random.choice(kinds)()
@@ -364,6 +368,7 @@ class Faults:
         self._chance("late", self.random.choice((0.05, 0.3)))
 
     def repeat_requests(self) -> None:
+        self.world.repeats = True
         self._chance("repeated", self.random.choice((0.05, 0.3)))
 
     def interleave(self) -> None:
@@ -383,9 +388,8 @@ class Faults:
             return
         self.loop.note("fault: full", server.host)
         name, value = self.random.choice((("maxmemory", 1), ("disk_fails", True)))
-        before = getattr(server, name)
         setattr(server, name, value)
-        self._until(self._span(3), lambda: setattr(server, name, before))
+        self._until(self._span(3), lambda: setattr(server, name, type(value)(0)))
 
     # What nothing is promised for.
 
@@ -492,6 +496,7 @@ class Operator:
         if world.loop.now - self._since < OPERATOR_S:
             return
         self._since = world.loop.now
+        world.stranded += [f"{one}: {one.node.context.standing.reason}" for one in reset]
         furthest = max(reset, key=lambda one: one.engine.position)
         task = world.loop.start(furthest.process, reseed(furthest))
         await asyncio.wait([task], timeout=5)
@@ -511,6 +516,7 @@ class Operator:
                 self.world.loop.start(following[0].process, snapshot_of(following[0]))
                 continue
             machine.loop.note("operator: brings", source, "'s snapshot to", machine)
+            self.world.stranded.append(f"{machine}: {machine.engine.position}")
             machine.die()
             machine.disk.kept = [source.disk.kept[-1]]
             machine.boot()

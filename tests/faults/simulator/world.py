@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.faults.simulator.loop import Loop, Process
 from tests.faults.simulator.network import SimNetwork
 from tests.faults.simulator.redis import EPOCH_US, Server
 from tests.faults.simulator.sentinel import Sentinel
+from tests.faults.simulator.stream import Operation
 from tests.faults.simulator.wires import Wires
 from tests.faults.simulator.writes import (
     ACTIVATION,
@@ -30,6 +32,7 @@ from tests.faults.simulator.writes import (
     LOGGED,
     PLANS,
     PUBLICATION,
+    REPLICATED,
     Plan,
     Write,
     activation,
@@ -46,6 +49,7 @@ START_S = 1.0
 PUBLISH_TRIES = 10
 LIMITS = Limits(
     read_wait_ms=600,
+    tick_ms=500,
     pulse_ms=2_000,
     lease_ms=6_000,
     snapshot_ms=5_000,
@@ -242,7 +246,13 @@ class Machine:
             snapshot, checked = await self._recover()
         except RecoveryError as error:
             self.loop.note("needs another node's snapshot:", error)
+            self.world.stranded.append(f"{self}: {error}")
             self.lost = True
+            return
+        except LogError as error:
+            self.loop.note("does not start:", error)
+            self.die()
+            self.loop.call_for(self.loop.outside, self.loop.now + 0.2, self._again)
             return
         self.lost = False
         self.node = self.node_type(
@@ -384,7 +394,13 @@ class Machine:
         if answer is not None:
             reply("ok", answer)
         else:
-            self._waiting[self._tokens] = reply
+            self._waiting[self._tokens] = partial(self._reply, write, reply)
+
+    def _reply(self, write: Write, reply: Reply, outcome: str, value: Any) -> None:
+        # An erasure is logged in other bytes than it came in.
+        if outcome == "ok" and write.ack == REPLICATED and write.kind != "erase":
+            self.world.check_replicated(write, self)
+        reply(outcome, value)
 
     def _completed(self) -> None:
         while (done := self.engine.completed(self.now_us())) is not None:
@@ -407,7 +423,7 @@ class Machine:
         for _ in range(PUBLISH_TRIES):
             done = self.loop.create_future()
             self._tokens += 1
-            self._waiting[self._tokens] = lambda outcome, _, done=done: done.set_result(outcome)
+            self._waiting[self._tokens] = partial(set_outcome, done)
             try:
                 mutation = self.engine.submit(body, data, self.now_us(), LOGGED, self._tokens)
             except NextbestError as error:
@@ -420,6 +436,10 @@ class Machine:
             await asyncio.sleep(0.5)
 
 
+def set_outcome(done: asyncio.Future[str], outcome: str, _value: Any) -> None:
+    done.set_result(outcome)
+
+
 class World:
     """All of it, made from a seed; nothing runs before `start`."""
 
@@ -427,6 +447,8 @@ class World:
     network_type: type[SimNetwork] = SimNetwork
     server_type: type[Server] = Server
     limits = LIMITS
+    # The faults that a scenario is about, by name; none for all.
+    faults: tuple[str, ...] = ()
 
     def __init__(self, seed: int, nodes: int = 3) -> None:
         self.seed = seed
@@ -438,6 +460,7 @@ class World:
         servers = list(self.servers.values())
         for server in servers:
             server.servers = self.servers
+            server.on_create = self._created
             server.on_loss = lambda _server: self.losses.append(self.loop.now)
             if server.host != "h1":
                 server.master = ("h1", PORT)
@@ -451,6 +474,12 @@ class World:
         self.deaths: list[tuple[float, str]] = []
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
+        # Whether the network has sent requests twice.
+        self.repeats = False
+        # What was seen to be wrong while it ran.
+        self.broken: list[str] = []
+        # Nodes that could not go on without another one's snapshot.
+        self.stranded: list[str] = []
         # The nonce of the very first entry of the log.
         self.first_nonce = 0
 
@@ -459,6 +488,18 @@ class World:
             server.launch()
         for sentinel in self.sentinels:
             sentinel.launch()
+
+    def _created(self, operation: Operation) -> None:
+        """Only what opens an epoch may make the stream."""
+        kind = unpack(Record(*operation[2], operation[3][1])).kind
+        if kind != "open":
+            self.broken.append(f"the stream was made anew by a {kind} at {operation[2]}")
+
+    def check_replicated(self, write: Write, machine: Machine) -> None:
+        """What is acknowledged at REPLICATED is on the master and as many replicas as it says."""
+        holders = [one.host for one in self.servers.values() if one.holds(write.request)]
+        if len(holders) < 2:
+            self.broken.append(f"{machine} acknowledged {write}, which only {holders} have")
 
     def server(self, host: str) -> Server:
         return self.servers[host, PORT]

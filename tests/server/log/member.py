@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from nextbest.core import Engine
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import LogAwayError, LogFailedError, NextbestError
 from nextbest.core.playbook.plan import (
     Aggregate,
     Attribute,
@@ -41,6 +41,10 @@ LIMITS = Limits(pulse_ms=50, read_wait_ms=20, heal_ms_max=50, lease_ms=300)
 
 def now_us() -> int:
     return time.time_ns() // 1_000
+
+
+# When events happened, unless a test says otherwise.
+AT_US = now_us() - 3_600_000_000
 
 
 class Member:
@@ -86,17 +90,25 @@ class Member:
         return left
 
     async def track(
-        self, event_id: str, person: str = "ann", ack: int = LOGGED
+        self, event_id: str, person: str = "ann", ack: int = LOGGED, at_us: int = AT_US
     ) -> event_pb2.TrackResponse:
         request = event_pb2.TrackRequest(event_id=event_id, event="view")
         request.ack = ack  # type: ignore[assignment]
         request.identity.id = person
-        request.occurred_at.FromMicroseconds(AT_US)
+        request.occurred_at.FromMicroseconds(at_us)
         token = next(self._tokens)
         answer = self.engine.track(request.SerializeToString(), self.clock(), token)
         if answer is None:
             answer = await self._waits(token)
         return event_pb2.TrackResponse.FromString(answer)
+
+    async def write(self, event_id: str, ack: int = LOGGED) -> event_pb2.TrackResponse:
+        """Track it until the log has it, as a client does: a busy machine is slow."""
+        while True:
+            try:
+                return await self.track(event_id, ack=ack)
+            except (LogFailedError, LogAwayError):
+                await asyncio.sleep(0.01)
 
     async def erase(self, person: str) -> None:
         request = profile_pb2.EraseProfileRequest(write_id=f"erase-{person}")
@@ -135,9 +147,6 @@ class Member:
                 call.set_exception(answer)
             else:
                 call.set_result(answer)
-
-
-AT_US = now_us() - 3_600_000_000
 
 
 async def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:

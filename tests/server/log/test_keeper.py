@@ -51,7 +51,7 @@ async def views(client: AsyncClient, person: str) -> int:
 
 
 async def status(client: AsyncClient) -> log_pb2.GetLogStatusResponse:
-    return await client.log_status()
+    return await client.log_status(digest=True)
 
 
 async def following(client: AsyncClient) -> log_pb2.GetLogStatusResponse:
@@ -393,3 +393,18 @@ async def health(client: Any) -> int:
 
 async def is_serving(client: Any, wanted: bool) -> bool:
     return (await health(client) == health_pb2.HealthCheckResponse.SERVING) == wanted
+
+
+async def test_a_log_that_is_gone_is_no_new_beginning(run: Any, tmp_path: Path) -> None:
+    async with run() as client:
+        await client.upsert_profile("ann", ANN)
+        await following(client)
+    for left in (tmp_path / "data").glob("log.db*"):
+        left.unlink()
+    async with run(data__playbook="", log__start_ms=500) as client:
+        found = await status(client)
+        assert found.state == "reset"
+        with pytest.raises(NextbestError):
+            await client.upsert_profile("ann", ANN)
+        await client.reseed_log()
+        assert (await following(client)).position.epoch >= 1

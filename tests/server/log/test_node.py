@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -10,15 +11,16 @@ from nextbest.core.errors import (
     LogAwayError,
     LogFailedError,
     PositionLostError,
+    TooLateError,
     WritesRefusedError,
 )
-from nextbest.server.log.contents import unpack
+from nextbest.server.log.contents import pack, unpack
 from nextbest.server.log.cover import SnapshotVoidError
 from nextbest.server.log.entry import frame
 from nextbest.server.log.log import BEFORE, Position, Record
 from nextbest.server.log.memory import MemoryLog, MemoryStore
 from nextbest.server.log.reseed import ReseedRefusedError
-from nextbest.v1 import profile_pb2
+from nextbest.v1 import decision_pb2, log_pb2, profile_pb2
 from tests.server.log.member import (
     APPLIED,
     LOGGED,
@@ -181,8 +183,8 @@ async def test_a_lost_tail_is_found_and_appended_again() -> None:
     a, b = pair(store)
     async with following(a, b):
         for number in range(20):
-            await a.track(f"a{number}")
-            await b.track(f"b{number}")
+            await a.write(f"a{number}")
+            await b.write(f"b{number}")
         await equal(a, b)
         store.fail_over(lost=15)
         await eventually(lambda: a.position.epoch > 1 and b.position.epoch > 1)
@@ -217,7 +219,7 @@ async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> Non
     log = MemoryLog(first)
     a = Member(log, "a")
     async with following(a):
-        await a.track("common")
+        await a.write("common")
         await eventually(lambda: a.node.ahead == 0)
         second = MemoryStore()
         second.records = list(first.records)
@@ -225,9 +227,9 @@ async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> Non
         async with following(b):
             first.fail_over()
             for number in range(5):
-                await tracked(a, f"a{number}")
+                await a.write(f"a{number}")
             for number in range(9):
-                await b.track(f"b{number}")
+                await b.write(f"b{number}")
             await eventually(lambda: a.position.epoch == b.position.epoch == 2)
             log._store = second
             await eventually(lambda: a.node.status().divergences == 1)
@@ -236,22 +238,12 @@ async def test_two_branches_of_one_epoch_are_told_apart_by_their_nonces() -> Non
             assert a.views() == b.views() == 15
 
 
-async def tracked(member: Member, event_id: str) -> None:
-    """Retry until the log has it, as a client does."""
-    while True:
-        try:
-            await member.track(event_id)
-            return
-        except (LogFailedError, LogAwayError):
-            await asyncio.sleep(0.01)
-
-
 async def test_a_wiped_log_is_refused_until_an_operator_starts_it_anew() -> None:
     store = MemoryStore()
     a, b = pair(store)
     async with following(a, b):
         for number in range(10):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         await equal(a, b)
         store.wipe()
         begun = time.monotonic()
@@ -267,7 +259,7 @@ async def test_a_wiped_log_is_refused_until_an_operator_starts_it_anew() -> None
         assert opened.epoch == 2
         await a.until("following")
         await b.until("following")
-        await b.track("e10")
+        await b.write("e10")
         await equal(a, b)
         assert a.views() == b.views() == 11
 
@@ -277,13 +269,13 @@ async def test_a_log_begun_anew_by_a_newcomer_is_not_followed() -> None:
     a = Member(MemoryLog(store), "a")
     async with following(a):
         for number in range(10):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         await eventually(lambda: a.node.ahead == 0)
         store.wipe()
         await a.until("reset")
         newcomer = Member(MemoryLog(store), "n")
         async with following(newcomer):
-            await newcomer.track("n1")
+            await newcomer.write("n1")
             await asyncio.sleep(0.1)
             assert a.node.state == "reset"
             assert a.views() == 10
@@ -333,7 +325,7 @@ async def test_a_member_without_a_snapshot_reads_the_log_from_its_beginning() ->
     a = Member(MemoryLog(store))
     async with following(a):
         for number in range(30):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
     again = Member(MemoryLog(store))
     async with following(again):
         assert again.views() == 30
@@ -346,7 +338,7 @@ async def test_a_member_that_a_trimmed_log_left_behind_says_so() -> None:
     a, b = pair(store)
     async with following(a):
         for number in range(30):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         store.drop(10)
         await b.start()
         await b.until("diverged")
@@ -364,14 +356,14 @@ async def test_an_erased_person_does_not_come_back_with_a_lost_tail() -> None:
         await equal(a, b)
         store.available = False
         await a.until("away")
-        await a.track("e2", "eve", ack=APPLIED)
+        await a.track("of-the-forgotten", "eve", ack=APPLIED)
         await eventually(lambda: a.node.ahead == 1)
         a.engine.erase(erasure("eve"), a.clock(), 0)
         store.available = True
         await a.until("following")
         await equal(a, b)
         assert a.views("eve") == b.views("eve") == 0
-    assert not any(b"e2" in record.data for record in store.records)
+    assert not any(b"of-the-forgotten" in record.data for record in store.records)
 
 
 def erasure(person: str) -> bytes:
@@ -396,6 +388,24 @@ async def test_a_full_log_refuses_writes_and_goes_on_when_there_is_room() -> Non
         await eventually(lambda: member.node.ahead == 0)
         assert member.views() == 2
         assert batches(store) == 2
+
+
+async def test_a_full_log_is_trimmed_as_far_as_snapshots_go() -> None:
+    store = MemoryStore()
+    held = Snapshots()
+    member = Member(MemoryLog(store), snapshots=held)
+    async with following(member):
+        for number in range(20):
+            await member.write(f"e{number}")
+        await eventually(lambda: member.node.ahead == 0)
+        held.newest = Position(*member.node.context.retained.position(10))
+        await eventually(lambda: store.records[0][:2] == held.newest[:2])
+        held.newest = member.position
+        # The next heartbeat says so, and is the last that fits.
+        store.bytes_max = store.bytes + 100
+        await member.until("full")
+        await member.until("following")
+        assert store.records[0][:2] >= held.newest[:2]
 
 
 async def test_a_clock_that_is_off_refuses_writes() -> None:
@@ -445,7 +455,7 @@ async def test_the_log_is_trimmed_up_to_the_oldest_snapshot_and_never_past_it() 
     b = Member(MemoryLog(store), "b", snapshots=other)
     async with following(a, b):
         for number in range(20):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         await equal(a, b)
         held.newest = a.position
         await asyncio.sleep(0.3)
@@ -456,6 +466,105 @@ async def test_the_log_is_trimmed_up_to_the_oldest_snapshot_and_never_past_it() 
         assert store.records[0][:2] == other.newest[:2]
         other.newest = held.newest
         await eventually(lambda: store.records[0][:2] == held.newest[:2])
+
+
+DAY_US = 86_400_000_000
+
+
+async def test_the_coordinator_moves_the_horizon_in_steps_for_everybody() -> None:
+    store = MemoryStore()
+    a = Member(MemoryLog(store), "a", horizon_ms=30)
+    b = Member(MemoryLog(store), "b", horizon_ms=30)
+    async with following(a, b):
+        old_us = now_us() - 40 * DAY_US
+        await a.track("old", at_us=old_us)
+        await a.track("new")
+        # The first move forgets nothing, and tells edges what they may not take any more.
+        await eventually(lambda: 0 < b.engine.store.horizon_ms <= old_us // 1_000)
+        with pytest.raises(TooLateError):
+            await b.track("late", at_us=old_us + 60_000_000)
+        hour_ms = 3_600_000
+        await eventually(lambda: b.engine.store.horizon_ms > old_us // 1_000 + hour_ms - 1_000)
+        await equal(a, b)
+        assert a.engine.store.horizon_ms == b.engine.store.horizon_ms
+        assert a.engine.store.remembered == b.engine.store.remembered == 1
+        assert a.views() == b.views() == 2
+        horizons = [unpack(record) for record in store.records]
+        moves = [entry.body.before_ms for entry in horizons if entry.kind == "horizon"]
+        assert all(later - earlier <= hour_ms for earlier, later in pairwise(moves))
+
+
+async def test_what_is_older_than_the_horizon_is_listed_and_a_snapshot_asked_for() -> None:
+    store = MemoryStore()
+    log = MemoryLog(store)
+    a, b = Member(log, "a"), Member(MemoryLog(store), "b")
+    async with following(a, b):
+        await eventually(lambda: bool(b.node.coordinator.term))
+        store.available = False
+        await a.until("away")
+        await a.track("old", ack=APPLIED, at_us=now_us() - 40 * DAY_US)
+        await a.track("new", ack=APPLIED)
+        last = store.records[-1]
+        horizon = log_pb2.Horizon(before_ms=now_us() // 1_000 - 30 * 86_400_000)
+        horizon.term = b.node.coordinator.term
+        store.add(Record(last.epoch, last.sequence + 1, pack(1, horizon=horizon)))
+        store.available = True
+        await eventually(lambda: a.node.status().lost_ids == ["old"])
+        await eventually(lambda: b.views() == 1)
+        assert a.node.state == "diverged"
+        assert a.node.needs_snapshot
+
+
+async def test_entries_of_a_coordinator_that_was_replaced_are_ignored() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store))
+    async with following(member):
+        await eventually(lambda: member.node.leads)
+        last = store.records[-1]
+        horizon = log_pb2.Horizon(before_ms=now_us() // 1_000, term=0)
+        store.add(Record(last.epoch, last.sequence + 1, pack(1, horizon=horizon)))
+        await member.track("e1")
+        await eventually(lambda: member.node.ahead == 0)
+        assert member.engine.store.horizon_ms == 0
+
+
+async def test_a_format_is_allowed_once_every_member_reads_it() -> None:
+    store = MemoryStore()
+    a, b = pair(store)
+    async with following(a, b):
+        await eventually(lambda: a.node.coordinator.format == b.node.coordinator.format == 1)
+        assert sum(unpack(record).kind == "format" for record in store.records) == 1
+
+
+async def test_staleness_stays_low_while_only_others_write() -> None:
+    a, b = pair(MemoryStore())
+    async with following(a, b):
+        end = time.monotonic() + 1.0
+        number = 0
+        while time.monotonic() < end:
+            await a.write(f"e{number}")
+            number += 1
+        # Reads never came back empty; b knows the log's end from its own heartbeats.
+        header = decision_pb2.DecideResponse.FromString(b.engine.header(now_us()))
+        assert header.staleness_ms < 700
+        assert not header.degraded
+
+
+async def test_status_says_how_the_log_and_the_members_are() -> None:
+    a, b = pair(MemoryStore(replicas=1))
+    async with following(a, b):
+        await a.track("e1")
+        await equal(a, b)
+        await eventually(lambda: len(a.node.status().members) == 2)
+        await eventually(lambda: a.node.status().lease.term == 1)
+        status = a.node.status()
+        assert (status.kind, status.state, status.reason) == ("memory", "following", "")
+        assert (status.member, status.replicas, status.replicated_refused) == ("a", 1, "")
+        assert [member.name for member in status.members] == ["a", "b"]
+        assert [epoch.number for epoch in status.epochs] == [1]
+        assert status.epochs[0].replication_id
+        await eventually(lambda: a.node.status().committed.sequence > 0)
+        assert b.node.status().digest_rows == status.digest_rows
 
 
 async def test_a_snapshot_is_covered_once_all_it_holds_is_read_back_and_committed() -> None:

@@ -28,7 +28,7 @@ def sqlite(folder: Path) -> SqliteLog:
 async def test_a_restart_on_sqlite_continues_where_it_was(tmp_path: Path) -> None:
     member = Member(sqlite(tmp_path))
     async with following(member):
-        answers = await asyncio.gather(*(member.track(f"e{number}") for number in range(500)))
+        answers = await asyncio.gather(*(member.write(f"e{number}") for number in range(500)))
         assert {answer.ack for answer in answers} == {LOGGED}
         # Group commit: what gathered while a commit ran shared the next one.
         assert len({answer.position.sequence for answer in answers}) < 100
@@ -37,7 +37,7 @@ async def test_a_restart_on_sqlite_continues_where_it_was(tmp_path: Path) -> Non
     async with following(again):
         assert again.engine.digest() == digest
         assert again.position.epoch == 2
-        assert (await again.track("e1")).duplicate
+        assert (await again.write("e1")).duplicate
 
 
 async def test_a_second_process_on_the_file_does_not_start(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ async def test_members_on_redis_converge(
     url = start_redis().url
     a, b = Member(redis_log(url), "a"), Member(redis_log(url), "b")
     async with following(a, b):
-        await asyncio.gather(*((a if n % 2 else b).track(f"e{n}") for n in range(200)))
+        await asyncio.gather(*((a if n % 2 else b).write(f"e{n}") for n in range(200)))
         await equal(a, b)
         assert a.views() == b.views() == 200
 
@@ -81,13 +81,13 @@ async def test_a_tail_that_redis_lost_is_appended_again(
     a, b = Member(redis_log(master.url), "a"), Member(redis_log(master.url), "b")
     async with following(a, b):
         for number in range(20):
-            await a.track(f"kept{number}")
+            await a.write(f"kept{number}")
         await eventually(
             lambda: replica.call("XLEN", "nextbest") == master.call("XLEN", "nextbest")
         )
         await asyncio.to_thread(replica.call, "REPLICAOF", "NO", "ONE")
         for number in range(20):
-            await b.track(f"lost{number}")
+            await b.write(f"lost{number}")
         await equal(a, b)
         # Demoted and promoted again, with the other's data.
         await asyncio.to_thread(master.follow, replica)
@@ -109,7 +109,7 @@ async def test_a_redis_restarted_empty_is_found_and_started_anew_from_memory(
     a, b = Member(redis_log(redis.url), "a"), Member(redis_log(redis.url), "b")
     async with following(a, b):
         for number in range(20):
-            await a.track(f"e{number}")
+            await a.write(f"e{number}")
         redis.kill()
         await a.until("away")
         redis.start()
@@ -122,7 +122,7 @@ async def test_a_redis_restarted_empty_is_found_and_started_anew_from_memory(
         await a.node.reseed()
         await a.until("following")
         await b.until("following")
-        await b.track("e20")
+        await b.write("e20")
         await equal(a, b)
         assert a.views() == b.views() == 21
 
@@ -133,7 +133,7 @@ async def test_a_redis_that_hangs_is_not_waited_for(
     redis = start_redis()
     member = Member(redis_log(redis.url))
     async with following(member):
-        await member.track("e1")
+        await member.write("e1")
         redis.signal(signal.SIGSTOP)
         begun = time.monotonic()
         with pytest.raises(LogFailedError):
@@ -146,5 +146,5 @@ async def test_a_redis_that_hangs_is_not_waited_for(
         redis.signal(signal.SIGCONT)
         await member.until("following")
         await eventually(lambda: member.node.ahead == 0)
-        assert (await member.track("e2")).duplicate
+        assert (await member.write("e2")).duplicate
         assert member.views() == 2

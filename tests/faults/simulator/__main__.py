@@ -1,0 +1,87 @@
+"""Run seeds: `python -m tests.faults.simulator --seeds 0:20000 --jobs 2`, or `--replay SEED`."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.faults.simulator.run import MODES, Outcome, run, run_job
+
+TELL_S = 5.0
+
+
+def seeds_of(text: str) -> range:
+    first, _, last = text.partition(":")
+    return range(int(first), int(last)) if last else range(int(first))
+
+
+def outcomes(seeds: range, jobs: int, mode: str) -> Iterator[Outcome]:
+    work = [(number // jobs, seed, mode) for number, seed in enumerate(seeds)]
+    if jobs == 1:
+        yield from map(run_job, work)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(run_job, work, chunksize=8)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def replay(seed: int, mode: str, trace: bool) -> int:
+    """Run a seed, show what it did, and say whether it held."""
+    outcome = run(seed, mode=mode, trace=True)
+    if trace:
+        say("\n".join(outcome.trace))
+    say(described(outcome))
+    return 1 if outcome.fault else 0
+
+
+def described(outcome: Outcome) -> str:
+    what = outcome.fault or "every invariant held"
+    counts = ", ".join(f"{value} {name}" for name, value in outcome.counts.items())
+    return (
+        f"seed {outcome.seed} ({outcome.mode}): {what}\n"
+        f"  {counts}; {outcome.steps} steps in {outcome.seconds:.1f} simulated seconds, "
+        f"trace {outcome.digest & 2**64 - 1:016x}"
+    )
+
+
+def sweep(seeds: range, jobs: int, mode: str) -> int:
+    """Run all seeds; stops at the first that fails and prints its trace."""
+    begun_s = told_s = time.monotonic()
+    totals: Counter[str] = Counter()
+    for done, outcome in enumerate(outcomes(seeds, jobs, mode), start=1):
+        totals.update(outcome.counts)
+        if outcome.fault:
+            replay(outcome.seed, outcome.mode, trace=True)
+            say(f"again: python -m tests.faults.simulator --replay {outcome.seed} --trace")
+            return 1
+        if time.monotonic() - told_s > TELL_S or done == len(seeds):
+            told_s = time.monotonic()
+            each_ms = 1000 * (told_s - begun_s) / done
+            say(f"{done} of {len(seeds)} seeds, {each_ms:.1f} ms each")
+    say("all held: " + ", ".join(f"{value} {name}" for name, value in totals.items()))
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=seeds_of, default=range(200), help="A:B, or a count")
+    parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--mode", choices=("", *sorted(set(MODES))), default="")
+    parser.add_argument("--replay", type=int, help="run this seed alone")
+    parser.add_argument("--trace", action="store_true", help="with --replay: show every step")
+    given = parser.parse_args()
+    if given.replay is not None:
+        return replay(given.replay, given.mode, given.trace)
+    return sweep(given.seeds, given.jobs, given.mode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Positive controls: known mistakes, switched on one at a time, that the simulator must find.
+
+Each is a small override of the real class; none is a branch in what ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from nextbest.server.log.branch import Branch
+from nextbest.server.log.coordinator import Coordinator
+from nextbest.server.log.cover import Cover, Mark
+from nextbest.server.log.link import Address, Command, LinkError
+from nextbest.server.log.log import Position
+from nextbest.server.log.node import Node
+from nextbest.server.log.reader import Reader
+from nextbest.server.log.redis import FIELD, RedisLog
+from tests.faults.simulator.network import SimLink, SimNetwork
+from tests.faults.simulator.run import Outcome, run
+from tests.faults.simulator.world import Machine, Reply, Snapshot, World
+from tests.faults.simulator.writes import ANSWERS, Write
+
+# Resuming without the nonce: a node trusts that what follows its last entry's id follows it.
+
+
+class TrustingBranch(Branch):
+    async def holds(self, _position: Position) -> bool:
+        return True
+
+
+class TrustingReader(Reader):
+    def follows(self, _previous: Position | None, _here: Position) -> bool:
+        return True
+
+
+class TrustingNode(Node):
+    branch_type = TrustingBranch
+    reader_type = TrustingReader
+
+
+class TrustingMachine(Machine):
+    node_type = TrustingNode
+
+
+class Trusting(World):
+    machine_type = TrustingMachine
+    faults = ("split_redis", "split_redis", "kill_redis", "freeze_redis")
+
+
+# No NOMKSTREAM: an append makes a wiped stream anew.
+
+
+class CreatingLog(RedisLog):
+    async def _transaction(self, index: int, add: Command, replicas: int) -> list[Any]:
+        add = tuple(word for word in add if word != "NOMKSTREAM")
+        return await super()._transaction(index, add, replicas)
+
+
+class CreatingMachine(Machine):
+    log_type = CreatingLog
+
+
+class Creating(World):
+    machine_type = CreatingMachine
+    faults = ("flush_master", "wipe_master")
+
+
+# The default of redis-py: what failed is sent again on a new connection, without a word.
+
+
+class RetryingLink:
+    def __init__(
+        self, network: RetryingNetwork, address: Address, name: str, link: SimLink
+    ) -> None:
+        self._network = network
+        self._to = (address, name)
+        self._link = link
+
+    async def run(self, commands: Sequence[Command], timeout_ms: int) -> list[Any]:
+        try:
+            return await self._link.run(commands, timeout_ms)
+        except LinkError:
+            self._link = await self._network.plain(*self._to)
+            return await self._link.run(commands, timeout_ms)
+
+    async def close(self) -> None:
+        await self._link.close()
+
+
+class RetryingNetwork(SimNetwork):
+    async def plain(self, address: Address, name: str) -> SimLink:
+        return await super().link(address, name)
+
+    async def link(self, address: Address, name: str) -> Any:
+        return RetryingLink(self, address, name, await self.plain(address, name))
+
+
+class Retrying(World):
+    network_type = RetryingNetwork
+    faults = ("lose_replies", "late_packets", "freeze_redis")
+
+
+# WAIT on another connection than the one that wrote, as a pool would have it.
+
+
+class PooledLog(RedisLog):
+    async def append(
+        self, queue: int, epoch: int, replication_id: str, data: bytes, replicas: int
+    ) -> int:
+        add = ("XADD", self._key, "NOMKSTREAM", f"{epoch}-*", FIELD, data)
+        replies = await self._transaction(queue, add, 0)
+        sequence = self._appended(replies, epoch, replication_id, opening=False)
+        if replicas:
+            await self._ask(("WAIT", replicas, self._settings.wait_ms))
+        return sequence
+
+
+class PooledMachine(Machine):
+    log_type = PooledLog
+
+
+class Pooled(World):
+    machine_type = PooledMachine
+    faults = ("split_redis", "freeze_redis", "slow_host", "kill_redis")
+
+
+# A snapshot that does not wait until what it holds cannot be lost.
+
+
+class HastyCover(Cover):
+    async def settle(self, _mark: Mark) -> Position:
+        return self._context.here
+
+
+class HastyNode(Node):
+    cover_type = HastyCover
+
+
+class HastyMachine(Machine):
+    node_type = HastyNode
+
+    async def _is_of(self, _snapshot: Snapshot) -> bool:
+        return True
+
+
+class Hasty(World):
+    machine_type = HastyMachine
+    faults = ("split_redis", "take_snapshot", "take_snapshot", "take_snapshot", "kill_node")
+
+
+# A repeat is answered because the node remembers the first.
+
+
+class RememberingMachine(Machine):
+    def boot(self) -> None:
+        self._seen: set[str] = set()
+        super().boot()
+
+    def accept(self, write: Write, reply: Reply) -> None:
+        if write.id in self._seen and not self.recovering:
+            answer = ANSWERS[write.kind](ack=write.ack)
+            answer.position.epoch, answer.position.sequence, _ = self.engine.position
+            self._reply(write, reply, "ok", answer.SerializeToString())
+            return
+        waiting = len(self._waiting)
+        super().accept(write, reply)
+        if len(self._waiting) > waiting:
+            self._seen.add(write.id)
+
+
+class Remembering(World):
+    machine_type = RememberingMachine
+    faults = ("split_redis", "freeze_redis", "slow_host", "kill_redis")
+
+
+# Trimming up to what is replicated, whatever the members' snapshots hold.
+
+
+class EagerCoordinator(Coordinator):
+    def trim_target(self) -> Position:
+        return self._context.progress.committed
+
+
+class EagerNode(Node):
+    coordinator_type = EagerCoordinator
+
+
+class EagerMachine(Machine):
+    node_type = EagerNode
+
+
+class Eager(World):
+    machine_type = EagerMachine
+    faults = ("kill_node", "kill_node_inside")
+
+
+class Control(NamedTuple):
+    """A mistake, and the kind of scenario that shows it."""
+
+    world: type[World]
+    mode: str
+
+
+CONTROLS = {
+    "resume without the nonce": Control(Trusting, "many"),
+    "no NOMKSTREAM": Control(Creating, "unsafe"),
+    "retries of redis-py": Control(Retrying, "many"),
+    "ack on a pooled WAIT": Control(Pooled, "many"),
+    "a snapshot of a lost tail": Control(Hasty, "many"),
+    "a repeat answered from memory": Control(Remembering, "many"),
+    "trim early": Control(Eager, "many"),
+}
+
+
+def find(control: Control, seeds_max: int) -> Outcome | None:
+    """The first seed that shows the mistake."""
+    for seed in range(seeds_max):
+        outcome = run(seed, world_type=control.world, mode=control.mode)
+        if outcome.fault:
+            return outcome
+    return None
