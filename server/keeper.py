@@ -60,6 +60,8 @@ FOLLOWED = "followed"
 TELL_S = 2.0
 LOOK_S = 0.1
 CONNECT_S = 0.5
+# How long an erasure waits for what other nodes have written.
+CATCH_UP_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -153,6 +155,11 @@ class Keeper:
     def away(self) -> bool:
         """Whether waiting for the log is of no use, or was of none."""
         return not self.recovered or (self.node is not None and self.node.state in STUCK)
+
+    async def catch_up(self) -> None:
+        """Have all here that any node has acknowledged by now, if the log can be asked."""
+        if self.node is not None and self.writable:
+            await self.node.catch_up(CATCH_UP_S)
 
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
