@@ -72,9 +72,14 @@ def replay(world: World) -> Engine | None:
         return None
     engine = Engine(profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64)
     catalogue = Catalogue(engine)
+    term = 0
     for (epoch, sequence), fields in zip(stream.ids, stream.fields, strict=True):
         entry = unpack(Record(epoch, sequence, fields[1]))
-        if entry.kind == "batch":
+        if entry.kind == "lease":
+            term = max(term, entry.body.term)
+        elif entry.kind == "horizon" and entry.body.term == term:
+            engine.horizon(entry.body.before_ms)
+        elif entry.kind == "batch":
             for mutation in engine.apply_batch(entry.body, 0).announced:
                 catalogue.announced(mutation)
     return engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -62,6 +62,16 @@ LIMITS = Limits(
     trim_ms=3_000,
     member_ms=600_000,
 )
+# Event ids are forgotten after 3 hours: the horizon moves again and again while writes, which are
+# up to 6 hours old, go on.
+FORGETTING = replace(
+    LIMITS,
+    horizon_ms=700,
+    horizon_step_ms=1_800_000,
+    dedupe_span_ms=3 * 3_600_000,
+    pulse_ms=500,
+)
+AGES_S = 6 * 3_600
 BACKEND = BackendSettings(trust_build=True, connect_ms=500, timeout_ms=600, wait_ms=300)
 
 Reply = Callable[[str, Any], None]
@@ -381,6 +391,8 @@ class Machine:
         if not left:
             # It owes nobody anything.
             del self.world.deaths[deaths:]
+        after_s = self.loop.random.random() * 2
+        self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
 
     def _died(self) -> None:
         self.network.drop()
@@ -493,6 +505,10 @@ class World:
         self.seed = seed
         self.loop = Loop(f"world {seed}")
         self.random = Random(f"scenario {seed}")
+        # How old events may be when they are sent.
+        self.ages_s = 0
+        if self.random.random() < 0.2:
+            self.limits, self.ages_s = FORGETTING, AGES_S
         self.loop.shuffled = self.random.random() < 0.8
         self.wires = Wires(self.loop)
         self.servers = {(host, PORT): self.server_type(self.wires, host) for host in HOSTS}
