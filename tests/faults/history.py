@@ -103,7 +103,7 @@ class History:
         return self.marks[-1].at_s
 
     def stall_s(self, since_s: float, until_s: float) -> float:
-        """The client's longest own stall within the span: what it measured then is the machine's."""
+        """How long the client itself stood still at most; figures of then are the machine's."""
         return max((late for at, late in self.stalls if since_s <= at <= until_s), default=0.0)
 
     def acknowledged(self) -> list[Write]:
