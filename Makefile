@@ -11,6 +11,9 @@ LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
 SEEDS ?= 20000
 # Inputs of the coverage-guided fuzzer; 10 million take about half an hour of one core.
 RUNS ?= 10000000
+# Rounds of each fault, and the length of the soak.
+TIMES ?= 1
+MINUTES ?= 10
 # libnghttp2 may come after a build without it, which then has to go on.
 HTTP2_LATE := $(shell pkg-config --exists libnghttp2 2>/dev/null && \
 	! ls core/lane_native.*.so >/dev/null 2>&1 && echo late)
@@ -25,7 +28,7 @@ endef
 export BUILD_REQUIRES
 
 .PHONY: late help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
-	shop-100 leads lane-attacks lane-clients lane-soak sim
+	shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -72,8 +75,17 @@ lane-attacks: build ## attack the fast lane, print what a well-behaved client sa
 lane-soak: build ## the fast lane's memory after many connections and calls
 	@$(BIN)/python -m tests.lane.soak --connections $(CONNECTIONS) --calls $(CALLS)
 
-sim: ## the log under simulated faults, a seed each: make sim SEEDS=N, or SEEDS=A:B
+sim: build ## the log under simulated faults, a seed each: make sim SEEDS=N, or SEEDS=A:B
 	@$(BIN)/python -m tests.faults.simulator --seeds $(SEEDS)
+
+demo-cluster: build ## two nodes, three Redis: kill the master, then a node, lose nothing
+	@$(BIN)/python -m tests.faults.demo
+
+faults: build ## every fault but the soak: make faults TIMES=20
+	@$(BIN)/python -m tests.faults.run all --times $(TIMES)
+
+faults-soak: build ## something is killed each minute: make faults-soak MINUTES=60
+	@$(BIN)/python -m tests.faults.run soak --minutes $(MINUTES)
 
 lane-clients: ## install the Node client that the fast lane's tests call it with
 	@mkdir -p build/clients

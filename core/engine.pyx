@@ -62,6 +62,7 @@ include "decide/cache.pyx"
 include "mutation/accept.pyx"
 include "mutation/apply.pyx"
 include "mutation/parked.pyx"
+include "mutation/entries.pyx"
 include "mutation/writes.pyx"
 include "serving/waiting.pyx"
 include "serving/history.pyx"
@@ -582,6 +583,64 @@ cdef class Engine:
                 self.apply_one(mutation, False, True)
             applied += 1
         return BatchResult(applied, self.parked.count - parked, unreadable, announced)
+
+    def apply_entries(self, records, Py_ssize_t first, own, int64_t now_us) -> list[int]:
+        """Apply entries of the log from `records[first]` on, as far as they are plain.
+
+        A record is (epoch, sequence, framed bytes).  An entry is plain when it is the next one of
+        its epoch, whole, and a batch of others' mutations of profiles; `own` has the nonces of
+        ours.  Gives the nonces of those applied, and the position is then the last one's.  Ends
+        before an entry that is anything else, and after some thousand mutations.
+        """
+        cdef Position here = history_position(&self.state.history)
+        cdef uint64_t nonce
+        cdef uint32_t mutations = 0
+        cdef Py_ssize_t at
+        cdef Text entry, batch
+        cdef bint alone = not own
+        self.require_log()
+        person_done(&self.seat.serving.person)
+        nonces = []
+        for at in range(first, len(records)):
+            epoch, sequence, data = records[at]
+            if mutations >= ENTRIES_MUTATIONS_MAX or epoch != here.epoch or (
+                sequence != here.sequence + 1
+            ):
+                break
+            entry = text_from(data)
+            nonce = entry_nonce(entry)
+            # Most are ours on a node that takes writes: before what takes time.
+            if nonce == 0 or not (alone or nonce not in own):
+                break
+            if not read_entry_batch(entry, &batch) or not batch_is_plain(batch):
+                break
+            try:
+                mutations += self.apply_plain(batch, now_us)
+            except (errors.StoreFullError, errors.NoMemoryError):
+                # Some of it is applied, which does no harm: whoever applies it again is told.
+                break
+            here.sequence += 1
+            here.nonce = nonce
+            history_advance(&self.state.history, here)
+            nonces.append(nonce)
+        if nonces:
+            history_wake(&self.state.history, now_us)
+        return nonces
+
+    cdef int apply_plain(self, Text batch, int64_t now_us) except -1:
+        """Apply what `batch_is_plain`; gives how many mutations there were."""
+        cdef Reader reader = reader_of(batch.data, batch.length)
+        cdef uint32_t field = 0, wire = 0
+        cdef int mutations = 0
+        cdef MutationMessage message
+        cdef Text mutation
+        while read_tag(&reader, &field, &wire):
+            mutation = read_bytes(&reader)
+            read_mutation(mutation, &message)
+            engine_observe(&self.state, message.stamp, now_us)
+            self.apply_one(mutation, False, True)
+            mutations += 1
+        return mutations
 
     cdef int require_known(self, bytes batch) except -1:
         """Raise unless every mutation of the batch is of a kind that this version knows."""

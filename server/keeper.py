@@ -60,6 +60,10 @@ FOLLOWED = "followed"
 TELL_S = 2.0
 LOOK_S = 0.1
 CONNECT_S = 0.5
+# How long an erasure waits for what other nodes have written.
+CATCH_UP_S = 1.0
+# A disk may pause longer than a network, and nobody else has the log.
+SQLITE_ANSWER_MS = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -154,6 +158,11 @@ class Keeper:
         """Whether waiting for the log is of no use, or was of none."""
         return not self.recovered or (self.node is not None and self.node.state in STUCK)
 
+    async def catch_up(self) -> None:
+        """Have all here that any node has acknowledged by now, if the log can be asked."""
+        if self.node is not None and self.writable:
+            await self.node.catch_up(CATCH_UP_S)
+
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
         return self.node is not None and self.node.leads
@@ -164,12 +173,12 @@ class Keeper:
         header = decision_pb2.DecideResponse.FromString(self._engine.header(now_us()))
         return header.staleness_ms
 
-    async def status(self) -> log_pb2.GetLogStatusResponse:
+    async def status(self, digest: bool) -> log_pb2.GetLogStatusResponse:
         """How log, node and snapshots are; without what every answer says."""
-        # It reads every row, and lets go of the interpreter meanwhile.
-        digest_events, digest_rows = await asyncio.to_thread(self._engine.digest)
+        # Digests read every row, and let go of the interpreter meanwhile.
+        digests = await asyncio.to_thread(self._engine.digest) if digest else (0, 0)
         status = self._status()
-        status.digest_events, status.digest_rows = digest_events, digest_rows
+        status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
         return status
 
@@ -410,8 +419,9 @@ def make_log(place: Place, config: Config) -> Log:
 def limits(config: Config) -> Limits:
     """What a node may take, as it is configured."""
     log = config.log
+    usual_ms = SQLITE_ANSWER_MS if place_of(config).kind == "sqlite" else Limits().answer_ms
     return Limits(
-        answer_ms=log.answer_ms,
+        answer_ms=log.answer_ms or usual_ms,
         retain_ms=log.retained_ms,
         retain_bytes_max=log.retained_bytes_max,
         skew_ms_max=log.skew_ms_max,

@@ -286,9 +286,14 @@ class AsyncClient:
         async for answer in self._stream("QueryProfiles", message, timeout):
             yield answer
 
-    async def log_status(self, *, timeout: float = WRITE_S) -> log_pb2.GetLogStatusResponse:
-        """How the log, the node that answers and the other members are."""
-        return await self._call("GetLogStatus", log_pb2.GetLogStatusRequest(), timeout)
+    async def log_status(
+        self, *, digest: bool = False, timeout: float = LONG_S
+    ) -> log_pb2.GetLogStatusResponse:
+        """How the log, the node that answers and the other members are.
+
+        `digest` sums up the state, which takes about a second for a million people.
+        """
+        return await self._call("GetLogStatus", log_pb2.GetLogStatusRequest(digest=digest), timeout)
 
     async def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
         """Have the node write a snapshot; the answer comes when it counts."""

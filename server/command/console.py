@@ -98,8 +98,9 @@ def ack_of(level: str) -> Any:
 
     try:
         ack_level(level or None)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise typer.BadParameter(str(error).removeprefix("ack: "), param_hint="--ack") from None
+    except ValueError:
+        allowed = "applied, logged or replicated"
+        raise typer.BadParameter(f"{level!r}, allowed: {allowed}", param_hint="--ack") from None
     return level or None
 
 

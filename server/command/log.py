@@ -38,7 +38,13 @@ DataFolder = Annotated[
 
 
 @log_app.command("status")
-def status_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
+def status_command(
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Sum up the state, to compare members.")
+    ] = False,
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
     """Show how the log, the node and the other members are.
 
     The exit code is 1 unless the node follows the log.
@@ -50,11 +56,11 @@ def status_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
       nextbest log status --to 10.0.0.7:7600 --json
     """
     with connect(to) as client:
-        status = client.log_status()
+        status = client.log_status(digest=digest)
     if as_json:
         show_json(status)
     else:
-        _show_status(status)
+        _show_status(status, digest)
     if status.state != "following":
         raise typer.Exit(EXIT_REFUSED)
 
@@ -204,14 +210,17 @@ def reseed_command(
 _VERIFY_COLUMNS = ("file", "state", "position", "taken", "bytes#")
 
 
-def _show_status(status: log_pb2.GetLogStatusResponse) -> None:
+def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
     console = out()
     console.print(f"{status.kind} log at {status.place}: {status.state}")
     if status.reason:
         console.print(f"  why: {status.reason}")
-    console.print(table(status.member, ("", ""), _status_rows(status)))
+    rows = list(_status_rows(status))
+    if digest:
+        rows.append(("digest", f"{status.digest_events:016x} {status.digest_rows:016x}"))
+    console.print(table(status.member, ("", ""), rows))
     if status.members:
-        rows = [
+        members = [
             (
                 f"{member.name} (coordinates)"
                 if member.name == status.lease.holder
@@ -222,7 +231,7 @@ def _show_status(status: log_pb2.GetLogStatusResponse) -> None:
             )
             for member in status.members
         ]
-        console.print(table("members", ("member", "position", "snapshot", "last seen"), rows))
+        console.print(table("members", ("member", "position", "snapshot", "last seen"), members))
     for lost in status.lost_ids:
         console.print(f"could not be brought back: {lost}")
 
@@ -246,7 +255,6 @@ def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, st
     yield "lost branches left", f"{status.divergences:,}"
     if status.horizon_ms:
         yield "event ids from", _clock(status.horizon_ms * 1_000)
-    yield "digest", f"{status.digest_events:016x} {status.digest_rows:016x}"
 
 
 def _snapshot_row(path: Path, verified: Any, why: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
+from collections.abc import Container
 from random import Random
 
 from nextbest.server.log.log import LOGGED_QUEUE, QUEUES
@@ -89,6 +90,16 @@ class Ahead:
     def oldest(self) -> int:
         """The serial number of the oldest batch ahead; of the next one when there is none."""
         return next(iter(self._batches), self._serial + 1)
+
+    @property
+    def own(self) -> Container[int]:
+        """The nonces of what was sent and not read back."""
+        return self._own
+
+    @property
+    def expects(self) -> bool:
+        """Whether a batch may come back in another member's entry."""
+        return bool(self._digests)
 
     def told(self, queue: int) -> int:
         """How many mutations of a queue had their calls answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nextbest.core.errors import FAILED_PRECONDITION
 from nextbest.server.log.branch import Branch
 from nextbest.server.log.context import Context
 from nextbest.server.log.epochs import Epochs
@@ -12,6 +13,7 @@ from nextbest.server.log.members import Members
 class ReseedRefusedError(LogError):
     """There is nothing to start anew, or the log's entries were not given up by `force`."""
 
+    status_code = FAILED_PRECONDITION
     status_reason = "RESEED_REFUSED"
     retry_ms = 0
 

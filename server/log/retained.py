@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nextbest.server.log.log import Position
+from nextbest.server.log.log import Position, Record
 
 _COMPACT_AT = 1_024
+# Redis and SQLite give no larger ones.
+_SEQUENCE_BITS = 64
+_SEQUENCE_MAX = (1 << _SEQUENCE_BITS) - 1
+# What keeping one costs besides its bytes: a start may bring millions of small ones.
+ENTRY_BYTES = 160
 
 
 class Kept(NamedTuple):
@@ -25,7 +31,11 @@ class Retained:
         self._base = base
         self._retain_s = retain_ms / 1_000
         self._bytes_max = bytes_max
-        self._entries: list[Kept] = []
+        # Of each entry, in lists of numbers and bytes, which the garbage collector passes over.
+        self._places: list[int] = []
+        self._nonces: list[int] = []
+        self._data: list[bytes] = []
+        self._read_s: list[float] = []
         self._first = 0
         self._bytes = 0
         # Entries let go that were not known to be committed.
@@ -37,45 +47,52 @@ class Retained:
         return self._base
 
     def __len__(self) -> int:
-        return len(self._entries) - self._first
+        return len(self._places) - self._first
 
     def position(self, index: int) -> Position:
         """Of the entry of that number, from 0; of the base for -1."""
-        return self._base if index < 0 else self._entries[self._first + index].position
+        return self._base if index < 0 else self._position(self._first + index)
 
     def add(self, position: Position, data: bytes, now_s: float) -> None:
         """Keep the next entry."""
-        self._entries.append(Kept(position, data, now_s))
-        self._bytes += len(data)
+        self.extend((Record(position.epoch, position.sequence, data),), (position.nonce,), now_s)
+
+    def extend(self, records: Sequence[Record], nonces: Iterable[int], now_s: float) -> None:
+        """Keep the next entries, of these nonces."""
+        self._places += [record[0] << _SEQUENCE_BITS | record[1] for record in records]
+        self._nonces += nonces
+        data = [record[2] for record in records]
+        self._data += data
+        self._read_s += [now_s] * len(data)
+        self._bytes += sum(map(len, data)) + ENTRY_BYTES * len(data)
 
     def cut(self, committed: Position, now_s: float) -> None:
         """Let go of old entries, but not of what is not known to be committed.
 
         Twice the bound is never passed: a member that runs out of memory keeps nothing at all.
         """
-        while self._first < len(self._entries):
-            kept = self._entries[self._first]
-            old = kept.read_s < now_s - self._retain_s or self._bytes > self._bytes_max
-            if kept.position[:2] > committed[:2]:
+        first, until = self._first, _place(committed)
+        while first < len(self._places):
+            old = self._read_s[first] < now_s - self._retain_s or self._bytes > self._bytes_max
+            if self._places[first] > until:
                 old = self._bytes > 2 * self._bytes_max
                 self.uncommitted += old
             if not old:
                 break
-            self._base = kept.position
-            self._bytes -= len(kept.data)
-            self._first += 1
-        if self._first > _COMPACT_AT and self._first * 2 > len(self._entries):
-            del self._entries[: self._first]
+            self._bytes -= len(self._data[first]) + ENTRY_BYTES
+            first += 1
+        if first > self._first:
+            self._base = self._position(first - 1)
+            self._first = first
+        if first > _COMPACT_AT and first * 2 > len(self._places):
+            self._drop(0, first)
             self._first = 0
 
     def index(self, place: tuple[int, int]) -> int:
         """The number of the first entry at or behind a place; -1 when the base is."""
         if self._base[:2] >= place:
             return -1
-        found = bisect_left(
-            self._entries, place, lo=self._first, key=lambda kept: kept.position[:2]
-        )
-        return found - self._first
+        return bisect_left(self._places, _place(place), lo=self._first) - self._first
 
     def has(self, position: Position) -> bool:
         """Whether this very entry is kept, or is the base."""
@@ -84,18 +101,31 @@ class Retained:
 
     def after(self, position: Position) -> list[Kept]:
         """The entries behind a position."""
-        return self._entries[self._index(position) :]
+        return [self._kept(index) for index in range(self._behind(position), len(self._places))]
 
     def take_after(self, position: Position) -> list[Kept]:
         """Remove the entries behind a position, which the log has lost; gives them."""
-        index = self._index(position)
-        lost = self._entries[index:]
-        del self._entries[index:]
-        self._bytes -= sum(len(kept.data) for kept in lost)
+        lost = self.after(position)
+        self._drop(self._behind(position), len(self._places))
+        self._bytes -= sum(len(kept.data) + ENTRY_BYTES for kept in lost)
         if position[:2] < self._base[:2]:
             self._base = position
         return lost
 
-    def _index(self, position: Position) -> int:
-        key = position[:2]
-        return bisect_right(self._entries, key, lo=self._first, key=lambda kept: kept.position[:2])
+    def _behind(self, position: Position) -> int:
+        return bisect_right(self._places, _place(position), lo=self._first)
+
+    def _position(self, index: int) -> Position:
+        place = self._places[index]
+        return Position(place >> _SEQUENCE_BITS, place & _SEQUENCE_MAX, self._nonces[index])
+
+    def _kept(self, index: int) -> Kept:
+        return Kept(self._position(index), self._data[index], self._read_s[index])
+
+    def _drop(self, first: int, end: int) -> None:
+        for each in (self._places, self._nonces, self._data, self._read_s):
+            del each[first:end]
+
+
+def _place(position: Sequence[int]) -> int:
+    return position[0] << _SEQUENCE_BITS | position[1]

@@ -47,8 +47,8 @@ class LogService:
 
     async def _status(self, request: bytes, context: Any) -> bytes:
         try:
-            parse(log_pb2.GetLogStatusRequest, request, self._bytes_max)
-            response = await self._keeper.status()
+            message = parse(log_pb2.GetLogStatusRequest, request, self._bytes_max)
+            response = await self._keeper.status(message.digest)
             return with_header(response, self._engine).SerializeToString()
         except Exception as error:
             await refuse(context, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 OK, REFUSED, UNKNOWN = range(3)
+STALLS_MAX: Final = 100_000
 OUTCOMES: Final = ("acknowledged", "refused", "unknown")
 
 
@@ -92,11 +94,17 @@ class History:
     # Calls that the client could not make in time, because it was itself too slow.
     not_made: int = 0
     late_s_max: float = 0.0
+    # When its own clock ticked late, and by how much: then the machine stood still, for all.
+    stalls: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=STALLS_MAX))
 
     def mark(self, text: str) -> float:
         """Note that something happened now; returns the moment."""
         self.marks.append(Mark(time.monotonic(), text))
         return self.marks[-1].at_s
+
+    def stall_s(self, since_s: float, until_s: float) -> float:
+        """The longest stall of the client itself: what it measured then is the machine's."""
+        return max((late for at, late in self.stalls if since_s <= at <= until_s), default=0.0)
 
     def acknowledged(self) -> list[Write]:
         """The writes that were acknowledged, at last."""

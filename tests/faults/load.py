@@ -25,6 +25,8 @@ REPLICATED: Final = common_pb2.ACK_LEVEL_REPLICATED
 
 IN_FLIGHT_MAX: Final = 20_000
 SETTLE_IN_FLIGHT: Final = 100
+# A tick of a millisecond that takes so long is a stall.
+STALL_S: Final = 0.02
 SETTLE_PAUSE_S: Final = 0.1
 _TICK_S: Final = 0.001
 _DECIDE: Final = "/nextbest.v1.DecisionService/Decide"
@@ -128,8 +130,11 @@ class Load:
         """Start what is due each millisecond; being late is recorded, never made up by skipping."""
         begun = time.monotonic()
         decides, writes = 0, 0
+        now = begun
         while not self._stopped:
-            now = time.monotonic()
+            last, now = now, time.monotonic()
+            if now - last > STALL_S:
+                self.history.stalls.append((now, now - last))
             due = int((now - begun) * self.plan.decides_per_s)
             for number in range(decides, due):
                 self._start(now, begun + number / self.plan.decides_per_s, self._one_decide)

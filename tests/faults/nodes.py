@@ -87,7 +87,7 @@ class Node:
         """How its log is."""
         call = _LOG_SERVICE(self._connected()).GetLogStatus
         answer: log_pb2.GetLogStatusResponse = await call(
-            log_pb2.GetLogStatusRequest(), timeout=CALL_S
+            log_pb2.GetLogStatusRequest(digest=True), timeout=CALL_S
         )
         return answer
 

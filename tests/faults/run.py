@@ -50,7 +50,7 @@ async def run(names: Sequence[str], options: Options) -> list[Result]:
             options.say(f"{name}: skipped: {error}")
         except FaultError as error:
             results.append(Result(name, faults=[str(error)]))
-        for fault in results[-1].faults if results else ():
+        for fault in results[-1].broken if results else ():
             options.say(f"  broken: {fault}")
     return results
 
@@ -70,7 +70,7 @@ def _cell(value: float | int | str) -> str:
 
 def as_json(results: Sequence[Result]) -> str:
     """All rows and findings."""
-    document = [{"scenario": r.name, "rows": r.rows, "broken": r.faults} for r in results]
+    document = [{"scenario": r.name, "rows": r.rows, "broken": r.broken} for r in results]
     return json.dumps(_finite(document), indent=2)
 
 
@@ -106,7 +106,7 @@ def main() -> int:
     else:
         for result in results:
             console.print(table(result))
-    return EXIT_BROKEN if any(result.faults for result in results) else 0
+    return EXIT_BROKEN if any(result.broken for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -46,23 +46,6 @@ async def single(processes: Processes) -> AsyncIterator[RedisCluster]:
 
 
 @needs_redis
-async def test_a_killed_master_is_replaced_by_a_replica_with_its_data(
-    processes: Processes,
-) -> None:
-    cluster = RedisCluster(processes)
-    await cluster.start()
-    old = cluster.master()
-    assert old is cluster.servers[0]
-    old.run("SET", "key", "value")
-    assert old.run("WAIT", 2, 1_000) >= 0
-    killed = time.monotonic()
-    old.process.kill()
-    new = await cluster.failed_over(old)
-    assert time.monotonic() - killed < 10
-    assert new.run("GET", "key") == "value"
-
-
-@needs_redis
 @needs_network
 async def test_a_split_promotes_on_the_side_of_the_sentinels(processes: Processes) -> None:
     with Network(["r1", "r2", "r3"]) as network:

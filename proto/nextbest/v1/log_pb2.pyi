@@ -287,8 +287,10 @@ class StripeLink(_message.Message):
     def __init__(self, kind: _Optional[int] = ..., id: _Optional[bytes] = ..., incarnation: _Optional[int] = ..., stamp: _Optional[int] = ..., linked: _Optional[bool] = ...) -> None: ...
 
 class GetLogStatusRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: bool
+    def __init__(self, digest: _Optional[bool] = ...) -> None: ...
 
 class GetLogStatusResponse(_message.Message):
     __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids")

@@ -11,29 +11,37 @@ from tests.faults.scenarios.disk import (
     sqlite_full,
     sqlite_read_only,
 )
-from tests.faults.scenarios.node import node_kill, node_pause
+from tests.faults.scenarios.node import node_kill, node_pause, node_restart
 from tests.faults.scenarios.redis import (
     master_kill,
+    master_pause,
     redis_away,
+    redis_deaf,
+    redis_flushed,
     redis_full,
     redis_slow,
     redis_wiped,
 )
 from tests.faults.scenarios.soak import soak
-from tests.faults.scenarios.split import split_master, split_replica, split_sentinels
+from tests.faults.scenarios.split import split_master, split_node, split_replica, split_sentinels
 from tests.faults.stage import Options, Result
 
 Scenario = Callable[[Options], Awaitable[Result]]
 
 SCENARIOS: dict[str, Scenario] = {
     "node-kill": node_kill,
+    "node-restart": node_restart,
     "node-pause": node_pause,
     "master-kill": master_kill,
+    "master-pause": master_pause,
     "split-master": split_master,
     "split-replica": split_replica,
+    "split-node": split_node,
     "split-sentinels": split_sentinels,
     "redis-away": redis_away,
     "redis-wiped": redis_wiped,
+    "redis-flushed": redis_flushed,
+    "redis-deaf": redis_deaf,
     "redis-full": redis_full,
     "redis-slow": redis_slow,
     "sqlite-full": sqlite_full,

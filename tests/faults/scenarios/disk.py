@@ -53,7 +53,7 @@ async def sqlite_full(options: Options) -> Result:
             await _survives_a_kill(made.nodes[0], load, result)
     result.row(options.say, state=state, resumed_s=resumed_s, **figures)
     result.must(state == "full", f"state: {state}, wanted: full")
-    result.at_most("writes resume, s", resumed_s, RESUME_S)
+    result.within("writes resume", resumed_s, RESUME_S)
     return result
 
 
@@ -89,7 +89,7 @@ async def _sqlite_fails(name: str, options: Options, *, journal: bool) -> Result
             resumed_s = float("nan")
             if not journal:
                 resumed_s = await _resumed(history, mended, result) - mended
-                result.at_most("writes resume, s", resumed_s, RESUME_S)
+                result.within("writes resume", resumed_s, RESUME_S)
             figures = _outage(result, options, broken, mended)
             late = _acknowledged(history, broken + 0.5, mended)
             await load.stop()
@@ -183,7 +183,7 @@ def _outage(
         if since_s + 0.5 < one.invoked_s < until_s - 0.5 and (one.outcome != OK or one.settled)
     ]
     codes = {one.status.partition(":")[0] for one in refused}
-    result.at_most("decisions failed", during.failed, 0)
+    result.decided(during.failed)
     result.must(bool(refused) != writes_go_on, f"{len(refused)} writes were refused")
     result.must(codes <= TYPED, f"statuses: {sorted(codes)}, wanted: of {sorted(TYPED)}")
     return {

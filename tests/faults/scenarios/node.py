@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from tests.faults import checks
-from tests.faults.load import Load
+from tests.faults.load import APPLIED, Load
 from tests.faults.stage import Options, Result, Stage, judge, stage
 
 GAP_S = 0.25
@@ -50,11 +50,42 @@ async def _kill_one(made: Stage, number: int, options: Options, result: Result) 
         write_gap_ms=write_gap_s * 1e3,
         p99_ms=second.p99_s * 1e3,
         ready_s=ready_s,
+        stall_ms=result.history.stall_s(killed, restarted) * 1e3,
     )
-    result.at_most("error gap, s", second.gap_s, GAP_S)
-    result.at_most("write gap, s", write_gap_s, GAP_S)
-    result.at_most("decisions failed", second.failed, second.calls * FAILED_SHARE)
-    result.at_most("restart to ready, s", ready_s, READY_S)
+    result.within("error gap", second.gap_s, GAP_S)
+    result.within("write gap", write_gap_s, GAP_S)
+    result.decided(second.failed, second.calls * FAILED_SHARE)
+    result.within("restart to ready", ready_s, READY_S)
+
+
+async def node_restart(options: Options) -> Result:
+    """SIGTERM of each node in turn, and its restart: nothing fails, also not what was APPLIED."""
+    result = Result("node-restart")
+    async with stage(options) as made, made.load(options, result.history, ack=APPLIED) as load:
+        await asyncio.sleep(options.before_s)
+        for number in range(options.times):
+            node = made.nodes[number % len(made.nodes)]
+            stopped = result.history.mark(f"stopped {node.name}")
+            await asyncio.to_thread(node.process.stop)
+            ended_s = result.history.mark(f"{node.name} has ended") - stopped
+            await node.start()
+            end = result.history.mark(f"{node.name} is ready")
+            await asyncio.sleep(1.0)
+            during = checks.decide_figures(result.history.decides, stopped, end)
+            result.row(
+                options.say,
+                round=number + 1,
+                stopped=node.name,
+                failed=during.failed,
+                gap_ms=during.gap_s * 1e3,
+                ended_s=ended_s,
+                exit=str(node.process.exit_code),
+            )
+            result.decided(during.failed)
+            result.must(node.process.exit_code == 0, f"exit code {node.process.exit_code}")
+        figures = await judge(made, load, result)
+    result.row(options.say, round="end", **figures)
+    return result
 
 
 async def node_pause(options: Options) -> Result:
@@ -93,8 +124,8 @@ async def _pause_one(
         longest_ms=longest_s * 1e3,
         caught_up_s=caught_up_s,
     )
-    result.at_most("longest call, s", longest_s, load.plan.decide_timeout_s + TIMER_S)
-    result.at_most("caught up, s", caught_up_s, CATCH_UP_S)
+    result.within("longest call", longest_s, load.plan.decide_timeout_s + TIMER_S)
+    result.within("caught up", caught_up_s, CATCH_UP_S)
 
 
 async def _reached(made: Stage, name: str, end: tuple[int, int]) -> float:

@@ -64,13 +64,52 @@ async def _kill_master(made: Stage, number: int, options: Options, result: Resul
         resumed_s=resumed_s,
         failed=during.failed,
         **percentiles,
+        stall_ms=history.stall_s(killed, end) * 1e3,
     )
-    result.at_most("decisions failed", during.failed, 0)
-    result.at_most("writes resume, s", resumed_s, RESUME_S)
+    result.decided(during.failed)
+    result.within("writes resume", resumed_s, RESUME_S)
     if number + 1 < options.times:
         old.process.start()
         await cluster.whole()
         await asyncio.sleep(options.before_s)
+
+
+async def master_pause(options: Options) -> Result:
+    """SIGSTOP of the Redis master until another leads; then it goes on, and is no master."""
+    result = Result("master-pause")
+    history = result.history
+    async with stage(options) as made, made.load(options, history, ack=REPLICATED) as load:
+        await asyncio.sleep(options.before_s)
+        old = made.redis.master()
+        assert old is not None
+        paused = history.mark(f"paused {old.name}, the master")
+        old.process.pause()
+        new = await made.redis.failed_over(old)
+        history.mark(f"{new.name} is the master")
+        await _acknowledged_again(result, paused)
+        old.process.resume()
+        resumed = history.mark(f"{old.name} goes on")
+        # It believes to be the master until a Sentinel tells it otherwise.
+        await asyncio.sleep(options.after_s)
+        await made.redis.whole()
+        end = time.monotonic()
+        percentiles = result.percentiles(paused - options.before_s, paused, end, SUDDEN_RATIO)
+        during = checks.decide_figures(history.decides, paused, end)
+        write_gap_s = checks.write_gap(history.writes, paused - 0.1, resumed)
+        late_gap_s = checks.write_gap(history.writes, resumed, end)
+        figures = await judge(made, load, result)
+    result.row(
+        options.say,
+        failed=during.failed,
+        **percentiles,
+        resumed_s=write_gap_s,
+        late_gap_s=late_gap_s,
+        **figures,
+    )
+    result.decided(during.failed)
+    result.within("writes resume", write_gap_s, RESUME_S)
+    result.within("writes stop when the old master goes on", late_gap_s, 1.0)
+    return result
 
 
 async def _acknowledged_again(result: Result, since_s: float) -> None:
@@ -119,9 +158,9 @@ async def redis_away(options: Options) -> Result:
         resumed_s=resumed - back,
         **figures,
     )
-    result.at_most("decisions failed", during.failed, 0)
+    result.decided(during.failed)
     # Both attempts, each of which is to fail within the bound.
-    result.at_most("writes fail, s", longest_s, 2 * REFUSED_S)
+    result.within("writes fail", longest_s, 2 * REFUSED_S)
     result.must(history.decides.degraded > 0, "no answer said that the log was away")
     result.must(
         history.decides.staleness_ms_max >= 1_000 * options.after_s, "staleness stood still"
@@ -142,9 +181,9 @@ async def redis_wiped(options: Options) -> Result:
         await made.redis.start()
         back = history.mark("Redis answers")
         noticed_s = await _all_say(made, "reset", result)
-        noticed = history.mark("all nodes say so")
+        history.mark("all nodes say so")
         await asyncio.sleep(options.after_s)
-        silent = [one for one in history.writes if noticed < one.invoked_s and one.outcome == OK]
+        silent = [one for one in history.writes if back < one.invoked_s and one.outcome == OK]
         await made.nodes[0].reseed()
         history.mark("re-seeded")
         await _acknowledged_again(result, time.monotonic() - 1)
@@ -155,9 +194,37 @@ async def redis_wiped(options: Options) -> Result:
     result.row(
         options.say, noticed_s=noticed_s, resumed_s=resumed_s, failed=during.failed, **figures
     )
-    result.at_most("noticed, s", noticed_s, DETECT_S)
+    result.within("noticed", noticed_s, DETECT_S)
     result.must(not silent, f"{len(silent)} writes were acknowledged by an empty log")
-    result.at_most("decisions failed", during.failed, 0)
+    result.decided(during.failed)
+    return result
+
+
+async def redis_flushed(options: Options) -> Result:
+    """FLUSHALL on the master, which keeps its branch: noticed, refused, and re-seeded."""
+    result = Result("redis-flushed")
+    history = result.history
+    async with stage(options) as made, made.load(options, history, ack=REPLICATED) as load:
+        await asyncio.sleep(options.before_s)
+        master = made.redis.master()
+        assert master is not None
+        flushed = history.mark("FLUSHALL")
+        await asyncio.to_thread(master.run, "FLUSHALL")
+        noticed_s = await _all_say(made, "reset", result)
+        noticed = history.mark("all nodes say so")
+        await asyncio.sleep(options.after_s)
+        silent = [one for one in history.writes if noticed < one.invoked_s and one.outcome == OK]
+        await made.nodes[-1].reseed()
+        await _acknowledged_again(result, time.monotonic() - 1)
+        resumed_s = history.mark("writes are acknowledged again") - flushed
+        during = checks.decide_figures(history.decides, flushed, time.monotonic())
+        figures = await judge(made, load, result)
+    result.row(
+        options.say, noticed_s=noticed_s, resumed_s=resumed_s, failed=during.failed, **figures
+    )
+    result.within("noticed", noticed_s, DETECT_S)
+    result.must(not silent, f"{len(silent)} writes were acknowledged by an empty log")
+    result.decided(during.failed)
     return result
 
 
@@ -210,8 +277,8 @@ async def redis_full(options: Options) -> Result:
     )
     result.must(bool(refused), "no write was refused")
     result.must(set(states) == {"full"}, f"states: {states}, wanted: full")
-    result.at_most("decisions failed", during.failed, 0)
-    result.at_most("writes resume, s", resumed_s, RESUME_S)
+    result.decided(during.failed)
+    result.within("writes resume", resumed_s, RESUME_S)
     return result
 
 
@@ -234,6 +301,45 @@ async def redis_slow(options: Options) -> Result:
                 await _slow(proxy, made, delay_s, options, result)
             figures = await judge(made, load, result)
     result.row(options.say, delay_ms="end", **figures)
+    return result
+
+
+async def redis_deaf(options: Options) -> Result:
+    """Redis hears and its replies are lost: outcomes are unknown, and nothing counts twice."""
+    result = Result("redis-deaf")
+    history = result.history
+    folder = options.folder / "redis"
+    folder.mkdir()
+    with Processes(folder) as processes:
+        cluster = RedisCluster(processes, ALONE)
+        await cluster.start()
+        async with (
+            ProxyProcess(processes, *cluster.servers[0].address) as proxy,
+            stage(options, log=f"redis://{proxy.address}") as made,
+            made.load(options, history) as load,
+        ):
+            await asyncio.sleep(options.before_s)
+            deaf = history.mark("replies are lost")
+            proxy.set(drop_replies=True)
+            await asyncio.sleep(options.after_s)
+            heard = history.mark("replies arrive")
+            proxy.set(drop_replies=False)
+            await _acknowledged_again(result, heard - 1)
+            resumed_s = history.mark("writes are acknowledged again") - heard
+            await asyncio.sleep(options.after_s)
+            during = checks.decide_figures(history.decides, deaf, heard)
+            took = [w.ended_s - w.invoked_s for w in history.writes if deaf < w.invoked_s < heard]
+            figures = await judge(made, load, result)
+    result.row(
+        options.say,
+        failed=during.failed,
+        longest_write_ms=max(took) * 1e3,
+        resumed_s=resumed_s,
+        **figures,
+    )
+    result.decided(during.failed)
+    result.within("writes end", max(took), 2 * REFUSED_S)
+    result.within("writes resume", resumed_s, RESUME_S)
     return result
 
 
@@ -260,5 +366,5 @@ async def _slow(
         write_p50_ms=float(np.median(took)) * 1e3 if took else float("nan"),
         memory_growth=grown,
     )
-    result.at_most("decisions failed", during.failed, 0)
+    result.decided(during.failed)
     result.at_most("memory growth", grown, 0.1)

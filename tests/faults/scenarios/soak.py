@@ -97,7 +97,7 @@ def _report(result: Result, minute: int, text: str, at: float, options: Options)
         gap_ms=figures.gap_s * 1e3,
         write_gap_s=checks.write_gap(result.history.writes[-60_000:], at - 1, now),
     )
-    result.at_most("decisions failed", figures.failed, figures.calls * 0.001)
+    result.decided(figures.failed, figures.calls * 0.001)
 
 
 async def _watch(made: Stage, result: Result) -> tuple[list[tuple[float, int]], int]:

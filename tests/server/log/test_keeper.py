@@ -51,7 +51,7 @@ async def views(client: AsyncClient, person: str) -> int:
 
 
 async def status(client: AsyncClient) -> log_pb2.GetLogStatusResponse:
-    return await client.log_status()
+    return await client.log_status(digest=True)
 
 
 async def following(client: AsyncClient) -> log_pb2.GetLogStatusResponse:

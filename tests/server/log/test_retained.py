@@ -1,7 +1,7 @@
 """Retained entries: enough to bring a lost tail back, and no more than the bound."""
 
 from nextbest.server.log.log import BEFORE, Position
-from nextbest.server.log.retained import Retained
+from nextbest.server.log.retained import ENTRY_BYTES, Retained
 
 DATA = bytes(100)
 
@@ -24,7 +24,7 @@ def test_old_entries_go_once_they_are_committed() -> None:
 
 
 def test_the_bound_cuts_committed_entries_and_twice_the_bound_all() -> None:
-    retained = kept(30, bytes_max=1_000)
+    retained = kept(30, bytes_max=10 * (len(DATA) + ENTRY_BYTES))
     retained.cut(Position(1, 5, 6), now_s=0.0)
     assert len(retained) == 20
     assert retained.uncommitted == 4
