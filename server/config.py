@@ -164,7 +164,11 @@ class Log(BackendSettings):
     ack: str = _text("", "applied, logged or replicated; empty: logged, or applied without a log")
     member: str = _text("", "this node's name, unlike all others'; empty: host and chance")
     answer_ms: int = number(
-        80, 10, 60_000, "how long a write waits for the log; then its outcome is unknown"
+        0,
+        0,
+        60_000,
+        "a write that the log does not have by then is answered as unknown; 0 is 80 with Redis and "
+        "1,000 with SQLite, whose disk may pause",
     )
     waiting_max: int = number(
         10_000, 1, 1_000_000, "writes that wait for the log, of each of two queues"

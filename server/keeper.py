@@ -60,6 +60,10 @@ FOLLOWED = "followed"
 TELL_S = 2.0
 LOOK_S = 0.1
 CONNECT_S = 0.5
+# How long an erasure waits for what other nodes have written.
+CATCH_UP_S = 1.0
+# A disk may pause longer than a network, and nobody else has the log.
+SQLITE_ANSWER_MS = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -153,6 +157,11 @@ class Keeper:
     def away(self) -> bool:
         """Whether waiting for the log is of no use, or was of none."""
         return not self.recovered or (self.node is not None and self.node.state in STUCK)
+
+    async def catch_up(self) -> None:
+        """Have all here that any node has acknowledged by now, if the log can be asked."""
+        if self.node is not None and self.writable:
+            await self.node.catch_up(CATCH_UP_S)
 
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
@@ -410,8 +419,9 @@ def make_log(place: Place, config: Config) -> Log:
 def limits(config: Config) -> Limits:
     """What a node may take, as it is configured."""
     log = config.log
+    usual_ms = SQLITE_ANSWER_MS if place_of(config).kind == "sqlite" else Limits().answer_ms
     return Limits(
-        answer_ms=log.answer_ms,
+        answer_ms=log.answer_ms or usual_ms,
         retain_ms=log.retained_ms,
         retain_bytes_max=log.retained_bytes_max,
         skew_ms_max=log.skew_ms_max,

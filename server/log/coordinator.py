@@ -40,7 +40,7 @@ class Coordinator:
         self._leases: list[_Leased] = []
         self._asked_term = 0
         self._following_s = 0.0
-        self._moved_s = 0.0
+        self._looked_s = 0.0
         self._horizon_at = BEFORE
         self._trim_to = BEFORE
         self._trim_asked = BEFORE
@@ -123,12 +123,13 @@ class Coordinator:
 
     async def _move_horizon(self, now_s: float) -> None:
         limits = self._context.limits
-        if self._moved_s and now_s - self._moved_s < limits.horizon_ms / 1_000:
+        if self._looked_s and now_s - self._looked_s < limits.horizon_ms / 1_000:
             return
+        # The oldest id is searched among all: 13 ms for each million of them.
+        self._looked_s = now_s
         before_ms = self._horizon_due()
         if not before_ms or not self._all_passed(self._horizon_at):
             return
-        self._moved_s = now_s
         horizon = log_pb2.Horizon(before_ms=before_ms, term=self.term)
         await self._notes.append(horizon=horizon)
 

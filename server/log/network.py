@@ -33,6 +33,7 @@ from nextbest.server.log.place import Place, shown
 from nextbest.server.log.settings import BackendSettings
 
 PASSWORD_BYTES_MAX = 4_096
+_COPIED_BYTES_MAX = 4_096
 _CLIENT_NAME = "nextbest"
 _FACTS: tuple[Command, ...] = (
     ("INFO", "server"),
@@ -62,9 +63,8 @@ class RedisLink:
         self._running = True
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
-                packed = connection.pack_commands(commands)
                 # Its types know of one chunk only.
-                await connection.send_packed_command(packed, check_health=False)
+                await connection.send_packed_command(_packed(commands), check_health=False)
                 return [await self._reply() for _ in commands]
         except (RedisError, OSError, TimeoutError) as error:
             self._abort()
@@ -334,6 +334,25 @@ def _listed(fields: list[bytes]) -> Address:
 def _value(reply: list[bytes]) -> str:
     """The value in CONFIG GET's reply of one name; empty for a name it does not know."""
     return reply[1].decode() if len(reply) > 1 else ""
+
+
+def _packed(commands: Iterable[Command]) -> list[bytes]:
+    """Commands as bytes, in few pieces: what redis-py does, without a look at every type."""
+    pieces, small = [], bytearray()
+    for command in commands:
+        small += b"*%d\r\n" % len(command)
+        for word in command:
+            data = word if isinstance(word, bytes) else str(word).encode()
+            small += b"$%d\r\n" % len(data)
+            if len(data) > _COPIED_BYTES_MAX:
+                # Not copied once more.
+                pieces += [bytes(small), data]
+                small.clear()
+            else:
+                small += data
+            small += b"\r\n"
+    pieces.append(bytes(small))
+    return pieces
 
 
 def _reply_error(error: RedisError) -> RedisReplyError:

@@ -217,6 +217,21 @@ class Node:
                 f"min_position: epoch {epoch}, sequence {sequence}, not here in time"
             )
 
+    async def catch_up(self, timeout_s: float) -> None:
+        """Wait until all is here that the log holds by now.
+
+        Raises LogAwayError, and PositionNotReachedError when it is not here in time.
+        """
+        context = self.context
+        end = await context.log.last()
+        if end is None or await context.progress.until(
+            lambda: context.here[:2] >= (end.epoch, end.sequence), timeout_s
+        ):
+            return
+        raise PositionNotReachedError(
+            f"log: epoch {end.epoch}, sequence {end.sequence}, not here in time"
+        )
+
     async def reseed(self, force: bool = False) -> Position:
         """Start a wiped log anew from this member; gives the first entry of the new epoch.
 

@@ -251,9 +251,9 @@ class RedisLog:
             raise self._refusal(added)
         if isinstance(replication, RedisReplyError):
             raise UnknownOutcomeError(f"{self._where()}: INFO: {replication.text}")
-        fields = info(replication)
-        role, seen = fields.get("role"), fields.get("master_replid")
-        if role != "master" or seen != replication_id:
+        if not _is_master_of(replication, replication_id):
+            fields = info(replication)
+            role, seen = fields.get("role"), fields.get("master_replid")
             why = f"{self._where()}: {role} of branch {seen}, not of {replication_id}"
             raise UnknownOutcomeError(why, new_epoch=True)
         sequence = int(added.partition(b"-")[2])
@@ -308,6 +308,13 @@ def _record(item: list[Any]) -> Record:
     # Whatever else somebody put into the stream has no checksum either.
     ours = fields is not None and len(fields) == 2 and fields[0] == FIELD
     return Record(int(epoch), int(sequence), fields[1] if ours else b"")
+
+
+def _is_master_of(replication: bytes, replication_id: str) -> bool:
+    """Whether INFO's reply is of the master of that branch: all that every append asks."""
+    lines = b"\r\n" + replication
+    branch = b"\r\nmaster_replid:%s\r\n" % replication_id.encode()
+    return b"\r\nrole:master\r\n" in lines and branch in lines
 
 
 def _milliseconds(clock: list[bytes]) -> int:

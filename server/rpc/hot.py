@@ -45,7 +45,6 @@ def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
         "/nextbest.v1.EventService/Track": unary(write(engine.track)),
         "/nextbest.v1.ProfileService/UpsertProfile": unary(write(engine.upsert)),
         "/nextbest.v1.ProfileService/LinkIdentity": unary(write(engine.link)),
-        "/nextbest.v1.ProfileService/EraseProfile": unary(write(engine.erase)),
     }
 
 

@@ -71,7 +71,9 @@ def make_server(
     """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
     server = grpc.aio.server(options=_options(rpc))
-    profile = ProfileService(engine, publisher, waiting, rpc.request_bytes_max, rpc.query_slice)
+    profile = ProfileService(
+        engine, publisher, waiting, keeper.catch_up, rpc.request_bytes_max, rpc.query_slice
+    )
     playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
     bytes_max = rpc.request_bytes_max
     prompt = {**hot.handlers(engine, waiting, bytes_max), **about.handlers()}

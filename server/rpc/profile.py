@@ -1,13 +1,13 @@
-"""ProfileService's long calls: ImportProfiles and QueryProfiles.
+"""ProfileService's long calls: EraseProfile, ImportProfiles and QueryProfiles.
 
-Both work in slices and give way to other calls between them.
+The latter two work in slices and give way to other calls between them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -28,7 +28,7 @@ from nextbest.server.rpc.message import (
     require_time,
     with_header,
 )
-from nextbest.server.rpc.router import Handlers
+from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse, status_of
 from nextbest.server.rpc.waiting import Answer, Waiting
 from nextbest.server.rpc.wire import split, wrap
@@ -63,11 +63,13 @@ class ProfileService:
         engine: Engine,
         publisher: Publisher,
         waiting: Waiting,
+        catch_up: Callable[[], Awaitable[None]],
         bytes_max: int,
         query_slice: int,
     ) -> None:
         self._engine = engine
         self._waiting = waiting
+        self._catch_up = catch_up
         self._publisher = publisher
         self._bytes_max = bytes_max
         self._query_slice = query_slice
@@ -75,9 +77,19 @@ class ProfileService:
     def handlers(self) -> Handlers:
         """The handlers by full method name."""
         return {
+            SERVICE + "EraseProfile": unary(self._erase),
             SERVICE + "ImportProfiles": grpc.stream_unary_rpc_method_handler(self._import),
             SERVICE + "QueryProfiles": grpc.unary_stream_rpc_method_handler(self._query),
         }
+
+    async def _erase(self, request: bytes, context: Any) -> bytes:
+        """Forget what any node has acknowledged before, so that nothing of it comes back."""
+        try:
+            require_size(request, self._bytes_max)
+            await self._catch_up()
+            return await self._waiting.write(self._engine.erase, request)
+        except Exception as error:
+            await refuse(context, error)
 
     async def _import(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:

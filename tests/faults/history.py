@@ -103,7 +103,7 @@ class History:
         return self.marks[-1].at_s
 
     def stall_s(self, since_s: float, until_s: float) -> float:
-        """How long the client itself stood still at most; figures of then are the machine's."""
+        """The longest stall of the client itself: what it measured then is the machine's."""
         return max((late for at, late in self.stalls if since_s <= at <= until_s), default=0.0)
 
     def acknowledged(self) -> list[Write]:

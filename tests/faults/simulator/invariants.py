@@ -10,7 +10,7 @@ from nextbest.server.log.contents import unpack
 from nextbest.server.log.log import Record
 from tests.faults.simulator.scenario import EVERYONE
 from tests.faults.simulator.world import STREAM, Catalogue, Machine, World
-from tests.faults.simulator.writes import APPLIED, LOGGED, Seen, Write, look
+from tests.faults.simulator.writes import APPLIED, LOGGED, Seen, Write, look, present
 
 
 class BrokenError(AssertionError):
@@ -20,7 +20,10 @@ class BrokenError(AssertionError):
 def check(world: World, mode: str) -> None:
     """Raises BrokenError with everything that does not hold."""
     found = [*world.broken, *digests(world), *nothing_silent(world), *entries(world)]
+    found += reads(world)
     if mode != "unsafe":
+        # A flush may come between the replicas' answer and the node's.
+        found += world.unreplicated
         found += [f"needed another node's snapshot: {one}" for one in world.stranded]
     if mode != "unsafe" or not all_forgotten(world):
         found += [*contents(world, mode), *positions(world)]
@@ -69,9 +72,14 @@ def replay(world: World) -> Engine | None:
         return None
     engine = Engine(profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64)
     catalogue = Catalogue(engine)
+    term = 0
     for (epoch, sequence), fields in zip(stream.ids, stream.fields, strict=True):
         entry = unpack(Record(epoch, sequence, fields[1]))
-        if entry.kind == "batch":
+        if entry.kind == "lease":
+            term = max(term, entry.body.term)
+        elif entry.kind == "horizon" and entry.body.term == term:
+            engine.horizon(entry.body.before_ms)
+        elif entry.kind == "batch":
             for mutation in engine.apply_batch(entry.body, 0).announced:
                 catalogue.announced(mutation)
     return engine
@@ -98,7 +106,7 @@ def contents(world: World, mode: str) -> Iterator[str]:
     seen = seen_by(machine)
     erased = {one.identity: one for one in world.writes if one.kind == "erase"}
     for write in world.writes:
-        there = present(write, seen)
+        there = present(write, seen[write.identity])
         if there > 1:
             yield f"{write} counts {there} times"
         end = erased.get(write.identity)
@@ -112,15 +120,6 @@ def contents(world: World, mode: str) -> Iterator[str]:
         events = sum(what.events.values())
         if what.count != events:
             yield f"{identity}: {what.count} events counted, {events} in the sum"
-
-
-def present(write: Write, seen: dict[str, Seen]) -> int:
-    what = seen[write.identity]
-    if write.kind == "event":
-        return what.events.get(write.number, 0)
-    if write.kind == "upsert":
-        return int(write.number in what.upserts)
-    return int(write.other in what.linked)
 
 
 def after_erasure(world: World, write: Write, end: Write, there: int, mode: str) -> Iterator[str]:
@@ -165,8 +164,18 @@ def positions(world: World) -> Iterator[str]:
             # A lost epoch that no later one follows yet cannot be told from one to come.
             if not reached and write.position[0] <= machine.engine.position[0]:
                 yield f"{machine}: {write.position} of {write} is neither here nor lost"
-            elif reached and not present(write, seen[machine]) and write.identity not in erased:
+                continue
+            there = present(write, seen[machine][write.identity])
+            if reached and not there and write.identity not in erased:
                 yield f"{machine}: {write.position} is reached, but {write} is not there"
+
+
+def reads(world: World) -> Iterator[str]:
+    """What was read at a position that was reached."""
+    erased = {one.identity for one in world.writes if one.kind == "erase"}
+    for when, machine, write in world.unread:
+        if write.identity not in erased:
+            yield f"{machine} at {when - 1000:.3f}: {write.position} is reached, without {write}"
 
 
 def nothing_silent(world: World) -> Iterator[str]:

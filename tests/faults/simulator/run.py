@@ -88,6 +88,7 @@ def counted(world: World) -> dict[str, int]:
             one.node.context.progress.divergences for one in world.machines if not one.recovering
         ),
         "snapshots": sum(len(one.disk.kept) for one in world.machines),
+        "horizons": sum(one.engine.store.horizon_ms > 0 for one in world.machines),
         "epochs": max(one.engine.position[0] for one in world.machines),
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nextbest.core.errors import NextbestError
+from nextbest.core.errors import NextbestError, TooLateError
 from tests.faults.simulator.redis import EPOCH_US, Server
 from tests.faults.simulator.world import HOSTS, Machine, World
 from tests.faults.simulator.writes import (
@@ -84,6 +84,7 @@ class Clients:
             return upsert(f"u-{id}", identity, number, ack) if number < UPSERTS_MAX else None
         number = self._number("event", identity)
         at_us = EPOCH_US + int(self.world.loop.now * 1_000_000) - 1_000_000
+        at_us -= int(random.random() * self.world.ages_s * 1_000_000)
         return event(f"e-{id}", identity, number, ack, at_us) if number < EVENTS_MAX else None
 
     def _number(self, kind: str, identity: str) -> int:
@@ -100,10 +101,20 @@ class Clients:
                 position = ANSWERS[write.kind].FromString(answer).position
                 write.acknowledged = write.attempts[-1]
                 write.position = (position.epoch, position.sequence, position.nonce)
+                self._read_back(write)
+                return
+            if isinstance(answer, TooLateError):
                 return
             await asyncio.sleep(0.05 + random.random() * 0.4)
             # Often through another node, as round robin does.
             machine = random.choice(machines)
+
+    def _read_back(self, write: Write) -> None:
+        """Read it on any node, as soon as that has got so far."""
+        machine = self.random.choice(self.world.machines)
+        if write.ack != APPLIED and write.kind != "erase" and machine in serving(self.world):
+            loop = self.world.loop
+            loop.call_for(machine.process, loop.now, read_own, machine, write)
 
     async def _send(self, write: Write, machine: Machine) -> tuple[str, Any]:
         """One call: its outcome is known, refused, or unknown when nothing came in time."""
@@ -153,6 +164,7 @@ class Faults:
             self.kill_node,
             self.kill_node_inside,
             self.kill_node_inside,
+            self.stop_node,
             self.pause_node,
             self.jump_clock,
             self.kill_redis,
@@ -240,6 +252,10 @@ class Faults:
         if (machine := self._node()) is not None:
             machine.die()
             self._until(self._span(3), partial(boot, machine))
+
+    def stop_node(self) -> None:
+        if (machine := self._node()) is not None and not machine.recovering:
+            self.loop.start(machine.process, machine.stop())
 
     def kill_node_inside(self) -> None:
         """At any callback, and so at any await."""
@@ -433,6 +449,10 @@ class Faults:
             self._until(self._span(1.5), lambda: switch(world, master))
 
 
+def read_own(machine: Machine, write: Write) -> None:
+    machine.loop.start(machine.process, machine.read_own(write))
+
+
 def boot(machine: Machine) -> None:
     if not machine.alive:
         machine.boot()
@@ -564,8 +584,28 @@ async def begin(world: World) -> None:
         await asyncio.sleep(0.05)
         if all(not one.recovering and one.engine.position[0] for one in world.machines):
             world.first_nonce = world.first_entry().nonce
+            break
+    else:
+        raise NotSettledError("the nodes do not begin to follow the log")
+    if world.ages_s:
+        await anchor(world)
+
+
+async def anchor(world: World) -> None:
+    """An event older than any to come: the first horizon begins there, and drops nothing."""
+    at_us = EPOCH_US + int((world.loop.now - world.ages_s - 600) * 1_000_000)
+    write = event("anchor", "anchor", 0, APPLIED, at_us)
+    machine = world.machines[0]
+    world.loop.call_for(machine.process, world.loop.now, machine.accept, write, ignore)
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if all(one.engine.store.remembered for one in world.machines):
             return
-    raise NotSettledError("the nodes do not begin to follow the log")
+    raise NotSettledError("the nodes do not begin to write")
+
+
+def ignore(_outcome: str, _value: Any) -> None:
+    """Nobody waits for this write."""
 
 
 async def play(world: World, mode: str) -> None:

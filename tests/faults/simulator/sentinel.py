@@ -12,6 +12,7 @@ TICK_S = 0.25
 QUORUM = 2
 # A failover that has not come to its end by then is given up.
 FAILOVER_S = 5.0
+DEMOTED_S = 3.0
 
 
 class Sentinel:
@@ -38,6 +39,8 @@ class Sentinel:
         # (epoch, whom it promotes, when it began).
         self._failover: tuple[int, Server, float] | None = None
         self._next_try = 0.0
+        # When the master last was one.
+        self._demoted_s = self.loop.now
 
     def launch(self) -> None:
         self.loop.call_for(
@@ -83,7 +86,12 @@ class Sentinel:
         if self.host in self.wires.dark:
             return
         for server in self.servers:
-            if self.sees(server.host, server.process):
+            if not self.sees(server.host, server.process):
+                continue
+            if server.address == self.master and server.master is None:
+                self._demoted_s = now
+            # A master that says it is a replica is as good as down after a while.
+            if server.address != self.master or now - self._demoted_s < DEMOTED_S:
                 self._good[server.address] = now
         for peer in self.peers():
             if peer.config_epoch > self.config_epoch:
@@ -97,6 +105,7 @@ class Sentinel:
 
     def _adopt(self, epoch: int, master: Address) -> None:
         self.config_epoch, self.master = epoch, master
+        self._demoted_s = self.loop.now
         self.voted = max(self.voted, epoch)
         self._failover = None
         self._wrong.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -36,6 +36,8 @@ from tests.faults.simulator.writes import (
     Plan,
     Write,
     activation,
+    look,
+    present,
     publication,
 )
 
@@ -47,6 +49,9 @@ SNAPSHOTS_KEPT = 2
 # How long a start waits for the log.
 START_S = 1.0
 PUBLISH_TRIES = 10
+STOP_S = 1.0
+# How long a read waits for the position of a write.
+REACH_S = 0.3
 LIMITS = Limits(
     read_wait_ms=600,
     tick_ms=500,
@@ -57,6 +62,16 @@ LIMITS = Limits(
     trim_ms=3_000,
     member_ms=600_000,
 )
+# Event ids are forgotten after 3 hours: the horizon moves again and again while writes, which are
+# up to 6 hours old, go on.
+FORGETTING = replace(
+    LIMITS,
+    horizon_ms=700,
+    horizon_step_ms=1_800_000,
+    dedupe_span_ms=3 * 3_600_000,
+    pulse_ms=500,
+)
+AGES_S = 6 * 3_600
 BACKEND = BackendSettings(trust_build=True, connect_ms=500, timeout_ms=600, wait_ms=300)
 
 Reply = Callable[[str, Any], None]
@@ -366,6 +381,19 @@ class Machine:
         self.loop.kill(self.process)
         self._died()
 
+    async def stop(self) -> None:
+        """An orderly end: what the log does not have is given to it first."""
+        self.recovering = True
+        left = await self.node.stop(STOP_S)
+        self.loop.note(self, "stopped with", left, "ahead")
+        deaths = len(self.world.deaths)
+        self.die()
+        if not left:
+            # It owes nobody anything.
+            del self.world.deaths[deaths:]
+        after_s = self.loop.random.random() * 2
+        self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
+
     def _died(self) -> None:
         self.network.drop()
         self.disk.met |= self.engine.position[0] > 0
@@ -378,7 +406,21 @@ class Machine:
         """A write arrives; `reply` is called with its outcome and the answer or error."""
         if self.recovering:
             reply("refused", None)
+        elif write.kind == "erase":
+            self.loop.start(self.process, self._erase(write, reply))
+        else:
+            self._apply(write, reply)
+
+    async def _erase(self, write: Write, reply: Reply) -> None:
+        """What the server does: an erasure names what any node has acknowledged before."""
+        try:
+            await self.node.catch_up(REACH_S)
+        except NextbestError as error:
+            reply("refused", error)
             return
+        self._apply(write, reply)
+
+    def _apply(self, write: Write, reply: Reply) -> None:
         self._tokens += 1
         calls = {
             "event": self.engine.track,
@@ -410,6 +452,15 @@ class Machine:
                 reply("ok", answer)
             else:
                 reply("unknown" if isinstance(answer, LogFailedError) else "refused", answer)
+
+    async def read_own(self, write: Write) -> None:
+        """Once the position of an acknowledged write is reached, the write is there."""
+        try:
+            await self.node.reach(write.position, REACH_S)
+        except NextbestError:
+            return
+        if not present(write, look(self.engine, write.identity, self.now_us())):
+            self.world.unread.append((self.loop.now, repr(self), write))
 
     def publish(self, plan: Plan) -> None:
         """What the server's publisher does: nobody stamps with a playbook before it is logged."""
@@ -454,6 +505,10 @@ class World:
         self.seed = seed
         self.loop = Loop(f"world {seed}")
         self.random = Random(f"scenario {seed}")
+        # How old events may be when they are sent.
+        self.ages_s = 0
+        if self.random.random() < 0.2:
+            self.limits, self.ages_s = FORGETTING, AGES_S
         self.loop.shuffled = self.random.random() < 0.8
         self.wires = Wires(self.loop)
         self.servers = {(host, PORT): self.server_type(self.wires, host) for host in HOSTS}
@@ -478,6 +533,9 @@ class World:
         self.repeats = False
         # What was seen to be wrong while it ran.
         self.broken: list[str] = []
+        self.unreplicated: list[str] = []
+        # Writes that were not there though their position was reached: when, where, which.
+        self.unread: list[tuple[float, str, Write]] = []
         # Nodes that could not go on without another one's snapshot.
         self.stranded: list[str] = []
         # The nonce of the very first entry of the log.
@@ -499,7 +557,7 @@ class World:
         """What is acknowledged at REPLICATED is on the master and as many replicas as it says."""
         holders = [one.host for one in self.servers.values() if one.holds(write.request)]
         if len(holders) < 2:
-            self.broken.append(f"{machine} acknowledged {write}, which only {holders} have")
+            self.unreplicated.append(f"{machine} acknowledged {write}, which only {holders} have")
 
     def server(self, host: str) -> Server:
         return self.servers[host, PORT]

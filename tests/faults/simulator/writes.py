@@ -137,6 +137,15 @@ class Seen:
     count: int
 
 
+def present(write: Write, what: Seen) -> int:
+    """How often a write shows in what is seen of its identity."""
+    if write.kind == "event":
+        return what.events.get(write.number, 0)
+    if write.kind == "upsert":
+        return int(write.number in what.upserts)
+    return int(write.other in what.linked)
+
+
 ANSWERS: dict[str, Any] = {
     "event": event_pb2.TrackResponse,
     "upsert": profile_pb2.UpsertProfileResponse,
