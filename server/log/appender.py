@@ -76,6 +76,7 @@ class Appender:
         engine, ahead, limits = self._context.engine, self._context.ahead, self._context.limits
         for _ in range(engine.log_waiting(self._queue)):
             if ahead.full:
+                engine.log_unwait(self._queue)
                 return
             data, mutations = engine.log_take(
                 self._queue, limits.batch_mutations_max, limits.batch_bytes_max
