@@ -282,8 +282,9 @@ class Machine:
         )
         if snapshot is not None:
             self.node.restore(snapshot.members, snapshot.lease)
-        # As if the data folder said so: an empty log was wiped, and is not begun anew.
-        self.node.epochs._met |= self.disk.met
+        if self.disk.met:
+            # As the data folder says: an empty log was wiped, and is not begun anew.
+            self.node.expect_log()
         self.recovering = False
         self.loop.note("recovered at", self.engine.position)
         self.loop.add_reader(self.engine.completed_fd, self._completed)
