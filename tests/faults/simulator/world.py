@@ -387,11 +387,9 @@ class Machine:
         self.recovering = True
         left = await self.node.stop(STOP_S)
         self.loop.note(self, "stopped with", left, "ahead")
-        deaths = len(self.world.deaths)
         self.die()
         if not left:
-            # It owes nobody anything.
-            del self.world.deaths[deaths:]
+            self.world.stops.append((self.loop.now, self.name))
         after_s = self.loop.random.random() * 2
         self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
 
@@ -528,6 +526,8 @@ class World:
         self.writes: list[Write] = []
         # When which node died, and when Redis lost entries that it had taken.
         self.deaths: list[tuple[float, str]] = []
+        # When which node stopped in order, having given the log all it had; these count as deaths too.
+        self.stops: list[tuple[float, str]] = []
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
         # Whether the network has sent requests twice.
