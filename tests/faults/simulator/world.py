@@ -526,7 +526,7 @@ class World:
         self.writes: list[Write] = []
         # When which node died, and when Redis lost entries that it had taken.
         self.deaths: list[tuple[float, str]] = []
-        # When which node stopped in order, having given the log all it had; these count as deaths too.
+        # When which node stopped in order, having given the log all it had; deaths as well.
         self.stops: list[tuple[float, str]] = []
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
