@@ -10,7 +10,7 @@ from nextbest.server.log.contents import unpack
 from nextbest.server.log.log import Record
 from tests.faults.simulator.scenario import EVERYONE, all_astray
 from tests.faults.simulator.world import STREAM, Catalogue, Machine, World
-from tests.faults.simulator.writes import APPLIED, LOGGED, Seen, Write, look, present
+from tests.faults.simulator.writes import APPLIED, REPLICATED, Seen, Write, look, present
 
 
 class BrokenError(AssertionError):
@@ -144,13 +144,14 @@ def required(world: World, write: Write, mode: str) -> bool:
     if write.acknowledged is None:
         return False
     by = write.acknowledged
-    died = any(when >= by.sent and name == by.node for when, name in world.deaths)
+    died = [(when, name) for when, name in world.deaths if when >= by.sent and name == by.node]
     if not died:
         # Its node still has it, and brings it back whatever the log has lost.
         return True
-    if write.ack == APPLIED:
+    # An orderly end has put in the log what was applied.
+    if write.ack == APPLIED and died[0] not in world.stops:
         return False
-    if write.ack == LOGGED or mode == "unsafe":
+    if write.ack != REPLICATED or mode == "unsafe":
         return not any(when >= by.sent for when in world.losses)
     faults = [end for start, end, _what in world.redis_faults if end >= by.sent - 1.0]
     return mode == "single" or len(faults) <= 1

@@ -525,10 +525,7 @@ class Operator:
         """Start again from another node's snapshot what cannot find its way alone."""
         following = [one for one in serving(self.world) if one.node.state == "following"]
         for machine in self.world.machines:
-            astray = machine.lost or (
-                not machine.recovering
-                and any(map(machine.node.context.standing.has, ("lost", "astray")))
-            )
+            astray = machine.lost or (not machine.recovering and machine.node.needs_snapshot)
             if not machine.alive or not astray or not following:
                 continue
             source = next((one for one in following if one.disk.kept), None)

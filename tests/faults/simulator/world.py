@@ -282,8 +282,9 @@ class Machine:
         )
         if snapshot is not None:
             self.node.restore(snapshot.members, snapshot.lease)
-        # As if the data folder said so: an empty log was wiped, and is not begun anew.
-        self.node.epochs._met |= self.disk.met
+        if self.disk.met:
+            # As the data folder says: an empty log was wiped, and is not begun anew.
+            self.node.expect_log()
         self.recovering = False
         self.loop.note("recovered at", self.engine.position)
         self.loop.add_reader(self.engine.completed_fd, self._completed)
@@ -386,11 +387,9 @@ class Machine:
         self.recovering = True
         left = await self.node.stop(STOP_S)
         self.loop.note(self, "stopped with", left, "ahead")
-        deaths = len(self.world.deaths)
         self.die()
         if not left:
-            # It owes nobody anything.
-            del self.world.deaths[deaths:]
+            self.world.stops.append((self.loop.now, self.name))
         after_s = self.loop.random.random() * 2
         self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
 
@@ -527,6 +526,8 @@ class World:
         self.writes: list[Write] = []
         # When which node died, and when Redis lost entries that it had taken.
         self.deaths: list[tuple[float, str]] = []
+        # When which node stopped in order, having given the log all it had; deaths as well.
+        self.stops: list[tuple[float, str]] = []
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
         # Whether the network has sent requests twice.
