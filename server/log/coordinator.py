@@ -146,8 +146,9 @@ class Coordinator:
         if not store.horizon_ms:
             # Edges refuse ids up to a step behind it; none may be under way when one is dropped.
             return int(store.oldest_ms)
-        ahead_ms = max(store.horizon_ms, store.oldest_ms) + limits.horizon_step_ms
-        before_ms = min(target_ms, ahead_ms)
+        # From the last one, not from the oldest event here: another member may just have accepted
+        # one between the two, which its edge lets through up to an hour behind the last one.
+        before_ms = min(target_ms, store.horizon_ms + limits.horizon_step_ms)
         return int(before_ms) if before_ms > store.horizon_ms else 0
 
     def _all_passed(self, position: Position) -> bool:

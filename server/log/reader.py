@@ -185,9 +185,11 @@ class Reader:
     async def _apply_batch(self, position: Position, data: bytes) -> None:
         ahead = self._context.ahead
         if (own := ahead.came(position.nonce)) is not None:
+            ahead.read_back = position
             self._pass_own(own, position.nonce)
             return
-        ahead.came_back(data)
+        if ahead.came_back(data) is not None:
+            ahead.read_back = position
         while True:
             try:
                 result = self._context.engine.apply_batch(data, self._context.now_us())
