@@ -351,6 +351,9 @@ class Node:
             # Others lost the same entries: who waits longer finds them brought back.
             await asyncio.sleep(context.random.uniform(0, context.limits.heal_ms_max) / 1_000)
         await self.pulse.compare_clocks()
+        # A master that was cut from its replicas can be read and takes nothing: what it has is
+        # perhaps of a branch that the others have left, and not the log's end.
+        await self.pulse.beat()
         self._drain()
         context.ahead.all_again(self._info.replicas > 0)
         if context.ahead.waits(LOGGED_QUEUE):
