@@ -743,8 +743,13 @@ cdef class Engine:
         return self.state.waiting[checked_queue(queue)].wake_fd
 
     def log_waiting(self, int queue) -> int:
-        """How many writes of the queue the log does not have yet."""
-        return self.state.waiting[checked_queue(queue)].count
+        """How many writes of the queue the log does not have yet, those just applied included."""
+        cdef WaitingWrites* waiting = &self.state.waiting[checked_queue(queue)]
+        cdef uint32_t waits
+        latch_take(&waiting.latch)
+        waits = waiting.count + waiting.reserved
+        latch_drop(&waiting.latch)
+        return waits
 
     def log_take(
         self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144
