@@ -104,7 +104,8 @@ class Keeper:
         snapshot = await self._restore(log, snapshots) if snapshots else None
         if snapshots is None:
             _log.warning("log: no data.folder, no snapshots: the log is never trimmed")
-            await self._require_whole(log)
+            if await self._connected(log):
+                await self._require_whole(log)
         self.node = node = self._node(log)
         if snapshot is not None:
             node.restore(snapshot.head.members, snapshot.head.lease)
@@ -112,7 +113,7 @@ class Keeper:
             if self._unchecked is None:
                 snapshot.close()
         if self._followed:
-            node.epochs.meet()
+            node.expect_log()
         await node.start()
         self._tasks = [
             asyncio.create_task(self._publisher.run()),
