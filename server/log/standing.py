@@ -64,11 +64,6 @@ class Standing:
         """Why it is not following; empty when it is."""
         return self._faults.get(self._worst(), "")
 
-    @property
-    def closed(self) -> bool:
-        """Whether every write is refused."""
-        return any(_RULES[name].gate == CLOSED for name in self._faults)
-
     def has(self, fault: str) -> bool:
         """Whether this fault holds."""
         return fault in self._faults
