@@ -754,7 +754,10 @@ cdef class Engine:
     def log_take(
         self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144
     ) -> LogBatch:
-        """Take the oldest mutations that wait, for one append to the log."""
+        """Take the oldest mutations that wait, for one append to the log.
+
+        Raises MemoryError, and then all of them go on waiting.
+        """
         cdef WaitingWrites* waiting = &self.state.waiting[checked_queue(queue)]
         cdef Writer writer
         cdef uint32_t taken
@@ -899,7 +902,7 @@ cdef class Engine:
         if seat_wait_begin(&self.seat, &read, now_us, deadline_us, token):
             fault_raise(&self.seat.serving.fault)
         self.tails[token] = WAITED
-        seat_wait_end(&self.seat, &read, now_us)
+        history_wait(&self.state.history, &read)
 
     @property
     def completed_fd(self) -> int:

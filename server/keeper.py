@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextbest.server.config import ACK_LEVELS, Config
-from nextbest.server.errors import DataError, RecoveryError
+from nextbest.server.errors import ConfigError, DataError, RecoveryError
 from nextbest.server.log.branch import lies_on
 from nextbest.server.log.contents import position_from, unpack
 from nextbest.server.log.entry import DamagedEntryError
@@ -93,9 +93,12 @@ class Keeper:
 
         A log that stays away is waited for `log.start_ms`; then what the snapshot holds has to
         do.  `failed` is called when the server must not go on.  Raises LogInUseError,
-        LogPlaceError, DataError, SnapshotFormatError and RecoveryError.
+        LogPlaceError, DataError, ConfigError, SnapshotFormatError and RecoveryError.
         """
         if self._place.kind == "memory":
+            if self._config.log.ack not in ("", "applied"):
+                seen = f"log.ack: {self._config.log.ack}"
+                raise ConfigError([f"{seen}, allowed: applied, without --data or --log"])
             self.recovered = True
             return
         settings = self._config.log
@@ -108,7 +111,8 @@ class Keeper:
         snapshot = await self._restore(log, snapshots) if snapshots else None
         if snapshots is None:
             _log.warning("log: no data.folder, no snapshots: the log is never trimmed")
-            await self._require_whole(log)
+            if await self._connected(log):
+                await self._require_whole(log)
         self.node = node = self._node(log)
         if snapshot is not None:
             node.restore(snapshot.head.members, snapshot.head.lease)
@@ -116,13 +120,15 @@ class Keeper:
             if self._unchecked is None:
                 snapshot.close()
         if self._followed:
-            node.epochs.meet()
+            node.expect_log()
         await node.start()
         self._tasks = [
             asyncio.create_task(self._publisher.run()),
             asyncio.create_task(self._check_later(failed)),
         ]
         await self._follow(node)
+        if not await self._publisher.settled(self._config.log.start_ms / 1_000):
+            _log.warning("recovery: a playbook of the log is still being compiled")
 
     async def stop(self, grace_s: float) -> None:
         """Give the log what it lacks, and let go of everything."""

@@ -95,6 +95,9 @@ class Publisher:
         # Publications whose way into the log is not known yet.
         self._unsure: set[bytes] = set()
         self._behind = asyncio.Event()
+        # Unset while what the log has announced is not all published here.
+        self._level = asyncio.Event()
+        self._level.set()
         self._tasks: set[asyncio.Task[Published]] = set()
 
     async def restore(self, mutations: Iterable[bytes]) -> None:
@@ -108,6 +111,7 @@ class Publisher:
         """A publication or an activation was read from the log."""
         try:
             if self._catalogue.apply(mutation):
+                self._level.clear()
                 self._behind.set()
         except NextbestError as error:
             _log.error("publisher: a mutation of the log is passed over: %s", error)
@@ -125,10 +129,21 @@ class Publisher:
             self._behind.clear()
             try:
                 await self._catch_up()
+                if not self._behind.is_set():
+                    self._level.set()
             except Exception:
                 _log.exception("publisher: a playbook of the log cannot be taken yet")
                 await asyncio.sleep(RETRY_S)
                 self._behind.set()
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until the playbooks of the log so far are here; False when they are not in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._level.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def validate(self, files: Mapping[str, bytes]) -> Compilation:
         """Compile without publishing; at most `publishes_max` at once."""

@@ -227,11 +227,14 @@ cdef bint history_reserve(History* history) noexcept nogil:
 
 
 cdef void history_wait(History* history, const WaitingRead* read) noexcept nogil:
-    """Let a read wait for its position, in its promised place."""
+    """Let a read wait in its promised place; it may have been reached since it was looked for."""
     latch_take(&history.latch)
-    history.reads[history.reads_count] = read[0]
-    history.reads_count += 1
     history.reads_reserved -= 1
+    if reach_latched(history, &read.wanted) == REACH_NOT_YET:
+        history.reads[history.reads_count] = read[0]
+        history.reads_count += 1
+    else:
+        completions_put(&read.seat.completions, &read.completion)
     latch_drop(&history.latch)
 
 

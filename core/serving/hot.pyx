@@ -226,7 +226,7 @@ cdef int seat_wait(
     read.completion.request = data
     read.completion.length = request.length
     read.completion.call = call
-    seat_wait_end(seat, &read, now_us)
+    history_wait(&seat.state.history, &read)
     return FAULT_NONE
 
 
@@ -249,14 +249,6 @@ cdef int seat_wait_begin(
     else:
         read.completion.until_us = deadline_us if deadline_us else now_us + READ_WAIT_US_MAX
     return FAULT_NONE
-
-
-cdef void seat_wait_end(
-    EngineSeat* seat, const WaitingRead* read, int64_t now_us
-) noexcept nogil:
-    """Begin the wait; its position may have been reached since it was looked for."""
-    history_wait(&seat.state.history, read)
-    history_wake(&seat.state.history, now_us)
 
 
 cdef inline int seat_serve_track(

@@ -165,7 +165,7 @@ cdef uint32_t waiting_take(
 ) noexcept nogil:
     """Write what waits, oldest first, as the field 1 of a batch; gives how many.
 
-    One mutation over `bytes_max` goes alone.
+    One mutation over `bytes_max` goes alone.  None when the writer has failed.
     """
     cdef WaitingWrite* write
     cdef Text text
@@ -180,8 +180,12 @@ cdef uint32_t waiting_take(
         text.data = <const char*>write.data
         text.length = write.length
         write_text_always(writer, 1, text)
-        waiting.taken += 1
         taken += 1
+        waiting.taken += 1
+    if writer.failed:
+        # What nobody was given is not taken: the log would be told of it in another's place.
+        waiting.taken -= taken
+        taken = 0
     if waiting.taken < waiting.count:
         eventfd_write(waiting.wake_fd, 1)
     latch_drop(&waiting.latch)

@@ -345,7 +345,8 @@ async def _records(path: Path) -> Any:
 def _receive(pieces: Iterator[bytes], output: Path) -> None:
     """Write a file whole or not at all."""
     temporary = output.with_name(output.name + ".new")
-    with temporary.open("wb") as file:
+    # People's data: for its owner alone.
+    with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         for piece in pieces:
             file.write(piece)
     temporary.replace(output)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from random import Random
 
 from nextbest.server.log.log import BEFORE, LOGGED_QUEUE, QUEUES
@@ -71,6 +71,8 @@ class Ahead:
         self._bytes = 0
         self._serial = 0
         self._told = [0] * QUEUES
+        # Mutations still in the engine's queues that a horizon has passed.
+        self._passed = [0] * QUEUES
         self._notes: dict[int, int] = {}
         self._lighter = asyncio.Event()
         # Where the newest of them was read back.
@@ -119,6 +121,8 @@ class Ahead:
         """Note a batch that was applied here."""
         self._serial += 1
         batch = Batch(data, mutations, queue, self._serial)
+        batch.suspect = self._passed[queue] > 0
+        self._passed[queue] = max(self._passed[queue] - mutations, 0)
         self._batches[batch.serial] = batch
         self._bytes += len(data)
         return batch
@@ -207,8 +211,12 @@ class Ahead:
         self._bytes -= len(batch.data)
         self._lighter.set()
 
-    def suspect_all(self) -> None:
-        """Look inside each batch before it is sent, or when it is read back."""
+    def suspect_all(self, queued: Sequence[int]) -> None:
+        """Look inside each batch before it is sent, or when it is read back.
+
+        queued: how many mutations each of the engine's queues holds, to be looked at too.
+        """
+        self._passed = list(queued)
         for batch in self._batches.values():
             batch.suspect = True
 

@@ -33,6 +33,9 @@ class DivergedError(LogError):
     retry_ms = 100
 
 
+_FETCH = "bring another member's snapshot: `nextbest log snapshot --output`, `nextbest log restore`, start"
+
+
 class BootstrapError(LogError):
     """Nothing that this node has kept is in the log: it needs another member's snapshot.
 
@@ -137,7 +140,8 @@ class Branch:
             contents = None
         if contents is None or contents.kind != "open" or contents.body.previous.epoch:
             raise BootstrapError(
-                f"the log begins at {first.epoch}-{first.sequence}, and nothing came before here"
+                f"the log begins at {first.epoch}-{first.sequence}, and nothing came before here; "
+                f"{_FETCH}"
             )
         return Junction(BEFORE, None)
 
@@ -160,7 +164,8 @@ class Branch:
             previous = position_from(contents.body.previous)
             if contents.body.reseeded and not self._is_ours(previous):
                 raise BootstrapError(
-                    f"the log was started anew behind {_shown(previous)}, which is not known here",
+                    f"the log was started anew behind {_shown(previous)}, which is not known here; "
+                    f"{_FETCH}",
                     foreign=True,
                 )
             if contents.body.reseeded:
@@ -203,7 +208,8 @@ class Branch:
                 f"the log begins at {first.epoch}-{first.sequence} and is not the one applied here"
             )
         return BootstrapError(
-            f"the log begins at {first.epoch}-{first.sequence}, and holds nothing applied here"
+            f"the log begins at {first.epoch}-{first.sequence}, and holds nothing applied here; "
+            f"{_FETCH}"
         )
 
     def _ahead_again(self, kept: Kept) -> int:

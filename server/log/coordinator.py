@@ -11,7 +11,7 @@ from typing import NamedTuple
 from nextbest.server.log.branch import Branch
 from nextbest.server.log.contents import position_from, position_message
 from nextbest.server.log.context import Context
-from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.log import BEFORE, QUEUES, Position
 from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2
@@ -80,8 +80,9 @@ class Coordinator:
         if horizon.term != self.term:
             return
         self._horizon_at = position
-        self._context.engine.horizon(horizon.before_ms)
-        self._context.ahead.suspect_all()
+        engine = self._context.engine
+        engine.horizon(horizon.before_ms)
+        self._context.ahead.suspect_all([engine.log_waiting(queue) for queue in range(QUEUES)])
 
     def trim(self, trim: log_pb2.Trim) -> None:
         """The reader passed a permission to trim."""

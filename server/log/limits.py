@@ -7,8 +7,6 @@ from dataclasses import dataclass
 # As of `AckLevel`.
 ACK_LOGGED = 2
 ACK_REPLICATED = 3
-# The newest format of entries this node reads.
-FORMAT = 1
 # Epochs looked at or remembered: one for each change of the master.
 EPOCHS_MAX = 1_000
 

@@ -8,7 +8,7 @@ from nextbest.server.log.contents import position_message
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Snapshots
-from nextbest.server.log.limits import FORMAT
+from nextbest.server.log.entry import FORMAT
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2

@@ -69,11 +69,6 @@ class Standing:
         """Whether decisions may miss what other members have accepted."""
         return any(_RULES[name].behind for name in self._faults)
 
-    @property
-    def closed(self) -> bool:
-        """Whether every write is refused."""
-        return any(_RULES[name].gate == CLOSED for name in self._faults)
-
     def has(self, fault: str) -> bool:
         """Whether this fault holds."""
         return fault in self._faults
