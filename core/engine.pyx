@@ -153,6 +153,7 @@ cdef class Engine:
     # What the last query asked: its next slice has the same plan.
     cdef Playbook asked
     cdef Writes writes
+    cdef Erasures erasures
     cdef Parked parked
     # What is left to write of answers that wait for the log, by token.
     cdef dict tails
@@ -171,6 +172,7 @@ cdef class Engine:
         self.published = Generations(generations_max)
         self.replaced = []
         self.writes = Writes()
+        self.erasures = Erasures()
         self.parked = Parked()
         self.tails = {}
 
@@ -383,7 +385,9 @@ cdef class Engine:
     def erase(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
         """Forget a person: an EraseProfileRequest answered with an EraseProfileResponse.
 
-        Every identity of the person ends with the incarnation it has now.
+        Every identity of the person ends with the incarnation it has now; a repeat ends the same
+        ones again, and not who has registered since.  AlreadyUsedError for an id that was used
+        for somebody else.
         """
         cdef EraseMessage message
         cdef IdentityRef identity
@@ -400,37 +404,34 @@ cdef class Engine:
         if seat_check_ack(&self.seat, message.ack):
             fault_raise(fault)
         awaited = self.awaited(message.ack, token)
-        members = self.store.identities(identity.kind, ref_bytes(identity))
-        if members:
-            self.submit_erasure(members, False, now_us, &awaited)
-        elif self.state.history.logged:
-            # Unknown here, but another node may have accepted something that is not read yet.
-            self.submit_erasure(
-                [(identity.kind, ref_bytes(identity))], False, now_us, &awaited
-            )
-        else:
+        erasure = self.erasures.find(message.write_id)
+        if erasure is None:
+            members = self.store.identities(identity.kind, ref_bytes(identity))
+            if members:
+                erasure = self.erasure_of(members, False, message.write_id)
+        if erasure is None:
             # Nothing to forget, and so nothing to wait for.
             awaited.ack = ACK_APPLIED
+        elif not erasure_names(erasure, identity):
+            raise errors.AlreadyUsedError("write_id", repr(text_str(message.write_id)))
+        else:
+            self.submit_erasure(erasure, now_us, &awaited)
         self.seat.serving.writer.length = 0
-        for kind, id_bytes in members:
-            write_identity(&self.seat.serving.writer, 5, ref_of(kind, id_bytes))
+        write_erased(&self.seat.serving.writer, erasure or b"")
         return self.answer_write(&awaited, now_us)
 
     def expire_identities(self, kind, identities, int64_t now_us) -> None:
         """End identities of a kind that retention does not keep, as `erase` does."""
         cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
-        self.submit_erasure([(kind, bytes_of(id)) for id in identities], True, now_us, &awaited)
+        members = [(kind, bytes_of(id)) for id in identities]
+        self.submit_erasure(self.erasure_of(members, True, text_of("")), now_us, &awaited)
 
-    cdef int submit_erasure(
-        self, members, bint expired, int64_t now_us, const Awaited* awaited
-    ) except -1:
-        cdef Stamping stamping
-        cdef Applied applied
+    cdef bytes erasure_of(self, members, bint expired, Text write_id):
+        """An Erasure of identities, with the incarnations that they have now."""
         cdef Writer writer
         cdef IdentityRef identity
         cdef size_t start
         memset(&writer, 0, sizeof(Writer))
-        memset(&stamping, 0, sizeof(Stamping))
         try:
             for kind, id_bytes in members:
                 identity = ref_of(kind, id_bytes)
@@ -439,13 +440,22 @@ cdef class Engine:
                 write_uint(&writer, 2, store_incarnation(self.store.state, identity))
                 message_close(&writer, start)
             write_uint(&writer, 2, expired)
+            write_text(&writer, 3, write_id)
             if writer.failed:
                 raise MemoryError("erasure")
-            stamping.stamp = engine_stamp(&self.state, now_us)
-            data = (<char*>writer.data)[:writer.length]
-            self.accept(&stamping, BODY_ERASURE, data, &applied, awaited)
+            return (<char*>writer.data)[:writer.length]
         finally:
             writer_free(&writer)
+
+    cdef int submit_erasure(
+        self, bytes erasure, int64_t now_us, const Awaited* awaited
+    ) except -1:
+        cdef Stamping stamping
+        cdef Applied applied
+        memset(&stamping, 0, sizeof(Stamping))
+        stamping.stamp = engine_stamp(&self.state, now_us)
+        self.accept(&stamping, BODY_ERASURE, erasure, &applied, awaited)
+        self.erasures.remember(erasure_id(text_from(erasure)), erasure)
         return 0
 
     def submit(
@@ -680,6 +690,10 @@ cdef class Engine:
         memset(&applied, 0, sizeof(Applied))
         if seat_apply(&self.seat, state, &message, &applied):
             fault_raise(&self.seat.serving.fault)
+        if message.body == BODY_ERASURE:
+            self.erasures.remember(
+                erasure_id(message.request), message.request.data[:message.request.length]
+            )
         return 0
 
     cdef Playbook playbook_of(self, Text hash):
@@ -729,8 +743,13 @@ cdef class Engine:
         return self.state.waiting[checked_queue(queue)].wake_fd
 
     def log_waiting(self, int queue) -> int:
-        """How many writes of the queue the log does not have yet."""
-        return self.state.waiting[checked_queue(queue)].count
+        """How many writes of the queue the log does not have yet, those just applied included."""
+        cdef WaitingWrites* waiting = &self.state.waiting[checked_queue(queue)]
+        cdef uint32_t waits
+        latch_take(&waiting.latch)
+        waits = waiting.count + waiting.reserved
+        latch_drop(&waiting.latch)
+        return waits
 
     def log_take(
         self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144
@@ -769,6 +788,16 @@ cdef class Engine:
         memset(&told, 0, sizeof(Completion))
         told.kind = FAULT_LOG_FAILED
         return seat_log_told(&self.state, checked_queue(queue), count, &told)
+
+    def log_unwait(self, int queue) -> int:
+        """Tell the calls of what was not taken yet that the outcome is not known.
+
+        The mutations stay queued.  Gives how many calls there were.
+        """
+        cdef Completion told
+        memset(&told, 0, sizeof(Completion))
+        told.kind = FAULT_LOG_FAILED
+        return waiting_let_go(&self.state.waiting[checked_queue(queue)], &told)
 
     def log_gate(self, int gate, str why="") -> None:
         """What the log takes: 0 every level, 1 APPLIED alone, 2 no write at all; and why."""

@@ -159,8 +159,8 @@ class Keeper:
         return not self.recovered or (self.node is not None and self.node.state in STUCK)
 
     async def catch_up(self) -> None:
-        """Have all here that any node has acknowledged by now, if the log can be asked."""
-        if self.node is not None and self.writable:
+        """Have all here that any node has acknowledged by now; raises what `Node.catch_up` does."""
+        if self.node is not None:
             await self.node.catch_up(CATCH_UP_S)
 
     def leads(self) -> bool:

@@ -297,6 +297,21 @@ cdef void apply_erasure(const MutationMessage* mutation, StoreState* store) noex
             store_erase(store, identity, incarnation)
 
 
+cdef Text erasure_id(Text request) noexcept nogil:
+    """The id of the request that an Erasure came of; empty for one of retention."""
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef uint32_t field = 0, wire = 0
+    cdef Text write_id
+    write_id.data = ""
+    write_id.length = 0
+    while read_tag(&reader, &field, &wire):
+        if field == 3 and wire == WIRE_BYTES:
+            write_id = read_string(&reader)
+        else:
+            read_skip(&reader, field, wire)
+    return write_id
+
+
 cdef bint read_erased(
     Reader* reader, IdentityField* identity, uint32_t* incarnation
 ) noexcept nogil:

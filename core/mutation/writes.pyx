@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 cdef enum:
     WRITES_REMEMBERED_MAX = 100000
+    ERASURES_REMEMBERED_MAX = 10000
 
 
 @cython.final
@@ -30,3 +31,24 @@ cdef class Writes:
         if before[0] != digest:
             raise errors.AlreadyUsedError("write_id", repr(key))
         return before[1]
+
+
+@cython.final
+cdef class Erasures:
+    """The most recent erasures by the id of their request, the oldest first, of any node."""
+
+    cdef object by_id
+
+    def __cinit__(self):
+        self.by_id = OrderedDict()
+
+    cdef bytes find(self, Text write_id):
+        """The Erasure of a repeated request; None for a new one."""
+        return self.by_id.get(text_str(write_id))
+
+    cdef int remember(self, Text write_id, bytes erasure) except -1:
+        if write_id.length:
+            self.by_id.setdefault(text_str(write_id), erasure)
+            if len(self.by_id) > ERASURES_REMEMBERED_MAX:
+                self.by_id.popitem(last=False)
+        return 0

@@ -217,6 +217,23 @@ cdef uint32_t waiting_tell(
     return found
 
 
+cdef uint32_t waiting_let_go(WaitingWrites* waiting, Completion* told) noexcept nogil:
+    """Tell the calls of what was not taken yet, which goes on waiting; gives how many."""
+    cdef WaitingWrite* write
+    cdef uint32_t i, count = 0
+    latch_take(&waiting.latch)
+    for i in range(waiting.taken, waiting.count):
+        write = &waiting.ring[(waiting.first + i) % waiting.capacity]
+        if write.seat != NULL:
+            told.token = write.token
+            told.generation = write.generation
+            completions_put(&write.seat.completions, told)
+            write.seat = NULL
+            count += 1
+    latch_drop(&waiting.latch)
+    return count
+
+
 cdef void waiting_forget(WaitingWrites* waiting, EngineSeat* seat) noexcept nogil:
     """Let nobody wait on behalf of a seat that closes; its writes go on."""
     cdef WaitingWrite* write

@@ -204,7 +204,9 @@ cdef void canonical_erasure(Reader* reader, Writer* writer) noexcept nogil:
     cdef IdentityField identity
     cdef uint32_t incarnation, field = 0, wire = 0
     cdef bint expired = False
+    cdef Text write_id
     cdef size_t start
+    write_id.length = 0
     while read_tag(reader, &field, &wire):
         if field == 1 and wire == WIRE_BYTES:
             read_erased(reader, &identity, &incarnation)
@@ -214,9 +216,12 @@ cdef void canonical_erasure(Reader* reader, Writer* writer) noexcept nogil:
             message_close(writer, start)
         elif field == 2 and wire == WIRE_VARINT:
             expired = read_varint(reader) != 0
+        elif field == 3 and wire == WIRE_BYTES:
+            write_id = read_string(reader)
         else:
             read_skip(reader, field, wire)
     write_uint(writer, 2, expired)
+    write_text(writer, 3, write_id)
 
 
 cdef int canonical_profile(Reader* reader, Writer* writer, Fault* fault) noexcept nogil:

@@ -54,7 +54,7 @@ cdef extern from *:
         {0, 1},                                  /* StringList */
         {0, 2},                                  /* DoubleList */
         {0, 4, 3, 3},                            /* GetProfileRequest */
-        {0, 17},                                 /* Erasure */
+        {0, 17, 0, 1},                           /* Erasure */
         {0, 4},                                  /* ErasedIdentity */
         {0, 0, 0, 0, 19},                        /* Publication */
         {0, 1, 20, 1},                           /* PublishPlaybookRequest */

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Container
 from random import Random
 
-from nextbest.server.log.log import LOGGED_QUEUE, QUEUES
+from nextbest.server.log.log import BEFORE, LOGGED_QUEUE, QUEUES
 
 _NONCE_BITS = 64
 # Housekeeping entries of ours whose way into the log is watched; one is under way as a rule.
@@ -26,6 +26,7 @@ class Batch:
         "begun_s",
         "data",
         "digest",
+        "logged",
         "mutations",
         "nonces",
         "queue",
@@ -43,6 +44,8 @@ class Batch:
         self.digest = b""
         # Nobody waits for it: its calls have their answer, or it has none.
         self.answered = False
+        # The log said that it has what was sent last.
+        self.logged = False
         # Older than a horizon, a lost tail or an outage: look inside before sending it.
         self.suspect = False
         self.nonces: list[int] = []
@@ -70,6 +73,8 @@ class Ahead:
         self._told = [0] * QUEUES
         self._notes: dict[int, int] = {}
         self._lighter = asyncio.Event()
+        # Where the newest of them was read back.
+        self.read_back = BEFORE
 
     @property
     def mutations(self) -> int:
@@ -161,6 +166,7 @@ class Ahead:
         nonce = fresh_nonce(self._random)
         batch.nonces.append(nonce)
         batch.sent_us = now_us
+        batch.logged = False
         self._own[nonce] = batch
         return nonce
 

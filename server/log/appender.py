@@ -51,6 +51,13 @@ class Appender:
             batch = await self._next()
             await self._send(batch)
 
+    async def hand_over(self) -> None:
+        """Append all that waits to be appended again; nobody here will read it back."""
+        while (batch := self._context.ahead.next(self._queue)) is not None:
+            await self._send(batch)
+            if batch.logged:
+                self._context.ahead.drop(batch)
+
     async def note(self, **body: Any) -> None:
         """Append a housekeeping entry.  When it is not known to be in the log, so be it."""
         nonce = self._context.ahead.sign_note(self._context.now_us())
@@ -69,6 +76,7 @@ class Appender:
         engine, ahead, limits = self._context.engine, self._context.ahead, self._context.limits
         for _ in range(engine.log_waiting(self._queue)):
             if ahead.full:
+                engine.log_unwait(self._queue)
                 return
             data, mutations = engine.log_take(
                 self._queue, limits.batch_mutations_max, limits.batch_bytes_max
@@ -166,6 +174,7 @@ class Appender:
         await self._backoff.pause()
 
     def _done(self, batch: Batch, position: Position) -> None:
+        batch.logged = True
         if not batch.answered:
             self._context.ahead.tell(batch)
             self._context.engine.log_done(self._queue, batch.mutations, position, self._ack)

@@ -34,10 +34,18 @@ class DivergedError(LogError):
 
 
 class BootstrapError(LogError):
-    """Nothing that this node has kept is in the log: it needs another member's snapshot."""
+    """Nothing that this node has kept is in the log: it needs another member's snapshot.
+
+    `foreign` is True when an operator started the log anew from a history that is not ours, so
+    that even what was committed here may be missing there.
+    """
 
     status_reason = "LOG_BOOTSTRAP"
     retry_ms = 0
+
+    def __init__(self, why: str, foreign: bool = False) -> None:
+        super().__init__(why)
+        self.foreign = foreign
 
 
 class Junction(NamedTuple):
@@ -105,6 +113,13 @@ class Branch:
         context.progress.diverge(junction.common)
         return sum(self._ahead_again(kept) for kept in lost)
 
+    def leave(self, foreign: bool) -> None:
+        """Take what is kept, and others may not have, as ahead of the log that is not ours."""
+        retained = self._context.retained
+        since = retained.base if foreign else self._context.progress.committed
+        for kept in retained.after(since):
+            self._ahead_again(kept)
+
     async def _stands(self, here: Position) -> bool:
         """Whether the entry at our position is ours, and its epoch the one we know."""
         if not await self.holds(here):
@@ -143,8 +158,13 @@ class Branch:
             if contents.kind != "open" or (number, contents.nonce) in known:
                 return None
             previous = position_from(contents.body.previous)
+            if contents.body.reseeded and not self._is_ours(previous):
+                raise BootstrapError(
+                    f"the log was started anew behind {_shown(previous)}, which is not known here",
+                    foreign=True,
+                )
             if contents.body.reseeded:
-                return Junction(previous, record) if self._is_ours(previous) else None
+                return Junction(previous, record)
             number = previous.epoch
         return None
 

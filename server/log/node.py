@@ -137,6 +137,8 @@ class Node:
         self._backoff = Backoff(limits, random)
         self._connecting = asyncio.Lock()
         self._retry = asyncio.Event()
+        # What was kept here is ahead of a log on which this node does not stand.
+        self._left = False
         self._end = BEFORE
         self._info = LogInfo("", 0, "the log was not reached yet", 0)
         self._tasks: list[asyncio.Task[None]] = []
@@ -192,17 +194,25 @@ class Node:
 
         The caller has seen to it that no write comes any more.  Gives how many mutations are
         still ahead after `grace_s`: those that asked for APPLIED alone are lost with this node.
+        Where the log has replicas, it is waited for them too: who stops cannot bring back what
+        a master loses; when they are not heard of in time, the newest entry is counted as one.
         """
-        await self.context.progress.until(lambda: not self.ahead, grace_s)
+        await self.context.progress.until(lambda: not self.ahead and self._replicated, grace_s)
+        left = self.ahead or int(not self._replicated)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.context.standing.set("stopped", "this node stops")
         self._drain()
         await self.context.log.close()
-        if left := self.ahead:
-            _log.error("log: stopped with %d mutations that the log does not have", left)
+        if left:
+            _log.error("log: stopped with %d mutations that the log may not keep", left)
         return left
+
+    @property
+    def _replicated(self) -> bool:
+        """Whether all that this node brought to the log is known to be on the replicas."""
+        return self.context.progress.committed[:2] >= self.context.ahead.read_back[:2]
 
     async def reach(self, position: tuple[int, int, int], timeout_s: float) -> None:
         """Wait until the writes of a position are here.
@@ -282,7 +292,11 @@ class Node:
         context = self.context
         async with self._connecting, asyncio.timeout(context.limits.connect_ms_max / 1_000):
             info = await context.log.connect()
-            junction = await self.branch.junction()
+            try:
+                junction = await self.branch.junction()
+            except BootstrapError as error:
+                await self._hand_over(info, error.foreign)
+                raise
             turned = self.branch.turn_back(junction)
             self.coordinator.turn_back(junction.common)
             try:
@@ -293,6 +307,21 @@ class Node:
         self._connected(info)
         context.ahead.expect()
         await first_failure(self.reader.run(junction.reseeded), self._work(turned > 0))
+
+    async def _hand_over(self, info: LogInfo, foreign: bool) -> None:
+        """Give the log what only this node may have: another's snapshot will take its place."""
+        context = self.context
+        if not self._left:
+            self._left = True
+            self.branch.leave(foreign)
+        self._drain()
+        if not context.ahead.mutations:
+            return
+        _log.warning("log: %d mutations are handed over", context.ahead.mutations)
+        self._connected(info)
+        await self.epochs.ensure(info)
+        context.ahead.all_again(False)
+        await self.appenders[LOGGED_QUEUE].hand_over()
 
     async def _check(self) -> None:
         """See again and again whether REPLICATED can be promised: hosts come, go and change."""
@@ -322,10 +351,14 @@ class Node:
             # Others lost the same entries: who waits longer finds them brought back.
             await asyncio.sleep(context.random.uniform(0, context.limits.heal_ms_max) / 1_000)
         await self.pulse.compare_clocks()
+        # A master that was cut from its replicas can be read and takes nothing: what it has is
+        # perhaps of a branch that the others have left, and not the log's end.
+        await self.pulse.beat()
         self._drain()
         context.ahead.all_again(self._info.replicas > 0)
         if context.ahead.waits(LOGGED_QUEUE):
             context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
+        self._left = False
         context.standing.clear(*_OF_CONNECTION)
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.

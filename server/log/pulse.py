@@ -35,7 +35,7 @@ class Pulse:
         self._coordinator.follow(loop.time())
         while True:
             await self.compare_clocks()
-            await self._beat()
+            await self.beat()
             await self._coordinator.work(loop.time())
             await asyncio.sleep(self._context.limits.pulse_ms / 1_000)
 
@@ -56,7 +56,8 @@ class Pulse:
         else:
             context.standing.clear("skewed")
 
-    async def _beat(self) -> None:
+    async def beat(self) -> None:
+        """Append one heartbeat.  Raises what says that the log takes nothing; notes a full one."""
         context = self._context
         heartbeat = log_pb2.Heartbeat(
             member=context.member,

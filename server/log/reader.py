@@ -71,7 +71,7 @@ class Reader:
         records = await context.log.read(context.here[:2], wait_ms)
         if not records:
             # The log had nothing new when it gave up waiting, which was no earlier than this.
-            context.engine.caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
+            self._caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
             await self._verify()
         begun_s = loop.time()
         passed = 0
@@ -159,12 +159,17 @@ class Reader:
         """Whether an epoch that says it follows `previous` follows this node's last entry."""
         return previous == here
 
+    def _caught_up(self, at_us: int) -> None:
+        """The log's end was here at that time, if what is read is the log."""
+        if not self._context.standing.behind:
+            self._context.engine.caught_up(at_us)
+
     async def _apply(self, position: Position, contents: Contents) -> None:
         body, coordinator = contents.body, self._coordinator
         if contents.kind == "batch":
             await self._apply_batch(position, body)
         elif (sent_us := self._context.ahead.note_came(contents.nonce)) > 0:
-            self._context.engine.caught_up(sent_us)
+            self._caught_up(sent_us)
         if contents.kind == "heartbeat":
             now_s = asyncio.get_running_loop().time()
             self._members.seen(body, body.member, now_s)
@@ -180,9 +185,11 @@ class Reader:
     async def _apply_batch(self, position: Position, data: bytes) -> None:
         ahead = self._context.ahead
         if (own := ahead.came(position.nonce)) is not None:
+            ahead.read_back = position
             self._pass_own(own, position.nonce)
             return
-        ahead.came_back(data)
+        if ahead.came_back(data) is not None:
+            ahead.read_back = position
         while True:
             try:
                 result = self._context.engine.apply_batch(data, self._context.now_us())
@@ -204,7 +211,7 @@ class Reader:
         context = self._context
         if nonce == batch.nonces[-1]:
             # When it was sent, the log ended before it, and now it is applied up to there.
-            context.engine.caught_up(batch.sent_us)
+            self._caught_up(batch.sent_us)
         self._passed(batch.data)
         if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
             context.go_astray(ids)

@@ -65,6 +65,11 @@ class Standing:
         return self._faults.get(self._worst(), "")
 
     @property
+    def behind(self) -> bool:
+        """Whether decisions may miss what other members have accepted."""
+        return any(_RULES[name].behind for name in self._faults)
+
+    @property
     def closed(self) -> bool:
         """Whether every write is refused."""
         return any(_RULES[name].gate == CLOSED for name in self._faults)
@@ -90,8 +95,7 @@ class Standing:
 
     def tick(self) -> None:
         """Let reads whose time is up end: to be called every 100 ms at least."""
-        behind = any(_RULES[name].behind for name in self._faults)
-        self._engine.log_away(behind, self._now_us())
+        self._engine.log_away(self.behind, self._now_us())
 
     def _worst(self) -> str:
         return next((name for name in _RULES if name in self._faults), "")

@@ -32,7 +32,7 @@ from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse, status_of
 from nextbest.server.rpc.waiting import Answer, Waiting
 from nextbest.server.rpc.wire import split, wrap
-from nextbest.v1 import profile_pb2
+from nextbest.v1 import common_pb2, profile_pb2
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -83,10 +83,11 @@ class ProfileService:
         }
 
     async def _erase(self, request: bytes, context: Any) -> bytes:
-        """Forget what any node has acknowledged before, so that nothing of it comes back."""
+        """Forget what any node has acknowledged before; at APPLIED what this one knows."""
         try:
-            require_size(request, self._bytes_max)
-            await self._catch_up()
+            message = parse(profile_pb2.EraseProfileRequest, request, self._bytes_max)
+            if message.ack != common_pb2.ACK_LEVEL_APPLIED:
+                await self._catch_up()
             return await self._waiting.write(self._engine.erase, request)
         except Exception as error:
             await refuse(context, error)

@@ -9,6 +9,7 @@ import pytest
 from nextbest.core import Engine
 from nextbest.core.errors import (
     AckRefusedError,
+    AlreadyUsedError,
     InvalidRequestError,
     LogAwayError,
     LogBusyError,
@@ -156,21 +157,6 @@ def test_every_kind_of_write_waits(engine: Engine) -> None:
         assert [each.id for each in answer.identities] == ["ann", "bob"]
         assert answer.ack == LOGGED
         assert answer.position.sequence == AT[1]
-
-
-def test_who_is_unknown_here_is_erased_for_what_other_nodes_have(engine: Engine) -> None:
-    engine.attach_log(8)
-    erase = profile_pb2.EraseProfileRequest(write_id="x")
-    erase.identity.id = "ann"
-    assert engine.erase(erase.SerializeToString(), NOW_US, 1) is None
-    other = Engine(profiles_max=1000)
-    other.publish(PLAN)
-    other.track(track(1, APPLIED), NOW_US)
-    assert views(other) == 1
-    other.apply_batch(engine.log_take(0).data, NOW_US)
-    assert other.store.profiles == 0
-    engine.log_done(0, 1, AT, LOGGED)
-    assert answer_of(engine)[0] == 1
 
 
 def test_a_full_queue_refuses_and_keeps_nothing(engine: Engine) -> None:
@@ -428,3 +414,51 @@ def test_the_descriptors_go_with_the_engine() -> None:
     for _ in range(50):
         Engine(profiles_max=10).attach_log(4)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def erase(name: str, write_id: str, ack: int = APPLIED) -> bytes:
+    request = profile_pb2.EraseProfileRequest(write_id=write_id)
+    request.ack = ack  # type: ignore[assignment]
+    request.identity.id = name
+    return request.SerializeToString()
+
+
+def test_a_repeated_erasure_leaves_who_has_registered_since(engine: Engine) -> None:
+    engine.attach_log(8)
+    engine.track(track(1, APPLIED), NOW_US)
+    first = engine.erase(erase("ann", "x"), NOW_US)
+    assert views(engine) == 0
+    engine.track(track(2, APPLIED), NOW_US)
+    assert views(engine) == 1
+    again = engine.erase(erase("ann", "x"), NOW_US)
+    assert views(engine) == 1
+    assert first is not None
+    assert again is not None
+    assert profile_pb2.EraseProfileResponse.FromString(again).identities[0].id == "ann"
+    # Another node, which has read it, knows the id too.
+    other = Engine()
+    other.publish(PLAN)
+    other.attach_log(8)
+    other.apply_batch(engine.log_take(0).data, NOW_US)
+    other.erase(erase("ann", "x"), NOW_US)
+    assert views(other) == 1
+    with pytest.raises(AlreadyUsedError):
+        other.erase(erase("bob", "x"), NOW_US)
+    other.erase(erase("ann", "y"), NOW_US)
+    assert views(other) == 0
+
+
+def test_what_cannot_be_taken_yet_is_told_so_and_stays(engine: Engine) -> None:
+    engine.attach_log(8)
+    for number in (1, 2):
+        engine.track(track(number), NOW_US, number)
+    engine.log_take(0, count_max=1)
+    assert engine.log_unwait(0) == 1
+    done = engine.completed(NOW_US)
+    assert done is not None
+    assert done[0] == 2
+    assert isinstance(done[1], LogFailedError)
+    assert engine.log_take(0).mutations == 1
+    assert engine.log_done(0, 2, AT, LOGGED) == 2
+    assert answer_of(engine)[0] == 1
+    assert engine.completed(NOW_US) is None

@@ -29,6 +29,7 @@ from tests.faults.stage import Options, Result, Stage, UnavailableError, judge, 
 CALM_S: Final = 3.0
 DECIDES_PER_S: Final = 1_000
 WRITES_PER_S: Final = 100
+DECIDE_TIMEOUT_S: Final = 1.0
 PATIENCE_S: Final = 30.0
 EXIT_LOST, EXIT_UNAVAILABLE = 1, 3
 _BARS: Final = " ▁▂▃▄▅▆▇█"
@@ -48,7 +49,7 @@ class Timeline:
         at = self._history.mark(text)
         line = Text(f"{at - self.began_s:7.2f} s  ")
         line.append(f"{sign} {text}", style=style)
-        self._console.print(line)
+        self._console.print(line, soft_wrap=True)
         return at
 
     def bad(self, text: str) -> float:
@@ -66,7 +67,12 @@ class Timeline:
 
 async def demonstrate(console: Console, folder: Path) -> bool:
     """Show it; whether nothing was lost."""
-    options = Options(folder, decides_per_s=DECIDES_PER_S, writes_per_s=WRITES_PER_S)
+    options = Options(
+        folder,
+        decides_per_s=DECIDES_PER_S,
+        writes_per_s=WRITES_PER_S,
+        decide_timeout_s=DECIDE_TIMEOUT_S,
+    )
     result = Result("demo-cluster")
     console.print("Starting three Redis servers, three Sentinels and two nodes ...")
     started = time.monotonic()
@@ -74,7 +80,8 @@ async def demonstrate(console: Console, folder: Path) -> bool:
         console.print(
             f"They are up after {time.monotonic() - started:.1f} s.  A client decides "
             f"{DECIDES_PER_S:,} times and writes {WRITES_PER_S} times a second; a write counts as "
-            "acknowledged once the master, a replica and the node hold it.\n"
+            "acknowledged once the master, a replica and the node hold it.\n",
+            soft_wrap=not console.is_terminal,
         )
         async with made.load(options, result.history, ack=REPLICATED) as load:
             timeline = Timeline(console, result.history)
@@ -207,6 +214,8 @@ def _summary(
     gap_s = checks.write_gap(history.writes, began_s, ended_s)
     table.add_row("longest time without a write", f"{gap_s:.1f} s")
     table.add_row("promotion of a replica", f"{promoted_s:.1f} s")
+    if stall_s := history.stall_s(began_s, ended_s):
+        table.add_row("this machine stood still for", f"{stall_s * 1e3:.0f} ms")
     return table
 
 

@@ -28,7 +28,7 @@ from nextbest.v1 import playbook_pb2 as nextbest_dot_v1_dot_playbook__pb2
 from nextbest.v1 import profile_pb2 as nextbest_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anextbest/v1/mutation.proto\x12\x0bnextbest.v1\x1a\x18nextbest/v1/common.proto\x1a\x17nextbest/v1/event.proto\x1a\x1anextbest/v1/playbook.proto\x1a\x19nextbest/v1/profile.proto\"\x84\x03\n\x08Mutation\x12\r\n\x05stamp\x18\x01 \x01(\x06\x12\x10\n\x08playbook\x18\x02 \x01(\x0c\x12\x13\n\x0bincarnation\x18\x03 \x01(\r\x12\x1a\n\x12second_incarnation\x18\x04 \x01(\r\x12*\n\x05\x65vent\x18\x05 \x01(\x0b\x32\x19.nextbest.v1.TrackRequestH\x00\x12\x37\n\nattributes\x18\x06 \x01(\x0b\x32!.nextbest.v1.UpsertProfileRequestH\x00\x12\x30\n\x04link\x18\x07 \x01(\x0b\x32 .nextbest.v1.LinkIdentityRequestH\x00\x12\'\n\x07\x65rasure\x18\x08 \x01(\x0b\x32\x14.nextbest.v1.ErasureH\x00\x12/\n\x0bpublication\x18\t \x01(\x0b\x32\x18.nextbest.v1.PublicationH\x00\x12-\n\nactivation\x18\n \x01(\x0b\x32\x17.nextbest.v1.ActivationH\x00\x42\x06\n\x04\x62ody\"9\n\rMutationBatch\x12(\n\tmutations\x18\x01 \x03(\x0b\x32\x15.nextbest.v1.Mutation\"K\n\x07\x45rasure\x12/\n\nidentities\x18\x01 \x03(\x0b\x32\x1b.nextbest.v1.ErasedIdentity\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\"N\n\x0e\x45rasedIdentity\x12\'\n\x08identity\x18\x01 \x01(\x0b\x32\x15.nextbest.v1.Identity\x12\x13\n\x0bincarnation\x18\x02 \x01(\r\"z\n\x0bPublication\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x17\n\x0fpublished_at_us\x18\x03 \x01(\x03\x12\x34\n\x07request\x18\x04 \x01(\x0b\x32#.nextbest.v1.PublishPlaybookRequest\"\x1a\n\nActivation\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anextbest/v1/mutation.proto\x12\x0bnextbest.v1\x1a\x18nextbest/v1/common.proto\x1a\x17nextbest/v1/event.proto\x1a\x1anextbest/v1/playbook.proto\x1a\x19nextbest/v1/profile.proto\"\x84\x03\n\x08Mutation\x12\r\n\x05stamp\x18\x01 \x01(\x06\x12\x10\n\x08playbook\x18\x02 \x01(\x0c\x12\x13\n\x0bincarnation\x18\x03 \x01(\r\x12\x1a\n\x12second_incarnation\x18\x04 \x01(\r\x12*\n\x05\x65vent\x18\x05 \x01(\x0b\x32\x19.nextbest.v1.TrackRequestH\x00\x12\x37\n\nattributes\x18\x06 \x01(\x0b\x32!.nextbest.v1.UpsertProfileRequestH\x00\x12\x30\n\x04link\x18\x07 \x01(\x0b\x32 .nextbest.v1.LinkIdentityRequestH\x00\x12\'\n\x07\x65rasure\x18\x08 \x01(\x0b\x32\x14.nextbest.v1.ErasureH\x00\x12/\n\x0bpublication\x18\t \x01(\x0b\x32\x18.nextbest.v1.PublicationH\x00\x12-\n\nactivation\x18\n \x01(\x0b\x32\x17.nextbest.v1.ActivationH\x00\x42\x06\n\x04\x62ody\"9\n\rMutationBatch\x12(\n\tmutations\x18\x01 \x03(\x0b\x32\x15.nextbest.v1.Mutation\"]\n\x07\x45rasure\x12/\n\nidentities\x18\x01 \x03(\x0b\x32\x1b.nextbest.v1.ErasedIdentity\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\x12\x10\n\x08write_id\x18\x03 \x01(\t\"N\n\x0e\x45rasedIdentity\x12\'\n\x08identity\x18\x01 \x01(\x0b\x32\x15.nextbest.v1.Identity\x12\x13\n\x0bincarnation\x18\x02 \x01(\r\"z\n\x0bPublication\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x17\n\x0fpublished_at_us\x18\x03 \x01(\x03\x12\x34\n\x07request\x18\x04 \x01(\x0b\x32#.nextbest.v1.PublishPlaybookRequest\"\x1a\n\nActivation\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MUTATIONBATCH']._serialized_start=540
   _globals['_MUTATIONBATCH']._serialized_end=597
   _globals['_ERASURE']._serialized_start=599
-  _globals['_ERASURE']._serialized_end=674
-  _globals['_ERASEDIDENTITY']._serialized_start=676
-  _globals['_ERASEDIDENTITY']._serialized_end=754
-  _globals['_PUBLICATION']._serialized_start=756
-  _globals['_PUBLICATION']._serialized_end=878
-  _globals['_ACTIVATION']._serialized_start=880
-  _globals['_ACTIVATION']._serialized_end=906
+  _globals['_ERASURE']._serialized_end=692
+  _globals['_ERASEDIDENTITY']._serialized_start=694
+  _globals['_ERASEDIDENTITY']._serialized_end=772
+  _globals['_PUBLICATION']._serialized_start=774
+  _globals['_PUBLICATION']._serialized_end=896
+  _globals['_ACTIVATION']._serialized_start=898
+  _globals['_ACTIVATION']._serialized_end=924
 # @@protoc_insertion_point(module_scope)

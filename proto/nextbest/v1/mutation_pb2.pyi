@@ -41,12 +41,14 @@ class MutationBatch(_message.Message):
     def __init__(self, mutations: _Optional[_Iterable[_Union[Mutation, _Mapping]]] = ...) -> None: ...
 
 class Erasure(_message.Message):
-    __slots__ = ("identities", "expired")
+    __slots__ = ("identities", "expired", "write_id")
     IDENTITIES_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    WRITE_ID_FIELD_NUMBER: _ClassVar[int]
     identities: _containers.RepeatedCompositeFieldContainer[ErasedIdentity]
     expired: bool
-    def __init__(self, identities: _Optional[_Iterable[_Union[ErasedIdentity, _Mapping]]] = ..., expired: _Optional[bool] = ...) -> None: ...
+    write_id: str
+    def __init__(self, identities: _Optional[_Iterable[_Union[ErasedIdentity, _Mapping]]] = ..., expired: _Optional[bool] = ..., write_id: _Optional[str] = ...) -> None: ...
 
 class ErasedIdentity(_message.Message):
     __slots__ = ("identity", "incarnation")

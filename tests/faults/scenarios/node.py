@@ -39,6 +39,7 @@ async def _kill_one(made: Stage, number: int, options: Options, result: Result) 
     ready_s = time.monotonic() - restarted
     result.history.mark(f"{node.name} is ready")
     await asyncio.sleep(1.0)
+    back = checks.decide_figures(result.history.decides, restarted, time.monotonic())
     second = checks.decide_figures(result.history.decides, killed, killed + 1)
     write_gap_s = checks.write_gap(result.history.writes, killed - 0.1, killed + options.after_s)
     result.row(
@@ -50,11 +51,15 @@ async def _kill_one(made: Stage, number: int, options: Options, result: Result) 
         write_gap_ms=write_gap_s * 1e3,
         p99_ms=second.p99_s * 1e3,
         ready_s=ready_s,
-        stall_ms=result.history.stall_s(killed, restarted) * 1e3,
+        failed_then=back.failed,
+        gap_then_ms=back.gap_s * 1e3,
+        stall_ms=result.history.stall_s(killed, time.monotonic()) * 1e3,
     )
     result.within("error gap", second.gap_s, GAP_S)
     result.within("write gap", write_gap_s, GAP_S)
     result.decided(second.failed, second.calls * FAILED_SHARE)
+    result.within("error gap while it starts", back.gap_s, GAP_S)
+    result.decided(back.failed, back.calls * FAILED_SHARE)
     result.within("restart to ready", ready_s, READY_S)
 
 

@@ -40,7 +40,15 @@ def run(
     seed: int, *, world_type: type[World] = World, trace: bool = False, mode: str = ""
 ) -> Outcome:
     """Run a seed to its end."""
+    heard = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    try:
+        return _run(seed, world_type, trace, mode)
+    finally:
+        logging.disable(heard)
+
+
+def _run(seed: int, world_type: type[World], trace: bool, mode: str) -> Outcome:
     mode = mode or Random(f"mode {seed}").choice(MODES)
     nodes = Random(f"nodes {seed}").choice((2, 3, 3))
     world = world_type(seed, nodes)

@@ -159,10 +159,13 @@ async def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> N
 
 async def equal(*members: Member) -> None:
     """Wait until members stand at one position with nothing ahead, and compare their digests."""
-    await eventually(lambda: all(member.node.ahead == 0 for member in members))
-    for member in members:
-        first = members[0].engine.digest()
-        await eventually(lambda m=member, d=first: m.engine.digest() == d)  # type: ignore[misc]
+    await eventually(
+        lambda: (
+            all(member.node.ahead == 0 for member in members)
+            and len({member.position for member in members}) == 1
+        )
+    )
+    await eventually(lambda: len({member.engine.digest() for member in members}) == 1)
 
 
 @asynccontextmanager
