@@ -85,6 +85,7 @@ async def node_restart(options: Options) -> Result:
                 gap_ms=during.gap_s * 1e3,
                 ended_s=ended_s,
                 exit=str(node.process.exit_code),
+                stall_ms=result.history.stall_s(stopped, end) * 1e3,
             )
             result.decided(during.failed)
             result.must(node.process.exit_code == 0, f"exit code {node.process.exit_code}")
