@@ -27,8 +27,8 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: late help build demo test lint bench bench-overhead bench-peers fuzz debug proto clean cel \
-	shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
+.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers fuzz debug proto \
+	clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -52,6 +52,9 @@ bench: build ## the micro benchmark, with its peers
 
 bench-overhead: build ## what the server adds to a bare grpc.aio servicer
 	$(BIN)/python -m bench.overhead
+
+bench-log: build ## the log beside bare Redis and SQLite, snapshots, recovery: some ten minutes
+	$(BIN)/python -m bench.log
 
 bench-peers: build ## both lanes beside gRPC C++, Cerbos, flagd and ZEN, those that can be built
 	$(BIN)/python -m bench.peers build

@@ -1,5 +1,5 @@
-"""Runs the comparison of the log's backends with bare SQLite and bare Redis."""
+"""Runs the benchmark of the log."""
 
-from .log import main
+from .run import main
 
 raise SystemExit(main())

@@ -1,7 +1,5 @@
 """The log's backends beside bare SQLite and bare Redis, in turns, with the same bytes.
 
-    python -m bench.log [--rounds N] [--entries N] [--json]
-
 Shows what an append of one batch costs, one after the other, as a node does it: on SQLite a
 durable commit, on Redis the transaction that asks who took it, with and without waiting for a
 replica.  The peers are `sqlite3` with the same settings, and `redis-benchmark` with one
@@ -14,20 +12,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
-import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from bench.machine import machine, percentiles
+from bench.machine import percentiles
 from nextbest.server.log.entry import frame, unframe
 from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE, Log
 from nextbest.server.log.network import network
@@ -129,7 +124,8 @@ def flush(port: int) -> None:
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[int]:
     """A master with one replica; the master's port."""
-    ports, running = [], []
+    ports: list[int] = []
+    running: list[subprocess.Popen[bytes]] = []
     try:
         for name in ("master", "replica"):
             with socket.socket() as taken:
@@ -166,6 +162,11 @@ def milliseconds(name: str, took: list[float]) -> dict[str, float]:
     return {f"{name}_ms_{k}": v * 1e3 for k, v in percentiles(took).items() if k != "count"}
 
 
+def measure(options: argparse.Namespace) -> dict[str, float]:
+    """Both backends, one append after the other."""
+    return {**measure_sqlite(options), **measure_redis(options)}
+
+
 def measure_sqlite(options: argparse.Namespace) -> dict[str, float]:
     """Events a second that are durable, ours and bare."""
     body = letters(MUTATIONS * MUTATION_BYTES)
@@ -178,8 +179,10 @@ def measure_sqlite(options: argparse.Namespace) -> dict[str, float]:
                 took = run(Path(folder), body, options.entries)
             rates[name].append(MUTATIONS * options.entries / sum(took))
             every += took if name == "ours" else []
-    found = {f"log_sqlite_{name}_events_per_s": median(seen) for name, seen in rates.items()}
-    return {**found, **milliseconds("log_sqlite_append", every)}
+    found = {
+        f"log_backend_sqlite_{name}_events_per_s": median(seen) for name, seen in rates.items()
+    }
+    return {**found, **milliseconds("log_backend_sqlite_append", every)}
 
 
 def measure_redis(options: argparse.Namespace) -> dict[str, float]:
@@ -194,31 +197,9 @@ def measure_redis(options: argparse.Namespace) -> dict[str, float]:
             ours.append(MUTATIONS * options.entries / sum(took))
             every["logged"] += redis_ours(port, small, options.entries, 0)
             every["replicated"] += redis_ours(port, small, options.entries, 1)
-    found = {"log_redis_ours_events_per_s": median(ours)}
-    found["log_redis_bare_events_per_s"] = median(bare)
-    found["log_redis_ratio_median"] = median(a / b for a, b in zip(ours, bare, strict=True))
+    found = {"log_backend_redis_ours_events_per_s": median(ours)}
+    found["log_backend_redis_bare_events_per_s"] = median(bare)
+    found["log_backend_redis_ratio_median"] = median(a / b for a, b in zip(ours, bare, strict=True))
     for name, took in every.items():
-        found |= milliseconds(f"log_redis_{name}", took)
+        found |= milliseconds(f"log_backend_redis_{name}", took)
     return found
-
-
-def main() -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--entries", type=int, default=300)
-    parser.add_argument("--folder", help="where the files are; the disk is what is measured")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    told = machine()
-    found = measure_sqlite(options)
-    if shutil.which("redis-server") and shutil.which("redis-benchmark"):
-        found |= measure_redis(options)
-    if options.json:
-        sys.stdout.write(json.dumps({"machine": told, "figures": found}, indent=1) + "\n")
-        return 0
-    lines = [f"{name:<34} {text}" for name, text in told.items()]
-    lines += [f"{name:<34} {value:,.3f}" for name, value in found.items()]
-    lines += ["", (__doc__ or "").partition("\n\n")[2].partition("\n\n")[2].strip()]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return 0

@@ -22,8 +22,6 @@ class Limits:
     # Mutations in flight or not read back yet; more wait in the engine's bounded queue.
     ahead_bytes_max: int = 67_108_864
     read_wait_ms: int = 100
-    # Between two reads while this member writes more than it has read back.
-    read_rest_ms: int = 2
     # How often a log that brings nothing new is asked whether it still has what it had.
     verify_ms: int = 250
     # Reads that wait for a position look at their deadlines so often.

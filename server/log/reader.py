@@ -85,9 +85,6 @@ class Reader:
                 begun_s = loop.time()
         context.retained.cut(context.progress.committed, loop.time())
         context.progress.moved()
-        if records and context.ahead.own:
-            # More of ours is under way, and nobody here waits for it: read it in one.
-            await asyncio.sleep(context.limits.read_rest_ms / 1_000)
 
     def _pass_plain(self, records: Sequence[Record], first: int) -> int:
         """Apply entries that need nothing but the engine; gives how many.

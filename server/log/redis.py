@@ -114,7 +114,8 @@ class RedisLog:
         # A host that changed branches meanwhile may show what seems to follow and does not.
         commands: list[Command] = [command, ("INFO", "replication")]
         reply, replication = await self._run(_READER, commands, self._settings.timeout_ms + wait_ms)
-        if (seen := info(replication).get("master_replid")) != self._replication_id:
+        if not _is_of(replication, self._replication_id):
+            seen = info(replication).get("master_replid")
             raise LogAwayError(f"{self._where()}: on branch {seen}, not on the one connected to")
         found = [_record(item) for item in reply[0][1]] if reply else []
         if found:
@@ -310,11 +311,13 @@ def _record(item: list[Any]) -> Record:
     return Record(int(epoch), int(sequence), fields[1] if ours else b"")
 
 
-def _is_master_of(replication: bytes, replication_id: str) -> bool:
-    """Whether INFO's reply is of the master of that branch: all that every append asks."""
-    lines = b"\r\n" + replication
-    branch = b"\r\nmaster_replid:%s\r\n" % replication_id.encode()
-    return b"\r\nrole:master\r\n" in lines and branch in lines
+def _is_of(replication: bytes, branch: str) -> bool:
+    """Whether INFO's reply names that branch: asked with every append and every read."""
+    return b"\r\nmaster_replid:%s\r\n" % branch.encode() in replication
+
+
+def _is_master_of(replication: bytes, branch: str) -> bool:
+    return b"\r\nrole:master\r\n" in replication and _is_of(replication, branch)
 
 
 def _milliseconds(clock: list[bytes]) -> int:
