@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextbest.client import AsyncClient
 from nextbest.client.errors import NextbestError, PreconditionError, UnavailableError
-from nextbest.server.errors import DataError, RecoveryError
+from nextbest.server.errors import ConfigError, DataError, RecoveryError
 from nextbest.server.log import LogInUseError
 from nextbest.server.log.contents import pack
 from nextbest.server.log.snapshot_file import SnapshotFormatError
@@ -408,3 +408,9 @@ async def test_a_log_that_is_gone_is_no_new_beginning(run: Any, tmp_path: Path) 
             await client.upsert_profile("ann", ANN)
         await client.reseed_log()
         assert (await following(client)).position.epoch >= 1
+
+
+async def test_a_level_that_nothing_gives_is_no_setting(run_server: Any) -> None:
+    with pytest.raises(ConfigError, match=r"log\.ack: replicated"):
+        async with run_server(log__ack="replicated"):
+            pass
