@@ -33,7 +33,7 @@ class DivergedError(LogError):
     retry_ms = 100
 
 
-_FETCH = "bring another member's snapshot: `nextbest log snapshot --output`, `nextbest log restore`, start"
+_FETCH = "bring another member's snapshot: `log snapshot --output`, then `log restore`"
 
 
 class BootstrapError(LogError):
