@@ -56,6 +56,8 @@ LOGGED = 2
 STUCK = {"reset", "incompatible"}
 # Names, in the data folder, the log that was followed from there.
 FOLLOWED = "followed"
+# A digest is summed again when something was applied meanwhile.
+DIGEST_TRIES = 10
 # How often the start says how far it is, and health is looked at.
 TELL_S = 2.0
 LOOK_S = 0.1
@@ -181,12 +183,25 @@ class Keeper:
 
     async def status(self, digest: bool) -> log_pb2.GetLogStatusResponse:
         """How log, node and snapshots are; without what every answer says."""
-        # Digests read every row, and let go of the interpreter meanwhile.
-        digests = await asyncio.to_thread(self._engine.digest) if digest else (0, 0)
+        digests = await self._digests() if digest else (0, 0)
         status = self._status()
         status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
         return status
+
+    async def _digests(self) -> tuple[int, int]:
+        """The digests of one position; 0 where writes came whenever they were summed."""
+        for _ in range(DIGEST_TRIES):
+            before = self._moment()
+            # It reads every row, and lets go of the interpreter meanwhile.
+            digests = await asyncio.to_thread(self._engine.digest)
+            if self._moment() == before:
+                return digests
+        return 0, 0
+
+    def _moment(self) -> tuple[tuple[int, int, int], int]:
+        """What changes with whatever is applied."""
+        return self._engine.position, self.node.ahead if self.node is not None else 0
 
     def _status(self) -> log_pb2.GetLogStatusResponse:
         if self.node is None:
