@@ -137,7 +137,12 @@ def after_erasure(world: World, write: Write, end: Write, there: int, mode: str)
     """What was sent before the erasure must be gone; what was accepted well after it stays."""
     if end.acknowledged is None or not required(world, end, mode):
         return
-    if there and all(one.ended and one.ended < end.attempts[0].sent for one in write.attempts):
+    # What a client gave up waiting for may still be under way, and come after the erasure.
+    over = all(
+        one.outcome in ("ok", "refused") and one.ended < end.attempts[0].sent
+        for one in write.attempts
+    )
+    if there and over:
         yield f"{write} is there, but {end} came after it"
 
 
