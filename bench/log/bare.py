@@ -9,8 +9,9 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from .cores import CORE_GENERATOR
+from .cores import CORE_GENERATOR, cpu_s
 from .hosts import Redis
 
 KEY = "bare"
@@ -20,7 +21,14 @@ REPLY_BYTES_MAX = 1 << 16
 BENCHMARK_S_MAX = 120
 
 
-def redis_benchmark(redis: Redis, body: bytes, connections: int, depth: int, calls: int) -> float:
+class Bare(NamedTuple):
+    """What redis-benchmark found, and microseconds of Redis's CPU for each call."""
+
+    rate: float
+    cpu_us: float
+
+
+def redis_benchmark(redis: Redis, body: bytes, connections: int, depth: int, calls: int) -> Bare:
     """XADD a second, by redis-benchmark: `depth` at once on each connection."""
     redis.ask("FLUSHALL")
     command = [
@@ -28,13 +36,15 @@ def redis_benchmark(redis: Redis, body: bytes, connections: int, depth: int, cal
         *("-c", str(connections), "-P", str(depth), "-n", str(calls), "--csv", "-x"),
         *("XADD", KEY, "1-*", "e"),
     ]
+    before = cpu_s(redis.pid)
     done = subprocess.run(
         command, input=body, capture_output=True, check=True, timeout=BENCHMARK_S_MAX
     )
+    cpu_us = (cpu_s(redis.pid) - before) / calls * 1e6
     # It may send a few more than it was asked for.
     if (seen := int(redis.ask("XLEN", KEY))) < calls or not _holds(redis, body):
         raise SystemExit(f"redis-benchmark: {seen} entries of {calls}, or other bytes")
-    return float(list(csv.reader(done.stdout.decode().splitlines()))[-1][1])
+    return Bare(float(list(csv.reader(done.stdout.decode().splitlines()))[-1][1]), cpu_us)
 
 
 def pipelined(redis: Redis, body: bytes, depth: int, calls: int) -> float:
