@@ -407,6 +407,10 @@ cdef class Engine:
         erasure = self.erasures.find(message.write_id)
         if erasure is None:
             members = self.store.identities(identity.kind, ref_bytes(identity))
+            if not members and self.state.history.logged:
+                # Another node may have acknowledged something on a tail that the log has lost,
+                # and appends it again: only a tombstone ends that.
+                members = [(identity.kind, ref_bytes(identity))]
             if members:
                 erasure = self.erasure_of(members, False, message.write_id)
         if erasure is None:

@@ -137,6 +137,9 @@ def after_erasure(world: World, write: Write, end: Write, there: int, mode: str)
     """What was sent before the erasure must be gone; what was accepted well after it stays."""
     if end.acknowledged is None or not required(world, end, mode):
         return
+    if write.ack == APPLIED:
+        # Another node may still have it ahead of the log, unknown to who erased.
+        return
     # What a client gave up waiting for may still be under way, and come after the erasure.
     over = all(
         one.outcome in ("ok", "refused") and one.ended < end.attempts[0].sent

@@ -50,6 +50,7 @@ SNAPSHOTS_KEPT = 2
 START_S = 1.0
 PUBLISH_TRIES = 10
 STOP_S = 1.0
+CATCH_UP_S = 0.5
 # How long a read waits for the position of a write.
 REACH_S = 0.3
 LIMITS = Limits(
@@ -420,6 +421,21 @@ class Machine:
         self._apply(write, reply)
 
     def _apply(self, write: Write, reply: Reply) -> None:
+        if write.kind == "erase":
+            self.loop.start(self.process, self._erase(write, reply))
+        else:
+            self._accept(write, reply)
+
+    async def _erase(self, write: Write, reply: Reply) -> None:
+        """As the server does: have all here that is in the log, and then erase."""
+        try:
+            await self.node.catch_up(CATCH_UP_S)
+        except NextbestError as error:
+            reply("refused", error)
+        else:
+            self._accept(write, reply)
+
+    def _accept(self, write: Write, reply: Reply) -> None:
         self._tokens += 1
         calls = {
             "event": self.engine.track,
