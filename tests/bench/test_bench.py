@@ -272,6 +272,8 @@ def test_while_no_server_is_there_calls_fail_or_wait_for_one(wait: bool) -> None
 
 
 def test_an_interrupted_run_says_what_it_has_measured() -> None:
+    # A shell lets what it runs in the background ignore it, which a child would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Server() as server:
         arguments = ["--to", server.address, "--probe", "0", "--duration", "60", "--closed"]
         process = subprocess.Popen(
