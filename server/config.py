@@ -18,6 +18,7 @@ from nextbest.core.lane.settings import LaneBounds, number
 from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
 from nextbest.server.log import LogPlaceError
+from nextbest.server.log.level import LEVELS
 from nextbest.server.log.place import parse
 from nextbest.server.log.settings import BackendSettings
 
@@ -28,7 +29,6 @@ ADDRESSES_MAX = 16
 FILE_BYTES_MAX = 1 << 20
 
 MEMBER_BYTES_MAX = 128
-ACK_LEVELS = {"applied": 1, "logged": 2, "replicated": 3}
 CPUS_MAX = 64
 UIDS_MAX = 64
 UID_MAX = 2**32 - 2
@@ -453,8 +453,8 @@ def _log_faults(log: Log) -> list[str]:
         kind = parse(log.place).kind if log.place else ""
     except LogPlaceError as error:
         faults.append(f"log.place: {str(error).removeprefix('log: ')}")
-    if log.ack and log.ack not in ACK_LEVELS:
-        faults.append(f"log.ack: {log.ack!r}, allowed: {', '.join(ACK_LEVELS)}")
+    if log.ack and log.ack not in LEVELS:
+        faults.append(f"log.ack: {log.ack!r}, allowed: {', '.join(LEVELS)}")
     elif kind == "memory" and log.ack in {"logged", "replicated"}:
         faults.append(f"log.ack: {log.ack}, allowed: applied: memory: keeps no log")
     if len(log.member.encode()) > MEMBER_BYTES_MAX:

@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextbest.server.config import ACK_LEVELS, Config
+from nextbest.server.config import Config
 from nextbest.server.errors import ConfigError, DataError, RecoveryError
-from nextbest.server.log.branch import lies_on
+from nextbest.server.log.branch import FETCH, lies_on
 from nextbest.server.log.contents import position_from, unpack
 from nextbest.server.log.entry import DamagedEntryError
+from nextbest.server.log.level import LEVELS, LOGGED
 from nextbest.server.log.limits import Limits
 from nextbest.server.log.log import (
     BEFORE,
@@ -34,7 +35,7 @@ from nextbest.server.log.log import (
 )
 from nextbest.server.log.network import network
 from nextbest.server.log.node import Node
-from nextbest.server.log.place import Place, parse
+from nextbest.server.log.place import DATABASE, SNAPSHOTS, Place, parse
 from nextbest.server.log.redis import RedisLog
 from nextbest.server.log.snapshot import Snapshot, Snapshots
 from nextbest.server.log.sqlite import SqliteLog
@@ -47,11 +48,7 @@ if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.server.catalogue import Catalogue
 
-DATABASE = "log.db"
-SNAPSHOTS = "snapshots"
 MEMORY = "memory:"
-FETCH = "bring another node's with `nextbest log snapshot --output` and `nextbest log restore`"
-LOGGED = 2
 # What waiting for the log does not help.
 STUCK = {"reset", "incompatible"}
 # Names, in the data folder, the log that was followed from there.
@@ -106,7 +103,7 @@ class Keeper:
         settings = self._config.log
         if self._config.data.folder:
             self._lock = lock_folder(Path(self._config.data.folder))
-        ack = ACK_LEVELS[settings.ack] if settings.ack else LOGGED
+        ack = LEVELS[settings.ack] if settings.ack else LOGGED
         self._engine.attach_log(settings.waiting_max, default_ack=ack)
         self._log = log = make_log(self._place, self._config)
         snapshots = self._snapshots()

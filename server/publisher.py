@@ -32,6 +32,7 @@ from nextbest.server.catalogue import PUBLICATION, Catalogue, Generation
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Rpc
 from nextbest.server.errors import BusyError, FaultyPlaybookError, ForeignPlaybookError
+from nextbest.server.log.level import APPLIED, LOGGED, REPLICATED
 from nextbest.server.playbook.exchange import Compilation, pack, read_plan
 from nextbest.server.playbook.faults import Fault
 from nextbest.server.rpc.clock import now_us
@@ -41,7 +42,6 @@ from nextbest.v1 import common_pb2, event_pb2, mutation_pb2, playbook_pb2
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
-APPLIED, LOGGED, REPLICATED = 1, 2, 3
 # Publications that may be on their way to the log without anybody waiting for them.
 UNSURE_MAX = 16
 # How long a playbook of another node that could not be compiled is left alone.

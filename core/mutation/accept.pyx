@@ -217,32 +217,19 @@ cdef int check_erase(
 cdef void write_erased(Writer* writer, bytes erasure) noexcept:
     """The identities of an Erasure as the field 5 of an answer."""
     cdef Reader reader = reader_of(<char*>erasure, len(erasure))
-    cdef IdentityField identity
-    cdef IdentityRef named
-    cdef Fault fault
-    cdef uint32_t incarnation = 0, field = 0, wire = 0
-    while read_tag(&reader, &field, &wire):
-        if field != 1 or wire != WIRE_BYTES:
-            read_skip(&reader, field, wire)
-        elif read_erased(&reader, &identity, &incarnation) and (
-            check_identity(&identity, "identity", &named, &fault) == FAULT_NONE
-        ):
-            write_identity(writer, 5, named)
+    cdef IdentityRef identity
+    cdef uint32_t incarnation = 0
+    while next_erased(&reader, &identity, &incarnation):
+        write_identity(writer, 5, identity)
 
 
 cdef bint erasure_names(bytes erasure, IdentityRef wanted) noexcept:
     """Whether an Erasure names an identity."""
     cdef Reader reader = reader_of(<char*>erasure, len(erasure))
-    cdef IdentityField identity
     cdef IdentityRef named
-    cdef Fault fault
-    cdef uint32_t incarnation = 0, field = 0, wire = 0
-    while read_tag(&reader, &field, &wire):
-        if field != 1 or wire != WIRE_BYTES:
-            read_skip(&reader, field, wire)
-        elif read_erased(&reader, &identity, &incarnation) and (
-            check_identity(&identity, "identity", &named, &fault) == FAULT_NONE
-        ) and named.kind == wanted.kind and named.length == wanted.length and (
+    cdef uint32_t incarnation = 0
+    while next_erased(&reader, &named, &incarnation):
+        if named.kind == wanted.kind and named.length == wanted.length and (
             memcmp(named.id, wanted.id, wanted.length) == 0
         ):
             return True

@@ -283,18 +283,27 @@ cdef StoreStatus apply_link(
 
 cdef void apply_erasure(const MutationMessage* mutation, StoreState* store) noexcept nogil:
     cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
+    cdef IdentityRef identity
+    cdef uint32_t incarnation = 0
+    while next_erased(&reader, &identity, &incarnation):
+        store_erase(store, identity, incarnation)
+
+
+cdef bint next_erased(
+    Reader* reader, IdentityRef* identity, uint32_t* incarnation
+) noexcept nogil:
+    """The next identity of an Erasure that is well formed; False at the end."""
     cdef Fault fault
     cdef IdentityField field
-    cdef IdentityRef identity
-    cdef uint32_t incarnation, number = 0, wire = 0
-    while read_tag(&reader, &number, &wire):
+    cdef uint32_t number = 0, wire = 0
+    while read_tag(reader, &number, &wire):
         if number != 1 or wire != WIRE_BYTES:
-            read_skip(&reader, number, wire)
-            continue
-        if read_erased(&reader, &field, &incarnation) and (
-            check_identity(&field, "identity", &identity, &fault) == FAULT_NONE
+            read_skip(reader, number, wire)
+        elif read_erased(reader, &field, incarnation) and (
+            check_identity(&field, "identity", identity, &fault) == FAULT_NONE
         ):
-            store_erase(store, identity, incarnation)
+            return True
+    return False
 
 
 cdef Text erasure_id(Text request) noexcept nogil:

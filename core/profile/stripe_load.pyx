@@ -12,7 +12,6 @@ cdef enum:
     SIDE_BYTES_MAX = 1073741824
     BUCKET_MAX = 0xFFFFFFFE
     # The fields 3 to 9 of a SnapshotStripe are packed arrays.
-    ARRAY_FIRST = 3
     ARRAY_LAST = 9
 
 

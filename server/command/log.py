@@ -24,10 +24,8 @@ from nextbest.server.command.console import (
     show_json,
     table,
 )
+from nextbest.server.log.place import DATABASE, SNAPSHOTS
 from nextbest.v1 import common_pb2, log_pb2, mutation_pb2
-
-# What lies in a data folder: server/keeper.py puts it there.
-LOG_FILE, SNAPSHOTS = "log.db", "snapshots"
 
 log_app = typer.Typer(
     help="Look after the log and its snapshots.", no_args_is_help=True, add_completion=False
@@ -149,8 +147,8 @@ def verify_command(data: DataFolder, as_json: AsJson = False) -> None:
     found = look(folder) if folder.is_dir() else []
     rows = [_snapshot_row(each.path, each.verified, each.why) for each in found]
     wrong = any(each.why and each.path.suffix == ".nbs" for each in found)
-    if (data / LOG_FILE).exists():
-        row, sound = asyncio.run(_verify_log(data / LOG_FILE))
+    if (data / DATABASE).exists():
+        row, sound = asyncio.run(_verify_log(data / DATABASE))
         rows.append(row)
         wrong = wrong or not sound
     if as_json:
@@ -173,7 +171,7 @@ def export_command(data: DataFolder) -> None:
 
       nextbest log export /var/lib/nextbest > mutations.jsonl
     """
-    path = data / LOG_FILE
+    path = data / DATABASE
     if not path.exists():
         complain(f"{path}: no local log; a log in Redis is read with redis-cli XRANGE")
         raise typer.Exit(EXIT_REFUSED)

@@ -14,7 +14,7 @@ from nextbest.server.log.contents import pack, pack_batch
 from nextbest.server.log.context import Context
 from nextbest.server.log.entry import EntryTooLargeError
 from nextbest.server.log.epochs import Epochs
-from nextbest.server.log.limits import ACK_LOGGED, ACK_REPLICATED
+from nextbest.server.log.level import LOGGED, REPLICATED
 from nextbest.server.log.log import (
     LOGGED_QUEUE,
     REPLICATED_QUEUE,
@@ -33,7 +33,7 @@ class Appender:
         self._queue = queue
         self._context = context
         self._epochs = epochs
-        self._ack = ACK_REPLICATED if queue == REPLICATED_QUEUE else ACK_LOGGED
+        self._ack = REPLICATED if queue == REPLICATED_QUEUE else LOGGED
         self._lock = asyncio.Lock()
         self._backoff = Backoff(context.limits, context.random)
         self._replicas = 0

@@ -33,7 +33,10 @@ class DivergedError(LogError):
     retry_ms = 100
 
 
-_FETCH = "bring another member's snapshot: `log snapshot --output`, then `log restore`"
+# What helps a member that lacks a part of the log.
+FETCH = (
+    "bring another node's snapshot with `nextbest log snapshot --output` and `nextbest log restore`"
+)
 
 
 class BootstrapError(LogError):
@@ -141,7 +144,7 @@ class Branch:
         if contents is None or contents.kind != "open" or contents.body.previous.epoch:
             raise BootstrapError(
                 f"the log begins at {first.epoch}-{first.sequence}, and nothing came before here; "
-                f"{_FETCH}"
+                f"{FETCH}"
             )
         return Junction(BEFORE, None)
 
@@ -165,7 +168,7 @@ class Branch:
             if contents.body.reseeded and not self._is_ours(previous):
                 raise BootstrapError(
                     f"the log was started anew behind {_shown(previous)}, which is not known here; "
-                    f"{_FETCH}",
+                    f"{FETCH}",
                     foreign=True,
                 )
             if contents.body.reseeded:
@@ -209,7 +212,7 @@ class Branch:
             )
         return BootstrapError(
             f"the log begins at {first.epoch}-{first.sequence}, and holds nothing applied here; "
-            f"{_FETCH}"
+            f"{FETCH}"
         )
 
     def _ahead_again(self, kept: Kept) -> int:

@@ -14,6 +14,7 @@ from nextbest.server.log.entry import (
     unframe,
 )
 from nextbest.server.log.log import LogError, Position, Record
+from nextbest.server.varint import varint
 from nextbest.v1 import common_pb2, log_pb2
 
 # Field 1, a fixed64, and field 2, of a length, of a LogEntry: all but a few entries are a nonce
@@ -45,7 +46,7 @@ class Contents(NamedTuple):
 
 def pack_batch(nonce: int, batch: bytes) -> bytes:
     """The framed entry of a serialised MutationBatch."""
-    head = _NONCE_TAG + nonce.to_bytes(8, "little") + _BATCH_TAG + _varint(len(batch))
+    head = _NONCE_TAG + nonce.to_bytes(8, "little") + _BATCH_TAG + varint(len(batch))
     return frame(head + batch)
 
 
@@ -103,15 +104,6 @@ def _nonce(body: bytes) -> int:
         return log_pb2.LogEntry.FromString(body).nonce
     except DecodeError:
         return 0
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# As of `AckLevel`.
-ACK_LOGGED = 2
-ACK_REPLICATED = 3
 # Epochs looked at or remembered: one for each change of the master.
 EPOCHS_MAX = 1_000
 

@@ -19,6 +19,9 @@ SENTINEL_PORT = 26_379
 SENTINELS_MAX = 16
 DATABASE_MAX = 1_023
 _KEY = "log"
+# What lies in a data folder.
+DATABASE = "log.db"
+SNAPSHOTS = "snapshots"
 
 
 @dataclass(frozen=True, slots=True)

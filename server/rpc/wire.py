@@ -6,6 +6,7 @@ Nothing here reads a field's meaning: that is the engine's work.
 from __future__ import annotations
 
 from nextbest.core.errors import InvalidRequestError
+from nextbest.server.varint import varint
 
 VARINT_BYTES_MAX = 10
 GROUP_DEPTH_MAX = 100
@@ -17,7 +18,7 @@ def wrap(field: int, payload: bytes) -> bytes:
     length = len(payload)
     if length < 0x80:
         return bytes((field << 3 | 2, length)) + payload
-    return bytes((field << 3 | 2,)) + _varint(length) + payload
+    return bytes((field << 3 | 2,)) + varint(length) + payload
 
 
 def unwrap(message: bytes, field: int = 1) -> bytes:
@@ -74,15 +75,6 @@ def _skip(message: bytes, position: int, number: int, kind: int) -> int:
             return position
         tag, position = _read_varint(message, position)
         number, kind = tag >> 3, tag & 7
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_varint(message: bytes, position: int) -> tuple[int, int]:
