@@ -319,7 +319,8 @@ def test_calls_go_to_all_targets() -> None:
         to = (first.address, second.address)
         found = measured("", to=to, closed=True, calls=400, warmup=0, connections=4, streams=2)
         assert status_of(found) == {"OK": 400}
-        assert min(first.calls, second.calls) > 50
+        # Whoever answers faster is given more; each has its connections' streams filled.
+        assert min(first.calls, second.calls) >= 4
 
 
 def test_constant_and_ramp_are_due_as_their_formulas_say() -> None:
