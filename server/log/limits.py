@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # Epochs looked at or remembered: one for each change of the master.
 EPOCHS_MAX = 1_000
+# Numbers that a log started anew leaves out: more changes of the master than any member missed.
+RESEED_SKIP = 1_000
 
 
 @dataclass(frozen=True, slots=True)

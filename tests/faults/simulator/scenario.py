@@ -600,9 +600,12 @@ async def anchor(world: World) -> None:
     at_us = EPOCH_US + int((world.loop.now - world.ages_s - 600) * 1_000_000)
     write = event("anchor", "anchor", 0, APPLIED, at_us)
     machine = world.machines[0]
-    world.loop.call_for(machine.process, world.loop.now, machine.accept, write, ignore)
+    sent = False
     for _ in range(100):
         await asyncio.sleep(0.05)
+        if not sent and machine.node.state == "following":
+            sent = True
+            world.loop.call_for(machine.process, world.loop.now, machine.accept, write, ignore)
         if all(one.engine.store.remembered for one in world.machines):
             return
     raise NotSettledError("the nodes do not begin to write")

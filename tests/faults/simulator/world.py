@@ -409,21 +409,6 @@ class Machine:
         elif write.kind == "erase":
             self.loop.start(self.process, self._erase(write, reply))
         else:
-            self._apply(write, reply)
-
-    async def _erase(self, write: Write, reply: Reply) -> None:
-        """What the server does: an erasure names what any node has acknowledged before."""
-        try:
-            await self.node.catch_up(REACH_S)
-        except NextbestError as error:
-            reply("refused", error)
-            return
-        self._apply(write, reply)
-
-    def _apply(self, write: Write, reply: Reply) -> None:
-        if write.kind == "erase":
-            self.loop.start(self.process, self._erase(write, reply))
-        else:
             self._accept(write, reply)
 
     async def _erase(self, write: Write, reply: Reply) -> None:
