@@ -423,7 +423,6 @@ class Faults:
         if server is not None and server.running:
             self._note_redis(f"flush {server.host}", 0.1)
             self.world.losses.append(self.loop.now)
-            self.world.losses.append(self.loop.now)
             server.accept(lambda _replies: None, lambda: None).receive([("FLUSHALL",)])
 
     def lose_tail(self) -> None:
@@ -519,7 +518,10 @@ class Operator:
         world.stranded += [f"{one}: {one.node.context.standing.reason}" for one in reset]
         furthest = max(reset, key=lambda one: one.engine.position)
         task = world.loop.start(furthest.process, reseed(furthest))
-        await asyncio.wait([task], timeout=5)
+        # Not awaited: what another process ends would go on as that process, and die with it.
+        for _ in range(50):
+            if not task.done():
+                await asyncio.sleep(0.1)
 
     def _bring_snapshots(self) -> None:
         """Start again from another node's snapshot what cannot find its way alone."""
