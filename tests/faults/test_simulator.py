@@ -34,6 +34,7 @@ BROKEN_ONCE = (
     ("many", 78),
     ("many", 80),
     ("many", 342),
+    ("many", 7676),
     ("many", 30120),
     ("many", 42931),
     ("many", 80687),
@@ -44,6 +45,7 @@ BROKEN_ONCE = (
     ("unsafe", 142),
     ("unsafe", 315),
     ("unsafe", 1864),
+    ("unsafe", 12544),
     ("unsafe", 54643),
 )
 
