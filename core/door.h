@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "trace.h"
+
 // One serving thread's place at the engine.  A seat is used by one thread at a time.
 typedef struct Seat Seat;
 
@@ -18,6 +20,8 @@ typedef struct DoorCall {
     int64_t deadline_us;
     // Comes back with an answer that had to wait.
     uint64_t token;
+    // Where the steps are timed, the caller's; NULL for a call that nobody times.
+    CallTrace* trace;
 } DoorCall;
 
 typedef struct DoorAnswer {
@@ -25,6 +29,9 @@ typedef struct DoorAnswer {
     int32_t code;
     // The answer waits for the log or for a position and comes through `completed`.
     int32_t pending;
+    // The kind of a fault, and whether something was left out of the answer: for the trace.
+    uint8_t fault;
+    uint8_t degraded;
     // The method's response, or for another code a google.rpc.Status.  Valid, like `message`,
     // until the seat is used again.
     const uint8_t* data;
@@ -53,6 +60,9 @@ typedef struct Door {
     int (*completed)(Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer);
     // Nobody wants the answer of that token any more: a read stops waiting.
     void (*forget)(Seat* seat, uint64_t token);
+    // Counts a call that has ended, with the first bytes of its answer.
+    void (*ended)(
+        Seat* seat, const CallTrace* trace, int32_t code, const uint8_t* answer, size_t length);
 } Door;
 
 // The name of the capsule that `Engine.door()` returns; it keeps the engine alive.

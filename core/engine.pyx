@@ -28,6 +28,8 @@ cdef double POINTS_MAX = 1e12
 cdef enum:
     PLAYBOOK_VALUES_MAX = 16777216
 
+include "telemetry/trace_types.pyx"
+include "telemetry/count.pyx"
 include "expression/arena.pyx"
 include "expression/value.pyx"
 include "expression/machine.pyx"
@@ -64,6 +66,9 @@ include "mutation/apply.pyx"
 include "mutation/parked.pyx"
 include "mutation/entries.pyx"
 include "mutation/writes.pyx"
+include "telemetry/histogram.pyx"
+include "telemetry/ring.pyx"
+include "telemetry/meter.pyx"
 include "serving/waiting.pyx"
 include "serving/history.pyx"
 include "serving/state.pyx"
@@ -72,6 +77,7 @@ include "serving/write.pyx"
 include "serving/hot.pyx"
 include "serving/door_types.pyx"
 include "serving/door.pyx"
+include "telemetry/read.pyx"
 include "wire/canonical.pyx"
 
 
@@ -183,6 +189,11 @@ cdef class Engine:
     def door(self):
         """A PyCapsule of the `Door` of core/door.h.  It keeps the engine alive."""
         return door_capsule(&self.native_door, self)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What the serving threads count."""
+        return telemetry_of(&self.state, self)
 
     @property
     def generation(self) -> int:

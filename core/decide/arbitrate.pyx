@@ -198,17 +198,37 @@ cdef void rank_candidates(
         candidate.condition = -1
         candidate.error.tag = TAG_NULL
         if qualifies(decision, &decision.playbook.actions[candidate.action], candidate):
-            if prioritise(decision, placement, candidate):
-                if explain:
-                    keep_factors(decision, candidate)
-                ranking.ranked += 1
-                continue
-        if explain:
+            ranking.ranked += 1
+        elif explain:
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
+    step_end(decision.trace, STEP_ELIGIBILITY)
+    prioritise_all(decision, placement, ranking, explain)
+    step_end(decision.trace, STEP_SCORE)
     if explain:
         sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)
+
+
+cdef void prioritise_all(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, bint explain
+) noexcept nogil:
+    """Give every candidate its priority, and drop those that have none."""
+    cdef uint32_t last = placement.candidates_count
+    cdef uint32_t i = 0
+    cdef Candidate dropped
+    while i < ranking.ranked:
+        if prioritise(decision, placement, &ranking.candidates[i]):
+            if explain:
+                keep_factors(decision, &ranking.candidates[i])
+            i += 1
+            continue
+        dropped = ranking.candidates[i]
+        ranking.ranked -= 1
+        ranking.candidates[i] = ranking.candidates[ranking.ranked]
+        if explain:
+            ranking.dropped += 1
+            ranking.candidates[last - ranking.dropped] = dropped
 
 
 cdef void bring_best(Ranking* ranking, uint32_t at) noexcept nogil:

@@ -13,11 +13,17 @@ cdef struct Serving:
     Person person
     Writer writer
     Fault fault
+    # Something was left out of the last answer.
+    bint degraded
+    # Where the call at hand is timed; `untold` for one that nobody times.
+    CallTrace* trace
+    CallTrace untold
 
 
 cdef bint serving_init(Serving* serving, StoreState* store) noexcept nogil:
     """False when memory or the store's readers' places are used up."""
     memset(serving, 0, sizeof(Serving))
+    serving.trace = &serving.untold
     if machine_init(&serving.machine, DECISION_ARENA_MAX):
         if person_init(&serving.person, store) == 0:
             return True
@@ -185,6 +191,7 @@ cdef int begin_call(
         call.message.seed,
     ):
         return fault_arena(fault)
+    decision.trace = serving.trace
     kind = set_context(playbook, machine, &call.message.context, fault)
     if kind == FAULT_NONE:
         kind = set_attributes(playbook, machine, &call.message.attributes, fault)
@@ -210,6 +217,7 @@ cdef int rank_placements(
             return fault_arena(fault)
         rank_candidates(decision, placement, &rankings[i], call.message.explain)
         fill_slots(decision, placement, &rankings[i], taken)
+        step_end(decision.trace, STEP_ARBITRATE)
     return FAULT_NONE
 
 
@@ -301,6 +309,7 @@ cdef int decide_call(
     cdef bint bound_reached
     prefetch_playbook(playbook, call)
     kind = begin_call(serving, playbook, store, call, &decision, &serving.fault)
+    step_end(serving.trace, STEP_GATE)
     if kind == FAULT_NONE:
         kind = rank_placements(&decision, call, rankings, &serving.fault)
     if kind != FAULT_NONE:
@@ -311,6 +320,8 @@ cdef int decide_call(
         # A score met its bound while it was written: say so at the head of the answer.
         writer.length = start
         write_answer(&decision, call, rankings, header, writer)
+    serving.degraded |= header.log_away or decision.bound_reached
+    step_end(serving.trace, STEP_ENCODE)
     if writer.failed:
         return fault_set(
             &serving.fault, FAULT_INVALID, "explain", "an answer over 64 MiB", "fewer placements"

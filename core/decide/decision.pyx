@@ -53,6 +53,7 @@ cdef struct Decision:
     uint32_t nesting
     # A step or memory bound was reached somewhere.
     bint bound_reached
+    CallTrace* trace
 
 
 cdef bint decision_begin(

@@ -1,7 +1,34 @@
 """Calls: a whole request goes to the engine, and what comes back to the client."""
 
-cdef inline void count_call(LaneState* lane, uint8_t method, int32_t code) noexcept nogil:
-    counter_add(&lane.calls[method][code], 1)
+cdef inline void count_call(Stream* stream, int32_t code) noexcept nogil:
+    stream.code = code
+    counter_add(&stream.connection.lane.calls[stream.method][code], 1)
+
+
+cdef void calls_ended(LaneState* lane) noexcept nogil:
+    """Have the calls counted that have ended since the last time, and use their memory again."""
+    cdef uint64_t now = ticks_now() if TELEMETRY and lane.ended != NULL else 0
+    cdef Stream* stream
+    while lane.ended != NULL:
+        stream = lane.ended
+        lane.ended = stream.following
+        if TELEMETRY and stream.code != CODE_NONE:
+            call_meter(lane, stream, now)
+        stream_release(&lane.pool, stream)
+
+
+cdef inline void call_meter(LaneState* lane, Stream* stream, uint64_t now) noexcept nogil:
+    cdef CallTrace* trace = &stream.trace
+    cdef size_t length = stream.answer.length
+    trace.method = stream.method
+    trace.spent[STEP_SEND] += now - trace.last
+    trace.last = now
+    trace.tracestate = <const char*>stream.tracestate.data
+    trace.tracestate_length = <uint32_t>stream.tracestate.length
+    lane.door.ended(
+        lane.seat, trace, stream.code, stream.answer.data + PREFIX_BYTES,
+        length - PREFIX_BYTES if length > PREFIX_BYTES else 0,
+    )
 
 
 cdef void call_refuse(Stream* stream) noexcept nogil:
@@ -37,6 +64,8 @@ cdef void call_refuse(Stream* stream) noexcept nogil:
 
 
 cdef void call_answer(Stream* stream, const DoorAnswer* answer) noexcept nogil:
+    stream.trace.fault = answer.fault
+    stream.trace.degraded = answer.degraded
     if answer.code == CODE_OK:
         respond(stream, answer.data, answer.length)
     else:
@@ -57,6 +86,7 @@ cdef void call_begin(Stream* stream) noexcept nogil:
     cdef LaneState* lane = stream.connection.lane
     cdef DoorCall call
     cdef DoorAnswer answer
+    step_end(&stream.trace, STEP_RECEIVE)
     if not request_whole(stream):
         refuse(
             stream, CODE_INTERNAL if stream.request.length else CODE_UNIMPLEMENTED,
@@ -79,6 +109,7 @@ cdef void call_begin(Stream* stream) noexcept nogil:
     call.now_us = lane.now_us
     call.deadline_us = stream.deadline_us
     call.token = stream_token(stream)
+    call.trace = &stream.trace
     lane.methods[stream.method](lane.seat, &call, &answer)
     if answer.pending:
         call_wait(stream)
@@ -144,5 +175,6 @@ cdef void calls_complete(LaneState* lane) noexcept nogil:
             counter_add(&lane.counters[COUNT_LATE_ANSWERS], 1)
             continue
         stream.pending = False
+        step_end(&stream.trace, STEP_WAIT)
         call_answer(stream, &answer)
         connection_touch(stream.connection)

@@ -152,6 +152,7 @@ cdef void connection_read(Connection* connection) noexcept nogil:
                 )
             break
         connection.read_ms = lane.now_ms
+        lane.read_ticks = ticks_now() if TELEMETRY else 0
         if connection.state == STATE_LINGERING:
             connection.lingered += count
             if connection.lingered > LINGER_BYTES_MAX:
@@ -166,6 +167,7 @@ cdef void connection_read(Connection* connection) noexcept nogil:
             break
     # At once, not when all others have been read: it waits for its answers.
     connection_flush(connection)
+    calls_ended(lane)
 
 
 cdef void connection_refused(Connection* connection, ssize_t error) noexcept nogil:
@@ -327,6 +329,9 @@ cdef void call_end(Stream* stream) noexcept nogil:
     cdef LaneState* lane = stream.connection.lane
     if not stream.answered:
         counter_add(&lane.counters[COUNT_CANCELLED], 1)
+        stream.code = CODE_CANCELLED
     call_forget(stream)
     stream.pending = False
     stream_close(&lane.pool, stream)
+    stream.following = lane.ended
+    lane.ended = stream

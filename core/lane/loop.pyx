@@ -56,6 +56,10 @@ cdef struct LaneState:
     # Tokens of the requests that the read at hand has begun.
     uint64_t arriving[ARRIVING_MAX]
     uint32_t arriving_count
+    # Calls whose streams have closed in this round.
+    Stream* ended
+    # When the last read returned.
+    uint64_t read_ticks
     int64_t now_us
     int64_t now_ms
     int64_t tick_ms
@@ -105,10 +109,12 @@ cdef void lane_flush(LaneState* lane) noexcept nogil:
         connection = lane.touched
         lane.touched = connection.touched_next
         connection_flush(connection)
+        calls_ended(lane)
         # A connection that failed while it was flushed still counts as touched.
         connection.touched = False
         if connection.state == STATE_DEAD:
             connection_free(connection)
+    calls_ended(lane)
 
 
 cdef void lane_obey(LaneState* lane) noexcept nogil:

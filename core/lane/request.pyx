@@ -3,6 +3,10 @@
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
 
+cdef enum:
+    TRACESTATE_MAX = 512
+
+
 cdef inline bint text_is(const uint8_t* data, size_t length, const char* literal) noexcept nogil:
     return length == strlen(literal) and memcmp(data, literal, length) == 0
 
@@ -92,6 +96,26 @@ cdef void request_header(
             stream.deadline_us = lane.now_us + timeout if timeout else 1
             # A millisecond that has begun does not count.
             stream.deadline_ms = lane.now_ms + 1 + (timeout + 999) // 1000
+    elif text_is(name, name_length, "traceparent"):
+        trace_parent(&stream.trace, value, value_length)
+    elif text_is(name, name_length, "tracestate"):
+        trace_state(stream, value, value_length)
+
+
+cdef void trace_parent(CallTrace* trace, const uint8_t* value, size_t length) noexcept nogil:
+    """Keep a traceparent as it is: few are read, and then by who tells of the call."""
+    trace.has_parent = length == TRACEPARENT_BYTES
+    if trace.has_parent:
+        memcpy(trace.traceparent, value, TRACEPARENT_BYTES)
+
+
+cdef void trace_state(Stream* stream, const uint8_t* value, size_t length) noexcept nogil:
+    """Add to the tracestate; one over its bound is none, as W3C Trace Context 3.3.1.5 allows."""
+    cdef Buffer* kept = &stream.tracestate
+    if kept.length + length + 1 > TRACESTATE_MAX:
+        kept.length = 0
+    elif (kept.length == 0 or buffer_add(kept, <const char*>",", 1)):
+        buffer_add(kept, value, length)
 
 
 cdef uint8_t headers_refusal(const Stream* stream) noexcept nogil:

@@ -120,7 +120,7 @@ cdef void respond(Stream* stream, const uint8_t* data, size_t length) noexcept n
     stream.answered = True
     stream.moved_ms = lane.now_ms
     due_clear(&lane.pool, stream)
-    count_call(lane, stream.method, CODE_OK)
+    count_call(stream, CODE_OK)
     headers[0] = header(":status", "200", 3)
     headers[1] = header("content-type", "application/grpc", 16)
     provider.source.ptr = stream
@@ -142,7 +142,7 @@ cdef void respond_error(
     stream.answered = True
     stream.pending = False
     due_clear(&lane.pool, stream)
-    count_call(lane, stream.method, code)
+    count_call(stream, code)
     digits[0] = <char>(c'0' + (code // 10 if code > 9 else code))
     digits[1] = <char>(c'0' + code % 10)
     headers[0] = header(":status", "200", 3)

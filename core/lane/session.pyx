@@ -25,6 +25,7 @@ cdef int on_begin_headers(
     if stream == NULL:
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     stream.began_ms = connection.lane.now_ms
+    trace_begin(&stream.trace, connection.lane.read_ticks, METHOD_NONE)
     nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, stream)
     return 0
 

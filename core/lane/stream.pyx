@@ -66,6 +66,10 @@ cdef struct Stream:
     Buffer request
     Buffer answer
     size_t answer_sent
+    CallTrace trace
+    Buffer tracestate
+    # The gRPC status it was answered with; CODE_NONE for what was no call.
+    int32_t code
 
 
 cdef struct StreamPool:
@@ -123,6 +127,7 @@ cdef void pool_free(StreamPool* pool) noexcept nogil:
         for j in range(STREAMS_CHUNK):
             buffer_free(&pool.chunks[i][j].request)
             buffer_free(&pool.chunks[i][j].answer)
+            buffer_free(&pool.chunks[i][j].tracestate)
         free(pool.chunks[i])
     free(pool.chunks)
     free(pool.unused)
@@ -183,11 +188,12 @@ cdef Stream* stream_open(StreamPool* pool, Connection* connection, int32_t id) n
     stream.header_bytes = 0
     stream.deadline_us = stream.deadline_ms = 0
     stream.answer_sent = 0
+    stream.code = CODE_NONE
     return stream
 
 
 cdef void stream_close(StreamPool* pool, Stream* stream) noexcept nogil:
-    """End a call, whatever became of it."""
+    """End a call, whatever became of it; its memory is kept until `stream_release`."""
     cdef Connection* connection = stream.connection
     due_clear(pool, stream)
     if stream.previous != NULL:
@@ -199,9 +205,14 @@ cdef void stream_close(StreamPool* pool, Stream* stream) noexcept nogil:
     connection.streams_count -= 1
     connection.request_bytes -= stream.request.length
     connection.answer_bytes -= stream.answer.length - stream.answer_sent
+    stream.uses += 1
+
+
+cdef void stream_release(StreamPool* pool, Stream* stream) noexcept nogil:
+    """Let the memory of a closed call be used again."""
     buffer_empty(&stream.request)
     buffer_empty(&stream.answer)
-    stream.uses += 1
+    buffer_empty(&stream.tracestate)
     pool.unused[pool.unused_count] = stream.slot
     pool.unused_count += 1
 

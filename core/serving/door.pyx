@@ -23,7 +23,7 @@ cdef Seat* door_open(void* engine) noexcept nogil:
     ):
         free(seat)
         return NULL
-    if not completions_open(&seat.completions):
+    if not completions_open(&seat.completions) or not seat_meter(seat):
         door_close(<Seat*>seat)
         return NULL
     return <Seat*>seat
@@ -60,10 +60,20 @@ cdef void door_answer(EngineSeat* seat, int kind, DoorAnswer* answer) noexcept n
         answer.message_length = seat.message.length
     answer.data = writer.data
     answer.length = writer.length
+    answer.fault = <uint8_t>kind
+    answer.degraded = seat.serving.degraded
+
+
+cdef inline EngineSeat* door_enter(Seat* opaque, const DoorCall* call) noexcept nogil:
+    """Begin a call, timed where the lane wants it."""
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    seat.serving.trace = call.trace if call.trace != NULL else &seat.serving.untold
+    seat.serving.degraded = False
+    return seat
 
 
 cdef void door_decide(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
-    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef EngineSeat* seat = door_enter(opaque, call)
     cdef bint pending = False
     cdef int kind = seat_serve(
         seat, seat_decide, door_request(call), call.now_us, call.deadline_us, call.token,
@@ -76,7 +86,7 @@ cdef void door_decide(Seat* opaque, const DoorCall* call, DoorAnswer* answer) no
 cdef void door_decide_batch(
     Seat* opaque, const DoorCall* call, DoorAnswer* answer
 ) noexcept nogil:
-    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef EngineSeat* seat = door_enter(opaque, call)
     cdef bint pending = False
     cdef int kind = seat_serve(
         seat, seat_decide_batch, door_request(call), call.now_us, call.deadline_us, call.token,
@@ -87,7 +97,7 @@ cdef void door_decide_batch(
 
 
 cdef void door_track(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noexcept nogil:
-    cdef EngineSeat* seat = <EngineSeat*>opaque
+    cdef EngineSeat* seat = door_enter(opaque, call)
     cdef bint pending = False
     cdef int kind = seat_serve_track(
         seat, door_request(call), call.now_us, call.deadline_us, call.token, &pending
@@ -116,6 +126,9 @@ cdef int door_completed(
     cdef Completion completion
     cdef bint pending = False
     cdef int kind
+    # The lane counts its time as waiting.
+    seat.serving.trace = &seat.serving.untold
+    seat.serving.degraded = False
     while completions_get(&seat.completions, &completion):
         token[0] = completion.token
         if completion.request != NULL:
@@ -138,6 +151,7 @@ cdef int seat_write_told(
     if completion.kind == FAULT_NONE:
         completion_header(seat, completion, now_us, &header)
         seat_answer_write(seat, &header, completion.flag, completion.ack)
+        seat.serving.degraded = header.log_away
     else:
         seat_log_fault(seat)
     return completion.kind
@@ -170,6 +184,13 @@ cdef void door_forget(Seat* opaque, uint64_t token) noexcept nogil:
         seat.completions.outstanding -= history_forget(&seat.state.history, seat, &token)
 
 
+cdef void door_ended(
+    Seat* opaque, const CallTrace* trace, int32_t code, const uint8_t* answer, size_t length
+) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    meter_end(seat.meter, &seat.state.metering, trace, code, answer, length)
+
+
 cdef void completion_header(
     EngineSeat* seat, const Completion* completion, int64_t now_us, Header* header
 ) noexcept nogil:
@@ -200,6 +221,7 @@ cdef void door_hang(EngineState* state, Door* door) noexcept:
     door.wake_fd = door_wake_fd
     door.completed = door_completed
     door.forget = door_forget
+    door.ended = door_ended
 
 
 cdef void release_owner(object capsule) noexcept:

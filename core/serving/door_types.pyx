@@ -9,9 +9,12 @@ cdef extern from "door.h" nogil:
         int64_t now_us
         int64_t deadline_us
         uint64_t token
+        CallTrace* trace
     ctypedef struct DoorAnswer:
         int32_t code
         int32_t pending
+        uint8_t fault
+        uint8_t degraded
         const uint8_t* data
         size_t length
         const char* message
@@ -32,4 +35,7 @@ cdef extern from "door.h" nogil:
             Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer
         ) noexcept nogil
         void (*forget)(Seat* seat, uint64_t token) noexcept nogil
+        void (*ended)(
+            Seat* seat, const CallTrace* trace, int32_t code, const uint8_t* answer, size_t length
+        ) noexcept nogil
     const char* DOOR_CAPSULE

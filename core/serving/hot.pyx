@@ -60,6 +60,7 @@ cdef int seat_decide_new(
         kind = engine_reaches(
             seat.state, &call.message.min_position, &seat.wanted, &serving.fault
         )
+    step_end(serving.trace, STEP_PARSE)
     if kind != FAULT_NONE:
         return kind
     if call.message.seed == 0:
@@ -163,17 +164,21 @@ cdef int seat_track(
         message.ack, pending, &serving.fault
     ):
         return serving.fault.kind
+    step_end(serving.trace, STEP_PARSE)
     seat_stamp(seat, playbook, &stamping, now_us, identity)
     awaited = awaited_by(message.ack, token)
     kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &applied, &awaited)
     if kind != FAULT_NONE:
         return kind
     seat_cross_stage(seat, playbook, identity, now_us)
+    step_end(serving.trace, STEP_APPLY)
     if message.ack > ACK_APPLIED:
         pending[0] = True
         return FAULT_NONE
     header = engine_header(seat.state, playbook, now_us)
     seat_answer_write(seat, &header, applied.duplicate, ACK_APPLIED)
+    serving.degraded = header.log_away
+    step_end(serving.trace, STEP_ENCODE)
     return FAULT_NONE
 
 

@@ -8,6 +8,8 @@ cdef enum:
 cdef struct EngineSeat:
     EngineState* state
     SeatPin* pin
+    # NULL for a seat whose calls are not metered.
+    Meter* meter
     Serving serving
     Identifiers identifiers
     # The mutation being framed, and the request of a stage crossing.
@@ -38,6 +40,15 @@ cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcep
             return True
     serving_free(&seat.serving)
     return False
+
+
+cdef bint seat_meter(EngineSeat* seat) noexcept nogil:
+    """Have the seat's calls metered; False without memory."""
+    cdef Meter** place = &seat.state.meters[seat.pin - seat.state.pins]
+    if place[0] == NULL:
+        atomic_pointer_write(place, meter_make(next_seed(&seat.identifiers)))
+    seat.meter = place[0]
+    return seat.meter != NULL
 
 
 cdef void seat_free(EngineSeat* seat) noexcept nogil:

@@ -57,6 +57,9 @@ cdef struct EngineState:
     LogGate gate
     # Of a write that names no level.
     int64_t default_ack
+    Metering metering
+    # Of the thread in each place, made for the first and kept for the next.
+    Meter* meters[SEATS_MAX]
 
 
 cdef int engine_init(EngineState* state, StoreState* store, uint32_t decisions_max) except -1:
@@ -75,6 +78,9 @@ cdef int engine_init(EngineState* state, StoreState* store, uint32_t decisions_m
 
 
 cdef void engine_free(EngineState* state) noexcept:
+    cdef int i
+    for i in range(SEATS_MAX):
+        meter_free(state.meters[i])
     cache_free(&state.answers)
     waiting_free(&state.waiting[QUEUE_LOGGED])
     waiting_free(&state.waiting[QUEUE_REPLICATED])

@@ -33,6 +33,7 @@ class Call(ctypes.Structure):
         ("now_us", ctypes.c_int64),
         ("deadline_us", ctypes.c_int64),
         ("token", ctypes.c_uint64),
+        ("trace", ctypes.c_void_p),
     )
 
 
@@ -40,6 +41,8 @@ class Answer(ctypes.Structure):
     _fields_ = (
         ("code", ctypes.c_int32),
         ("pending", ctypes.c_int32),
+        ("fault", ctypes.c_uint8),
+        ("degraded", ctypes.c_uint8),
         ("data", ctypes.c_void_p),
         ("length", ctypes.c_size_t),
         ("message", ctypes.c_void_p),

@@ -1,0 +1,145 @@
+"""Meters: what each serving thread counts of its calls, and which of them are kept for a trace.
+
+A call is kept when its caller or chance sampled it, and always when it was slower than its
+method's objective, degraded or in error: that is known at its end only, so every call's steps
+are timed, and nothing else is done for those that are not kept.
+"""
+
+cdef enum:
+    # As core/lane numbers them: other, Decide, DecideBatch, Track, Check.
+    METERED_METHODS = 5
+    METERED_CODES = 17
+    METHOD_UNMETERED = 4
+
+
+cdef enum KeepReason:
+    KEEP_SAMPLED = 1
+    KEEP_SLOW = 2
+    KEEP_DEGRADED = 4
+    KEEP_ERROR = 8
+
+
+cdef enum:
+    # STEPS of trace.h: Cython wants to know an array's length.
+    METERED_STEPS = 10
+    RING_CAPACITY = 1024
+
+
+cdef struct Meter:
+    uint64_t calls[METERED_METHODS][METERED_CODES][BUCKETS_MAX]
+    uint64_t ticks[METERED_METHODS][METERED_CODES]
+    uint64_t steps[METERED_METHODS][METERED_STEPS]
+    uint64_t kept[METERED_METHODS]
+    Ring ring
+    # What chance draws from.
+    uint64_t random
+
+
+cdef struct Metering:
+    # What all meters share.  Set before any thread serves, but for the ratio.
+    LatencyBounds bounds
+    # The objective of each method, in ticks; 0 for none.
+    uint64_t slow_over[METERED_METHODS]
+    # Of 2 ** 64: how many calls without a caller's decision are sampled.
+    uint64_t ratio
+    bint sample_all
+    # Whether a caller's decision counts.
+    bint parent_based
+    bint records
+
+
+cdef Meter* meter_make(uint64_t seed) noexcept nogil:
+    """A meter; NULL without memory.  It outlives its thread: counters do not fall."""
+    cdef Meter* meter = <Meter*>calloc(1, sizeof(Meter))
+    if meter == NULL:
+        return NULL
+    if not ring_init(&meter.ring, RING_CAPACITY):
+        free(meter)
+        return NULL
+    meter.random = seed
+    return meter
+
+
+cdef void meter_free(Meter* meter) noexcept nogil:
+    if meter != NULL:
+        free(meter.ring.records)
+        free(meter)
+
+
+cdef inline uint64_t meter_draw(Meter* meter) noexcept nogil:
+    """SplitMix64 (Steele et al., 2014)."""
+    cdef uint64_t z
+    meter.random += <uint64_t>0x9E3779B97F4A7C15
+    z = meter.random
+    z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
+    return z ^ (z >> 31)
+
+
+cdef inline bint caller_sampled(const CallTrace* trace) noexcept nogil:
+    """The sampled flag of a traceparent: the lowest bit of its last digit."""
+    cdef char digit = trace.traceparent[TRACEPARENT_BYTES - 1]
+    # The digits 0 to 9 and the letters a to f both have it as their code's lowest bit, reversed
+    # for the letters.
+    return (digit & 1) if digit <= c'9' else not digit & 1
+
+
+cdef inline uint8_t keep_reasons(
+    const Metering* metering, const CallTrace* trace, int32_t code, uint64_t ticks, uint64_t draw,
+) noexcept nogil:
+    """Why a call is kept; 0 when it is not."""
+    cdef uint64_t slow_over = metering.slow_over[trace.method]
+    cdef uint8_t reasons = 0
+    if metering.parent_based and trace.has_parent:
+        reasons = KEEP_SAMPLED if caller_sampled(trace) else 0
+    elif metering.sample_all or draw < metering.ratio:
+        reasons = KEEP_SAMPLED
+    if slow_over and ticks > slow_over:
+        reasons |= KEEP_SLOW
+    if trace.degraded:
+        reasons |= KEEP_DEGRADED
+    if code:
+        reasons |= KEEP_ERROR
+    return reasons
+
+
+cdef void meter_end(
+    Meter* meter, const Metering* metering, const CallTrace* trace, int32_t code,
+    const uint8_t* answer, size_t length,
+) noexcept nogil:
+    """Count a call that has ended just now, and keep it if it is worth that."""
+    cdef uint64_t ticks = trace.last - trace.began
+    cdef uint8_t method = trace.method
+    cdef uint64_t draw = meter_draw(meter)
+    cdef uint8_t reasons
+    cdef int step
+    meter_add(&meter.calls[method][code][latency_bucket(&metering.bounds, ticks)], 1)
+    meter_add(&meter.ticks[method][code], ticks)
+    for step in range(METERED_STEPS):
+        meter_add(&meter.steps[method][step], trace.spent[step])
+    if not metering.records or method == METHOD_UNMETERED:
+        return
+    reasons = keep_reasons(metering, trace, code, ticks, draw)
+    if reasons:
+        meter_keep(meter, trace, code, reasons, draw, answer, length)
+
+
+cdef void meter_keep(
+    Meter* meter, const CallTrace* trace, int32_t code, uint8_t reasons, uint64_t draw,
+    const uint8_t* answer, size_t length,
+) noexcept nogil:
+    cdef Record* record = ring_open(&meter.ring)
+    meter_add(&meter.kept[trace.method], 1)
+    if record == NULL:
+        return
+    record.trace = trace[0]
+    record.reasons = reasons
+    record.code = <uint8_t>code
+    record.random[0] = meter_draw(meter)
+    record.random[1] = draw
+    record.answer_cut = length > RECORD_ANSWER_MAX
+    record.answer_length = <uint32_t>min(length, <size_t>RECORD_ANSWER_MAX)
+    memcpy(record.answer, answer, record.answer_length)
+    record.state_length = min(trace.tracestate_length, <uint32_t>RECORD_STATE_MAX)
+    memcpy(record.state, trace.tracestate, record.state_length)
+    ring_close(&meter.ring)

@@ -1,0 +1,246 @@
+"""Reading: what all meters have counted, and the calls that were kept."""
+
+from libc.stdint cimport UINT64_MAX
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int nanosleep(const timespec* wanted, timespec* left)
+    int clock_gettime(int clock, timespec* now)
+    int CLOCK_REALTIME
+
+cdef enum:
+    # Long enough that reading the clocks adds an error of some millionths at most.
+    CALIBRATION_NS = 20000000
+    TAKEN_MAX = 10000
+
+METERED_NAMES = ("other", "Decide", "DecideBatch", "Track", "Check")
+STEP_NAMES = (
+    "receive", "parse", "gate", "eligibility", "score", "arbitrate", "apply", "encode",
+    "wait_for_log", "send",
+)
+KEEP_NAMES = {KEEP_SAMPLED: "sampled", KEEP_SLOW: "slow", KEEP_DEGRADED: "degraded",
+              KEEP_ERROR: "error"}
+
+cdef double TICKS_PER_S = 0.0
+
+
+cdef double ticks_per_s():
+    """How fast ticks go; measured once, against the monotonic clock."""
+    global TICKS_PER_S
+    cdef timespec pause
+    cdef uint64_t ticks, ns
+    if TICKS_PER_S == 0.0:
+        pause.tv_sec = 0
+        pause.tv_nsec = CALIBRATION_NS
+        ticks, ns = ticks_now(), nanoseconds_now()
+        with nogil:
+            nanosleep(&pause, NULL)
+        TICKS_PER_S = (ticks_now() - ticks) * 1e9 / <double>(nanoseconds_now() - ns)
+    return TICKS_PER_S
+
+
+class CallCount(NamedTuple):
+    """Calls of a method that ended with a code: `buckets` hold how many were within each bound
+    and above the one before; the last one counts those above all."""
+
+    method: str
+    code: int
+    buckets: list[int]
+    seconds: float
+
+
+class KeptCall(NamedTuple):
+    """A call worth a trace.
+
+    method: its name.  code: its gRPC status.  reasons: why it was kept.
+    began_ns: when, in ns since 1970.  steps_ns: how long each step took, in STEP_NAMES' order.
+    trace_id, parent_id: of the caller's trace; 0 for none.  random: 128 bits for a new one.
+    tracestate: of the caller, at most 512 bytes.
+    reason: the ErrorInfo's, empty for OK.
+    answer: the response's first 2,048 bytes, whole unless `answer_cut`.
+    """
+
+    method: str
+    code: int
+    reasons: tuple[str, ...]
+    began_ns: int
+    steps_ns: tuple[int, ...]
+    traceparent: bytes
+    tracestate: bytes
+    random: bytes
+    reason: str
+    answer: bytes
+    answer_cut: bool
+
+
+@cython.final
+cdef class Telemetry:
+    """What the engine's serving threads count, read by any one thread that holds the GIL."""
+
+    cdef EngineState* state
+    # Keeps the state alive.
+    cdef object owner
+
+    def configure(self, bounds_s, objectives_s, *, double ratio=0.0, bint parent_based=True):
+        """Set what is counted and kept, before any thread serves.
+
+        bounds_s: upper bounds of the buckets, in seconds, ascending, at most 63.
+        objectives_s: by method, the time above which a call is kept; each one of `bounds_s`.
+        ratio: how many calls of 1 are sampled where the caller has not decided.
+        parent_based: whether a caller's decision counts.
+        """
+        cdef Metering* metering = &self.state.metering
+        require_bounds(bounds_s, objectives_s, ratio)
+        rate = ticks_per_s()
+        for i, bound in enumerate(bounds_s):
+            metering.bounds.bounds[i] = <uint64_t>round(bound * rate)
+        metering.bounds.count = len(bounds_s)
+        latency_bounds_index(&metering.bounds)
+        for method, objective in objectives_s.items():
+            metering.slow_over[METERED_NAMES.index(method)] = <uint64_t>round(objective * rate)
+        metering.parent_based = parent_based
+        metering.sample_all = ratio >= 1.0
+        metering.ratio = UINT64_MAX if ratio >= 1.0 else int(ratio * 2.0**64)
+        metering.records = True
+
+    def calls(self) -> list[CallCount]:
+        """Every method and code that was met, over all threads."""
+        cdef int method, code
+        return [
+            self.count_of(method, code)
+            for method in range(METERED_METHODS)
+            for code in range(METERED_CODES)
+            if self.was_met(method, code)
+        ]
+
+    cdef bint was_met(self, int method, int code):
+        cdef int i
+        cdef Meter* meter
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter != NULL and meter_read(&meter.ticks[method][code]):
+                return True
+        return False
+
+    cdef object count_of(self, int method, int code):
+        cdef uint64_t buckets[BUCKETS_MAX]
+        cdef uint64_t ticks = 0
+        cdef Meter* meter
+        cdef uint32_t i, j
+        memset(buckets, 0, sizeof(buckets))
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter == NULL:
+                continue
+            ticks += meter_read(&meter.ticks[method][code])
+            for j in range(BUCKETS_MAX):
+                buckets[j] += meter_read(&meter.calls[method][code][j])
+        counted = [buckets[i] for i in range(self.state.metering.bounds.count + 1)]
+        return CallCount(METERED_NAMES[method], code, counted, ticks / ticks_per_s())
+
+    def steps(self) -> dict[str, dict[str, float]]:
+        """By method and step, the seconds spent."""
+        cdef int method, step, i
+        cdef Meter* meter
+        cdef uint64_t spent[METERED_METHODS][METERED_STEPS]
+        memset(spent, 0, sizeof(spent))
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter != NULL:
+                for method in range(METERED_METHODS):
+                    for step in range(METERED_STEPS):
+                        spent[method][step] += meter_read(&meter.steps[method][step])
+        return {
+            METERED_NAMES[method]: {
+                STEP_NAMES[step]: spent[method][step] / ticks_per_s()
+                for step in range(METERED_STEPS)
+            }
+            for method in range(METERED_METHODS)
+        }
+
+    def kept(self) -> dict[str, int]:
+        """By method, how many calls were worth a trace; those that were dropped are among them."""
+        cdef int method, i
+        cdef Meter* meter
+        total = dict.fromkeys(METERED_NAMES, 0)
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter != NULL:
+                for method in range(METERED_METHODS):
+                    total[METERED_NAMES[method]] += meter_read(&meter.kept[method])
+        return total
+
+    @property
+    def dropped(self) -> int:
+        """Calls worth a trace that found the ring full."""
+        cdef int i
+        cdef Meter* meter
+        total = 0
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter != NULL:
+                total += meter_read(&meter.ring.dropped)
+        return total
+
+    def take(self, int most=1_000) -> list[KeptCall]:
+        """The oldest kept calls, at most `most` of each thread, which they make room for."""
+        cdef int i
+        cdef Meter* meter
+        cdef const Record* record
+        taken = []
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter == NULL:
+                continue
+            for _ in range(min(most, TAKEN_MAX)):
+                record = ring_first(&meter.ring)
+                if record == NULL:
+                    break
+                taken.append(kept_call(record))
+                ring_free_first(&meter.ring)
+        return taken
+
+
+cdef object telemetry_of(EngineState* state, object owner):
+    cdef Telemetry made = Telemetry.__new__(Telemetry)
+    made.state = state
+    made.owner = owner
+    return made
+
+
+cdef int require_bounds(bounds_s, objectives_s, double ratio) except -1:
+    if not 0 < len(bounds_s) < BUCKETS_MAX:
+        raise errors.InvalidRequestError("bounds_s", str(len(bounds_s)), f"1 to {BUCKETS_MAX - 1}")
+    if list(bounds_s) != sorted(set(bounds_s)) or bounds_s[0] <= 0:
+        raise errors.InvalidRequestError("bounds_s", str(bounds_s), "positive and ascending")
+    for method, objective in objectives_s.items():
+        if method not in METERED_NAMES:
+            raise errors.InvalidRequestError("objectives_s", method, ", ".join(METERED_NAMES))
+        if objective not in bounds_s:
+            raise errors.InvalidRequestError("objectives_s", str(objective), "one of bounds_s")
+    if not 0 <= ratio <= 1:
+        raise errors.InvalidRequestError("ratio", str(ratio), "0 to 1")
+    return 0
+
+
+cdef object kept_call(const Record* record):
+    cdef const CallTrace* trace = &record.trace
+    cdef double ns_per_tick = 1e9 / ticks_per_s()
+    cdef timespec wall
+    cdef int64_t ago_ns = <int64_t>((ticks_now() - trace.began) * ns_per_tick)
+    clock_gettime(CLOCK_REALTIME, &wall)
+    return KeptCall(
+        METERED_NAMES[trace.method],
+        record.code,
+        tuple([name for bit, name in KEEP_NAMES.items() if record.reasons & bit]),
+        wall.tv_sec * 1_000_000_000 + wall.tv_nsec - ago_ns,
+        tuple([round(trace.spent[step] * ns_per_tick) for step in range(METERED_STEPS)]),
+        trace.traceparent[:TRACEPARENT_BYTES] if trace.has_parent else b"",
+        (<const char*>record.state)[:record.state_length],
+        (<const char*>record.random)[:16],
+        STATUS_RULES[trace.fault].reason.decode() if trace.fault else "",
+        (<const char*>record.answer)[:record.answer_length],
+        bool(record.answer_cut),
+    )

@@ -1,0 +1,61 @@
+"""Rings: calls worth a trace, from the thread that served them to the one that tells of them.
+
+One thread writes and one reads, in slots made beforehand.  What finds the ring full is counted.
+"""
+
+cdef enum:
+    # Of an answer and of a tracestate; longer ones are cut, and the record says so.
+    RECORD_ANSWER_MAX = 2048
+    RECORD_STATE_MAX = 512
+
+
+cdef struct Record:
+    CallTrace trace
+    uint64_t random[2]
+    uint8_t reasons
+    uint8_t code
+    bint answer_cut
+    uint32_t answer_length
+    uint32_t state_length
+    char state[RECORD_STATE_MAX]
+    uint8_t answer[RECORD_ANSWER_MAX]
+
+
+cdef struct Ring:
+    Record* records
+    # A power of two; 0 for a ring that was not made.
+    uint64_t capacity
+    uint64_t written
+    uint64_t taken
+    uint64_t dropped
+
+
+cdef bint ring_init(Ring* ring, uint64_t capacity) noexcept nogil:
+    ring.records = <Record*>calloc(capacity, sizeof(Record))
+    ring.capacity = capacity if ring.records != NULL else 0
+    return ring.records != NULL
+
+
+cdef inline Record* ring_open(Ring* ring) noexcept nogil:
+    """The next slot to fill; NULL, and counted, when none is free."""
+    cdef uint64_t written = ring.written
+    if written - atomic_read(&ring.taken) >= ring.capacity:
+        meter_add(&ring.dropped, 1)
+        return NULL
+    return &ring.records[written & (ring.capacity - 1)]
+
+
+cdef inline void ring_close(Ring* ring) noexcept nogil:
+    """Hand the slot over that `ring_open` gave."""
+    atomic_write(&ring.written, ring.written + 1)
+
+
+cdef inline const Record* ring_first(Ring* ring) noexcept nogil:
+    """The oldest record; NULL when there is none."""
+    if ring.taken == atomic_read(&ring.written):
+        return NULL
+    return &ring.records[ring.taken & (ring.capacity - 1)]
+
+
+cdef inline void ring_free_first(Ring* ring) noexcept nogil:
+    atomic_write(&ring.taken, ring.taken + 1)
