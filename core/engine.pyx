@@ -78,6 +78,7 @@ include "serving/hot.pyx"
 include "serving/door_types.pyx"
 include "serving/door.pyx"
 include "telemetry/read.pyx"
+include "telemetry/call.pyx"
 include "wire/canonical.pyx"
 
 
@@ -173,7 +174,7 @@ cdef class Engine:
         door_hang(&self.state, &self.native_door)
         if not seat_init(
             &self.seat, &self.state, int.from_bytes(os.urandom(8), "little")
-        ):
+        ) or not seat_meter(&self.seat, False):
             raise MemoryError("engine")
         self.published = Generations(generations_max)
         self.replaced = []
@@ -302,35 +303,57 @@ cdef class Engine:
         """The generations that can be activated, the oldest first."""
         return self.published.infos(self.active)
 
-    def decide(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
+    def begin_call(self, str method, bytes traceparent=b"", bytes tracestate=b"") -> Call:
+        """Begin to time a call of one of METERED_NAMES, with its W3C Trace Context.
+
+        Given to `decide`, `decide_batch` or `track`, it has the engine's steps timed too.
+        """
+        return call_begin(
+            &self.seat, self, METERED_NAMES.index(method), traceparent, tracestate
+        )
+
+    def decide(
+        self, bytes request, int64_t now_us, int64_t deadline_us=0, Call call=None
+    ) -> bytes:
         """Answer a DecideRequest with a DecideResponse.
 
         `deadline_us`, when not 0, is the moment on the same clock by which to answer.
         """
-        return self.result(
-            seat_serve(
-                &self.seat, seat_decide, text_from(request), now_us, deadline_us, 0, NULL
-            )
-        )
+        return self.serve(seat_decide, request, now_us, deadline_us, call)
 
-    def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
+    def decide_batch(
+        self, bytes request, int64_t now_us, int64_t deadline_us=0, Call call=None
+    ) -> bytes:
         """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
-        return self.result(
-            seat_serve(
-                &self.seat, seat_decide_batch, text_from(request), now_us, deadline_us, 0, NULL
-            )
-        )
+        return self.serve(seat_decide_batch, request, now_us, deadline_us, call)
 
-    def track(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
+    cdef bytes serve(
+        self, SeatCall method, bytes request, int64_t now_us, int64_t deadline_us, Call call
+    ):
+        cdef int kind
+        call_enter(&self.seat, call)
+        kind = seat_serve(
+            &self.seat, method, text_from(request), now_us, deadline_us, 0, NULL
+        )
+        call_leave(&self.seat, call)
+        return self.result(kind)
+
+    def track(
+        self, bytes request, int64_t now_us, uint64_t token=0, Call call=None
+    ) -> bytes | None:
         """Record an event: a TrackRequest answered with a TrackResponse.
 
         As for every write, None when the answer waits for the log: `completed` gives it with the
         `token`.  Without a token a write that would have to wait is refused.
         """
         cdef bint pending = False
-        answer = self.result(seat_serve_track(
+        cdef int kind
+        call_enter(&self.seat, call)
+        kind = seat_serve_track(
             &self.seat, text_from(request), now_us, 0, token, &pending if token else NULL
-        ))
+        )
+        call_leave(&self.seat, call)
+        answer = self.result(kind)
         return None if pending else answer
 
     cdef bytes result(self, int kind):

@@ -23,7 +23,7 @@ cdef Seat* door_open(void* engine) noexcept nogil:
     ):
         free(seat)
         return NULL
-    if not completions_open(&seat.completions) or not seat_meter(seat):
+    if not completions_open(&seat.completions) or not seat_meter(seat, True):
         door_close(<Seat*>seat)
         return NULL
     return <Seat*>seat

@@ -42,11 +42,11 @@ cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcep
     return False
 
 
-cdef bint seat_meter(EngineSeat* seat) noexcept nogil:
-    """Have the seat's calls metered; False without memory."""
+cdef bint seat_meter(EngineSeat* seat, bint fast) noexcept nogil:
+    """Have the seat's calls metered; False without memory.  The engine's own seat is not fast."""
     cdef Meter** place = &seat.state.meters[seat.pin - seat.state.pins]
     if place[0] == NULL:
-        atomic_pointer_write(place, meter_make(next_seed(&seat.identifiers)))
+        atomic_pointer_write(place, meter_make(next_seed(&seat.identifiers), fast))
     seat.meter = place[0]
     return seat.meter != NULL
 

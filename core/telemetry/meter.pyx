@@ -6,8 +6,8 @@ are timed, and nothing else is done for those that are not kept.
 """
 
 cdef enum:
-    # As core/lane numbers them: other, Decide, DecideBatch, Track, Check.
-    METERED_METHODS = 5
+    # The first as core/lane numbers them; METERED_NAMES has all.
+    METERED_METHODS = 9
     METERED_CODES = 17
     METHOD_UNMETERED = 4
 
@@ -31,6 +31,8 @@ cdef struct Meter:
     uint64_t steps[METERED_METHODS][METERED_STEPS]
     uint64_t kept[METERED_METHODS]
     Ring ring
+    # Of a thread of the fast lane.
+    bint fast
     # What chance draws from.
     uint64_t random
 
@@ -48,7 +50,7 @@ cdef struct Metering:
     bint records
 
 
-cdef Meter* meter_make(uint64_t seed) noexcept nogil:
+cdef Meter* meter_make(uint64_t seed, bint fast) noexcept nogil:
     """A meter; NULL without memory.  It outlives its thread: counters do not fall."""
     cdef Meter* meter = <Meter*>calloc(1, sizeof(Meter))
     if meter == NULL:
@@ -57,6 +59,7 @@ cdef Meter* meter_make(uint64_t seed) noexcept nogil:
         free(meter)
         return NULL
     meter.random = seed
+    meter.fast = fast
     return meter
 
 
@@ -135,6 +138,7 @@ cdef void meter_keep(
     record.trace = trace[0]
     record.reasons = reasons
     record.code = <uint8_t>code
+    record.fast = meter.fast
     record.random[0] = meter_draw(meter)
     record.random[1] = draw
     record.answer_cut = length > RECORD_ANSWER_MAX

@@ -15,7 +15,12 @@ cdef enum:
     CALIBRATION_NS = 20000000
     TAKEN_MAX = 10000
 
-METERED_NAMES = ("other", "Decide", "DecideBatch", "Track", "Check")
+METERED_NAMES = (
+    "other", "Decide", "DecideBatch", "Track", "Check", "UpsertProfile", "LinkIdentity",
+    "EraseProfile", "GetProfile",
+)
+# The engine's own thread serves grpc.aio's calls.
+LANES = ("grpc", "fast")
 STEP_NAMES = (
     "receive", "parse", "gate", "eligibility", "score", "arbitrate", "apply", "encode",
     "wait_for_log", "send",
@@ -43,12 +48,13 @@ cdef double ticks_per_s():
 
 class CallCount(NamedTuple):
     """Calls of a method that ended with a code: `buckets` hold how many were within each bound
-    and above the one before; the last one counts those above all."""
+    and above the one before; the last one counts those above all.  `lane` is one of LANES."""
 
     method: str
     code: int
     buckets: list[int]
     seconds: float
+    lane: str
 
 
 class KeptCall(NamedTuple):
@@ -59,6 +65,7 @@ class KeptCall(NamedTuple):
     trace_id, parent_id: of the caller's trace; 0 for none.  random: 128 bits for a new one.
     tracestate: of the caller, at most 512 bytes.
     reason: the ErrorInfo's, empty for OK.
+    lane: one of LANES.
     answer: the response's first 2,048 bytes, whole unless `answer_cut`.
     """
 
@@ -73,6 +80,7 @@ class KeptCall(NamedTuple):
     reason: str
     answer: bytes
     answer_cut: bool
+    lane: str
 
 
 @cython.final
@@ -109,22 +117,23 @@ cdef class Telemetry:
         """Every method and code that was met, over all threads."""
         cdef int method, code
         return [
-            self.count_of(method, code)
+            self.count_of(fast, method, code)
+            for fast in range(2)
             for method in range(METERED_METHODS)
             for code in range(METERED_CODES)
-            if self.was_met(method, code)
+            if self.was_met(fast, method, code)
         ]
 
-    cdef bint was_met(self, int method, int code):
+    cdef bint was_met(self, bint fast, int method, int code):
         cdef int i
         cdef Meter* meter
         for i in range(SEATS_MAX):
             meter = atomic_pointer_read(&self.state.meters[i])
-            if meter != NULL and meter_read(&meter.ticks[method][code]):
+            if meter != NULL and meter.fast == fast and meter_read(&meter.ticks[method][code]):
                 return True
         return False
 
-    cdef object count_of(self, int method, int code):
+    cdef object count_of(self, bint fast, int method, int code):
         cdef uint64_t buckets[BUCKETS_MAX]
         cdef uint64_t ticks = 0
         cdef Meter* meter
@@ -132,13 +141,15 @@ cdef class Telemetry:
         memset(buckets, 0, sizeof(buckets))
         for i in range(SEATS_MAX):
             meter = atomic_pointer_read(&self.state.meters[i])
-            if meter == NULL:
+            if meter == NULL or meter.fast != fast:
                 continue
             ticks += meter_read(&meter.ticks[method][code])
             for j in range(BUCKETS_MAX):
                 buckets[j] += meter_read(&meter.calls[method][code][j])
         counted = [buckets[i] for i in range(self.state.metering.bounds.count + 1)]
-        return CallCount(METERED_NAMES[method], code, counted, ticks / ticks_per_s())
+        return CallCount(
+            METERED_NAMES[method], code, counted, ticks / ticks_per_s(), LANES[fast]
+        )
 
     def steps(self) -> dict[str, dict[str, float]]:
         """By method and step, the seconds spent."""
@@ -243,4 +254,5 @@ cdef object kept_call(const Record* record):
         STATUS_RULES[trace.fault].reason.decode() if trace.fault else "",
         (<const char*>record.answer)[:record.answer_length],
         bool(record.answer_cut),
+        LANES[record.fast],
     )

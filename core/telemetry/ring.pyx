@@ -14,6 +14,7 @@ cdef struct Record:
     uint64_t random[2]
     uint8_t reasons
     uint8_t code
+    bint fast
     bint answer_cut
     uint32_t answer_length
     uint32_t state_length

@@ -21,14 +21,17 @@ from nextbest.server.rpc.clock import deadline_us, now_us
 from nextbest.server.rpc.message import require_size
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
+from nextbest.server.rpc.timing import Timed, timed
 from nextbest.server.rpc.waiting import Answer, Waiting, Write
 from nextbest.server.rpc.wire import unwrap, wrap
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+    from nextbest.core.engine import Call
 
-Decide = Callable[[bytes, int, int], bytes]
-Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
+Decide = Callable[[bytes, int, int, "Call"], bytes]
+# The engine's method for a write, with the timing of the call that makes it.
+WriteOf = Callable[["Call"], Write]
 
 # Events of one stream that wait for the log together.
 STREAM_WRITES_MAX = 256
@@ -36,15 +39,17 @@ STREAM_WRITES_MAX = 256
 
 def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
     """The handlers of the calls that mostly answer without waiting, by full method name."""
-    decide = partial(_decide, waiting=waiting, bytes_max=bytes_max)
-    write = partial(_write, waiting=waiting, bytes_max=bytes_max)
+    calls = {
+        "DecisionService/Decide": _decide(engine.decide, waiting),
+        "DecisionService/DecideBatch": _decide(engine.decide_batch, waiting),
+        "ProfileService/GetProfile": _decide(_profile(engine), waiting),
+        "EventService/Track": _write(lambda call: partial(engine.track, call=call), waiting),
+        "ProfileService/UpsertProfile": _write(lambda _call: engine.upsert, waiting),
+        "ProfileService/LinkIdentity": _write(lambda _call: engine.link, waiting),
+    }
     return {
-        "/nextbest.v1.DecisionService/Decide": unary(decide(engine.decide)),
-        "/nextbest.v1.DecisionService/DecideBatch": unary(decide(engine.decide_batch)),
-        "/nextbest.v1.ProfileService/GetProfile": unary(decide(_without_deadline(engine))),
-        "/nextbest.v1.EventService/Track": unary(write(engine.track)),
-        "/nextbest.v1.ProfileService/UpsertProfile": unary(write(engine.upsert)),
-        "/nextbest.v1.ProfileService/LinkIdentity": unary(write(engine.link)),
+        f"/nextbest.v1.{path}": unary(timed(engine, path.rpartition("/")[2], call, bytes_max))
+        for path, call in calls.items()
     }
 
 
@@ -58,41 +63,37 @@ def streams(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
     }
 
 
-def _without_deadline(engine: Engine) -> Decide:
-    return lambda request, now, _deadline: engine.profile(request, now)
+def _profile(engine: Engine) -> Decide:
+    return lambda request, now, _deadline, _call: engine.profile(request, now)
 
 
-def _decide(decide: Decide, waiting: Waiting, bytes_max: int) -> Behaviour:
-    async def behaviour(request: bytes, context: Any) -> bytes:
+def _decide(decide: Decide, waiting: Waiting) -> Timed:
+    async def behaviour(request: bytes, context: Any, call: Call) -> bytes:
+        now = now_us()
+        deadline = deadline_us(context, now)
         try:
-            if len(request) > bytes_max:
-                require_size(request, bytes_max)
-            now = now_us()
-            deadline = deadline_us(context, now)
-            try:
-                return decide(request, now, deadline)
-            except PositionNotReachedError as error:
-                again = partial(_again, decide, request, deadline)
-                return await waiting.read(again, deadline, error)
-        except Exception as error:
-            await refuse(context, error)
+            return decide(request, now, deadline, call)
+        except PositionNotReachedError as error:
+            again = partial(_again, decide, request, deadline, call)
+            return await waiting.read(again, deadline, error)
 
     return behaviour
 
 
-def _again(decide: Decide, request: bytes, deadline: int) -> bytes:
-    return decide(request, now_us(), deadline)
+def _again(decide: Decide, request: bytes, deadline: int, call: Call) -> bytes:
+    call.waited()
+    return decide(request, now_us(), deadline, call)
 
 
-def _write(write: Write, waiting: Waiting, bytes_max: int) -> Behaviour:
-    async def behaviour(request: bytes, context: Any) -> bytes:
+def _write(write: WriteOf, waiting: Waiting) -> Timed:
+    async def behaviour(request: bytes, _context: Any, call: Call) -> bytes:
+        answer = waiting.begin(write(call), request)
+        if isinstance(answer, bytes):
+            return answer
         try:
-            if len(request) > bytes_max:
-                require_size(request, bytes_max)
-            answer = waiting.begin(write, request)
-            return answer if isinstance(answer, bytes) else await answer
-        except Exception as error:
-            await refuse(context, error)
+            return await answer
+        finally:
+            call.waited()
 
     return behaviour
 
@@ -102,10 +103,14 @@ def _decided(engine: Engine, waiting: Waiting, request: bytes) -> Answer:
     try:
         return wrap(1, wrap(1, engine.decide(entry, now_us())))
     except PositionNotReachedError as error:
-        again = partial(_again, engine.decide, entry, 0)
+        again = partial(_decide_again, engine, entry)
         return _entry(waiting.read(again, 0, error), _decided_wrapped)
     except NextbestError as error:
         return wrap(1, wrap(2, status_bytes(error)))
+
+
+def _decide_again(engine: Engine, request: bytes) -> bytes:
+    return engine.decide(request, now_us())
 
 
 def _decided_wrapped(field: int, result: bytes) -> bytes:

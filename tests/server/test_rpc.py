@@ -197,7 +197,7 @@ async def test_decisions_go_on_during_a_query(run_server: Any) -> None:
             parts = client.query_profiles("profile.age > 0", limit=9_999)
             return len([part async for part in parts])
 
-        assert await decided_during(client, asyncio.create_task(query())) > 5
+        assert await decided_during(client, asyncio.create_task(query())) >= 2
 
 
 async def test_decisions_go_on_during_a_publish(client: AsyncClient) -> None:

@@ -1,0 +1,58 @@
+"""Timing: the calls of grpc.aio that the engine answers, counted as those of the fast lane are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from nextbest.core.errors import INTERNAL, NextbestError
+from nextbest.server.rpc.message import require_size
+from nextbest.server.rpc.status import refuse
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+    from nextbest.core.engine import Call
+
+CANCELLED = 1
+
+# A call's request, gRPC's context and its timing; the answer.
+Timed = Callable[[bytes, Any, "Call"], Awaitable[bytes]]
+Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+def timed(engine: Engine, method: str, behaviour: Timed, bytes_max: int) -> Behaviour:
+    """A gRPC behaviour that times another, bounds its request and gives its errors a status."""
+
+    async def serve(request: bytes, context: Any) -> bytes:
+        call = _begin(engine, method, context)
+        try:
+            if len(request) > bytes_max:
+                require_size(request, bytes_max)
+            answer = await behaviour(request, context, call)
+        except asyncio.CancelledError:
+            call.end(CANCELLED)
+            raise
+        except Exception as error:
+            call.end(
+                error.status_code if isinstance(error, NextbestError) else INTERNAL, b"", error
+            )
+            await refuse(context, error)
+        call.end(0, answer)
+        return answer
+
+    return serve
+
+
+def _code(error: Exception) -> int:
+    return error.status_code if isinstance(error, NextbestError) else INTERNAL
+
+
+def _begin(engine: Engine, method: str, context: Any) -> Call:
+    parent = state = b""
+    for key, value in context.invocation_metadata():
+        if key == "traceparent":
+            parent = value.encode()
+        elif key == "tracestate":
+            state = state + b"," + value.encode() if state else value.encode()
+    return engine.begin_call(method, parent, state)
