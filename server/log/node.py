@@ -255,6 +255,8 @@ class Node:
         async with self._connecting:
             opened = await reseed(self.context, self.epochs, self.branch, self.members, force)
         self._retry.set()
+        if self._schedule:
+            self._schedule.soon()
         return opened
 
     def status(self) -> log_pb2.GetLogStatusResponse:
