@@ -664,14 +664,10 @@ cdef StoreStatus event_insert(Loading* loading, const SeenEvent* entry) noexcept
     latch_take(&shard.latch)
     if seen_find(shard, entry.identity, entry.event) != NULL:
         status = refuse(loading, "stripe.event_hashes")
-    elif (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-        shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
-    ):
+    elif not seen_room(shard):
         status = STORE_NO_MEMORY
     else:
-        seen_put(shard.seen, shard.seen_capacity - 1, entry)
-        shard.seen_count += 1
-        atomic_add(&store.seen, 1)
+        seen_add(store, shard, entry)
     latch_drop(&shard.latch)
     return status
 
