@@ -204,6 +204,14 @@ cdef bint seen_room(Shard* shard) noexcept nogil:
     )
 
 
+cdef bint seen_room_for(Shard* shard, uint64_t count) noexcept nogil:
+    """Make room for so many seen events in all, at once; False without memory."""
+    cdef uint64_t capacity = max(shard.seen_capacity, <uint64_t>TABLE_START)
+    while count * 10 > capacity * 7:
+        capacity *= 2
+    return capacity == shard.seen_capacity or seen_rebuild(shard, capacity, 0, NULL)
+
+
 cdef void seen_add(StoreState* store, Shard* shard, const SeenEvent* entry) noexcept nogil:
     """Remember an event that the shard does not know, once there is room."""
     seen_put(shard.seen, shard.seen_capacity - 1, entry)

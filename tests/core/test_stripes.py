@@ -419,6 +419,28 @@ def test_a_refused_row_gives_back_its_strings() -> None:
     assert second.memory()["string_bytes"] < 4_000_000
 
 
+def test_a_row_whose_id_comes_behind_its_cells_is_refused() -> None:
+    store = full_store()
+    piece = next(one for one in map(store.stripe, range(STRIPES)) if one)
+    row = log_pb2.SnapshotStripe.FromString(piece).rows[0]
+    cells = log_pb2.StripeRow(attributes=row.attributes, numbers=row.numbers).SerializeToString()
+    head = log_pb2.StripeRow(kind=row.kind, id=row.id).SerializeToString()
+    assert cells
+    for body, known in ((head + cells, 1), (cells + head, 0)):
+        data = b"\x0a" + encoded_length(body) + body
+        into = Store()
+        into.load_columns(*store.columns())
+        with contextlib.nullcontext() if known else pytest.raises(InvalidRequestError):
+            into.load_stripe(data)
+        assert into.profiles == known
+
+
+def encoded_length(data: bytes) -> bytes:
+    count = len(data)
+    assert count < 1 << 14
+    return bytes([count & 0x7F | 0x80, count >> 7]) if count > 0x7F else bytes([count])
+
+
 def test_unknown_fields_are_skipped() -> None:
     store = full_store()
     more = b"\xf8\x07\x05\xfa\x07\x03abc"
