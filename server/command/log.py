@@ -112,7 +112,7 @@ def restore_command(
 
       nextbest log restore node-7.nbs --data /var/lib/nextbest
     """
-    from nextbest.server.keeper import lock_folder
+    from nextbest.server.folder import lock_folder
     from nextbest.server.log.snapshot import Snapshots, look_at
 
     lock = lock_folder(data)
