@@ -83,6 +83,12 @@ class Bounds:
     dedupe_max: int = number(
         10_000_000, 1_000, 4_000_000_000, "event ids remembered to recognise repeats"
     )
+    tombstones_max: int = number(
+        10_000_000,
+        0,
+        4_000_000_000,
+        "erased identities remembered, each for good; beyond, only who is known can be erased",
+    )
     generations_max: int = number(32, 2, 1_000, "published playbooks that can be activated again")
     decisions_max: int = number(
         65_536, 1, 10_000_000, "decisions remembered for 60 s, so that a repeat is the same"
@@ -193,6 +199,9 @@ class Log(BackendSettings):
     )
     snapshot_ms: int = number(
         300_000, 1_000, 86_400_000, "the longest time from one snapshot to the next"
+    )
+    aside_days: int = number(
+        30, 0, 36_500, "how long a snapshot that was set aside is kept; 0: for good"
     )
     dedupe_span_ms: int = number(
         30 * 86_400_000,

@@ -222,6 +222,6 @@ class Keeper:
         if folder is None:
             _log.warning("log: no data.folder, no snapshots: the log is never trimmed")
             return None
-        snapshots = Snapshots(folder)
+        snapshots = Snapshots(folder, self._config.log.aside_days)
         self.taker = Taker(snapshots, self._engine, self._catalogue.mutations)
         return snapshots

@@ -46,6 +46,7 @@ from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
+from nextbest.server.log.purge import Purge
 from nextbest.server.log.reader import Announced, Passed, Reader
 from nextbest.server.log.reseed import ReseedRefusedError, reseed
 from nextbest.server.log.retained import Retained
@@ -133,6 +134,7 @@ class Node:
         )
         self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)
+        self.purge = Purge(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
         self._connecting = asyncio.Lock()
@@ -186,7 +188,9 @@ class Node:
         except LogError as error:
             self._failed(error)
         # Snapshots are taken across short outages.
-        parts = [self._run(), self._tick(), *([self._schedule.run()] if self._schedule else [])]
+        parts = [self._run(), self._tick(), self.purge.run()]
+        if self._schedule:
+            parts.append(self._schedule.run())
         self._tasks = [asyncio.create_task(part) for part in parts]
 
     async def stop(self, grace_s: float) -> int:
