@@ -26,6 +26,7 @@ PREFIX = "NEXTBEST_"
 # Variables of the build and of the command line share the prefix.
 OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXTBEST_CONFIG"}
 ADDRESSES_MAX = 16
+PEERS_MAX = 16
 FILE_BYTES_MAX = 1 << 20
 
 MEMBER_BYTES_MAX = 128
@@ -169,6 +170,12 @@ class Log(BackendSettings):
     )
     ack: str = _text("", "applied, logged or replicated; empty: logged, or applied without a log")
     member: str = _text("", "this node's name, unlike all others'; empty: host and chance")
+    advertise: str = _text(
+        "", "where other members reach this one, for its snapshots; empty: they cannot"
+    )
+    peers: tuple[str, ...] = _texts(
+        (), PEERS_MAX, "members to ask for a snapshot before those that the log names"
+    )
     answer_ms: int = number(
         0,
         0,
@@ -468,6 +475,9 @@ def _log_faults(log: Log) -> list[str]:
         faults.append(f"log.ack: {log.ack}, allowed: applied: memory: keeps no log")
     if len(log.member.encode()) > MEMBER_BYTES_MAX:
         faults.append(f"log.member: too long, allowed: at most {MEMBER_BYTES_MAX} bytes")
+    for key, given in (("advertise", (log.advertise,)), ("peers", log.peers)):
+        wrong = [why for address in given if address and (why := addresses.fault(address))]
+        faults += [f"log.{key}: {why}" for why in wrong]
     return faults
 
 

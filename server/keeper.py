@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from nextbest.server.log.log import Log
 from nextbest.server.log.node import Node
 from nextbest.server.log.snapshot import Snapshots
 from nextbest.server.log.taker import Taker
+from nextbest.server.peers import Peers
 from nextbest.server.publisher import Publisher
 from nextbest.server.recovery import LOOK_S, STUCK, Recovery
 from nextbest.server.rpc.clock import now_us
@@ -76,11 +78,14 @@ class Keeper:
         ack = LEVELS[settings.ack] if settings.ack else LOGGED
         self._engine.attach_log(settings.waiting_max, default_ack=ack)
         self._log = log = make_log(self._place, self._config)
+        member = settings.member or folder.member()
+        snapshots = self._snapshots()
+        peers = Peers(log, snapshots, member, settings.peers) if snapshots else None
         self._recovery = recovery = Recovery(
-            self._engine, self._publisher, log, self._snapshots(), settings.start_ms
+            self._engine, self._publisher, log, snapshots, peers, settings.start_ms
         )
         head = await recovery.restore()
-        self.node = node = self._node(log, settings.member or folder.member())
+        self.node = node = self._node(log, member)
         if head is not None:
             node.restore(head.members, head.lease)
             self.recovered = True
@@ -119,6 +124,8 @@ class Keeper:
         """What could not be known without the log: the first time it is there."""
         try:
             while node.state != "following":
+                if node.needs_snapshot:
+                    await recovery.check()
                 await asyncio.sleep(LOOK_S)
             self._followed()
             await recovery.check()
@@ -212,6 +219,8 @@ class Keeper:
             passed=self._publisher.passed,
             limits=limits(self._config),
             snapshots=self.taker,
+            address=self._config.log.advertise,
+            process=secrets.randbits(63) + 1,
         )
         if self.taker is not None:
             self.taker.attach(node)

@@ -22,6 +22,7 @@ from nextbest.server.log.log import (
 )
 from nextbest.server.log.snapshot import Snapshot, Snapshots
 from nextbest.server.log.taker import load_rest, restore_rows
+from nextbest.server.peers import NoPeerError, Peers
 from nextbest.server.rpc.clock import now_us
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ STUCK = {"reset", "incompatible"}
 TELL_S = 2.0
 LOOK_S = 0.1
 CONNECT_S = 0.5
+# Members have said by then where they are: a log may be trimmed to its last entry.
+HEARD_S = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +46,8 @@ _log = logging.getLogger(__name__)
 class Recovery:
     """Brings an engine back from the snapshots and the log; `start_ms` is how long it waits for it.
 
-    snapshots: None for a node that keeps none, and so needs the log from its first entry.
+    snapshots: None for a node that keeps none, and so needs the log from its first entry.  peers:
+    whom to ask for a snapshot when what is here is not enough; None for nobody.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Recovery:
         publisher: Publisher,
         log: Log,
         snapshots: Snapshots | None,
+        peers: Peers | None,
         start_ms: int,
     ) -> None:
         self._engine = engine
         self._publisher = publisher
         self._log = log
         self._snapshots = snapshots
+        self._peers = peers
         self._start_s = start_ms / 1_000
         # Loaded while the log was away: whether it is of the log's history is not known.
         self._unchecked: Snapshot | None = None
@@ -71,16 +77,46 @@ class Recovery:
     async def restore(self) -> log_pb2.SnapshotHead | None:
         """Load the newest snapshot that is whole and of the surviving history; gives its head.
 
-        None without one: then the log has to be there from its first entry.  Raises
-        RecoveryError when it is not, LogInUseError, LogPlaceError and SnapshotFormatError.
+        None without one: then the log has to be there from its first entry.  Where it is not, a
+        peer's snapshot is fetched.  Raises RecoveryError when none gives one in time,
+        LogInUseError, LogPlaceError and SnapshotFormatError.
         """
         there = await self._connected()
+        try:
+            return await self._restore(there)
+        except RecoveryError as error:
+            if self._peers is None:
+                raise
+            _log.warning("recovery: %s; the peers are asked", error)
+            await self._fetch(self._peers, error)
+        return await self._restore(there)
+
+    async def _fetch(self, peers: Peers, lacking: RecoveryError) -> None:
+        """Ask the peers again and again while a start has time: they may be starting too."""
+
+        async def fits(head: log_pb2.SnapshotHead, name: str) -> bool:
+            return await _is_of(self._log, head, name)
+
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        while True:
+            try:
+                await peers.fetch(fits)
+                return
+            except (RecoveryError, LogError) as error:
+                patience_s = HEARD_S if isinstance(error, NoPeerError) else self._start_s
+                if loop.time() >= begun_s + min(patience_s, self._start_s):
+                    raise RecoveryError(f"{lacking}; {error}") from error
+                _log.warning("recovery: %s", error)
+            await asyncio.sleep(CONNECT_S)
+
+    async def _restore(self, there: bool) -> log_pb2.SnapshotHead | None:
         while self._snapshots is not None:
             snapshot = await asyncio.to_thread(self._snapshots.newest_valid)
             if snapshot is None:
                 break
             try:
-                if not there or await _is_of(self._log, snapshot):
+                if not there or await _is_of(self._log, snapshot.head, snapshot.path.name):
                     await self._load(snapshot)
                     return self._loaded(snapshot, there)
             except LogAwayError:
@@ -140,7 +176,7 @@ class Recovery:
         """
         while (snapshot := self._unchecked) is not None:
             try:
-                if not await _is_of(self._log, snapshot):
+                if not await _is_of(self._log, snapshot.head, snapshot.path.name):
                     await self._refuse(snapshot)
             except LogError:
                 await asyncio.sleep(CONNECT_S)
@@ -203,7 +239,7 @@ def _is_the_first(record: Record) -> bool:
     return False
 
 
-async def _is_of(log: Log, snapshot: Snapshot) -> bool:
+async def _is_of(log: Log, head: log_pb2.SnapshotHead, name: str) -> bool:
     """Whether all that a snapshot holds is in the log's history.
 
     An empty log tells nothing: the node will find it reset.  Raises RecoveryError when the log
@@ -212,16 +248,16 @@ async def _is_of(log: Log, snapshot: Snapshot) -> bool:
     first = await log.first()
     if first is None:
         return True
-    start = snapshot.position
+    start, end = position_from(head.position), position_from(head.end)
     if start != BEFORE and (first.epoch, first.sequence) > start[:2]:
         contents = unpack(first)
         if contents.kind == "open" and contents.body.reseeded:
             return True
         raise RecoveryError(
-            f"log: begins at {first.epoch}-{first.sequence}, behind where {snapshot.path.name} "
+            f"log: begins at {first.epoch}-{first.sequence}, behind where {name} "
             f"ends, {start.epoch}-{start.sequence}: {FETCH}"
         )
-    for position in (start, snapshot.end):
+    for position in (start, end):
         if position != BEFORE and not await lies_on(log, position):
             return False
     return True

@@ -226,10 +226,13 @@ def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
                 _place(member.position),
                 _place(member.snapshot),
                 f"{_clock(member.now_ms * 1_000)}",
+                member.address,
             )
             for member in status.members
         ]
-        console.print(table("members", ("member", "position", "snapshot", "last seen"), members))
+        console.print(
+            table("members", ("member", "position", "snapshot", "last seen", "address"), members)
+        )
     for lost in status.lost_ids:
         console.print(f"could not be brought back: {lost}")
 

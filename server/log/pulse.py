@@ -65,6 +65,8 @@ class Pulse:
             snapshot=position_message(self.snapshot),
             format=FORMAT,
             now_ms=context.now_us() // 1_000,
+            address=context.address,
+            process=context.process,
         )
         await self._notes.append(heartbeat=heartbeat)
 
