@@ -41,7 +41,7 @@ cdef RowSlot* row_for(
         return NULL
     # That a node wrote of an incarnation proves the ones before it erased.
     if <int64_t>incarnation > dead + 1:
-        dead_put(shard, hash, incarnation - 1)
+        dead_put(store, shard, hash, incarnation - 1)
     created[0] = True
     return row_create(store, shard, identity, hash, incarnation)
 
@@ -413,7 +413,7 @@ cdef StoreStatus erase_latched(
     cdef RowSlot* slot
     latch_take(&shard.latch)
     if dead_incarnation(shard, hash) < <int64_t>incarnation:
-        dead_put(shard, hash, incarnation)
+        dead_put(store, shard, hash, incarnation)
     slot = row_find(store, shard, identity, hash)
     if slot != NULL and slot.row.incarnation <= incarnation:
         return row_detach(store, shard, slot, identity)

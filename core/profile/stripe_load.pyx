@@ -716,7 +716,7 @@ cdef StoreStatus erased_load(Loading* loading) noexcept nogil:
         shard = shard_of(loading.store, identity)
         latch_take(&shard.latch)
         if dead_incarnation(shard, identity) < <int64_t>incarnation:
-            dead_put(shard, identity, <uint32_t>incarnation)
+            dead_put(loading.store, shard, identity, <uint32_t>incarnation)
         latch_drop(&shard.latch)
     if incarnations.at < incarnations.end:
         return refuse(loading, "stripe.erased_incarnations")

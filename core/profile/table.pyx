@@ -156,10 +156,15 @@ cdef inline int64_t dead_incarnation(Shard* shard, uint64_t hash) noexcept nogil
     return shard.dead[0][hash]
 
 
-cdef inline void dead_put(Shard* shard, uint64_t hash, uint32_t incarnation) noexcept nogil:
+cdef inline void dead_put(
+    StoreState* store, Shard* shard, uint64_t hash, uint32_t incarnation
+) noexcept nogil:
     if shard.dead == NULL:
         shard.dead = new unordered_map[uint64_t, uint32_t]()
+    if shard.dead.count(hash) == 0:
+        atomic_add(&store.tombstones, 1)
     shard.dead[0][hash] = incarnation
+    atomic_add(&store.erasures, 1)
 
 
 cdef void seen_put(SeenEvent* seen, uint64_t mask, const SeenEvent* entry) noexcept nogil:

@@ -257,6 +257,8 @@ cdef struct StoreState:
     uint64_t seen
     uint64_t seen_max
     uint64_t horizon_ms  # read without a latch; see store_horizon_ms
+    uint64_t tombstones  # identities of which an incarnation is dead
+    uint64_t erasures  # grows with each incarnation that dies
     uint64_t layout_rows[LAYOUTS_MAX]
     Layout* layouts[LAYOUTS_MAX]
     Layout* layout  # the newest

@@ -250,7 +250,9 @@ class Branch:
         if contents.kind != "batch":
             return 0
         count = len(mutation_pb2.MutationBatch.FromString(contents.body).mutations)
-        self._context.ahead.add(contents.body, count, LOGGED_QUEUE)
+        if count:
+            # All of an entry may be of people who were erased since.
+            self._context.ahead.add(contents.body, count, LOGGED_QUEUE)
         return count
 
 

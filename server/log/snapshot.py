@@ -37,6 +37,7 @@ from nextbest.v1 import common_pb2, log_pb2
 KEPT = 2
 NAME = re.compile(r"snapshot-(\d{1,12})\.nbs")
 _NUMBERED = re.compile(r"snapshot-(\d{1,12})\.nbs(\.\w+)*")
+_ASIDE = re.compile(r"snapshot-(\d{1,12})\.nbs\.(corrupt|lost)")
 _NEW = ".new"
 FAULTS_MAX = 100
 
@@ -137,11 +138,13 @@ class Pending:
 class Snapshots:
     """The snapshots in one folder, which is made if need be.  Raises SnapshotError.
 
-    `faults` are those that could not be used, the newest 100.
+    `faults` are those that could not be used, the newest 100.  What was set aside goes when it is
+    older than `aside_days`, and not before there are two to use; 0 keeps it for good.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, aside_days: int = 0) -> None:
         self.folder = folder
+        self._aside_days = aside_days
         self.faults: list[Fault] = []
         self._stop = threading.Event()
         # From the start of a write until it is committed or discarded.
@@ -252,11 +255,23 @@ class Snapshots:
         try:
             path.rename(target)
             _sync(self.folder)
-            for old in self.paths()[KEPT:]:
+            paths = self.paths()
+            for old in [*paths[KEPT:], *(self._outdated() if len(paths) >= KEPT else ())]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise failure(target, error) from error
         return target
+
+    def _outdated(self) -> list[Path]:
+        """What was set aside and is older than its time: people who were erased are in it."""
+        if not self._aside_days:
+            return []
+        before_s = time.time() - self._aside_days * 86_400
+        aside = [path for path in self.folder.iterdir() if _ASIDE.fullmatch(path.name)]
+        old = [path for path in aside if path.stat().st_mtime < before_s]
+        for path in old:
+            _log.warning("snapshot: %s was set aside and is removed", path.name)
+        return old
 
     def discard(self, path: Path) -> None:
         """Remove a file that never counted."""

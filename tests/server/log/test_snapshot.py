@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -386,3 +387,18 @@ async def test_a_disk_that_turns_read_only_keeps_the_snapshots_that_are_there(
         assert newest(snapshots).path == path
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+
+
+async def test_what_was_set_aside_goes_after_its_time_when_two_can_be_used(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path, aside_days=30)
+    aside = {}
+    for name, days in (("old", 31), ("new", 29)):
+        await write(snapshots, State())
+        aside[name] = snapshots.set_aside(newest(snapshots), "lost")
+        then_s = time.time() - days * 86_400
+        os.utime(aside[name], (then_s, then_s))
+    await write(snapshots, State())
+    assert aside["old"].exists()
+    await write(snapshots, State())
+    assert (aside["old"].exists(), aside["new"].exists()) == (False, True)
+    snapshots.close()
