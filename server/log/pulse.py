@@ -72,6 +72,8 @@ class Pulse:
             format=FORMAT,
             # By its own clock, if that is wrong, a member could seem to be long gone.
             now_ms=self._there_ms,
+            address=context.address,
+            process=context.process,
         )
         await self._notes.append(heartbeat=heartbeat)
 

@@ -43,6 +43,8 @@ _RULES = {
     "astray": _Rule("diverged", OPEN, False),
     "stuck": _Rule("full", AWAY, True),
     "full": _Rule("full", AWAY, False),
+    # Its writes are as good as any; an operator has to give it a name of its own.
+    "twin": _Rule("twin", OPEN, False),
     "slow": _Rule("away", AWAY, False, logging.INFO),
 }
 

@@ -35,6 +35,7 @@ BROKEN_ONCE = (
     ("many", 80),
     ("many", 342),
     ("many", 7676),
+    ("many", 23171),
     ("many", 30120),
     ("many", 42931),
     ("many", 80687),
@@ -46,6 +47,8 @@ BROKEN_ONCE = (
     ("unsafe", 315),
     ("unsafe", 1864),
     ("unsafe", 12544),
+    ("unsafe", 24010),
+    ("unsafe", 46861),
     ("unsafe", 54643),
 )
 

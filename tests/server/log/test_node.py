@@ -392,6 +392,9 @@ async def test_a_member_left_behind_hands_over_what_only_it_has() -> None:
         assert sum(b"e2" in event_ids(record) for record in store.records) == 1
         assert a.node.needs_snapshot
         assert a.node.ahead == 0
+        # What b acknowledged since would be gone.
+        with pytest.raises(ReseedRefusedError, match="b follows it"):
+            await a.node.reseed(force=True)
 
 
 class CutLog(MemoryLog):
