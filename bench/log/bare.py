@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import socket
 import sqlite3
 import subprocess
@@ -95,6 +96,21 @@ def sqlite_commits(path: Path, commits: Sequence[Sequence[bytes]]) -> list[float
     database.close()
     if seen != key:
         raise SystemExit(f"bare SQLite: {seen} rows of {key}")
+    return took
+
+
+def syncs(path: Path, size: int, count: int) -> list[float]:
+    """Seconds of each fdatasync behind so many bytes, as a commit of SQLite's WAL has one."""
+    took, body = [], bytes(size)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        for number in range(count):
+            os.pwrite(descriptor, body, number * size)
+            begin = time.perf_counter()
+            os.fdatasync(descriptor)
+            took.append(time.perf_counter() - begin)
+    finally:
+        os.close(descriptor)
     return took
 
 

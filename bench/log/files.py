@@ -12,6 +12,8 @@ from .cores import scratch
 from .streams import Figures, settings
 
 SMALL_COMMIT = 50
+# About what a commit of a thousand events writes.
+SYNC_BYTES, SYNCS = 163_840, 200
 
 
 def measure(options: argparse.Namespace) -> Figures:
@@ -33,6 +35,9 @@ def measure(options: argparse.Namespace) -> Figures:
                 "rows": _groups(single, engines.BATCH_MUTATIONS),
                 "small": _groups(single[: len(single) // 10], SMALL_COMMIT),
             }
+            synced = bare.syncs(folder / "synced", SYNC_BYTES, SYNCS)
+            steps.setdefault("bare_sync_ms", []).append(median(synced) * 1e3)
+            steps.setdefault("bare_sync_ms_p99", []).append(sorted(synced)[-2] * 1e3)
             for name, rows in commits.items():
                 seconds_each = bare.sqlite_commits(folder / name, rows)
                 count = sum(map(len, rows)) if name != "entries" else len(requests)

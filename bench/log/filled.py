@@ -1,7 +1,7 @@
 """`nextbest serve` with people in it, for the run of bench.log.snapshots.
 
     python -m bench.log.filled PROFILES --playbook FOLDER --listen ADDRESS --fast-lane ADDRESS
-                               --data FOLDER [--set KEY=VALUE]...
+                               --data FOLDER [--text-bytes N] [--set KEY=VALUE]...
 
 Attributes are loaded as columns, which no log keeps; events go through the log.  Once all are in,
 `filled` in the data folder says so.
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.micro import encode, people, subject
 from nextbest.core import Engine
+from nextbest.core.playbook.plan import Attribute, ValueType
 from nextbest.server.config import load
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.serve import run
@@ -25,6 +26,8 @@ FILLED = "filled"
 MADE = 100_000
 WAITING_MAX = 5_000
 PAUSE_S = 0.001
+# Attributes that share the text that people are given besides.
+TEXTS = 4
 
 
 def crowd(profiles: int) -> Iterator[tuple[list[people.Person], list[list[bytes]]]]:
@@ -48,10 +51,25 @@ def crowd(profiles: int) -> Iterator[tuple[list[people.Person], list[list[bytes]
         yield others, renamed
 
 
-async def fill(engine: Engine, profiles: int, told: Path) -> None:
+def load_texts(engine: Engine, persons: list[people.Person], size: int) -> None:
+    """Give everybody texts of their own, so many bytes together."""
+    texts = [Attribute(f"text{number}", ValueType.STRING) for number in range(TEXTS)]
+    numbers, _ = engine.store.extend(texts, [])
+    for kind in (people.KNOWN, people.ANONYMOUS):
+        ids = [person.id for person in persons if person.kind == kind]
+        values = {
+            number: [f"{id} {number} ".ljust(size // TEXTS, "x") for id in ids]
+            for number in numbers
+        }
+        engine.store.import_columns(kind, ids, values, people.BASE_S * 1_000 << 16)
+
+
+async def fill(engine: Engine, profiles: int, text_bytes: int, told: Path) -> None:
     """Everybody's attributes and events."""
     for persons, tracks in crowd(profiles):
         subject.load_columns(engine, persons)
+        if text_bytes:
+            load_texts(engine, persons, text_bytes)
         for number, events in enumerate(tracks):
             for event in events:
                 engine.track(event, now_us())
@@ -75,6 +93,7 @@ def main() -> None:
     parser.add_argument("profiles", type=int)
     for name in ("--playbook", "--listen", "--fast-lane", "--data"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--text-bytes", type=int, default=0)
     parser.add_argument("--set", action="append", default=[])
     told = parser.parse_args()
     flags: dict[str, str | list[str]] = {
@@ -89,7 +108,11 @@ def main() -> None:
     tasks = []
 
     def announce(_addresses: list[str], _lanes: list[str], engine: Engine) -> None:
-        tasks.append(asyncio.ensure_future(fill(engine, told.profiles, Path(told.data, FILLED))))
+        tasks.append(
+            asyncio.ensure_future(
+                fill(engine, told.profiles, told.text_bytes, Path(told.data, FILLED))
+            )
+        )
 
     run(load(flags=flags), announce)
 

@@ -52,6 +52,9 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=100_000, help="of what is done in process")
     parser.add_argument("--entries", type=int, default=300, help="of the backends' runs")
     parser.add_argument("--profiles", type=int, default=1_000_000, help="in the snapshot")
+    parser.add_argument(
+        "--text-bytes", type=int, default=0, help="of text for each of them besides"
+    )
     parser.add_argument("--folder", help="where the files are: its disk is measured")
     parser.add_argument(
         "--set", action="append", default=[], help="a setting of the servers", metavar="KEY=VALUE"

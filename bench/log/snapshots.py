@@ -52,6 +52,7 @@ def _filled(
     options: argparse.Namespace, folder: Path, data: Path
 ) -> tuple[Figures, tuple[int, int]]:
     program = ("-m", "bench.log.filled", str(options.profiles))
+    program += ("--text-bytes", str(options.text_bytes))
     with serving.serving(folder, *_arguments(data), program=program) as server:
         deadline_s = time.monotonic() + FILL_S_MAX
         while not (data / FILLED).exists():
