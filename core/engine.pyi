@@ -55,6 +55,7 @@ class Telemetry:
         bounds_s: Sequence[float],
         objectives_s: Mapping[str, float],
         *,
+        keep: bool = True,
         ratio: float = 0.0,
         parent_based: bool = True,
     ) -> None: ...

@@ -229,6 +229,16 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """What the server tells of itself."""
+
+    address: str = _text(
+        "",
+        "host:port for /metrics, /livez and /readyz over HTTP; empty: none; port 0: a free one",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured."""
 
@@ -239,6 +249,7 @@ class Config:
     retention: Retention = field(default_factory=Retention)
     log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
+    telemetry: Observe = field(default_factory=Observe)
 
     def validate(self) -> None:
         """Raise ConfigError with every value that is out of bounds."""
@@ -254,6 +265,7 @@ class Config:
                 faults.append(f"listen.addresses: {fault}")
         faults += _lane_faults(self.lane)
         faults += _log_faults(self.log)
+        faults += _telemetry_faults(self.telemetry)
         if faults:
             raise ConfigError(faults)
 
@@ -479,6 +491,16 @@ def _log_faults(log: Log) -> list[str]:
         wrong = [why for address in given if address and (why := addresses.fault(address))]
         faults += [f"log.{key}: {why}" for why in wrong]
     return faults
+
+
+def _telemetry_faults(telemetry: Observe) -> list[str]:
+    address = telemetry.address
+    if not address:
+        return []
+    if addresses.unix_path(address):
+        return [f"telemetry.address: {address}, allowed: host:port"]
+    fault = addresses.fault(address)
+    return [f"telemetry.address: {fault}"] if fault else []
 
 
 def _bounds_text(known: Field[Any]) -> str:

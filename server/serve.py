@@ -31,6 +31,7 @@ from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
+from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
@@ -90,10 +91,14 @@ async def serve(
         publisher = Publisher(engine, catalogue, used, waiting, config.rpc)
         keeper = Keeper(config, engine, catalogue, publisher)
         parts = _Parts(config, engine, publisher, waiting, keeper, lane, stop or _on_signals())
+        telemetry = Telemetry(engine, keeper, lane.counters, lambda: parts.ready)
         try:
+            with giving_way():
+                telemetry.start(config.telemetry.address)
             if await parts.unless_stopped(_recover(parts)):
                 await _serve(parts, announce)
         finally:
+            telemetry.stop()
             await keeper.stop(config.listen.drain_grace_ms / 1_000)
             waiting.close()
             if used is not compiler:
@@ -117,6 +122,13 @@ class _Parts:
     failures: list[Exception] = field(default_factory=list)
     # The folder's playbook.
     published: asyncio.Event = field(default_factory=asyncio.Event)
+    # Both lanes are open.
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls are welcome."""
+        return self.open.is_set() and self.keeper.serving and not self.stop.is_set()
 
     def failed(self, error: Exception) -> None:
         """Drain, and raise the error then."""
@@ -160,6 +172,7 @@ async def _serve(parts: _Parts, announce: Announce) -> None:
         await server.start()
     lane.start(engine, about.addresses[0], parts.stop.set)
     await _tell(parts, health, parts.keeper.serving)
+    parts.open.set()
     leads = None if parts.keeper.node is None else parts.keeper.leads
     upkeep = Upkeep(engine, config.retention, config.engine.dedupe_max, leads)
     tasks = [

@@ -91,11 +91,14 @@ cdef class Telemetry:
     # Keeps the state alive.
     cdef object owner
 
-    def configure(self, bounds_s, objectives_s, *, double ratio=0.0, bint parent_based=True):
+    def configure(
+        self, bounds_s, objectives_s, *, bint keep=True, double ratio=0.0, bint parent_based=True
+    ):
         """Set what is counted and kept, before any thread serves.
 
         bounds_s: upper bounds of the buckets, in seconds, ascending, at most 63.
         objectives_s: by method, the time above which a call is kept; each one of `bounds_s`.
+        keep: whether calls are kept for a trace at all: for nobody who takes them they are not.
         ratio: how many calls of 1 are sampled where the caller has not decided.
         parent_based: whether a caller's decision counts.
         """
@@ -111,7 +114,7 @@ cdef class Telemetry:
         metering.parent_based = parent_based
         metering.sample_all = ratio >= 1.0
         metering.ratio = UINT64_MAX if ratio >= 1.0 else int(ratio * 2.0**64)
-        metering.records = True
+        metering.records = keep
 
     def calls(self) -> list[CallCount]:
         """Every method and code that was met, over all threads."""

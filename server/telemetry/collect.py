@@ -1,0 +1,103 @@
+"""Collecting: what the parts of a server have counted, as the catalogue's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from nextbest.server.telemetry import catalogue
+from nextbest.server.telemetry.buckets import bounds_s
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+    from nextbest.core.engine import CallCount
+
+CODES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION"),
+    *("ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
+    "UNAUTHENTICATED",
+)
+# The semantic conventions' name for a method that is not known.
+OTHER = "_OTHER"
+METHODS = {
+    "Decide": "nextbest.v1.DecisionService/Decide",
+    "DecideBatch": "nextbest.v1.DecisionService/DecideBatch",
+    "Track": "nextbest.v1.EventService/Track",
+    "Check": "grpc.health.v1.Health/Check",
+    "UpsertProfile": "nextbest.v1.ProfileService/UpsertProfile",
+    "LinkIdentity": "nextbest.v1.ProfileService/LinkIdentity",
+    "EraseProfile": "nextbest.v1.ProfileService/EraseProfile",
+    "GetProfile": "nextbest.v1.ProfileService/GetProfile",
+}
+OPEN = "connections.open"
+
+# What only the event loop may read, by metric; empty when the loop did not answer in time.
+Gauges = Callable[[], Mapping[catalogue.Metric, float]]
+
+
+class ServerCollector(Collector):
+    """Gives Prometheus' exposition the metrics of one server."""
+
+    def __init__(
+        self, engine: Engine, lane: Callable[[], Mapping[str, int]], gauges: Gauges
+    ) -> None:
+        self._telemetry = engine.telemetry
+        self._lane = lane
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Family]:
+        """All of the catalogue's metrics."""
+        yield _calls(self._telemetry.calls())
+        yield _steps(self._telemetry.steps())
+        yield _counter(catalogue.KEPT_DROPPED, [((), self._telemetry.dropped)])
+        counted = dict(self._lane())
+        yield _gauge(catalogue.LANE_CONNECTIONS, counted.pop(OPEN, 0))
+        # Calls are told by their histogram.
+        events = {k: v for k, v in counted.items() if not _is_served_call(k)}
+        yield _counter(catalogue.LANE_EVENTS, [((name,), n) for name, n in events.items()])
+        for metric, value in self._gauges().items():
+            yield _gauge(metric, value)
+
+
+def _is_served_call(name: str) -> bool:
+    return name.startswith("calls.") and name.count(".") == 2
+
+
+def _calls(counts: Iterable[CallCount]) -> Family:
+    metric = catalogue.CALL_DURATION
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    bounds = [*(f"{bound:g}" for bound in bounds_s()), "+Inf"]
+    for one in counts:
+        labels = ("grpc", METHODS.get(one.method, OTHER), CODES[one.code], one.lane)
+        buckets = list(zip(bounds, accumulate(map(float, one.buckets)), strict=True))
+        family.add_metric(labels, buckets, one.seconds)
+    return family
+
+
+def _steps(spent: Mapping[str, Mapping[str, float]]) -> Family:
+    return _counter(
+        catalogue.STEP_DURATION,
+        (
+            ((METHODS.get(method, OTHER), step), seconds)
+            for method, steps in spent.items()
+            for step, seconds in steps.items()
+            if seconds
+        ),
+    )
+
+
+def _counter(metric: catalogue.Metric, values: Iterable[tuple[tuple[str, ...], float]]) -> Family:
+    family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in values:
+        family.add_metric(labels, value)
+    return family
+
+
+def _gauge(metric: catalogue.Metric, value: float) -> Family:
+    return GaugeMetricFamily(metric.name, metric.help, value=value)

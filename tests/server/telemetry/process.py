@@ -1,0 +1,40 @@
+"""`nextbest serve` with both lanes and its pages, as a process of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from nextbest.core import lane_available
+from tests.lane.target import PLAYBOOK
+
+COMMAND = [sys.executable, "-c", "from nextbest.server.command.main import run; run()"]
+STOP_S = 20
+
+
+class Server:
+    """A running server; `address` and `lane` are gRPC's, `http` the pages'."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.address = f"unix:{folder}/main"
+        self.lane = f"unix:{folder}/lane" if lane_available else ""
+        command = [*COMMAND, "serve", "-l", self.address, "-p", str(PLAYBOOK)]
+        command += ["--set", "telemetry.address=127.0.0.1:0", *arguments]
+        command += ["--fast-lane", self.lane] if self.lane else []
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        told = ""
+        while "listening on" not in told:
+            line = self._process.stderr.readline()
+            assert line, told
+            told += line
+        found = re.search(r"http://\S+(?=/metrics)", told)
+        assert found, told
+        self.http = found[0]
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._process.terminate()
+        self._process.communicate(timeout=STOP_S)
