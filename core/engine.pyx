@@ -321,12 +321,17 @@ cdef class Engine:
             )
         )
 
-    def decide_batch(self, bytes request, int64_t now_us, int64_t deadline_us=0) -> bytes:
-        """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
+    def decide_batch(
+        self, bytes request, int64_t now_us, int64_t deadline_us=0, bint whole=False
+    ) -> bytes:
+        """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation.
+
+        An entry that names a position to come has an error for a result; with `whole` there is
+        no answer then, but PositionNotReachedError.
+        """
+        cdef SeatCall call = seat_decide_batch_whole if whole else seat_decide_batch
         return self.result(
-            seat_serve(
-                &self.seat, seat_decide_batch, text_from(request), now_us, deadline_us, 0, NULL
-            )
+            seat_serve(&self.seat, call, text_from(request), now_us, deadline_us, 0, NULL)
         )
 
     def track(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:

@@ -32,6 +32,8 @@ Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 
 # Events of one stream that wait for the log together.
 STREAM_WRITES_MAX = 256
+# How long a read without a deadline waits for a position; the core has the same bound.
+READ_WAIT_US_MAX = 1_000_000
 
 
 def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
@@ -40,7 +42,7 @@ def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
     write = partial(_write, waiting=waiting, bytes_max=bytes_max)
     return {
         "/nextbest.v1.DecisionService/Decide": unary(decide(engine.decide)),
-        "/nextbest.v1.DecisionService/DecideBatch": unary(decide(engine.decide_batch)),
+        "/nextbest.v1.DecisionService/DecideBatch": unary(_batch(engine, waiting, bytes_max)),
         "/nextbest.v1.ProfileService/GetProfile": unary(decide(_without_deadline(engine))),
         "/nextbest.v1.EventService/Track": unary(write(engine.track)),
         "/nextbest.v1.ProfileService/UpsertProfile": unary(write(engine.upsert)),
@@ -74,6 +76,28 @@ def _decide(decide: Decide, waiting: Waiting, bytes_max: int) -> Behaviour:
             except PositionNotReachedError as error:
                 again = partial(_again, decide, request, deadline)
                 return await waiting.read(again, deadline, error)
+        except Exception as error:
+            await refuse(context, error)
+
+    return behaviour
+
+
+def _batch(engine: Engine, waiting: Waiting, bytes_max: int) -> Behaviour:
+    """A batch waits for each position that it names, and then answers as far as they are here."""
+
+    async def behaviour(request: bytes, context: Any) -> bytes:
+        try:
+            if len(request) > bytes_max:
+                require_size(request, bytes_max)
+            now = now_us()
+            deadline = deadline_us(context, now)
+            until = deadline or now + READ_WAIT_US_MAX
+            while True:
+                try:
+                    return engine.decide_batch(request, now, deadline, whole=now < until)
+                except PositionNotReachedError:
+                    await waiting.position(until)
+                now = now_us()
         except Exception as error:
             await refuse(context, error)
 

@@ -47,8 +47,11 @@ class Server:
             assert time.monotonic() < end, "not in time"
             time.sleep(0.02)
 
-    def end(self, number: int = signal.SIGTERM) -> None:
+    def tell(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.tell(number)
         self._process.wait(START_S_MAX)
         self._output.close()
 
