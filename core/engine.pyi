@@ -256,7 +256,12 @@ class Engine:
         self, request: bytes, now_us: int, deadline_us: int = 0, call: Call | None = None
     ) -> bytes: ...
     def decide_batch(
-        self, request: bytes, now_us: int, deadline_us: int = 0, call: Call | None = None
+        self,
+        request: bytes,
+        now_us: int,
+        deadline_us: int = 0,
+        call: Call | None = None,
+        whole: bool = False,
     ) -> bytes: ...
     def track(
         self, request: bytes, now_us: int, token: int = 0, call: Call | None = None

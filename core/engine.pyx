@@ -341,10 +341,16 @@ cdef class Engine:
         return self.serve(seat_decide, request, now_us, deadline_us, call)
 
     def decide_batch(
-        self, bytes request, int64_t now_us, int64_t deadline_us=0, Call call=None
+        self, bytes request, int64_t now_us, int64_t deadline_us=0, Call call=None,
+        bint whole=False,
     ) -> bytes:
-        """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation."""
-        return self.serve(seat_decide_batch, request, now_us, deadline_us, call)
+        """Answer a DecideBatchRequest with a DecideBatchResponse, under one generation.
+
+        An entry that names a position to come has an error for a result; with `whole` there is
+        no answer then, but PositionNotReachedError.
+        """
+        cdef SeatCall method = seat_decide_batch_whole if whole else seat_decide_batch
+        return self.serve(method, request, now_us, deadline_us, call)
 
     cdef bytes serve(
         self, SeatCall method, bytes request, int64_t now_us, int64_t deadline_us, Call call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from nextbest.server.errors import RecoveryError
@@ -20,6 +21,7 @@ from nextbest.server.log.log import (
     LogPlaceError,
     Record,
 )
+from nextbest.server.log.repeats import Repeats
 from nextbest.server.log.snapshot import Snapshot, Snapshots
 from nextbest.server.log.taker import load_rest, restore_rows
 from nextbest.server.peers import NoPeerError, Peers
@@ -65,6 +67,7 @@ class Recovery:
         self._snapshots = snapshots
         self._peers = peers
         self._start_s = start_ms / 1_000
+        self._repeats = Repeats()
         # Loaded while the log was away: whether it is of the log's history is not known.
         self._unchecked: Snapshot | None = None
 
@@ -107,7 +110,7 @@ class Recovery:
                 patience_s = HEARD_S if isinstance(error, NoPeerError) else self._start_s
                 if loop.time() >= begun_s + min(patience_s, self._start_s):
                     raise RecoveryError(f"{lacking}; {error}") from error
-                _log.warning("recovery: %s", error)
+                self._warn(f"recovery: {error}")
             await asyncio.sleep(CONNECT_S)
 
     async def _restore(self, there: bool) -> log_pb2.SnapshotHead | None:
@@ -213,10 +216,14 @@ class Recovery:
                     except (LogInUseError, LogPlaceError):
                         raise
                     except LogError as error:
-                        _log.warning("recovery: waiting for the log: %s", error)
+                        self._warn(f"recovery: waiting for the log: {error}")
                         await asyncio.sleep(CONNECT_S)
         except TimeoutError:
             return False
+
+    def _warn(self, message: str) -> None:
+        if said := self._repeats.say(message, time.monotonic()):
+            _log.warning("%s", said)
 
     async def _require_whole(self) -> None:
         """Without a snapshot the log must be there from its first entry."""

@@ -52,7 +52,8 @@ def service_config() -> str:
         "initialBackoff": "0.02s",
         "maxBackoff": "0.5s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # A server that stops ends so what has reached it and was not begun.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],

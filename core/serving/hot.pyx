@@ -140,6 +140,18 @@ cdef int seat_decide_batch(
     return FAULT_NONE
 
 
+cdef int seat_decide_batch_whole(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us
+) noexcept nogil:
+    """As `seat_decide_batch`, and FAULT_NOT_REACHED when an entry names a position to come."""
+    cdef int kind
+    seat.waits = True
+    kind = seat_decide_batch(seat, playbook, request, now_us)
+    # It is the caller who waits.
+    seat.waits = False
+    return kind
+
+
 cdef int seat_track(
     EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us, uint64_t token,
     bint* pending,

@@ -101,12 +101,16 @@ def restore_command(
     data: Annotated[
         Path, typer.Option("--data", "-d", help="The server's data folder.", metavar="FOLDER")
     ],
+    force: Annotated[
+        bool, typer.Option("--force", help="Put it there even if a newer one is there.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a snapshot into the data folder of a server that does not run.
 
     Its next start begins with that snapshot, and reads the log on from there.  A snapshot that
-    is damaged is refused; those that are there stay.
+    is damaged is refused, and so is one that is older than what the folder can start from; those
+    that are there stay.
 
     Example:
 
@@ -118,6 +122,8 @@ def restore_command(
     lock = lock_folder(data)
     snapshots = Snapshots(data / SNAPSHOTS)
     try:
+        if not force:
+            _require_newer(file, data)
         path = snapshots.add(file)
     finally:
         snapshots.close()
@@ -126,8 +132,36 @@ def restore_command(
     position = verified.head.position if verified else common_pb2.Position()
     if as_json:
         show_json({"path": str(path), "position": MessageToDict(position)})
-    else:
-        out().print(f"{path}: the next start begins there, at {_place(position)}")
+        return
+    out().print(f"{path}: the next start begins there, at {_place(position)}")
+    if not (data / DATABASE).exists():
+        out().print(
+            "there is no local log: a server whose log is not in Redis waits, once started, for "
+            "`nextbest log reseed`"
+        )
+
+
+def _require_newer(file: Path, data: Path) -> None:
+    """Refuse a snapshot older than one of the folder: the log may no longer have what follows."""
+    from nextbest.server.log.snapshot import look, look_at
+
+    if (given := look_at(file).verified) is None:
+        # Whoever adds it says what is wrong with it.
+        return
+    for found in look(data / SNAPSHOTS):
+        there = found.verified
+        if there and found.path.suffix == ".nbs" and _order(there) > _order(given):
+            complain(
+                f"{file}: at {_place(given.head.position)}, allowed: {found.path.name}'s "
+                f"{_place(there.head.position)} or later; the log may no longer have what comes "
+                "between.  --force restores it all the same"
+            )
+            raise typer.Exit(EXIT_REFUSED)
+
+
+def _order(verified: Any) -> tuple[int, int]:
+    position = verified.head.position
+    return position.epoch, position.sequence
 
 
 @log_app.command("verify")
@@ -254,6 +288,10 @@ def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, st
     yield "waiting for a playbook", f"{status.parked:,} mutations"
     yield "skipped, unreadable", f"{status.dead_letters:,} entries"
     yield "lost branches left", f"{status.divergences:,}"
+    if status.dropped:
+        yield "dropped unreplicated (log.retained_bytes_max)", f"{status.dropped:,} entries"
+    if status.purged:
+        yield "purged of erased people", f"{status.purged:,} mutations"
     if status.horizon_ms:
         yield "event ids from", _clock(status.horizon_ms * 1_000)
 

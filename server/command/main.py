@@ -157,6 +157,10 @@ def _end_call(error: Exception) -> None:
     """Exit when the error is a client's, which only a command that made one can raise."""
     from nextbest.client.errors import DeadlineError, NextbestError, UnavailableError
 
+    if isinstance(error, UnavailableError) and error.reason:
+        # A server has answered: it is there, and says what it cannot do for now.
+        _refused(error)
+        sys.exit(EXIT_UNAVAILABLE)
     if isinstance(error, UnavailableError | DeadlineError):
         complain(f"no answer: {error.message}")
         complain(NO_SERVER)

@@ -276,6 +276,7 @@ class Node:
         status = log_pb2.GetLogStatusResponse()
         fill_log(status, self.context, self._info, max(self._end, self.context.here))
         fill_node(status, self.context, self.reader, self.pulse.snapshot)
+        status.purged = self.purge.purged
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
         return status
 

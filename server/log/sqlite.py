@@ -41,6 +41,8 @@ from nextbest.server.log.settings import BackendSettings
 
 PAGE_BYTES = 16_384
 # Entries let go in one transaction, so that appends get in between.
+# For one whole batch, in the WAL and in the file.
+ROOM_BYTES = 524_288
 TRIM_STEP = 256
 # A row's key is its epoch and its sequence in one number, which keeps rows in the log's order.
 _SEQUENCE_BITS = 40
@@ -214,6 +216,18 @@ class _File:
         keyed = [(_key(epoch, sequence), data) for epoch, sequence, data in rows]
         database.executemany("INSERT INTO entries VALUES (?, ?)", keyed)
         self._commit(database)
+
+    def require_room(self) -> None:
+        """Raise LogFullError unless the disk has room for an epoch's opening and what follows it.
+
+        Else each try on a full disk would leave another epoch with nothing in it.
+        """
+        disk = self._checked(lambda: os.statvfs(self._path))
+        free = disk.f_bavail * disk.f_frsize
+        if free < ROOM_BYTES:
+            raise LogFullError(
+                f"{self._path}: {free} bytes are free, allowed: {ROOM_BYTES} or more"
+            )
 
     def delete(self, before: int) -> int:
         """Remove the oldest rows before a key, at most TRIM_STEP; how many there were."""
@@ -405,6 +419,7 @@ class SqliteLog:
             raise StaleEpochError(epoch)
         if epoch > _EPOCH_MAX:
             raise LogFullError(f"epoch: {epoch}, allowed: {_EPOCH_MAX}")
+        self._file.require_room()
         self._file.insert([(epoch, 0, data)])
 
     def _commit(self) -> None:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from nextbest.server.log.repeats import Repeats
+
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
@@ -56,6 +58,7 @@ class Standing:
         self._engine = engine
         self._now_us = now_us
         self._faults: dict[str, str] = {}
+        self._repeats = Repeats()
         self.set("connecting", "the log was not reached yet")
 
     @property
@@ -80,7 +83,7 @@ class Standing:
     def set(self, fault: str, why: str) -> None:
         """Note a fault: a name of the table above."""
         if fault not in self._faults:
-            _log.log(_RULES[fault].level, "log: %s: %s", _RULES[fault].state, why)
+            self._say(fault, why)
         self._faults[fault] = why
         self._tell()
 
@@ -95,6 +98,12 @@ class Standing:
     def tick(self) -> None:
         """Let reads whose time is up end: to be called every 100 ms at least."""
         self._engine.log_away(self.behind, self._now_us())
+
+    def _say(self, fault: str, why: str) -> None:
+        """Each try to connect may find the same fault, twice a second."""
+        rule = _RULES[fault]
+        if message := self._repeats.say(f"log: {rule.state}: {why}", self._now_us() / 1e6):
+            _log.log(rule.level, "%s", message)
 
     def _worst(self) -> str:
         return next((name for name in _RULES if name in self._faults), "")

@@ -38,6 +38,7 @@ def fill_node(
     status.divergences = context.progress.divergences
     status.horizon_ms = engine.store.horizon_ms
     status.snapshot.CopyFrom(position_message(snapshot))
+    status.dropped = context.retained.uncommitted
     status.lost_ids.extend(context.progress.lost_ids)
 
 

@@ -35,13 +35,15 @@ WriteOf = Callable[["Call"], Write]
 
 # Events of one stream that wait for the log together.
 STREAM_WRITES_MAX = 256
+# How long a read without a deadline waits for a position; the core has the same bound.
+READ_WAIT_US_MAX = 1_000_000
 
 
 def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
     """The handlers of the calls that mostly answer without waiting, by full method name."""
     calls = {
         "DecisionService/Decide": _decide(engine.decide, waiting),
-        "DecisionService/DecideBatch": _decide(engine.decide_batch, waiting),
+        "DecisionService/DecideBatch": _batch(engine, waiting),
         "ProfileService/GetProfile": _decide(_profile(engine), waiting),
         "EventService/Track": _write(lambda call: partial(engine.track, call=call), waiting),
         "ProfileService/UpsertProfile": _write(lambda _call: engine.upsert, waiting),
@@ -76,6 +78,24 @@ def _decide(decide: Decide, waiting: Waiting) -> Timed:
         except PositionNotReachedError as error:
             again = partial(_again, decide, request, deadline, call)
             return await waiting.read(again, deadline, error)
+
+    return behaviour
+
+
+def _batch(engine: Engine, waiting: Waiting) -> Timed:
+    """A batch waits for each position that it names, and then answers as far as they are here."""
+
+    async def behaviour(request: bytes, context: Any, call: Call) -> bytes:
+        now = now_us()
+        deadline = deadline_us(context, now)
+        until = deadline or now + READ_WAIT_US_MAX
+        while True:
+            try:
+                return engine.decide_batch(request, now, deadline, call, whole=now < until)
+            except PositionNotReachedError:
+                await waiting.position(until)
+                call.waited()
+            now = now_us()
 
     return behaviour
 

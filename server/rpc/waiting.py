@@ -46,13 +46,17 @@ class Waiting:
         self, method: Callable[[], bytes], deadline_us: int, error: PositionNotReachedError
     ) -> bytes:
         """Read again once the position that raised `error` is here, or its time is up."""
-        token = next(self._tokens)
-        self._engine.await_position(token, now_us(), deadline_us)
-        await self._later(token)
+        await self.position(deadline_us)
         try:
             return method()
         except PositionNotReachedError:
             raise error from None
+
+    async def position(self, deadline_us: int) -> None:
+        """After PositionNotReachedError: wait until it is worth asking again, or time is up."""
+        token = next(self._tokens)
+        self._engine.await_position(token, now_us(), deadline_us)
+        await self._later(token)
 
     def close(self) -> None:
         """Stop listening to the engine."""

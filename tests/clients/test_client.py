@@ -80,7 +80,10 @@ def test_other_addresses_are_refused(addresses: Any) -> None:
 def test_the_service_config_retries_and_throttles() -> None:
     config = json.loads(service_config())
     policy = config["methodConfig"][0]["retryPolicy"]
-    assert (policy["maxAttempts"], policy["retryableStatusCodes"]) == (3, ["UNAVAILABLE"])
+    assert (policy["maxAttempts"], policy["retryableStatusCodes"]) == (
+        3,
+        ["UNAVAILABLE", "CANCELLED"],
+    )
     assert config["retryThrottling"]["maxTokens"] > 0
     assert "round_robin" in config["loadBalancingConfig"][0]
 

@@ -47,8 +47,11 @@ class Server:
             assert time.monotonic() < end, "not in time"
             time.sleep(0.02)
 
-    def end(self, number: int = signal.SIGTERM) -> None:
+    def tell(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.tell(number)
         self._process.wait(START_S_MAX)
         self._output.close()
 
@@ -146,3 +149,33 @@ def test_a_damaged_entry_of_the_log_is_named(start: Callable[[], Server], tmp_pa
     said = nextbest("log", "verify", copy, "--json", code=1)
     assert "checksum" in said
     assert "sound" in nextbest("log", "verify", server.data)
+
+
+def test_an_older_snapshot_is_not_put_over_a_newer_one_unless_forced(
+    start: Callable[[], Server], tmp_path: Path
+) -> None:
+    server = start()
+    born(server, "ann", 34)
+    nextbest("log", "snapshot", "-o", tmp_path / "old.nbs", *server.to)
+    born(server, "ann", 35)
+    nextbest("log", "snapshot", *server.to)
+    server.end()
+    older = ("log", "restore", tmp_path / "old.nbs", "-d", server.data)
+    refused = nextbest(*older, code=1)
+    assert "or later" in refused
+    assert "--force" in refused
+    assert "the next start begins there" in nextbest(*older, "--force")
+    assert "nextbest log reseed" in nextbest(*older[:3], "-d", tmp_path / "fresh")
+
+
+def test_a_server_that_answers_is_not_said_to_be_away(start: Callable[[], Server]) -> None:
+    server = start()
+    nextbest("log", "snapshot", *server.to)
+    server.end()
+    (server.data / "log.db").unlink()
+    server = start()
+    refused = nextbest("erase", "ann", *server.to, code=3)
+    assert "reset" in refused
+    assert "start a server" not in refused
+    server.end()
+    assert "start a server" in nextbest("log", "status", *server.to, code=3)

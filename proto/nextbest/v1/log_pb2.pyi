@@ -301,7 +301,7 @@ class GetLogStatusRequest(_message.Message):
     def __init__(self, digest: _Optional[bool] = ...) -> None: ...
 
 class GetLogStatusResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -328,6 +328,8 @@ class GetLogStatusResponse(_message.Message):
     DIGEST_ROWS_FIELD_NUMBER: _ClassVar[int]
     PARKED_FIELD_NUMBER: _ClassVar[int]
     LOST_IDS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    PURGED_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -354,7 +356,9 @@ class GetLogStatusResponse(_message.Message):
     digest_rows: int
     parked: int
     lost_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    dropped: int
+    purged: int
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ...) -> None: ...
 
 class TakeSnapshotRequest(_message.Message):
     __slots__ = ()

@@ -18,12 +18,18 @@ import redis.asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextbest.client import AsyncClient
-from nextbest.client.errors import NextbestError, PreconditionError, UnavailableError
+from nextbest.client.errors import (
+    DeadlineError,
+    NextbestError,
+    PreconditionError,
+    UnavailableError,
+)
+from nextbest.client.request import decide
 from nextbest.server.errors import ConfigError, DataError, RecoveryError
 from nextbest.server.log import LogInUseError
 from nextbest.server.log.contents import pack
 from nextbest.server.log.snapshot_file import SnapshotFormatError
-from nextbest.v1 import log_pb2
+from nextbest.v1 import decision_pb2, log_pb2
 
 from .test_snapshot import restated
 
@@ -291,6 +297,31 @@ async def test_a_new_node_reads_all_and_reads_its_own_writes_anywhere(nodes: Any
                 written = await a.upsert_profile("ann", {"age": age})
                 seen = await b.get_profile("ann", min_position=written.position)
                 assert seen.profile.attributes["age"].int_value == age
+
+
+async def test_a_batch_waits_for_the_positions_it_names(nodes: Any) -> None:
+    async with nodes("a") as a, nodes("b") as b:
+        await a.publish_playbook(TINY)
+        await eventually(lambda: is_at(b, 1))
+        for age in range(20):
+            written = [await a.upsert_profile(p, {"age": age}) for p in ("ann", "bob")]
+            asked = [decide(one, [], min_position=written[0].position) for one in ("ann", "bob")]
+            asked[1].min_position.CopyFrom(written[1].position)
+            results = (await b.decide_batch(asked)).results
+            assert [one.WhichOneof("result") for one in results] == ["response"] * 2
+        # One that does not come in time is refused alone.
+        asked = [decide("ann", [], min_position=one.position) for one in written]
+        asked[0].min_position.sequence += 1_000
+        begun = time.monotonic()
+        with pytest.raises(DeadlineError):
+            await b.decide_batch(asked, timeout=0.5)
+        assert 0.4 < time.monotonic() - begun < 5
+        async with grpc.aio.insecure_channel(b.address) as channel:
+            call = channel.unary_unary("/nextbest.v1.DecisionService/DecideBatch")
+            data = await call(decision_pb2.DecideBatchRequest(requests=asked).SerializeToString())
+        results = decision_pb2.DecideBatchResponse.FromString(data).results
+        assert [one.WhichOneof("result") for one in results] == ["error", "response"]
+        assert "min_position" in results[0].error.message
 
 
 async def test_a_node_whose_part_of_the_log_is_gone_needs_anothers_snapshot(

@@ -10,10 +10,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from nextbest.core.errors import LogAwayError as AwayError
+from nextbest.core.errors import LogFailedError
 from nextbest.server.log import (
     LogAwayError,
     LogError,
@@ -30,6 +33,7 @@ from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE
 from nextbest.server.log.settings import BackendSettings
 from nextbest.server.log.sqlite import SqliteLog
 from tests.server.log.conftest import Thin
+from tests.server.log.member import Member, following
 
 OPEN = frame(b"open")
 LARGE = frame(os.urandom(100_000))
@@ -40,7 +44,6 @@ import asyncio, sys
 from nextbest.server.log.entry import frame
 from nextbest.server.log.settings import BackendSettings
 from nextbest.server.log.sqlite import SqliteLog
-from tests.server.log.conftest import Thin
 
 async def main():
     log = SqliteLog(sys.argv[1], BackendSettings())
@@ -192,6 +195,28 @@ async def test_a_full_disk_refuses_and_goes_on_when_there_is_room(small_disk: Pa
     for place, data in read.items():
         unframe(data, *place)
     await log.close()
+
+
+async def test_a_full_disk_is_not_filled_with_epochs(small_disk: Path) -> None:
+    """Each try to go on opens the file anew, and so would open an epoch."""
+    member = Member(SqliteLog(str(small_disk / "log.db"), BackendSettings()))
+    async with following(member):
+        await member.write("e1")
+        before = len(member.engine.epochs())
+        # A few more small ones fit.
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4_096 - 32_768))
+        for number in range(10_000):
+            with suppress(LogFailedError, AwayError):
+                await member.track(f"a{number}")
+            if member.node.state == "full":
+                break
+        await asyncio.sleep(3)
+        assert member.node.state == "full"
+        filler.unlink()
+        await member.until("following")
+        await member.write("e2")
+        assert len(member.engine.epochs()) <= before + 2
 
 
 async def test_a_file_at_its_bound_refuses_until_it_is_trimmed(tmp_path: Path) -> None:
