@@ -105,7 +105,7 @@ def test_errors_and_slow_calls_are_kept_whoever_sampled() -> None:
         for number in range(5):
             # No call over a socket from headers to answer takes under ten microseconds twice.
             made(channel, TRACK, track(f"e{number}", ack=1))
-        kept = engine.telemetry.take()
+    kept = engine.telemetry.take()
     assert ("Decide", 3, ("error",), "UNKNOWN_NAME") in {
         (one.method, one.code, one.reasons, one.reason) for one in kept
     }
@@ -119,7 +119,7 @@ def test_a_share_of_calls_is_sampled_by_chance() -> None:
             made(channel, DECIDE, decide("home"))
         # A caller's own decision counts.
         made(channel, DECIDE, decide("home"), ("traceparent", PARENT % 0))
-        kept = engine.telemetry.take()
+    kept = engine.telemetry.take()
     # Six standard deviations.
     assert 126 < len(kept) < 274
     assert len({one.random for one in kept}) == len(kept)
