@@ -140,6 +140,7 @@ cdef class Engine:
     dedupe_max: events whose repeats are recognised.
     generations_max: published playbooks that can be activated again.
     decisions_max: answers kept for repeated decision ids.
+    tombstones_max: erased identities beyond which who is unknown here cannot be erased.
     """
 
     cdef readonly Store store
@@ -155,12 +156,13 @@ cdef class Engine:
     cdef Writes writes
     cdef Erasures erasures
     cdef Parked parked
+    cdef uint64_t tombstones_max
     # What is left to write of answers that wait for the log, by token.
     cdef dict tails
 
     def __cinit__(
         self, *, profiles_max=1_000_000, dedupe_max=10_000_000, generations_max=32,
-        decisions_max=65_536,
+        decisions_max=65_536, tombstones_max=10_000_000,
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
         engine_init(&self.state, self.store.state, decisions_max)
@@ -174,6 +176,7 @@ cdef class Engine:
         self.writes = Writes()
         self.erasures = Erasures()
         self.parked = Parked()
+        self.tombstones_max = tombstones_max
         self.tails = {}
 
     def __dealloc__(self):
@@ -260,6 +263,22 @@ cdef class Engine:
             self.apply_one(text_from(mutation), True, True)
         else:
             self.parked.put(hash_bytes, text_from(mutation))
+
+    def unpark(self, bytes mutation) -> bool:
+        """Forget a mutation that waits for its playbook; False when it does not wait."""
+        cdef MutationMessage message
+        return read_mutation(text_from(mutation), &message) and self.parked.forget(
+            message.playbook.data[:message.playbook.length], mutation
+        )
+
+    def erasure_hashes(self) -> list[int]:
+        """What a snapshot holds of the erasures whose repeats are recognised."""
+        return self.erasures.hashes()
+
+    def settle_erasures(self, hashes) -> None:
+        """Recognise repeats of the erasures that a snapshot holds."""
+        for hash in hashes:
+            self.erasures.settle(hash)
 
     cdef int make_active(self, Playbook playbook) except -1:
         """Swap the playbook; the one before stays as long as a thread may read it."""
@@ -387,7 +406,7 @@ cdef class Engine:
 
         Every identity of the person ends with the incarnation it has now; a repeat ends the same
         ones again, and not who has registered since.  AlreadyUsedError for an id that was used
-        for somebody else.
+        for somebody else, TombstonesFullError for who is unknown here when there are too many.
         """
         cdef EraseMessage message
         cdef IdentityRef identity
@@ -405,11 +424,18 @@ cdef class Engine:
             fault_raise(fault)
         awaited = self.awaited(message.ack, token)
         erasure = self.erasures.find(message.write_id)
+        if erasure is None and self.erasures.is_settled(message.write_id, identity):
+            # The log has it, on as many hosts as it ever will be.
+            awaited.ack = ACK_APPLIED
+            self.seat.serving.writer.length = 0
+            write_identity(&self.seat.serving.writer, 5, identity)
+            return self.answer_write(&awaited, now_us)
         if erasure is None:
             members = self.store.identities(identity.kind, ref_bytes(identity))
             if not members and self.state.history.logged:
                 # Another node may have acknowledged something on a tail that the log has lost,
                 # and appends it again: only a tombstone ends that.
+                self.require_tombstone(identity)
                 members = [(identity.kind, ref_bytes(identity))]
             if members:
                 erasure = self.erasure_of(members, False, message.write_id)
@@ -423,6 +449,16 @@ cdef class Engine:
         self.seat.serving.writer.length = 0
         write_erased(&self.seat.serving.writer, erasure or b"")
         return self.answer_write(&awaited, now_us)
+
+    cdef int require_tombstone(self, IdentityRef identity) except -1:
+        """Raise when nobody may be erased any more who is not known here."""
+        cdef uint64_t seen = atomic_read(&self.store.state.tombstones)
+        if seen >= self.tombstones_max and store_incarnation(self.store.state, identity) == 0:
+            raise errors.TombstonesFullError(
+                f"identity: not known here, and {seen} erased identities are remembered for good, "
+                f"at most {self.tombstones_max} (engine.tombstones_max)"
+            )
+        return 0
 
     def expire_identities(self, kind, identities, int64_t now_us) -> None:
         """End identities of a kind that retention does not keep, as `erase` does."""

@@ -79,6 +79,13 @@ class StoreFullError(NextbestError):
     retry_ms = 60_000
 
 
+class TombstonesFullError(NextbestError):
+    """As many erased identities are remembered as may be; who is known can still be erased."""
+
+    status_code = RESOURCE_EXHAUSTED
+    status_reason = "TOMBSTONES_FULL"
+
+
 class TooLateError(InvalidRequestError):
     """A mutation is older than the horizon up to which repeats are recognised."""
 

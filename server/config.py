@@ -26,6 +26,7 @@ PREFIX = "NEXTBEST_"
 # Variables of the build and of the command line share the prefix.
 OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXTBEST_CONFIG"}
 ADDRESSES_MAX = 16
+PEERS_MAX = 16
 FILE_BYTES_MAX = 1 << 20
 
 MEMBER_BYTES_MAX = 128
@@ -82,6 +83,12 @@ class Bounds:
     profiles_max: int = number(1_000_000, 1, 1_000_000_000, "identities; a full store goes on")
     dedupe_max: int = number(
         10_000_000, 1_000, 4_000_000_000, "event ids remembered to recognise repeats"
+    )
+    tombstones_max: int = number(
+        10_000_000,
+        0,
+        4_000_000_000,
+        "erased identities remembered, each for good; beyond, only who is known can be erased",
     )
     generations_max: int = number(32, 2, 1_000, "published playbooks that can be activated again")
     decisions_max: int = number(
@@ -163,6 +170,12 @@ class Log(BackendSettings):
     )
     ack: str = _text("", "applied, logged or replicated; empty: logged, or applied without a log")
     member: str = _text("", "this node's name, unlike all others'; empty: host and chance")
+    advertise: str = _text(
+        "", "where other members reach this one, for its snapshots; empty: they cannot"
+    )
+    peers: tuple[str, ...] = _texts(
+        (), PEERS_MAX, "members to ask for a snapshot before those that the log names"
+    )
     answer_ms: int = number(
         0,
         0,
@@ -193,6 +206,9 @@ class Log(BackendSettings):
     )
     snapshot_ms: int = number(
         300_000, 1_000, 86_400_000, "the longest time from one snapshot to the next"
+    )
+    aside_days: int = number(
+        30, 0, 36_500, "how long a snapshot that was set aside is kept; 0: for good"
     )
     dedupe_span_ms: int = number(
         30 * 86_400_000,
@@ -459,6 +475,9 @@ def _log_faults(log: Log) -> list[str]:
         faults.append(f"log.ack: {log.ack}, allowed: applied: memory: keeps no log")
     if len(log.member.encode()) > MEMBER_BYTES_MAX:
         faults.append(f"log.member: too long, allowed: at most {MEMBER_BYTES_MAX} bytes")
+    for key, given in (("advertise", (log.advertise,)), ("peers", log.peers)):
+        wrong = [why for address in given if address and (why := addresses.fault(address))]
+        faults += [f"log.{key}: {why}" for why in wrong]
     return faults
 
 

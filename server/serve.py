@@ -80,6 +80,7 @@ async def serve(
         engine = Engine(
             profiles_max=config.engine.profiles_max,
             dedupe_max=config.engine.dedupe_max,
+            tombstones_max=config.engine.tombstones_max,
             generations_max=config.engine.generations_max,
             decisions_max=config.engine.decisions_max,
         )

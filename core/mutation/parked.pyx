@@ -52,5 +52,12 @@ cdef class Parked:
             del self.by_hash[hash_bytes]
         return 0
 
+    cdef bint forget(self, bytes hash_bytes, bytes mutation) except -1:
+        """Forget one, if it waits."""
+        if mutation not in self.by_hash.get(hash_bytes, ()):
+            return False
+        self.drop(hash_bytes, mutation)
+        return True
+
     cdef list all(self):
         return [mutation for waiting in self.by_hash.values() for mutation in waiting]

@@ -41,7 +41,7 @@ cdef RowSlot* row_for(
         return NULL
     # That a node wrote of an incarnation proves the ones before it erased.
     if <int64_t>incarnation > dead + 1:
-        dead_put(shard, hash, incarnation - 1)
+        dead_put(store, shard, hash, incarnation - 1)
     created[0] = True
     return row_create(store, shard, identity, hash, incarnation)
 
@@ -185,9 +185,7 @@ cdef StoreStatus event_apply(
     if seen == NULL:
         if bounded and atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
-        if (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
-        ):
+        if not seen_room(shard):
             return STORE_NO_MEMORY
         before = &store.sets[0]
     else:
@@ -207,9 +205,7 @@ cdef StoreStatus event_apply(
     if seen != NULL:
         seen.counters = <uint16_t>number
     else:
-        seen_put(shard.seen, shard.seen_capacity - 1, entry)
-        shard.seen_count += 1
-        atomic_add(&store.seen, 1)
+        seen_add(store, shard, entry)
     return status
 
 
@@ -417,7 +413,7 @@ cdef StoreStatus erase_latched(
     cdef RowSlot* slot
     latch_take(&shard.latch)
     if dead_incarnation(shard, hash) < <int64_t>incarnation:
-        dead_put(shard, hash, incarnation)
+        dead_put(store, shard, hash, incarnation)
     slot = row_find(store, shard, identity, hash)
     if slot != NULL and slot.row.incarnation <= incarnation:
         return row_detach(store, shard, slot, identity)

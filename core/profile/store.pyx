@@ -350,6 +350,16 @@ cdef class Store:
         return atomic_read(&self.state.seen)
 
     @property
+    def tombstones(self) -> int:
+        """Identities that were erased, each for good."""
+        return atomic_read(&self.state.tombstones)
+
+    @property
+    def erasures(self) -> int:
+        """A number that grows whenever something is erased."""
+        return atomic_read(&self.state.erasures)
+
+    @property
     def oldest_ms(self) -> int:
         """The time of the oldest event id that is remembered, -1 when none is."""
         cdef int64_t oldest

@@ -232,7 +232,8 @@ cdef struct SeenEvent:
 # What is copied into a snapshot at once.  All zero while it is empty: most stores are small.
 cdef struct Shard:
     uint32_t latch
-    uint32_t unused
+    # Seconds: no event remembered is older.  Of no meaning while there is none.
+    uint32_t oldest_s
     RowSlot* rows
     uint64_t rows_capacity
     uint64_t rows_count
@@ -256,6 +257,8 @@ cdef struct StoreState:
     uint64_t seen
     uint64_t seen_max
     uint64_t horizon_ms  # read without a latch; see store_horizon_ms
+    uint64_t tombstones  # identities of which an incarnation is dead
+    uint64_t erasures  # grows with each incarnation that dies
     uint64_t layout_rows[LAYOUTS_MAX]
     Layout* layouts[LAYOUTS_MAX]
     Layout* layout  # the newest

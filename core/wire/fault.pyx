@@ -23,7 +23,8 @@ cdef enum FaultKind:
     FAULT_ACK_REFUSED = 16
     FAULT_NOT_REACHED = 17
     FAULT_UNKNOWN_KIND = 18
-    FAULT_KINDS = 19
+    FAULT_TOMBSTONES = 19
+    FAULT_KINDS = 20
 
 
 cdef tuple FAULT_ERRORS = (
@@ -46,6 +47,7 @@ cdef tuple FAULT_ERRORS = (
     errors.AckRefusedError,
     errors.PositionNotReachedError,
     errors.UnknownKindError,
+    errors.TombstonesFullError,
 )
 
 

@@ -112,7 +112,7 @@ def restore_command(
 
       nextbest log restore node-7.nbs --data /var/lib/nextbest
     """
-    from nextbest.server.keeper import lock_folder
+    from nextbest.server.folder import lock_folder
     from nextbest.server.log.snapshot import Snapshots, look_at
 
     lock = lock_folder(data)
@@ -226,10 +226,13 @@ def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
                 _place(member.position),
                 _place(member.snapshot),
                 f"{_clock(member.now_ms * 1_000)}",
+                member.address,
             )
             for member in status.members
         ]
-        console.print(table("members", ("member", "position", "snapshot", "last seen"), members))
+        console.print(
+            table("members", ("member", "position", "snapshot", "last seen", "address"), members)
+        )
     for lost in status.lost_ids:
         console.print(f"could not be brought back: {lost}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from random import Random
 
 from nextbest.server.log.log import BEFORE, LOGGED_QUEUE, QUEUES
@@ -210,6 +210,26 @@ class Ahead:
             del self._own[nonce]
         self._bytes -= len(batch.data)
         self._lighter.set()
+
+    def rewrite(self, change: Callable[[bytes], tuple[bytes, int]]) -> None:
+        """Change the batches that nobody waits for; an empty one goes.
+
+        A batch under way is known by its nonces, and one that another member saved by what it
+        was before.
+        """
+        for batch in list(self._batches.values()):
+            if not batch.answered:
+                continue
+            data, mutations = change(batch.data)
+            if mutations:
+                self.replace(batch, data, mutations)
+            else:
+                self.drop(batch)
+
+    def replace(self, batch: Batch, data: bytes, mutations: int) -> None:
+        """Give a batch, whose calls have their answer, other contents."""
+        self._bytes += len(data) - len(batch.data)
+        batch.data, batch.mutations = data, mutations
 
     def suspect_all(self, queued: Sequence[int]) -> None:
         """Look inside each batch before it is sent, or when it is read back.

@@ -205,7 +205,7 @@ class Appender:
         if sifted.data is not batch.data:
             # Nobody may be told that the log has what was left out.
             self._fail(batch)
-        batch.data = sifted.data
+            context.ahead.replace(batch, sifted.data, sifted.mutations)
         batch.suspect = False
         if not sifted.mutations:
             self._give_up(batch, sifted.lost_ids)

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 class Context:
     """One node's engine, log, state and sources of time and chance.
 
-    member: its name, unlike every other's.  now_us: the wall clock, in microseconds since 1970.
+    member: its name, unlike every other's.  address: where the others reach it, or empty.
+    process: this process's random mark, or 0.  now_us: the wall clock, in microseconds since 1970.
     """
 
     engine: Engine
     log: Log
     member: str
+    address: str
+    process: int
     limits: Limits
     now_us: Callable[[], int]
     random: Random

@@ -8,6 +8,9 @@ from nextbest.server.log.contents import position_from, position_message
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.v1 import log_pb2
 
+# One could have been under way when its process died.
+TWINS_MIN = 2
+
 
 class Member(NamedTuple):
     """A member's newest heartbeat, and when it was read, on the loop's clock."""
@@ -17,26 +20,51 @@ class Member(NamedTuple):
     format: int
     now_ms: int
     seen_s: float
+    address: str = ""
 
 
 class Members:
-    """The members by name; at most `members_max`, those longest silent go first."""
+    """The members by name; at most `members_max`, those longest silent go first.
 
-    def __init__(self, members_max: int) -> None:
+    own: this member's name; process: the mark of its process, or 0.
+    """
+
+    def __init__(self, members_max: int, own: str = "", process: int = 0) -> None:
+        self._own = own
+        self._process = process
+        # Heartbeats of another process of our name, in the log behind our first one: the process
+        # before this one is dead, and its heartbeats lie before.
+        self._twins = 0
+        self._twin_s = 0.0
+        self._heard_own = False
         self._members_max = members_max
         self._members: dict[str, Member] = {}
 
     def seen(self, heartbeat: log_pb2.Heartbeat | log_pb2.Member, name: str, now_s: float) -> None:
         """Note a heartbeat, or a member out of a snapshot."""
+        if name == self._own and self._process and isinstance(heartbeat, log_pb2.Heartbeat):
+            self._hear(heartbeat.process, now_s)
         self._members[name] = Member(
             position_from(heartbeat.position),
             position_from(heartbeat.snapshot),
             heartbeat.format,
             heartbeat.now_ms,
             now_s,
+            heartbeat.address,
         )
         if len(self._members) > self._members_max:
             del self._members[min(self._members, key=lambda one: self._members[one].now_ms)]
+
+    def has_twin(self, since_s: float) -> bool:
+        """Whether another process of this member's name was heard, more than once, since then."""
+        return self._twins >= TWINS_MIN and self._twin_s >= since_s
+
+    def _hear(self, process: int, now_s: float) -> None:
+        if process == self._process:
+            self._heard_own = True
+        elif process and self._heard_own:
+            self._twins += 1
+            self._twin_s = now_s
 
     def seen_s(self, name: str) -> float:
         """When a member's newest heartbeat was read; 0 for one never seen."""
@@ -70,6 +98,7 @@ class Members:
                 snapshot=position_message(member.snapshot),
                 format=member.format,
                 now_ms=member.now_ms,
+                address=member.address,
             )
             for name, member in sorted(self._members.items())
         ]

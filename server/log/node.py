@@ -46,6 +46,7 @@ from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
+from nextbest.server.log.purge import Purge
 from nextbest.server.log.reader import Announced, Passed, Reader
 from nextbest.server.log.reseed import ReseedRefusedError, reseed
 from nextbest.server.log.retained import Retained
@@ -79,8 +80,9 @@ class Node:
     announced: called with each Publication and Activation read from the log, as a Mutation.
     passed: called with each own batch read back; publications in it are not announced.
     snapshots: writes snapshots; None for a node that never does, and so never lets the log be
-    trimmed while it is a member.  The parts are made by the classes named here, so that a test
-    can put another one in.
+    trimmed while it is a member.  address: where other members can fetch them.  process: a random
+    mark of this process, by which another of the same name is found out.  The parts are made by
+    the classes named here, so that a test can put another one in.
     """
 
     appender_type: ClassVar[type[Appender]] = Appender
@@ -102,6 +104,8 @@ class Node:
         passed: Passed = lambda _batch: None,
         limits: Limits | None = None,
         snapshots: Snapshots | None = None,
+        address: str = "",
+        process: int = 0,
         random: Random | None = None,
     ) -> None:
         limits = limits or Limits()
@@ -112,6 +116,8 @@ class Node:
             engine=engine,
             log=log,
             member=member,
+            address=address,
+            process=process,
             limits=limits,
             now_us=now_us,
             random=random,
@@ -120,7 +126,7 @@ class Node:
             retained=Retained(base, limits.retain_ms, limits.retain_bytes_max),
             progress=Progress(base, limits.lost_ids_max),
         )
-        self.members = Members(limits.members_max)
+        self.members = Members(limits.members_max, member, process)
         self.epochs = self.epochs_type(context)
         self.branch = self.branch_type(context, self.epochs)
         self.appenders = [
@@ -133,6 +139,7 @@ class Node:
         )
         self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)
+        self.purge = Purge(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
         self._connecting = asyncio.Lock()
@@ -143,6 +150,8 @@ class Node:
         self._info = LogInfo("", 0, "the log was not reached yet", 0)
         self._tasks: list[asyncio.Task[None]] = []
         engine.replicated_refused(self._info.replicated_refused)
+        if base == BEFORE:
+            context.standing.set("blank", "the log was not read to its end yet")
 
     @property
     def state(self) -> str:
@@ -186,7 +195,9 @@ class Node:
         except LogError as error:
             self._failed(error)
         # Snapshots are taken across short outages.
-        parts = [self._run(), self._tick(), *([self._schedule.run()] if self._schedule else [])]
+        parts = [self._run(), self._tick(), self.purge.run()]
+        if self._schedule:
+            parts.append(self._schedule.run())
         self._tasks = [asyncio.create_task(part) for part in parts]
 
     async def stop(self, grace_s: float) -> int:
@@ -253,6 +264,8 @@ class Node:
         async with self._connecting:
             opened = await reseed(self.context, self.epochs, self.branch, self.members, force)
         self._retry.set()
+        if self._schedule:
+            self._schedule.soon()
         return opened
 
     def status(self) -> log_pb2.GetLogStatusResponse:
@@ -285,7 +298,18 @@ class Node:
     async def _tick(self) -> None:
         while True:
             self.context.standing.tick()
+            self._look_for_a_twin()
             await asyncio.sleep(self.context.limits.tick_ms / 1_000)
+
+    def _look_for_a_twin(self) -> None:
+        """Another process of this name would hold the lease, and allow trimming, in its place."""
+        standing, limits = self.context.standing, self.context.limits
+        now_s = asyncio.get_running_loop().time()
+        if self.members.has_twin(now_s - limits.lease_ms / 1_000):
+            name = self.context.member
+            standing.set("twin", f"log.member: {name}: another process has this name too")
+        else:
+            standing.clear("twin")
 
     async def _follow(self) -> None:
         """Find the way back to the log's history, and go on from there until something fails."""
@@ -359,7 +383,7 @@ class Node:
         if context.ahead.waits(LOGGED_QUEUE):
             context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
         self._left = False
-        context.standing.clear(*_OF_CONNECTION)
+        context.standing.clear("blank", *_OF_CONNECTION)
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nextbest.server.log.log import Position, Record
@@ -14,6 +14,10 @@ _SEQUENCE_BITS = 64
 _SEQUENCE_MAX = (1 << _SEQUENCE_BITS) - 1
 # What keeping one costs besides its bytes: a start may bring millions of small ones.
 ENTRY_BYTES = 160
+
+
+# Behind every entry.
+_LAST = (_SEQUENCE_MAX, 0)
 
 
 class Kept(NamedTuple):
@@ -112,7 +116,26 @@ class Retained:
             self._base = position
         return lost
 
-    def _behind(self, position: Position) -> int:
+    def rewrite(
+        self,
+        place: tuple[int, int],
+        change: Callable[[Record], bytes],
+        enough: Callable[[], bool],
+    ) -> tuple[int, int]:
+        """Change the bytes of the entries behind a place, until it is enough.
+
+        Gives the place to go on from.
+        """
+        for index in range(self._behind(place), len(self._places)):
+            place = self._position(index)[:2]
+            data = change(Record(*place, self._data[index]))
+            self._bytes += len(data) - len(self._data[index])
+            self._data[index] = data
+            if enough():
+                return place
+        return _LAST
+
+    def _behind(self, position: Sequence[int]) -> int:
         return bisect_right(self._places, _place(position), lo=self._first)
 
     def _position(self, index: int) -> Position:

@@ -11,14 +11,20 @@ from nextbest.v1 import common_pb2, event_pb2, mutation_pb2
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 Incarnation = Callable[[int, str], int]
+# A horizon before which nothing ever happened.
+EVER = -(1 << 63)
 
 
 class Sifted(NamedTuple):
-    """A batch without what is dead or too old, and the ids of the events that are too old."""
+    """A batch without what is dead or too old, and the ids of the events that are too old.
+
+    dead: how many mutations were of dead incarnations.
+    """
 
     data: bytes
     mutations: int
     lost_ids: list[str]
+    dead: int
 
 
 def sift(data: bytes, incarnation: Incarnation, horizon_ms: int) -> Sifted:
@@ -37,8 +43,10 @@ def sift(data: bytes, incarnation: Incarnation, horizon_ms: int) -> Sifted:
         else:
             kept.append(mutation)
     if len(kept) == len(batch.mutations):
-        return Sifted(data, len(kept), lost)
-    return Sifted(mutation_pb2.MutationBatch(mutations=kept).SerializeToString(), len(kept), lost)
+        return Sifted(data, len(kept), lost, 0)
+    dead = len(batch.mutations) - len(kept) - len(lost)
+    left = mutation_pb2.MutationBatch(mutations=kept).SerializeToString()
+    return Sifted(left, len(kept), lost, dead)
 
 
 def ids_before(data: bytes, horizon_ms: int) -> list[str]:

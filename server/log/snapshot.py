@@ -37,12 +37,14 @@ from nextbest.v1 import common_pb2, log_pb2
 KEPT = 2
 NAME = re.compile(r"snapshot-(\d{1,12})\.nbs")
 _NUMBERED = re.compile(r"snapshot-(\d{1,12})\.nbs(\.\w+)*")
+_ASIDE = re.compile(r"snapshot-(\d{1,12})\.nbs\.(corrupt|lost)")
 _NEW = ".new"
 FAULTS_MAX = 100
 
-# How long copying and writing may go on before the thread rests, and for how long in proportion.
+# How long copying and writing may go on before the thread rests.  It rests for as long as others
+# kept it from its core meanwhile, and at most for this part of the time: on an idle machine never.
 _WORK_S = 0.002
-_REST = 0.5
+_REST_MAX = 0.5
 _NICE = 10
 
 _log = logging.getLogger(__name__)
@@ -136,11 +138,13 @@ class Pending:
 class Snapshots:
     """The snapshots in one folder, which is made if need be.  Raises SnapshotError.
 
-    `faults` are those that could not be used, the newest 100.
+    `faults` are those that could not be used, the newest 100.  What was set aside goes when it is
+    older than `aside_days`, and not before there are two to use; 0 keeps it for good.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, aside_days: int = 0) -> None:
         self.folder = folder
+        self._aside_days = aside_days
         self.faults: list[Fault] = []
         self._stop = threading.Event()
         # From the start of a write until it is committed or discarded.
@@ -251,11 +255,23 @@ class Snapshots:
         try:
             path.rename(target)
             _sync(self.folder)
-            for old in self.paths()[KEPT:]:
+            paths = self.paths()
+            for old in [*paths[KEPT:], *(self._outdated() if len(paths) >= KEPT else ())]:
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise failure(target, error) from error
         return target
+
+    def _outdated(self) -> list[Path]:
+        """What was set aside and is older than its time: people who were erased are in it."""
+        if not self._aside_days:
+            return []
+        before_s = time.time() - self._aside_days * 86_400
+        aside = [path for path in self.folder.iterdir() if _ASIDE.fullmatch(path.name)]
+        old = [path for path in aside if path.stat().st_mtime < before_s]
+        for path in old:
+            _log.warning("snapshot: %s was set aside and is removed", path.name)
+        return old
 
     def discard(self, path: Path) -> None:
         """Remove a file that never counted."""
@@ -276,14 +292,15 @@ class Snapshots:
 
     def _copy(self, writer: SnapshotWriter, stripe: Stripe, stop: threading.Event) -> None:
         """Write all stripes, with rests."""
-        since = time.perf_counter()
+        since_s, used_s = time.perf_counter(), time.thread_time() + writer.disk_s
         for number in range(STRIPES_MAX):
             if data := stripe(number):
                 writer.stripe(number, data)
-            worked = time.perf_counter() - since
-            if worked >= _WORK_S:
-                stop.wait(worked * _REST)
-                since = time.perf_counter()
+            passed_s = time.perf_counter() - since_s
+            if passed_s >= _WORK_S:
+                waited_s = passed_s - (time.thread_time() + writer.disk_s - used_s)
+                stop.wait(min(max(waited_s, 0.0), passed_s * _REST_MAX))
+                since_s, used_s = time.perf_counter(), time.thread_time() + writer.disk_s
             if stop.is_set():
                 raise SnapshotError(f"{self.folder}: the server stops")
 

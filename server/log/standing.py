@@ -36,11 +36,15 @@ _RULES = {
     "diverged": _Rule("diverged", AWAY, True),
     "away": _Rule("away", AWAY, True),
     "stopped": _Rule("away", AWAY, True, logging.INFO),
+    # What the log has forgotten is not known: an event accepted now may be too old for the others.
+    "blank": _Rule("connecting", CLOSED, True, logging.INFO),
     "connecting": _Rule("connecting", AWAY, True, logging.INFO),
     # A snapshot has to be loaded: something applied here cannot be brought to the others.
     "astray": _Rule("diverged", OPEN, False),
     "stuck": _Rule("full", AWAY, True),
     "full": _Rule("full", AWAY, False),
+    # Its writes are as good as any; an operator has to give it a name of its own.
+    "twin": _Rule("twin", OPEN, False),
     "slow": _Rule("away", AWAY, False, logging.INFO),
 }
 

@@ -111,6 +111,7 @@ class Taker:
             lease=status.lease,
             playbooks=_mutations(self._playbooks()),
             parked=_mutations(self._engine.parked_mutations()),
+            erasures=self._engine.erasure_hashes(),
             taken_at_us=node.context.now_us(),
             member=status.member,
         )
@@ -159,6 +160,7 @@ def load_rest(engine: Engine, snapshot: Snapshot, now_us: int) -> None:
         # Behind what is parked: it forgets what nothing that waits could count again.
         engine.horizon(head.horizon_ms)
     engine.observe(head.last_stamp, now_us)
+    engine.settle_erasures(head.erasures)
     for epoch in head.epochs:
         engine.epoch_opened(epoch.number, epoch.nonce, position_from(epoch.previous))
     engine.advance(snapshot.position, now_us)

@@ -17,6 +17,7 @@ from nextbest.core.errors import (
     NextbestError,
     PositionLostError,
     PositionNotReachedError,
+    TombstonesFullError,
     UnknownKindError,
     WritesRefusedError,
 )
@@ -446,6 +447,46 @@ def test_a_repeated_erasure_leaves_who_has_registered_since(engine: Engine) -> N
         other.erase(erase("bob", "x"), NOW_US)
     other.erase(erase("ann", "y"), NOW_US)
     assert views(other) == 0
+
+
+def test_a_repeat_of_an_erasure_that_a_snapshot_holds_leaves_who_has_registered_since(
+    engine: Engine,
+) -> None:
+    engine.attach_log(8)
+    engine.track(track(1, APPLIED), NOW_US)
+    engine.erase(erase("ann", "x"), NOW_US)
+    restarted = Engine()
+    restarted.publish(PLAN)
+    restarted.attach_log(8)
+    hashes = engine.erasure_hashes()
+    assert len(hashes) == 1
+    restarted.settle_erasures(hashes)
+    restarted.track(track(2, APPLIED), NOW_US)
+    waiting = restarted.log_waiting(0)
+    again = restarted.erase(erase("ann", "x"), NOW_US)
+    assert again is not None
+    assert profile_pb2.EraseProfileResponse.FromString(again).identities[0].id == "ann"
+    assert (views(restarted), restarted.log_waiting(0)) == (1, waiting)
+    # The next snapshot has it too.
+    assert restarted.erasure_hashes() == hashes
+    restarted.erase(erase("ann", "y"), NOW_US)
+    assert views(restarted) == 0
+
+
+def test_tombstones_of_people_who_are_unknown_are_bounded() -> None:
+    engine = Engine(tombstones_max=2)
+    engine.publish(PLAN)
+    engine.attach_log(8)
+    engine.track(track(1, APPLIED), NOW_US)
+    for number in range(2):
+        engine.erase(erase(f"nobody-{number}", f"w{number}"), NOW_US)
+    assert engine.store.tombstones == 2
+    with pytest.raises(TombstonesFullError, match="tombstones_max"):
+        engine.erase(erase("nobody-2", "w2"), NOW_US)
+    # Who has a tombstone, and who is known, can be erased all the same.
+    engine.erase(erase("nobody-1", "w3"), NOW_US)
+    engine.erase(erase("ann", "w4"), NOW_US)
+    assert (views(engine), engine.store.tombstones) == (0, 3)
 
 
 def test_what_cannot_be_taken_yet_is_told_so_and_stays(engine: Engine) -> None:

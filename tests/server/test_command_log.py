@@ -32,10 +32,11 @@ def nextbest(*arguments: str | Path, code: int = 0) -> str:
 class Server:
     """A server as a process, on a data folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.to = ("--to", f"unix:{folder}/socket")
         self.data = folder / "data"
-        command = [*COMMAND, "serve", "--listen", self.to[1], "--data", str(self.data)]
+        self.output = folder / "output"
+        command = [*COMMAND, "serve", "--listen", self.to[1], "--data", str(self.data), *arguments]
         self._output = (folder / "output").open("w")
         self._process = subprocess.Popen(
             [*command, "--playbook", str(PLAYBOOK)], stderr=self._output

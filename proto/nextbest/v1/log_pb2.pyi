@@ -41,18 +41,22 @@ class EpochOpen(_message.Message):
     def __init__(self, replication_id: _Optional[str] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., member: _Optional[str] = ..., reseeded: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("member", "position", "snapshot", "format", "now_ms")
+    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     member: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
     format: int
     now_ms: int
-    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
+    address: str
+    process: int
+    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("holder", "term")
@@ -99,21 +103,23 @@ class Epoch(_message.Message):
     def __init__(self, number: _Optional[int] = ..., nonce: _Optional[int] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., replication_id: _Optional[str] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("name", "position", "snapshot", "format", "now_ms")
+    __slots__ = ("name", "position", "snapshot", "format", "now_ms", "address")
     NAME_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     NOW_MS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
     name: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
     format: int
     now_ms: int
-    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ...) -> None: ...
+    address: str
+    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ...) -> None: ...
 
 class SnapshotHead(_message.Message):
-    __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member")
+    __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member", "erasures")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +134,7 @@ class SnapshotHead(_message.Message):
     TAKEN_AT_US_FIELD_NUMBER: _ClassVar[int]
     LAST_STAMP_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
+    ERASURES_FIELD_NUMBER: _ClassVar[int]
     format: int
     position: _common_pb2.Position
     end: _common_pb2.Position
@@ -142,7 +149,8 @@ class SnapshotHead(_message.Message):
     taken_at_us: int
     last_stamp: int
     member: str
-    def __init__(self, format: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., horizon_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., playbooks: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., parked: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., attributes: _Optional[_Iterable[_Union[SnapshotAttribute, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[SnapshotCounter, _Mapping]]] = ..., taken_at_us: _Optional[int] = ..., last_stamp: _Optional[int] = ..., member: _Optional[str] = ...) -> None: ...
+    erasures: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, format: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., horizon_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., playbooks: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., parked: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., attributes: _Optional[_Iterable[_Union[SnapshotAttribute, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[SnapshotCounter, _Mapping]]] = ..., taken_at_us: _Optional[int] = ..., last_stamp: _Optional[int] = ..., member: _Optional[str] = ..., erasures: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SnapshotAttribute(_message.Message):
     __slots__ = ("name", "type", "pii")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -223,9 +224,11 @@ def nodes(run_server: Any, tmp_path: Path, start_redis: Callable[..., Any]) -> A
             "playbook": None,
             **flags,
         }
-        async with run_server(**given) as address, AsyncClient(address) as client:
-            client.address = address  # type: ignore[attr-defined]
-            yield client
+        async with run_server(**given) as address:
+            address = flags.get("listen__addresses", address)
+            async with AsyncClient(address) as client:
+                client.address = address  # type: ignore[attr-defined]
+                yield client
 
     node.redis = server  # type: ignore[attr-defined]
     return node
@@ -305,19 +308,112 @@ async def test_a_node_whose_part_of_the_log_is_gone_needs_anothers_snapshot(
         last = (await following(a)).position
         nodes.redis.call("XTRIM", "nextbest", "MINID", f"{last.epoch}-{last.sequence}")
         with pytest.raises(RecoveryError, match="nextbest log restore"):
-            async with nodes("b"):
+            async with nodes("b", log__start_ms=500):
                 pass
         shutil.copy(newest, tmp_path / "a.nbs")
         for old in (tmp_path / "b" / "snapshots").glob("*.nbs"):
             old.rename(old.with_suffix(".old"))
         with pytest.raises(RecoveryError, match="no valid snapshot"):
-            async with nodes("b"):
+            async with nodes("b", log__start_ms=500):
                 pass
         newest = Path((await a.take_snapshot()).path)
         shutil.copy(newest, tmp_path / "b" / "snapshots")
         async with nodes("b") as b:
             assert (await b.get_profile("bob")).profile.attributes["age"].int_value == 4
             await eventually(lambda: alike(a, b))
+
+
+async def test_a_node_whose_part_of_the_log_is_gone_fetches_a_snapshot(
+    nodes: Any, tmp_path: Path
+) -> None:
+    short = tempfile.mkdtemp()
+    where = f"unix:{short}/a"
+    flags = {"log__member_ms": 1_000, "listen__addresses": where, "log__advertise": where}
+    async with nodes("a", **flags) as a:
+        await a.publish_playbook(TINY)
+        async with nodes("b") as b:
+            await b.upsert_profile("ann", {"age": 3})
+            await following(b)
+            await b.take_snapshot()
+        await trimmed(nodes, a)
+        # One that has an older snapshot, and one that is new.
+        async with nodes("b") as b, nodes("c") as c:
+            for client in (b, c):
+                found = await client.get_profile("bob")
+                assert found.profile.attributes["age"].int_value == 4
+            await eventually(lambda: alike(a, b))
+            await eventually(lambda: alike(a, c))
+            members = {one.name: one.address for one in (await status(b)).members}
+            assert members == {"a": where, "b": "", "c": ""}
+    shutil.rmtree(short)
+    assert not list(tmp_path.glob("*/snapshots/*.new"))
+
+
+async def trimmed(nodes: Any, a: AsyncClient) -> None:
+    """Have a node write, take its two snapshots, and the log hold nothing older."""
+    await a.upsert_profile("bob", {"age": 4})
+    await a.take_snapshot()
+    await a.take_snapshot()
+    await a.take_snapshot()
+    older = (await following(a)).position
+    nodes.redis.call("XTRIM", "nextbest", "MINID", f"{older.epoch}-{older.sequence}")
+    await a.take_snapshot()
+
+
+async def test_peers_that_give_nothing_of_use_are_named(nodes: Any, tmp_path: Path) -> None:
+    async with nodes("a", log__member_ms=1_000) as a:
+        await a.publish_playbook(TINY)
+        await a.upsert_profile("ann", {"age": 3})
+        async with nodes("empty", log__place=f"sqlite:{tmp_path}/other.db") as empty:
+            await trimmed(nodes, a)
+            asked = {"log__peers": f"unix:/nowhere,{empty.address}", "log__start_ms": 500}
+            with pytest.raises(RecoveryError, match="there is none yet") as refused:
+                async with nodes("b", **asked):
+                    pass
+            assert "unix:/nowhere: UNAVAILABLE" in str(refused.value)
+            # A snapshot of another log is no use, however sound it is.
+            await empty.take_snapshot()
+            with pytest.raises(RecoveryError, match="no peer gave a snapshot"):
+                async with nodes("b", **asked):
+                    pass
+        assert not list((tmp_path / "b" / "snapshots").iterdir())
+        with pytest.raises(RecoveryError, match=r"log\.advertise"):
+            async with nodes("b", log__start_ms=500):
+                pass
+
+
+async def test_a_log_trimmed_past_what_was_loaded_without_it_ends_the_server(nodes: Any) -> None:
+    async with nodes("a", log__member_ms=1_000) as a:
+        await a.publish_playbook(TINY)
+        async with nodes("b") as b:
+            await following(b)
+            await b.take_snapshot()
+        await trimmed(nodes, a)
+    nodes.redis.kill()
+
+    async def served() -> None:
+        async with nodes("b", log__start_ms=200):
+            nodes.redis.start()
+            await asyncio.sleep(3)
+
+    with pytest.raises(RecoveryError, match="nextbest log restore"):
+        await served()
+
+
+async def test_two_members_of_one_name_are_found_out(nodes: Any, tmp_path: Path) -> None:
+    async with nodes("a") as a:
+        await a.publish_playbook(TINY)
+        other = {"data__folder": tmp_path / "other"}
+        async with nodes("a", **other) as twin:
+            for client in (a, twin):
+                await eventually(lambda client=client: is_state(client, "twin"), 10)
+                assert "another process has this name" in (await status(client)).reason
+            await a.upsert_profile("ann", {"age": 3})
+        await eventually(lambda: is_state(a, "following"), 10)
+
+
+async def is_state(client: AsyncClient, wanted: str) -> bool:
+    return (await status(client)).state == wanted
 
 
 async def test_a_snapshot_of_a_lost_branch_is_set_aside_and_the_one_before_used(
@@ -359,11 +455,15 @@ async def test_with_redis_away_decisions_go_on_and_health_turns(
         answer = await a.decide("ann", [])
         assert answer.staleness_ms >= 500
         assert list(answer.degraded) == [4]
-        begun = time.monotonic()
-        with pytest.raises(UnavailableError) as refused:
-            await a.track("ann", "visit")
-        assert time.monotonic() - begun < 0.1
-        assert refused.value.retry_after is not None
+        taken_s = []
+        for _ in range(5):
+            begun = time.monotonic()
+            with pytest.raises(UnavailableError) as refused:
+                await a.track("ann", "visit")
+            taken_s.append(time.monotonic() - begun)
+            assert refused.value.retry_after is not None
+        # One may meet a busy machine.
+        assert min(taken_s) < 0.1
         nodes.redis.start()
         await eventually(lambda: is_serving(a, True))
         await a.track("ann", "visit")

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from nextbest.server.log.snapshot_file import (
     SnapshotFormatError,
 )
 from nextbest.v1 import log_pb2
+from tests.server.log.conftest import Thin
 
 CORRUPTIONS = 1_000
 PAGE = 4_096
@@ -352,6 +354,24 @@ async def test_a_full_disk_keeps_the_snapshots_that_are_there(small_disk: Path) 
     assert (await write(snapshots, State(3))).name.endswith("2.nbs")
 
 
+@pytest.mark.parametrize("stripe_bytes", [2_000, 12_000])
+async def test_a_sync_that_fails_leaves_no_snapshot(thin_disk: Thin, stripe_bytes: int) -> None:
+    """At the end, and of a part that is written through while the next one is made."""
+    folder = thin_disk.folder / "snapshots"
+    snapshots = Snapshots(folder)
+    state = State(1, stripe_bytes)
+    with pytest.raises(SnapshotError, match=r"Input/output error|No space left"):
+        await snapshots.write(state.stripe, state.head)
+    # The thread removes it, behind what it is still at.
+    await snapshots.run(lambda: None)
+    assert list(folder.iterdir()) == []
+    thin_disk.grow()
+    state = State(2, stripe_bytes)
+    await write(snapshots, state)
+    assert stripes_of(snapshots) == list(state.stripes.values())
+    snapshots.close()
+
+
 async def test_a_disk_that_turns_read_only_keeps_the_snapshots_that_are_there(
     small_disk: Path,
 ) -> None:
@@ -367,3 +387,18 @@ async def test_a_disk_that_turns_read_only_keeps_the_snapshots_that_are_there(
         assert newest(snapshots).path == path
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+
+
+async def test_what_was_set_aside_goes_after_its_time_when_two_can_be_used(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path, aside_days=30)
+    aside = {}
+    for name, days in (("old", 31), ("new", 29)):
+        await write(snapshots, State())
+        aside[name] = snapshots.set_aside(newest(snapshots), "lost")
+        then_s = time.time() - days * 86_400
+        os.utime(aside[name], (then_s, then_s))
+    await write(snapshots, State())
+    assert aside["old"].exists()
+    await write(snapshots, State())
+    assert (aside["old"].exists(), aside["new"].exists()) == (False, True)
+    snapshots.close()
