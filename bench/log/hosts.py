@@ -67,6 +67,8 @@ def redis(folder: Path, *more: str) -> Iterator[Redis]:
         f"dir {where}",
         'save ""',
         "appendonly yes",
+        # A child that rewrites the file of one run would take its core from the next.
+        "auto-aof-rewrite-percentage 0",
         "maxmemory-policy noeviction",
         *more,
     ]

@@ -1,6 +1,6 @@
 """The real network of the Redis log: single connections, and how the master is found.
 
-redis-py connects, authenticates and packs.  Its retries, its pools and its silent reconnecting
+redis-py connects and authenticates.  Its retries, its pools and its silent reconnecting
 are not used: they would append twice and answer as if it were once.
 """
 
@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import hiredis
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from nextbest.server.log.link import (
     Address,
@@ -46,55 +47,77 @@ _FACTS: tuple[Command, ...] = (
 )
 
 
-class RedisLink:
-    """One connection of redis-py, used once: broken is broken."""
+class RedisLink(asyncio.Protocol):
+    """One connection that redis-py has opened, used once: broken is broken.
+
+    It takes the transport over, and parses what comes as it comes: a run is one write, and one
+    wake-up when the last reply is there.
+    """
 
     def __init__(self, connection: Connection) -> None:
+        # Kept: it closes the transport when it is let go.
         self._connection = connection
-        self._running = False
+        self._transport: asyncio.WriteTransport | None = None
+        self._parser = hiredis.Reader(replyError=RedisReplyError)
+        self._replies: list[Any] = []
+        self._wanted = 0
+        self._done: asyncio.Future[list[Any]] | None = None
+
+    async def connect(self) -> None:
+        """Connect, and say who it is.  Raises what redis-py raises."""
+        await self._connection.connect()  # type: ignore[no-untyped-call]
+        assert self._connection._writer is not None
+        transport = self._connection._writer.transport
+        transport.set_protocol(self)
+        self._transport = transport
 
     async def run(self, commands: Sequence[Command], timeout_ms: int) -> list[Any]:
-        connection = self._connection
-        # redis-py would connect again by itself.
-        if not connection.is_connected:
-            raise LinkError("not connected")
         # Two at once would take each other's replies for their own.
-        assert not self._running
-        self._running = True
+        assert self._done is None
+        if self._transport is None:
+            raise LinkError("not connected")
+        loop = asyncio.get_running_loop()
+        self._done, self._wanted, self._replies = loop.create_future(), len(commands), []
+        late = f"no answer in {timeout_ms} ms"
+        alarm = loop.call_later(timeout_ms / 1_000, self._break, late)
         try:
-            async with asyncio.timeout(timeout_ms / 1_000):
-                # Its types know of one chunk only.
-                await connection.send_packed_command(_packed(commands), check_health=False)
-                return [await self._reply() for _ in commands]
-        except (RedisError, OSError, TimeoutError) as error:
-            self._abort()
-            raise LinkError(_why(error, timeout_ms)) from error
+            self._transport.writelines(_packed(commands))
+            return await self._done
         except BaseException:
-            self._abort()
+            self._break("given up")
             raise
         finally:
-            self._running = False
+            alarm.cancel()
+            self._done = None
 
     async def close(self) -> None:
-        self._abort()
+        self._break("closed")
 
-    async def _reply(self) -> Any:
+    def data_received(self, data: bytes) -> None:
         try:
-            reply = await self._connection.read_response(disconnect_on_error=False)
-        except RedisError as error:
-            # Some errors that a server replies with, such as LOADING, are of the same kinds as a
-            # broken connection's.  Only those that came as a reply have its first word.
-            if error.status_code is None and not isinstance(error, ResponseError):
-                raise
-            return _reply_error(error)
-        return _nested(reply)
+            self._parser.feed(data)
+            while (reply := self._parser.gets()) is not False:
+                self._replies.append(reply)
+        except hiredis.HiredisError as error:
+            self._break(str(error))
+            return
+        seen = len(self._replies)
+        if self._done is None or seen > self._wanted:
+            self._break("it said more than it was asked")
+        elif seen == self._wanted and not self._done.done():
+            self._done.set_result(self._replies)
 
-    def _abort(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(str(exc or "connection lost"))
+
+    def _break(self, why: str) -> None:
         """Close at once.  An orderly close would still send what waits to be sent."""
-        writer = self._connection._writer
-        if writer is not None:
-            writer.transport.abort()
+        self._transport = None
+        if self._connection._writer is not None:
+            self._connection._writer.transport.abort()
         self._connection._close()  # type: ignore[no-untyped-call]
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(LinkError(why))
 
 
 class _Connector:
@@ -145,7 +168,7 @@ class _Connector:
         connect_ms = self._settings.connect_ms
         try:
             async with asyncio.timeout(connect_ms / 1_000):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await link.connect()
         except (RedisError, OSError, TimeoutError) as error:
             await link.close()
             raise LinkError(f"{shown(address)}: {_why(error, connect_ms)}") from error
@@ -353,18 +376,6 @@ def _packed(commands: Iterable[Command]) -> list[bytes]:
             small += b"\r\n"
     pieces.append(bytes(small))
     return pieces
-
-
-def _reply_error(error: RedisError) -> RedisReplyError:
-    code = error.status_code
-    return RedisReplyError(f"{code} {error}" if code else str(error))
-
-
-def _nested(reply: Any) -> Any:
-    """A reply with the errors in an EXEC's list named; nothing replies with deeper ones."""
-    if isinstance(reply, list):
-        return [_reply_error(one) if isinstance(one, RedisError) else one for one in reply]
-    return _reply_error(reply) if isinstance(reply, RedisError) else reply
 
 
 def _why(error: BaseException, timeout_ms: int) -> str:
