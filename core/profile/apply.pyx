@@ -185,9 +185,7 @@ cdef StoreStatus event_apply(
     if seen == NULL:
         if bounded and atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
-        if (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-            shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
-        ):
+        if not seen_room(shard):
             return STORE_NO_MEMORY
         before = &store.sets[0]
     else:
@@ -207,9 +205,7 @@ cdef StoreStatus event_apply(
     if seen != NULL:
         seen.counters = <uint16_t>number
     else:
-        seen_put(shard.seen, shard.seen_capacity - 1, entry)
-        shard.seen_count += 1
-        atomic_add(&store.seen, 1)
+        seen_add(store, shard, entry)
     return status
 
 

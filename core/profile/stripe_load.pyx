@@ -13,6 +13,9 @@ cdef enum:
     BUCKET_MAX = 0xFFFFFFFE
     # The fields 3 to 9 of a SnapshotStripe are packed arrays.
     ARRAY_LAST = 9
+    # A StripeRow's cells: the fields 8 to 12, behind the others.
+    CELLS_FIRST = 8
+    CELLS_LAST = 12
 
 
 cdef struct Loading:
@@ -117,6 +120,8 @@ cdef StoreStatus set_load(Loading* loading, Text text) noexcept nogil:
 
 
 cdef struct RowHead:
+    # Where the row's cells begin.
+    Reader cells
     IdentityRef identity
     uint64_t kind
     uint64_t incarnation
@@ -126,13 +131,14 @@ cdef struct RowHead:
 
 
 cdef bint head_read(Text text, RowHead* head) noexcept nogil:
-    """What a row is made with; its cells are read when it is there."""
+    """What a row is made with, up to its cells, which are read when it is there."""
     cdef Reader reader = reader_of(text.data, text.length)
     cdef uint32_t field = 0, wire = 0
     cdef Text id
     memset(head, 0, sizeof(RowHead))
     head.identity.id = ""
-    while read_tag(&reader, &field, &wire):
+    head.cells = reader
+    while read_tag(&reader, &field, &wire) and field < CELLS_FIRST:
         if field == 1 and wire == WIRE_VARINT:
             head.kind = read_varint(&reader)
         elif field == 2 and wire == WIRE_BYTES:
@@ -151,6 +157,7 @@ cdef bint head_read(Text text, RowHead* head) noexcept nogil:
             head.stamp = read_fixed64(&reader)
         else:
             read_skip(&reader, field, wire)
+        head.cells = reader
     head.identity.kind = <uint8_t>head.kind
     return not reader.failed and head.kind <= 255 and head.identity.length <= STORED_ID_MAX and (
         head.incarnation >> 32 == 0 and head.touched_s <= <uint64_t>EVENT_SECONDS_MAX
@@ -172,7 +179,7 @@ cdef StoreStatus row_load(Loading* loading, Text text) noexcept nogil:
     row.touched_s = <uint32_t>head.touched_s
     row.base_stamp = head.stamp
     cells_clear(loading)
-    status = cells_read(loading, row, text)
+    status = cells_read(loading, row, head.cells)
     if status == STORE_OK:
         status = cells_order(loading, row)
     if status == STORE_OK:
@@ -218,14 +225,16 @@ cdef void cells_release(Loading* loading) noexcept nogil:
     cells_clear(loading)
 
 
-cdef StoreStatus cells_read(Loading* loading, Row* row, Text text) noexcept nogil:
+cdef StoreStatus cells_read(Loading* loading, Row* row, Reader reader) noexcept nogil:
     """Write the row's attributes, and gather what belongs in its side block."""
-    cdef Reader reader = reader_of(text.data, text.length)
     cdef StoreStatus status = STORE_OK
     cdef uint32_t field = 0, wire = 0
     cdef Reader inner
     while status == STORE_OK and read_tag(&reader, &field, &wire):
-        if wire != WIRE_BYTES or not 8 <= field <= 12:
+        if field < CELLS_FIRST:
+            # The row was made without it.
+            return refuse(loading, "stripe.rows")
+        if wire != WIRE_BYTES or field > CELLS_LAST:
             read_skip(&reader, field, wire)
             continue
         inner = read_message(&reader)
@@ -635,6 +644,8 @@ cdef StoreStatus events_load(Loading* loading) noexcept nogil:
         arrays[5].length != 4 * count
     ):
         return refuse(loading, "stripe.event_hashes")
+    if count and not events_room(loading, count):
+        return STORE_NO_MEMORY
     for i in range(count):
         memcpy(&entry.identity, arrays[3].data + 8 * i, 8)
         memcpy(&entry.event, arrays[4].data + 8 * i, 8)
@@ -657,6 +668,23 @@ cdef StoreStatus events_load(Loading* loading) noexcept nogil:
     return STORE_OK
 
 
+cdef bint events_room(Loading* loading, uint64_t count) noexcept nogil:
+    """Make room in the shard that a stripe's events are of.
+
+    They come in the order of the table that they were in.  A smaller one fills up from its
+    start, and each of them would pass by all the others.
+    """
+    cdef uint64_t identity
+    cdef Shard* shard
+    cdef bint room
+    memcpy(&identity, loading.arrays[3].data, 8)
+    shard = shard_of(loading.store, identity)
+    latch_take(&shard.latch)
+    room = seen_room_for(shard, shard.seen_count + count)
+    latch_drop(&shard.latch)
+    return room
+
+
 cdef StoreStatus event_insert(Loading* loading, const SeenEvent* entry) noexcept nogil:
     cdef StoreState* store = loading.store
     cdef Shard* shard = shard_of(store, entry.identity)
@@ -664,14 +692,10 @@ cdef StoreStatus event_insert(Loading* loading, const SeenEvent* entry) noexcept
     latch_take(&shard.latch)
     if seen_find(shard, entry.identity, entry.event) != NULL:
         status = refuse(loading, "stripe.event_hashes")
-    elif (shard.seen_count + 1) * 10 > shard.seen_capacity * 7 and not seen_rebuild(
-        shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
-    ):
+    elif not seen_room(shard):
         status = STORE_NO_MEMORY
     else:
-        seen_put(shard.seen, shard.seen_capacity - 1, entry)
-        shard.seen_count += 1
-        atomic_add(&store.seen, 1)
+        seen_add(store, shard, entry)
     latch_drop(&shard.latch)
     return status
 

@@ -183,6 +183,7 @@ cdef bint seen_rebuild(
     """
     cdef SeenEvent* seen = <SeenEvent*>calloc(capacity, sizeof(SeenEvent))
     cdef uint64_t i, count = 0
+    cdef uint32_t oldest_s = <uint32_t>-1
     if seen == NULL:
         return False
     for i in range(shard.seen_capacity):
@@ -191,12 +192,38 @@ cdef bint seen_rebuild(
             or (held != NULL and held.count(shard.seen[i].event) != 0)
         ):
             seen_put(seen, capacity - 1, &shard.seen[i])
+            oldest_s = min(oldest_s, shard.seen[i].time_s)
             count += 1
     free(shard.seen)
     shard.seen = seen
     shard.seen_capacity = capacity
     shard.seen_count = count
+    shard.oldest_s = oldest_s
     return True
+
+
+cdef bint seen_room(Shard* shard) noexcept nogil:
+    """Make room for one more seen event; False without memory."""
+    return (shard.seen_count + 1) * 10 <= shard.seen_capacity * 7 or seen_rebuild(
+        shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
+    )
+
+
+cdef bint seen_room_for(Shard* shard, uint64_t count) noexcept nogil:
+    """Make room for so many seen events in all, at once; False without memory."""
+    cdef uint64_t capacity = max(shard.seen_capacity, <uint64_t>TABLE_START)
+    while count * 10 > capacity * 7:
+        capacity *= 2
+    return capacity == shard.seen_capacity or seen_rebuild(shard, capacity, 0, NULL)
+
+
+cdef void seen_add(StoreState* store, Shard* shard, const SeenEvent* entry) noexcept nogil:
+    """Remember an event that the shard does not know, once there is room."""
+    seen_put(shard.seen, shard.seen_capacity - 1, entry)
+    if shard.seen_count == 0 or entry.time_s < shard.oldest_s:
+        shard.oldest_s = entry.time_s
+    shard.seen_count += 1
+    atomic_add(&store.seen, 1)
 
 
 cdef inline SeenEvent* seen_find(Shard* shard, uint64_t identity, uint64_t event) noexcept nogil:

@@ -232,7 +232,8 @@ cdef struct SeenEvent:
 # What is copied into a snapshot at once.  All zero while it is empty: most stores are small.
 cdef struct Shard:
     uint32_t latch
-    uint32_t unused
+    # Seconds: no event remembered is older.  Of no meaning while there is none.
+    uint32_t oldest_s
     RowSlot* rows
     uint64_t rows_capacity
     uint64_t rows_count

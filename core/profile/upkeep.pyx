@@ -24,18 +24,15 @@ cdef void store_relay(StoreState* store, uint64_t rows_max) noexcept nogil:
 
 
 cdef int64_t store_oldest(StoreState* store) noexcept nogil:
+    """Seconds of the oldest event remembered, -1 without one: each shard keeps its own."""
     cdef int64_t oldest = -1
-    cdef SeenEvent* entry
     cdef Shard* shard
-    cdef uint64_t j
     cdef int i
     for i in range(SHARDS):
         shard = &store.shards[i]
         latch_take(&shard.latch)
-        for j in range(shard.seen_capacity):
-            entry = &shard.seen[j]
-            if entry.event and (oldest < 0 or <int64_t>entry.time_s < oldest):
-                oldest = entry.time_s
+        if shard.seen_count and (oldest < 0 or <int64_t>shard.oldest_s < oldest):
+            oldest = shard.oldest_s
         latch_drop(&shard.latch)
     return oldest
 
@@ -56,7 +53,7 @@ cdef uint64_t store_horizon(
         latch_take(&shard.latch)
         before = shard.seen_count
         # Short of memory the table stays as it is: the horizon alone refuses what is older.
-        if before and seen_rebuild(
+        if before and <int64_t>shard.oldest_s < before_ms // 1000 and seen_rebuild(
             shard, shard.seen_capacity, before_ms // 1000, held
         ):
             dropped += before - shard.seen_count

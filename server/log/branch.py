@@ -84,8 +84,8 @@ class Branch:
     async def junction(self) -> Junction:
         """Where to read on from.
 
-        Raises LogResetError when the log was wiped or is older than all that this node keeps,
-        and BootstrapError when its part of the log was trimmed or never was this log's.
+        Raises LogResetError when the log was wiped, and BootstrapError when its part of the log
+        was trimmed, was lost behind its snapshot, or never was this log's.
         """
         here = self._context.here
         first = await self._context.log.first()
@@ -206,14 +206,40 @@ class Branch:
         base = self._context.retained.base
         last = await self._context.log.last()
         new = first.sequence == 0 and first.epoch <= self._epochs.highest
-        if last is None or (last.epoch, last.sequence) < base[:2] or new:
+        if last is not None and (last.epoch, last.sequence) >= base[:2] and not new:
+            return BootstrapError(
+                f"the log begins at {first.epoch}-{first.sequence}, and holds nothing applied "
+                f"here; {FETCH}"
+            )
+        if not await self.goes_on():
             return LogResetError(
                 f"the log begins at {first.epoch}-{first.sequence} and is not the one applied here"
             )
         return BootstrapError(
-            f"the log begins at {first.epoch}-{first.sequence}, and holds nothing applied here; "
-            f"{FETCH}"
+            f"the log lost a part of what this node's snapshot holds, to {_shown(base)}; {FETCH}, "
+            "or where no node follows the log start it anew from this one with `nextbest log "
+            "reseed --force`"
         )
+
+    async def goes_on(self) -> bool:
+        """Whether the log is one that this node has followed, whatever it has lost since."""
+        log = self._context.log
+        known = {epoch[:2] for epoch in self._context.engine.epochs()}
+        tail = await log.last()
+        number = tail.epoch if tail else 0
+        for _ in range(EPOCHS_MAX):
+            record = await log.entry(number, 0) if number else None
+            if record is None:
+                # Of an epoch whose beginning was trimmed the number has to do.
+                return number in {epoch[0] for epoch in known}
+            try:
+                contents = unpack(record)
+            except LogError:
+                return False
+            if (number, contents.nonce) in known:
+                return True
+            number = contents.body.previous.epoch if contents.kind == "open" else 0
+        return False
 
     def _ahead_again(self, kept: Kept) -> int:
         record = Record(kept.position.epoch, kept.position.sequence, kept.data)

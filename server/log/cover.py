@@ -104,14 +104,28 @@ class Schedule:
     def __init__(self, context: Context, snapshots: Snapshots) -> None:
         self._context = context
         self._snapshots = snapshots
+        self._wanted = asyncio.Event()
+
+    def soon(self) -> None:
+        """Take one as soon as the log is followed: nothing else holds what came before it."""
+        self._wanted.set()
 
     async def run(self) -> None:
         """Take one every `snapshot_ms`, less up to half, until cancelled."""
         while True:
-            pause_ms = self._context.limits.snapshot_ms * self._context.random.uniform(0.5, 1.0)
-            await asyncio.sleep(pause_ms / 1_000)
+            try:
+                async with asyncio.timeout(self._pause_ms() / 1_000):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
             try:
                 await self._snapshots.take()
+                self._wanted.clear()
             except Exception as error:
                 # The last one stays, and the log is not trimmed past it.
                 _log.error("snapshot: not taken: %s", error)
+                await asyncio.sleep(self._context.limits.snapshot_again_ms / 1_000)
+
+    def _pause_ms(self) -> float:
+        limits, random = self._context.limits, self._context.random
+        return limits.snapshot_ms * random.uniform(0.5, 1.0)

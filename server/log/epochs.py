@@ -9,7 +9,7 @@ from nextbest.server.log.ahead import fresh_nonce
 from nextbest.server.log.contents import Contents, pack, place_of, position_message, unpack
 from nextbest.server.log.context import Context
 from nextbest.server.log.entry import DamagedEntryError
-from nextbest.server.log.limits import EPOCHS_MAX
+from nextbest.server.log.limits import EPOCHS_MAX, RESEED_SKIP
 from nextbest.server.log.log import (
     BEFORE,
     EpochConflictError,
@@ -93,6 +93,8 @@ class Epochs:
     ) -> Position:
         """Open the next epoch behind the log's last entry; gives its first one."""
         number = 1 + max(self._highest, tail.epoch if tail else 0)
+        # A member that died may have seen epochs on the wiped log that nobody else knows of.
+        number += RESEED_SKIP if reseeded else 0
         opened = log_pb2.EpochOpen(
             replication_id=info.replication_id,
             previous=position_message(previous),

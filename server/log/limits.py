@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 # Epochs looked at or remembered: one for each change of the master.
 EPOCHS_MAX = 1_000
+# Numbers that a log started anew leaves out: more changes of the master than any member missed.
+RESEED_SKIP = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Limits:
     dedupe_max: int = 10_000_000
     horizon_step_ms: int = 3_600_000
     snapshot_ms: int = 300_000
+    # Between tries of one that is wanted at once.
+    snapshot_again_ms: int = 1_000
     # A snapshot that is not known to be covered by then is given up.
     settle_ms_max: int = 60_000
     lost_ids_max: int = 1_000

@@ -150,6 +150,8 @@ class Node:
         self._info = LogInfo("", 0, "the log was not reached yet", 0)
         self._tasks: list[asyncio.Task[None]] = []
         engine.replicated_refused(self._info.replicated_refused)
+        if base == BEFORE:
+            context.standing.set("blank", "the log was not read to its end yet")
 
     @property
     def state(self) -> str:
@@ -262,6 +264,8 @@ class Node:
         async with self._connecting:
             opened = await reseed(self.context, self.epochs, self.branch, self.members, force)
         self._retry.set()
+        if self._schedule:
+            self._schedule.soon()
         return opened
 
     def status(self) -> log_pb2.GetLogStatusResponse:
@@ -380,7 +384,7 @@ class Node:
         if context.ahead.waits(LOGGED_QUEUE):
             context.standing.set("slow", f"{context.ahead.mutations} mutations go first")
         self._left = False
-        context.standing.clear(*_OF_CONNECTION)
+        context.standing.clear("blank", *_OF_CONNECTION)
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]

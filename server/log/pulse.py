@@ -28,6 +28,8 @@ class Pulse:
         self._coordinator = coordinator
         self._notes = notes
         self._snapshots = snapshots
+        # The log's clock when it was last asked.
+        self._there_ms = 0
 
     async def run(self) -> None:
         """Beat until cancelled, or until the log has to be connected to again."""
@@ -43,7 +45,8 @@ class Pulse:
         """Refuse writes while the clocks differ by more than a write's stamp may."""
         context = self._context
         asked_us = context.now_us()
-        there_us = await context.log.time_ms() * 1_000
+        self._there_ms = await context.log.time_ms()
+        there_us = self._there_ms * 1_000
         answered_us = context.now_us()
         # The log read its clock somewhere between the two.
         off_us = max(asked_us - there_us, there_us - answered_us, 0)
@@ -57,14 +60,18 @@ class Pulse:
             context.standing.clear("skewed")
 
     async def beat(self) -> None:
-        """Append one heartbeat.  Raises what says that the log takes nothing; notes a full one."""
+        """Append one heartbeat, once clocks were compared; notes a full log.
+
+        Raises what says that the log takes nothing.
+        """
         context = self._context
         heartbeat = log_pb2.Heartbeat(
             member=context.member,
             position=position_message(context.here),
             snapshot=position_message(self.snapshot),
             format=FORMAT,
-            now_ms=context.now_us() // 1_000,
+            # By its own clock, if that is wrong, a member could seem to be long gone.
+            now_ms=self._there_ms,
             address=context.address,
             process=context.process,
         )

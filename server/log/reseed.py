@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from nextbest.core.errors import FAILED_PRECONDITION
-from nextbest.server.log.branch import Branch
+from nextbest.server.log.branch import FETCH, Branch
+from nextbest.server.log.contents import unpack
 from nextbest.server.log.context import Context
 from nextbest.server.log.epochs import Epochs
-from nextbest.server.log.log import LogError, Position
+from nextbest.server.log.log import LogError, Position, Record
 from nextbest.server.log.members import Members
+
+# How far back from the log's end heartbeats are looked for, and in how many reads at most.
+_LOOKED_AT = 2_000
+_READS_MAX = 10
 
 
 class ReseedRefusedError(LogError):
-    """There is nothing to start anew, or the log's entries were not given up by `force`."""
+    """There is nothing to start anew, the log's entries were not given up by `force`, or
+    another member goes on in the same history: then no force is enough."""
 
     status_code = FAILED_PRECONDITION
     status_reason = "RESEED_REFUSED"
@@ -31,6 +37,11 @@ async def reseed(
     tail = await context.log.last()
     if tail is not None and not force:
         raise ReseedRefusedError(f"log: not empty, its last entry is {tail.epoch}-{tail.sequence}")
+    if tail is not None and (member := await _follower(context, branch, tail)):
+        raise ReseedRefusedError(
+            f"log: {member} follows it and may have acknowledged what it holds; {FETCH}, or stop "
+            "that member first"
+        )
     if await branch.holds(context.here):
         raise ReseedRefusedError("log: this member's last entry is in it")
     start = _start(context, members)
@@ -38,6 +49,37 @@ async def reseed(
     if tail is not None:
         await context.log.trim(opened[:2])
     return opened
+
+
+async def _follower(context: Context, branch: Branch, tail: Record) -> str:
+    """Another member that goes on in this node's own history, by its heartbeat of late.
+
+    Empty without one.  Who began another history on a wiped log has to give way instead.
+    """
+    if not await branch.goes_on():
+        return ""
+    since_ms = await context.log.time_ms() - context.limits.lease_ms
+    place = (tail.epoch, max(tail.sequence - _LOOKED_AT, 0))
+    for _ in range(_READS_MAX):
+        records = await context.log.read(place, 0)
+        for record in records:
+            if (member := _beat(record, since_ms)) not in ("", context.member):
+                return member
+        if not records:
+            break
+        place = (records[-1].epoch, records[-1].sequence)
+    return ""
+
+
+def _beat(record: Record, since_ms: int) -> str:
+    """The member whose heartbeat since then an entry is; empty for any other entry."""
+    try:
+        contents = unpack(record)
+    except LogError:
+        return ""
+    if contents.kind != "heartbeat" or contents.body.now_ms < since_ms:
+        return ""
+    return str(contents.body.member)
 
 
 def _start(context: Context, members: Members) -> Position:

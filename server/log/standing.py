@@ -38,6 +38,8 @@ _RULES = {
     "diverged": _Rule("diverged", AWAY, True),
     "away": _Rule("away", AWAY, True),
     "stopped": _Rule("away", AWAY, True, logging.INFO),
+    # What the log has forgotten is not known: an event accepted now may be too old for the others.
+    "blank": _Rule("connecting", CLOSED, True, logging.INFO),
     "connecting": _Rule("connecting", AWAY, True, logging.INFO),
     # A snapshot has to be loaded: something applied here cannot be brought to the others.
     "astray": _Rule("diverged", OPEN, False),

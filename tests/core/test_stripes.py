@@ -218,6 +218,46 @@ def test_the_horizon_drops_what_it_would_have_dropped() -> None:
         assert store.add_event(1, "ann", (7, 1), 7000, 0, {1: None}) == "DUPLICATE"
 
 
+def searched_oldest_ms(store: Store) -> int:
+    """What a look at every event says."""
+    pieces = map(log_pb2.SnapshotStripe.FromString, stripes(store))
+    times_s = [time_s for piece in pieces for time_s in piece.event_times_s]
+    return min(times_s) * 1_000 if times_s else -1
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=st.lists(
+        st.lists(events() | ERASURES, max_size=30).map(Batch) | st.integers(0, 6 * HOUR // 1_000),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_the_oldest_event_is_the_one_that_a_search_finds(steps: list[Batch | int]) -> None:
+    store = new_store()
+    for step in steps:
+        if isinstance(step, int):
+            store.horizon(step)
+        else:
+            for mutation in step:
+                apply(store, mutation)
+        assert store.oldest_ms == searched_oldest_ms(store)
+    assert copied(store).oldest_ms == store.oldest_ms
+
+
+def test_the_oldest_event_is_known_after_its_table_has_grown() -> None:
+    store = new_store()
+    drawn = random.Random(5)
+    for number in range(2_000):
+        id_ms = drawn.randrange(1, 10**9)
+        store.add_event(1, "ann", (number, 1), id_ms, id_ms * 1_000, {1: None})
+    for before_ms in range(0, 10**9, 10**8):
+        store.horizon(before_ms)
+        assert store.oldest_ms == searched_oldest_ms(store) >= before_ms // 1_000 * 1_000
+    store.horizon(2 * 10**9)
+    assert (store.remembered, store.oldest_ms) == (0, -1)
+
+
 def test_rows_are_of_the_newest_layout_and_count_as_such() -> None:
     store = full_store()
     widened(store, 1)
@@ -377,6 +417,28 @@ def test_a_refused_row_gives_back_its_strings() -> None:
                 second.load_stripe(piece)
     assert second.digest() == store.digest()
     assert second.memory()["string_bytes"] < 4_000_000
+
+
+def test_a_row_whose_id_comes_behind_its_cells_is_refused() -> None:
+    store = full_store()
+    piece = next(one for one in map(store.stripe, range(STRIPES)) if one)
+    row = log_pb2.SnapshotStripe.FromString(piece).rows[0]
+    cells = log_pb2.StripeRow(attributes=row.attributes, numbers=row.numbers).SerializeToString()
+    head = log_pb2.StripeRow(kind=row.kind, id=row.id).SerializeToString()
+    assert cells
+    for body, known in ((head + cells, 1), (cells + head, 0)):
+        data = b"\x0a" + encoded_length(body) + body
+        into = Store()
+        into.load_columns(*store.columns())
+        with contextlib.nullcontext() if known else pytest.raises(InvalidRequestError):
+            into.load_stripe(data)
+        assert into.profiles == known
+
+
+def encoded_length(data: bytes) -> bytes:
+    count = len(data)
+    assert count < 1 << 14
+    return bytes([count & 0x7F | 0x80, count >> 7]) if count > 0x7F else bytes([count])
 
 
 def test_unknown_fields_are_skipped() -> None:

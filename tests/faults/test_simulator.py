@@ -27,6 +27,38 @@ def test_every_invariant_holds() -> None:
         assert outcome.counts["acknowledged"] > 20
 
 
+# Seeds that once broke an invariant, or the simulator.
+BROKEN_ONCE = (
+    ("many", 19),
+    ("many", 41),
+    ("many", 78),
+    ("many", 80),
+    ("many", 342),
+    ("many", 7676),
+    ("many", 23171),
+    ("many", 30120),
+    ("many", 42931),
+    ("many", 80687),
+    ("single", 65),
+    ("unsafe", 20),
+    ("unsafe", 48),
+    ("unsafe", 80),
+    ("unsafe", 142),
+    ("unsafe", 315),
+    ("unsafe", 1864),
+    ("unsafe", 12544),
+    ("unsafe", 24010),
+    ("unsafe", 46861),
+    ("unsafe", 54643),
+)
+
+
+@pytest.mark.parametrize(("mode", "seed"), BROKEN_ONCE)
+def test_what_broke_once_holds(mode: str, seed: int) -> None:
+    outcome = run(seed, mode=mode)
+    assert not outcome.fault, outcome.fault
+
+
 @pytest.mark.parametrize("mode", sorted(set(MODES)))
 def test_a_seed_replays_exactly(mode: str) -> None:
     first, second = run(7, mode=mode, trace=True), run(7, mode=mode, trace=True)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from tests.faults.simulator.run import MODES, Outcome, run, run_job
 
 TELL_S = 5.0
+# A sweep ends after so many seeds that fail.
+BROKEN_MAX = 20
 
 
 def seeds_of(text: str) -> range:
@@ -52,22 +54,57 @@ def described(outcome: Outcome) -> str:
     )
 
 
+class Tally:
+    """What a sweep came to, by mode."""
+
+    def __init__(self) -> None:
+        self.seeds: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
+        self.counts: dict[str, Counter[str]] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds[outcome.mode] += 1
+        self.broken[outcome.mode] += bool(outcome.fault)
+        self.counts.setdefault(outcome.mode, Counter()).update(outcome.counts)
+
+    def table(self) -> str:
+        modes = sorted(self.seeds)
+        rows = [("", *modes, "all")]
+        for name, counts in (("seeds", self.seeds), ("broken", self.broken)):
+            rows.append((name, *(str(counts[mode]) for mode in modes), str(counts.total())))
+        for name in next(iter(self.counts.values()), ()):
+            values = [self.counts[mode][name] for mode in modes]
+            rows.append((name, *map(str, values), str(sum(values))))
+        return "\n".join(f"{row[0]:<14}" + "".join(f"{one:>12}" for one in row[1:]) for row in rows)
+
+
 def sweep(seeds: range, jobs: int, mode: str) -> int:
-    """Run all seeds; stops at the first that fails and prints its trace."""
+    """Run all seeds, each in the mode it draws unless one is given, and print what they did.
+
+    Stops after BROKEN_MAX seeds that fail; each is named with the command that replays it.
+    """
     begun_s = told_s = time.monotonic()
-    totals: Counter[str] = Counter()
+    tally = Tally()
     for done, outcome in enumerate(outcomes(seeds, jobs, mode), start=1):
-        totals.update(outcome.counts)
+        tally.add(outcome)
         if outcome.fault:
-            replay(outcome.seed, outcome.mode, trace=True)
-            say(f"again: python -m tests.faults.simulator --replay {outcome.seed} --trace")
-            return 1
-        if time.monotonic() - told_s > TELL_S or done == len(seeds):
+            say(f"broken: {described(outcome)}\n  again: {again(outcome)}")
+        enough = tally.broken.total() >= BROKEN_MAX
+        if enough or time.monotonic() - told_s > TELL_S or done == len(seeds):
             told_s = time.monotonic()
             each_ms = 1000 * (told_s - begun_s) / done
-            say(f"{done} of {len(seeds)} seeds, {each_ms:.1f} ms each")
-    say("all held: " + ", ".join(f"{value} {name}" for name, value in totals.items()))
-    return 0
+            broken = tally.broken.total()
+            say(f"{done} of {len(seeds)} seeds, {each_ms:.1f} ms each, {broken} broken")
+        if enough:
+            break
+    say(tally.table())
+    return 1 if tally.broken.total() else 0
+
+
+def again(outcome: Outcome) -> str:
+    """The command that shows a run step by step."""
+    flags = f"--replay {outcome.seed} --mode {outcome.mode} --trace"
+    return f"python -m tests.faults.simulator {flags}"
 
 
 def main() -> int:

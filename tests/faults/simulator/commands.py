@@ -107,7 +107,10 @@ class Connection:
         """Run a pipeline; the answers go back together when the last is there."""
         if self.closed:
             return
-        self._rest = [[word(part) for part in command] for command in commands]
+        self._rest = [
+            [part if type(part) is bytes else word(part) for part in command]
+            for command in commands
+        ]
         self._rest.reverse()
         self._replies = []
         self._go()

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 # A run that takes more steps than this goes round in circles.
-STEPS_MAX = 3_000_000
+STEPS_MAX = 300_000
 
 
 class Process:

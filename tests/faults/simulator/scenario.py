@@ -423,7 +423,6 @@ class Faults:
         if server is not None and server.running:
             self._note_redis(f"flush {server.host}", 0.1)
             self.world.losses.append(self.loop.now)
-            self.world.losses.append(self.loop.now)
             server.accept(lambda _replies: None, lambda: None).receive([("FLUSHALL",)])
 
     def lose_tail(self) -> None:
@@ -509,7 +508,7 @@ class Operator:
         """Called again and again while the world settles."""
         world = self.world
         self._bring_snapshots()
-        reset = [one for one in serving(world) if one.node.state == "reset"]
+        reset = self._to_reseed()
         if not reset or not redis_is_sound(world):
             self._since = world.loop.now
             return
@@ -519,13 +518,27 @@ class Operator:
         world.stranded += [f"{one}: {one.node.context.standing.reason}" for one in reset]
         furthest = max(reset, key=lambda one: one.engine.position)
         task = world.loop.start(furthest.process, reseed(furthest))
-        await asyncio.wait([task], timeout=5)
+        # Not awaited: what another process ends would go on as that process, and die with it.
+        for _ in range(50):
+            if not task.done():
+                await asyncio.sleep(0.1)
+
+    def _to_reseed(self) -> list[Machine]:
+        """Who may start the log anew: nobody follows it, and what it holds helps nobody."""
+        here = serving(self.world)
+        if any(one.node.state == "following" for one in here):
+            return []
+        reset = [one for one in here if one.node.state == "reset"]
+        return reset or [one for one in here if one.node.context.standing.has("lost")]
 
     def _bring_snapshots(self) -> None:
         """Start again from another node's snapshot what cannot find its way alone."""
         following = [one for one in serving(self.world) if one.node.state == "following"]
         for machine in self.world.machines:
-            astray = machine.lost or (not machine.recovering and machine.node.needs_snapshot)
+            astray = machine.lost or (
+                not machine.recovering
+                and (machine.node.needs_snapshot or machine.node.state == "reset")
+            )
             if not machine.alive or not astray or not following:
                 continue
             source = next((one for one in following if one.disk.kept), None)
@@ -533,10 +546,22 @@ class Operator:
                 self.world.loop.start(following[0].process, snapshot_of(following[0]))
                 continue
             machine.loop.note("operator: brings", source, "'s snapshot to", machine)
-            self.world.stranded.append(f"{machine}: {machine.engine.position}")
+            self._note(machine)
             machine.die()
             machine.disk.kept = [source.disk.kept[-1]]
             machine.boot()
+
+    def _note(self, machine: Machine) -> None:
+        """Say that a node needed help.
+
+        When two hosts fail within one take-over, even what k replicas had can be lost, and then
+        a snapshot of it stands outside the log; what was acknowledged is checked all the same.
+        """
+        lost = "" if machine.lost else machine.node.context.standing.reason
+        if "lost a part of what this node's snapshot holds" in lost:
+            machine.loop.note(machine, "outlived what its log has")
+        else:
+            self.world.stranded.append(f"{machine}: {machine.engine.position}")
 
 
 def serving(world: World) -> list[Machine]:
@@ -600,9 +625,12 @@ async def anchor(world: World) -> None:
     at_us = EPOCH_US + int((world.loop.now - world.ages_s - 600) * 1_000_000)
     write = event("anchor", "anchor", 0, APPLIED, at_us)
     machine = world.machines[0]
-    world.loop.call_for(machine.process, world.loop.now, machine.accept, write, ignore)
+    sent = False
     for _ in range(100):
         await asyncio.sleep(0.05)
+        if not sent and machine.node.state == "following":
+            sent = True
+            world.loop.call_for(machine.process, world.loop.now, machine.accept, write, ignore)
         if all(one.engine.store.remembered for one in world.machines):
             return
     raise NotSettledError("the nodes do not begin to write")

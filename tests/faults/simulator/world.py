@@ -177,14 +177,13 @@ class Disk:
                 holder=machine.node.coordinator.holder, term=machine.node.coordinator.term
             ),
         }
-        stripes = []
-        pauses = {machine.loop.random.randrange(STRIPES) for _ in range(3)}
-        for number in range(STRIPES):
-            data = engine.store.stripe(number)
-            if data:
-                stripes.append(data)
-            if number in pauses:
-                await asyncio.sleep(machine.loop.random.random() * 0.05)
+        stripes: list[bytes] = []
+        stripe, first = engine.store.stripe, 0
+        for pause in sorted({machine.loop.random.randrange(STRIPES) for _ in range(3)}):
+            stripes += filter(None, map(stripe, range(first, pause + 1)))
+            first = pause + 1
+            await asyncio.sleep(machine.loop.random.random() * 0.05)
+        stripes += filter(None, map(stripe, range(first, STRIPES)))
         copied["stripes"] = stripes
         # Rows refer to no column that comes later.
         copied["columns"] = engine.store.columns()
@@ -407,21 +406,6 @@ class Machine:
         if self.recovering:
             reply("refused", None)
         elif write.kind == "erase":
-            self.loop.start(self.process, self._erase(write, reply))
-        else:
-            self._apply(write, reply)
-
-    async def _erase(self, write: Write, reply: Reply) -> None:
-        """What the server does: an erasure names what any node has acknowledged before."""
-        try:
-            await self.node.catch_up(REACH_S)
-        except NextbestError as error:
-            reply("refused", error)
-            return
-        self._apply(write, reply)
-
-    def _apply(self, write: Write, reply: Reply) -> None:
-        if write.kind == "erase":
             self.loop.start(self.process, self._erase(write, reply))
         else:
             self._accept(write, reply)

@@ -1,4 +1,4 @@
-"""Real Redis and Sentinel processes on free loopback ports, each ended by its own pid."""
+"""Real Redis and Sentinel processes on free loopback ports, and a disk that fails."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,56 @@ async def redis_log() -> AsyncIterator[Callable[..., RedisLog]]:
         await log.close()
     # Aborted transports let go of their sockets in the loop's next round.
     await asyncio.sleep(0)
+
+
+@dataclass
+class Thin:
+    """A file system of 32 MiB that promises more than the disk under it has: fsync fails."""
+
+    folder: Path
+    below: Path
+    device: str = ""
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run([*words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def make(self) -> None:
+        for folder in (self.folder, self.below):
+            folder.mkdir()
+        self.run("mount", "-t", "tmpfs", "-o", "size=3m", "none", str(self.below))
+        with (self.below / "image").open("wb") as image:
+            image.truncate(32 << 20)
+        self.run("mkfs.ext2", "-q", str(self.below / "image"))
+        self.attach()
+
+    def attach(self) -> None:
+        self.device = self.run("losetup", "-f", "--show", str(self.below / "image"))
+        self.run("mount", "-o", "errors=continue", self.device, str(self.folder))
+
+    def detach(self) -> None:
+        self.run("umount", str(self.folder))
+        self.run("losetup", "-d", self.device)
+        self.device = ""
+
+    def grow(self) -> None:
+        self.run("mount", "-o", "remount,size=64m", str(self.below))
+
+    def remove(self) -> None:
+        if self.device:
+            subprocess.run(["umount", str(self.folder)], check=False, capture_output=True)
+            subprocess.run(["losetup", "-d", self.device], check=False, capture_output=True)
+        subprocess.run(["umount", str(self.below)], check=False, capture_output=True)
+
+
+@pytest.fixture
+def thin_disk(tmp_path: Path) -> Iterator[Thin]:
+    """A disk whose writes fail when they are synced, until it grows."""
+    thin = Thin(tmp_path / "folder", tmp_path / "below")
+    try:
+        thin.make()
+    except (OSError, subprocess.CalledProcessError) as error:
+        thin.remove()
+        pytest.skip(f"a loop device on a small file system takes root, losetup and ext2: {error}")
+    yield thin
+    thin.remove()

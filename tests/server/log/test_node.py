@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from nextbest.core.errors import (
+    UNAVAILABLE,
     AckRefusedError,
     LogAwayError,
     LogFailedError,
@@ -17,6 +18,7 @@ from nextbest.core.errors import (
 from nextbest.server.log.contents import pack, unpack
 from nextbest.server.log.cover import SnapshotVoidError
 from nextbest.server.log.entry import frame
+from nextbest.server.log.limits import RESEED_SKIP
 from nextbest.server.log.log import BEFORE, Position, Record
 from nextbest.server.log.log import LogAwayError as CutOffError
 from nextbest.server.log.memory import MemoryLog, MemoryStore
@@ -52,6 +54,25 @@ async def test_a_first_member_opens_the_log_and_its_writes_are_in_it() -> None:
         assert member.views() == 1
         assert member.node.ahead == 0
         assert store.records[0][:2] == (1, 0)
+
+
+async def test_a_member_that_never_read_the_log_accepts_nothing_until_it_has() -> None:
+    """It cannot know which ids the others have forgotten."""
+    store = MemoryStore()
+    store.available = False
+    member = Member(MemoryLog(store))
+    await member.start()
+    try:
+        await member.until("away")
+        with pytest.raises(WritesRefusedError) as refused:
+            await member.track("e1", ack=APPLIED)
+        assert refused.value.status_code == UNAVAILABLE
+        assert refused.value.retry_ms
+        store.available = True
+        await member.until("following")
+        assert (await member.track("e1", ack=APPLIED)).ack == APPLIED
+    finally:
+        await member.stop(0)
 
 
 async def test_two_members_converge_and_read_each_others_writes() -> None:
@@ -257,7 +278,7 @@ async def test_a_wiped_log_is_refused_until_an_operator_starts_it_anew() -> None
             await Member(MemoryLog(store), "x").node.reseed()
         assert not store.records
         opened = await a.node.reseed()
-        assert opened.epoch == 2
+        assert opened.epoch == 2 + RESEED_SKIP
         await a.until("following")
         await b.until("following")
         await b.write("e10")
@@ -371,6 +392,9 @@ async def test_a_member_left_behind_hands_over_what_only_it_has() -> None:
         assert sum(b"e2" in event_ids(record) for record in store.records) == 1
         assert a.node.needs_snapshot
         assert a.node.ahead == 0
+        # What b acknowledged since would be gone.
+        with pytest.raises(ReseedRefusedError, match="b follows it"):
+            await a.node.reseed(force=True)
 
 
 class CutLog(MemoryLog):

@@ -25,6 +25,7 @@ from nextbest.server.log.snapshot_file import (
     SnapshotFormatError,
 )
 from nextbest.v1 import log_pb2
+from tests.server.log.conftest import Thin
 
 CORRUPTIONS = 1_000
 PAGE = 4_096
@@ -351,6 +352,24 @@ async def test_a_full_disk_keeps_the_snapshots_that_are_there(small_disk: Path) 
     assert list(small_disk.iterdir()) == [path]
     # Without a restart, when there is room again.
     assert (await write(snapshots, State(3))).name.endswith("2.nbs")
+
+
+@pytest.mark.parametrize("stripe_bytes", [2_000, 12_000])
+async def test_a_sync_that_fails_leaves_no_snapshot(thin_disk: Thin, stripe_bytes: int) -> None:
+    """At the end, and of a part that is written through while the next one is made."""
+    folder = thin_disk.folder / "snapshots"
+    snapshots = Snapshots(folder)
+    state = State(1, stripe_bytes)
+    with pytest.raises(SnapshotError, match=r"Input/output error|No space left"):
+        await snapshots.write(state.stripe, state.head)
+    # The thread removes it, behind what it is still at.
+    await snapshots.run(lambda: None)
+    assert list(folder.iterdir()) == []
+    thin_disk.grow()
+    state = State(2, stripe_bytes)
+    await write(snapshots, state)
+    assert stripes_of(snapshots) == list(state.stripes.values())
+    snapshots.close()
 
 
 async def test_a_disk_that_turns_read_only_keeps_the_snapshots_that_are_there(

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from nextbest.server.log.entry import DamagedEntryError, frame, unframe
 from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE
 from nextbest.server.log.settings import BackendSettings
 from nextbest.server.log.sqlite import SqliteLog
+from tests.server.log.conftest import Thin
 from tests.server.log.member import Member, following
 
 OPEN = frame(b"open")
@@ -44,7 +44,6 @@ import asyncio, sys
 from nextbest.server.log.entry import frame
 from nextbest.server.log.settings import BackendSettings
 from nextbest.server.log.sqlite import SqliteLog
-from tests.server.log.member import Member, following
 
 async def main():
     log = SqliteLog(sys.argv[1], BackendSettings())
@@ -258,59 +257,6 @@ async def test_a_write_error_refuses_and_recovers(tmp_path: Path) -> None:
     branch, epoch = await reopened(log)
     assert await log.append(LOGGED_QUEUE, epoch, branch, LARGE, 0) == 1
     await log.close()
-
-
-@dataclass
-class Thin:
-    """A file system of 32 MiB that promises more than the disk under it has: fsync fails."""
-
-    folder: Path
-    below: Path
-    device: str = ""
-
-    def run(self, *words: str) -> str:
-        done = subprocess.run([*words], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def make(self) -> None:
-        for folder in (self.folder, self.below):
-            folder.mkdir()
-        self.run("mount", "-t", "tmpfs", "-o", "size=3m", "none", str(self.below))
-        with (self.below / "image").open("wb") as image:
-            image.truncate(32 << 20)
-        self.run("mkfs.ext2", "-q", str(self.below / "image"))
-        self.attach()
-
-    def attach(self) -> None:
-        self.device = self.run("losetup", "-f", "--show", str(self.below / "image"))
-        self.run("mount", "-o", "errors=continue", self.device, str(self.folder))
-
-    def detach(self) -> None:
-        self.run("umount", str(self.folder))
-        self.run("losetup", "-d", self.device)
-        self.device = ""
-
-    def grow(self) -> None:
-        self.run("mount", "-o", "remount,size=64m", str(self.below))
-
-    def remove(self) -> None:
-        if self.device:
-            subprocess.run(["umount", str(self.folder)], check=False, capture_output=True)
-            subprocess.run(["losetup", "-d", self.device], check=False, capture_output=True)
-        subprocess.run(["umount", str(self.below)], check=False, capture_output=True)
-
-
-@pytest.fixture
-def thin_disk(tmp_path: Path) -> Iterator[Thin]:
-    """A disk whose writes fail when they are synced, until it grows."""
-    thin = Thin(tmp_path / "folder", tmp_path / "below")
-    try:
-        thin.make()
-    except (OSError, subprocess.CalledProcessError) as error:
-        thin.remove()
-        pytest.skip(f"a loop device on a small file system takes root, losetup and ext2: {error}")
-    yield thin
-    thin.remove()
 
 
 async def test_a_failed_fsync_is_unknown_and_loses_nothing_later(thin_disk: Thin) -> None:
