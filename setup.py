@@ -94,6 +94,7 @@ def http2() -> list[Extension]:
     flags += pkg_config("--cflags", "libnghttp2") or []
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     lane = [p for p in Path("core/lane").iterdir() if p.suffix in {".pyx", ".h"}]
+    lane += Path("core").glob("*.h")
     native = Path("bench/load/native").glob("*.pyx")
     return [
         Extension(

@@ -29,7 +29,7 @@ cdef enum:
     PLAYBOOK_VALUES_MAX = 16777216
 
 include "telemetry/trace_types.pyx"
-include "telemetry/count.pyx"
+include "telemetry/counter_types.pyx"
 include "expression/arena.pyx"
 include "expression/value.pyx"
 include "expression/machine.pyx"

@@ -14,6 +14,7 @@ from libcpp cimport bool as cpp_bool
 from . import errors
 
 include "telemetry/trace_types.pyx"
+include "telemetry/counter_types.pyx"
 include "serving/door_types.pyx"
 include "lane/nghttp2.pyx"
 include "lane/counters.pyx"

@@ -30,6 +30,8 @@ enum {
 };
 
 #define TRACEPARENT_BYTES 55
+// Of a tracestate that is kept; W3C Trace Context 3.3.1.5 asks for as many at least.
+#define TRACESTATE_MAX 512
 
 typedef struct CallTrace {
     // In ticks: when the call began, when its last step ended, and how long each step took.

@@ -1,4 +1,4 @@
-// What Cython cannot say: clocks, single-writer counters, peers of sockets.  No state lives here.
+// What Cython cannot say: clocks, peers of sockets.  No state lives here.
 #pragma once
 
 #include <arpa/inet.h>
@@ -23,16 +23,6 @@ static inline int64_t clock_us(clockid_t clock) {
 static inline int64_t wall_us(void) { return clock_us(CLOCK_REALTIME); }
 
 static inline int64_t steady_ms(void) { return clock_us(CLOCK_MONOTONIC) / 1000; }
-
-// One thread writes a counter and any thread reads it: no lock is needed for that.
-static inline void counter_add(uint64_t* counter, uint64_t more) {
-    __atomic_store_n(
-        counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t counter_read(const uint64_t* counter) {
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
 
 static inline void flag_write(int64_t* flag, int64_t value) {
     __atomic_store_n(flag, value, __ATOMIC_RELEASE);

@@ -208,8 +208,6 @@ cdef extern from "lane/native.h" nogil:
     int eventfd_read(int fd, uint64_t* value)
     int64_t wall_us()
     int64_t steady_ms()
-    void counter_add(uint64_t* counter, uint64_t more)
-    uint64_t counter_read(const uint64_t* counter)
     void flag_write(int64_t* flag, int64_t value)
     int64_t flag_read(const int64_t* flag)
     cpp_bool would_block()

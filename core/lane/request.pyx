@@ -3,10 +3,6 @@
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
 
-cdef enum:
-    TRACESTATE_MAX = 512
-
-
 cdef inline bint text_is(const uint8_t* data, size_t length, const char* literal) noexcept nogil:
     return length == strlen(literal) and memcmp(data, literal, length) == 0
 

@@ -185,7 +185,7 @@ cdef StoreStatus event_apply(
     if seen == NULL:
         if bounded and atomic_read(&store.seen) >= store.seen_max:
             return STORE_FULL_DEDUPE
-        if not seen_room(shard):
+        if not seen_room(shard, 1):
             return STORE_NO_MEMORY
         before = &store.sets[0]
     else:

@@ -680,7 +680,7 @@ cdef bint events_room(Loading* loading, uint64_t count) noexcept nogil:
     memcpy(&identity, loading.arrays[3].data, 8)
     shard = shard_of(loading.store, identity)
     latch_take(&shard.latch)
-    room = seen_room_for(shard, shard.seen_count + count)
+    room = seen_room(shard, count)
     latch_drop(&shard.latch)
     return room
 
@@ -692,7 +692,7 @@ cdef StoreStatus event_insert(Loading* loading, const SeenEvent* entry) noexcept
     latch_take(&shard.latch)
     if seen_find(shard, entry.identity, entry.event) != NULL:
         status = refuse(loading, "stripe.event_hashes")
-    elif not seen_room(shard):
+    elif not seen_room(shard, 1):
         status = STORE_NO_MEMORY
     else:
         seen_add(store, shard, entry)

@@ -202,17 +202,10 @@ cdef bint seen_rebuild(
     return True
 
 
-cdef bint seen_room(Shard* shard) noexcept nogil:
-    """Make room for one more seen event; False without memory."""
-    return (shard.seen_count + 1) * 10 <= shard.seen_capacity * 7 or seen_rebuild(
-        shard, max(2 * shard.seen_capacity, <uint64_t>TABLE_START), 0, NULL
-    )
-
-
-cdef bint seen_room_for(Shard* shard, uint64_t count) noexcept nogil:
-    """Make room for so many seen events in all, at once; False without memory."""
+cdef bint seen_room(Shard* shard, uint64_t more) noexcept nogil:
+    """Make room for so many more seen events, at once; False without memory."""
     cdef uint64_t capacity = max(shard.seen_capacity, <uint64_t>TABLE_START)
-    while count * 10 > capacity * 7:
+    while (shard.seen_count + more) * 10 > capacity * 7:
         capacity *= 2
     return capacity == shard.seen_capacity or seen_rebuild(shard, capacity, 0, NULL)
 

@@ -36,7 +36,7 @@ cdef Call call_begin(EngineSeat* seat, object owner, uint8_t method, bytes paren
     cdef Call call = Call.__new__(Call)
     call.seat = seat
     call.owner = owner
-    call.state = state[:RECORD_STATE_MAX]
+    call.state = state
     trace_begin(&call.trace, ticks_now(), method)
     call.trace.has_parent = len(parent) == TRACEPARENT_BYTES
     if call.trace.has_parent:

@@ -7,7 +7,7 @@ are timed, and nothing else is done for those that are not kept.
 
 cdef enum:
     # The first as core/lane numbers them; METERED_NAMES has all.
-    METERED_METHODS = 9
+    METERED_METHODS = 8
     METERED_CODES = 17
     METHOD_UNMETERED = 4
 
@@ -25,16 +25,27 @@ cdef enum:
     RING_CAPACITY = 1024
 
 
-cdef struct Meter:
+cdef extern from *:
+    """
+    static_assert(STEPS == 10 && TRACESTATE_MAX == 512, "lengths that Cython has to know");
+    """
+
+
+cdef struct Counts:
+    # Counters alone: they are added up as one array.
     uint64_t calls[METERED_METHODS][METERED_CODES][BUCKETS_MAX]
     uint64_t ticks[METERED_METHODS][METERED_CODES]
     uint64_t steps[METERED_METHODS][METERED_STEPS]
     uint64_t kept[METERED_METHODS]
+
+
+cdef struct Meter:
+    Counts counts
     Ring ring
     # Of a thread of the fast lane.
     bint fast
     # What chance draws from.
-    uint64_t random
+    Identifiers random
 
 
 cdef struct Metering:
@@ -42,9 +53,8 @@ cdef struct Metering:
     LatencyBounds bounds
     # The objective of each method, in ticks; 0 for none.
     uint64_t slow_over[METERED_METHODS]
-    # Of 2 ** 64: how many calls without a caller's decision are sampled.
+    # Of 2 ** 64: how many calls without a caller's decision are sampled.  What is drawn is never 0.
     uint64_t ratio
-    bint sample_all
     # Whether a caller's decision counts.
     bint parent_based
     bint records
@@ -58,7 +68,7 @@ cdef Meter* meter_make(uint64_t seed, bint fast) noexcept nogil:
     if not ring_init(&meter.ring, RING_CAPACITY):
         free(meter)
         return NULL
-    meter.random = seed
+    meter.random.seed = seed
     meter.fast = fast
     return meter
 
@@ -67,16 +77,6 @@ cdef void meter_free(Meter* meter) noexcept nogil:
     if meter != NULL:
         free(meter.ring.records)
         free(meter)
-
-
-cdef inline uint64_t meter_draw(Meter* meter) noexcept nogil:
-    """SplitMix64 (Steele et al., 2014)."""
-    cdef uint64_t z
-    meter.random += <uint64_t>0x9E3779B97F4A7C15
-    z = meter.random
-    z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
-    z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
-    return z ^ (z >> 31)
 
 
 cdef inline bint caller_sampled(const CallTrace* trace) noexcept nogil:
@@ -95,7 +95,7 @@ cdef inline uint8_t keep_reasons(
     cdef uint8_t reasons = 0
     if metering.parent_based and trace.has_parent:
         reasons = KEEP_SAMPLED if caller_sampled(trace) else 0
-    elif metering.sample_all or draw < metering.ratio:
+    elif draw <= metering.ratio:
         reasons = KEEP_SAMPLED
     if slow_over and ticks > slow_over:
         reasons |= KEEP_SLOW
@@ -113,13 +113,14 @@ cdef void meter_end(
     """Count a call that has ended just now, and keep it if it is worth that."""
     cdef uint64_t ticks = trace.last - trace.began
     cdef uint8_t method = trace.method
-    cdef uint64_t draw = meter_draw(meter)
+    cdef Counts* counts = &meter.counts
+    cdef uint64_t draw = next_seed(&meter.random)
     cdef uint8_t reasons
     cdef int step
-    meter_add(&meter.calls[method][code][latency_bucket(&metering.bounds, ticks)], 1)
-    meter_add(&meter.ticks[method][code], ticks)
+    counter_add(&counts.calls[method][code][latency_bucket(&metering.bounds, ticks)], 1)
+    counter_add(&counts.ticks[method][code], ticks)
     for step in range(METERED_STEPS):
-        meter_add(&meter.steps[method][step], trace.spent[step])
+        counter_add(&counts.steps[method][step], trace.spent[step])
     if not metering.records or method == METHOD_UNMETERED:
         return
     reasons = keep_reasons(metering, trace, code, ticks, draw)
@@ -132,14 +133,14 @@ cdef void meter_keep(
     const uint8_t* answer, size_t length,
 ) noexcept nogil:
     cdef Record* record = ring_open(&meter.ring)
-    meter_add(&meter.kept[trace.method], 1)
+    counter_add(&meter.counts.kept[trace.method], 1)
     if record == NULL:
         return
     record.trace = trace[0]
     record.reasons = reasons
     record.code = <uint8_t>code
     record.fast = meter.fast
-    record.random[0] = meter_draw(meter)
+    record.random[0] = next_seed(&meter.random)
     record.random[1] = draw
     record.answer_cut = length > RECORD_ANSWER_MAX
     record.answer_length = <uint32_t>min(length, <size_t>RECORD_ANSWER_MAX)

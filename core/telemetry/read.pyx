@@ -17,7 +17,7 @@ cdef enum:
 
 METERED_NAMES = (
     "other", "Decide", "DecideBatch", "Track", "Check", "UpsertProfile", "LinkIdentity",
-    "EraseProfile", "GetProfile",
+    "GetProfile",
 )
 # The engine's own thread serves grpc.aio's calls.
 LANES = ("grpc", "fast")
@@ -62,8 +62,8 @@ class KeptCall(NamedTuple):
 
     method: its name.  code: its gRPC status.  reasons: why it was kept.
     began_ns: when, in ns since 1970.  steps_ns: how long each step took, in STEP_NAMES' order.
-    trace_id, parent_id: of the caller's trace; 0 for none.  random: 128 bits for a new one.
-    tracestate: of the caller, at most 512 bytes.
+    traceparent: the caller's; empty for none.  tracestate: of the caller, at most 512 bytes.
+    random: 128 bits for a trace of its own.
     reason: the ErrorInfo's, empty for OK.
     lane: one of LANES.
     answer: the response's first 2,048 bytes, whole unless `answer_cut`.
@@ -112,63 +112,40 @@ cdef class Telemetry:
         for method, objective in objectives_s.items():
             metering.slow_over[METERED_NAMES.index(method)] = <uint64_t>round(objective * rate)
         metering.parent_based = parent_based
-        metering.sample_all = ratio >= 1.0
         metering.ratio = UINT64_MAX if ratio >= 1.0 else int(ratio * 2.0**64)
         metering.records = keep
 
     def calls(self) -> list[CallCount]:
-        """Every method and code that was met, over all threads."""
+        """Every lane, method and code that was met, over all threads."""
+        return self.calls_of(False) + self.calls_of(True)
+
+    cdef list calls_of(self, bint fast):
+        cdef Counts total
         cdef int method, code
+        cdef uint32_t i
+        memset(&total, 0, sizeof(Counts))
+        self.add_up(&total, fast)
         return [
-            self.count_of(fast, method, code)
-            for fast in range(2)
+            CallCount(
+                METERED_NAMES[method],
+                code,
+                [total.calls[method][code][i] for i in range(self.state.metering.bounds.count + 1)],
+                total.ticks[method][code] / ticks_per_s(),
+                LANES[fast],
+            )
             for method in range(METERED_METHODS)
             for code in range(METERED_CODES)
-            if self.was_met(fast, method, code)
+            if total.ticks[method][code]
         ]
-
-    cdef bint was_met(self, bint fast, int method, int code):
-        cdef int i
-        cdef Meter* meter
-        for i in range(SEATS_MAX):
-            meter = atomic_pointer_read(&self.state.meters[i])
-            if meter != NULL and meter.fast == fast and meter_read(&meter.ticks[method][code]):
-                return True
-        return False
-
-    cdef object count_of(self, bint fast, int method, int code):
-        cdef uint64_t buckets[BUCKETS_MAX]
-        cdef uint64_t ticks = 0
-        cdef Meter* meter
-        cdef uint32_t i, j
-        memset(buckets, 0, sizeof(buckets))
-        for i in range(SEATS_MAX):
-            meter = atomic_pointer_read(&self.state.meters[i])
-            if meter == NULL or meter.fast != fast:
-                continue
-            ticks += meter_read(&meter.ticks[method][code])
-            for j in range(BUCKETS_MAX):
-                buckets[j] += meter_read(&meter.calls[method][code][j])
-        counted = [buckets[i] for i in range(self.state.metering.bounds.count + 1)]
-        return CallCount(
-            METERED_NAMES[method], code, counted, ticks / ticks_per_s(), LANES[fast]
-        )
 
     def steps(self) -> dict[str, dict[str, float]]:
         """By method and step, the seconds spent."""
-        cdef int method, step, i
-        cdef Meter* meter
-        cdef uint64_t spent[METERED_METHODS][METERED_STEPS]
-        memset(spent, 0, sizeof(spent))
-        for i in range(SEATS_MAX):
-            meter = atomic_pointer_read(&self.state.meters[i])
-            if meter != NULL:
-                for method in range(METERED_METHODS):
-                    for step in range(METERED_STEPS):
-                        spent[method][step] += meter_read(&meter.steps[method][step])
+        cdef Counts total
+        cdef int method, step
+        self.add_up_all(&total)
         return {
             METERED_NAMES[method]: {
-                STEP_NAMES[step]: spent[method][step] / ticks_per_s()
+                STEP_NAMES[step]: total.steps[method][step] / ticks_per_s()
                 for step in range(METERED_STEPS)
             }
             for method in range(METERED_METHODS)
@@ -176,15 +153,26 @@ cdef class Telemetry:
 
     def kept(self) -> dict[str, int]:
         """By method, how many calls were worth a trace; those that were dropped are among them."""
-        cdef int method, i
+        cdef Counts total
+        cdef int method
+        self.add_up_all(&total)
+        return {METERED_NAMES[method]: total.kept[method] for method in range(METERED_METHODS)}
+
+    cdef void add_up_all(self, Counts* total) noexcept:
+        memset(total, 0, sizeof(Counts))
+        self.add_up(total, False)
+        self.add_up(total, True)
+
+    cdef void add_up(self, Counts* total, bint fast) noexcept:
+        """Add what the threads of a lane have counted."""
         cdef Meter* meter
-        total = dict.fromkeys(METERED_NAMES, 0)
+        cdef int i
+        cdef size_t j
         for i in range(SEATS_MAX):
             meter = atomic_pointer_read(&self.state.meters[i])
-            if meter != NULL:
-                for method in range(METERED_METHODS):
-                    total[METERED_NAMES[method]] += meter_read(&meter.kept[method])
-        return total
+            if meter != NULL and meter.fast == fast:
+                for j in range(sizeof(Counts) // sizeof(uint64_t)):
+                    (<uint64_t*>total)[j] += counter_read(<uint64_t*>&meter.counts + j)
 
     @property
     def dropped(self) -> int:
@@ -195,7 +183,7 @@ cdef class Telemetry:
         for i in range(SEATS_MAX):
             meter = atomic_pointer_read(&self.state.meters[i])
             if meter != NULL:
-                total += meter_read(&meter.ring.dropped)
+                total += counter_read(&meter.ring.dropped)
         return total
 
     def take(self, int most=1_000) -> list[KeptCall]:

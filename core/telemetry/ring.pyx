@@ -4,8 +4,9 @@ One thread writes and one reads, in slots made beforehand.  What finds the ring 
 """
 
 cdef enum:
-    # Of an answer and of a tracestate; longer ones are cut, and the record says so.
+    # Of an answer; a longer one is cut, and the record says so.
     RECORD_ANSWER_MAX = 2048
+    # TRACESTATE_MAX of trace.h: Cython wants to know an array's length.
     RECORD_STATE_MAX = 512
 
 
@@ -41,7 +42,7 @@ cdef inline Record* ring_open(Ring* ring) noexcept nogil:
     """The next slot to fill; NULL, and counted, when none is free."""
     cdef uint64_t written = ring.written
     if written - atomic_read(&ring.taken) >= ring.capacity:
-        meter_add(&ring.dropped, 1)
+        counter_add(&ring.dropped, 1)
         return NULL
     return &ring.records[written & (ring.capacity - 1)]
 

@@ -15,6 +15,7 @@ cdef extern from "trace.h" nogil:
         STEP_SEND
         STEPS
         TRACEPARENT_BYTES
+        TRACESTATE_MAX
     ctypedef struct CallTrace:
         uint64_t began
         uint64_t last

@@ -32,7 +32,6 @@ METHODS = {
     "Check": "grpc.health.v1.Health/Check",
     "UpsertProfile": "nextbest.v1.ProfileService/UpsertProfile",
     "LinkIdentity": "nextbest.v1.ProfileService/LinkIdentity",
-    "EraseProfile": "nextbest.v1.ProfileService/EraseProfile",
     "GetProfile": "nextbest.v1.ProfileService/GetProfile",
 }
 OPEN = "connections.open"
