@@ -86,6 +86,7 @@ class ImportResult(NamedTuple):
     refused: list[tuple[int, int | str, str, str]]
 
 STRIPES: int
+READ_WAIT_US: int
 
 class StoredAttribute(NamedTuple):
     name: str

@@ -229,7 +229,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Observe:
+class Telemetry:
     """What the server tells of itself."""
 
     address: str = _text(
@@ -249,7 +249,7 @@ class Config:
     retention: Retention = field(default_factory=Retention)
     log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
-    telemetry: Observe = field(default_factory=Observe)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     def validate(self) -> None:
         """Raise ConfigError with every value that is out of bounds."""
@@ -493,7 +493,7 @@ def _log_faults(log: Log) -> list[str]:
     return faults
 
 
-def _telemetry_faults(telemetry: Observe) -> list[str]:
+def _telemetry_faults(telemetry: Telemetry) -> list[str]:
     address = telemetry.address
     if not address:
         return []

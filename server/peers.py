@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 from nextbest.core.errors import NextbestError
 from nextbest.server.config import PEERS_MAX
 from nextbest.server.errors import RecoveryError
-from nextbest.server.log.contents import unpack
-from nextbest.server.log.log import Log, LogError
+from nextbest.server.log.heartbeats import heartbeats
+from nextbest.server.log.log import Log
 from nextbest.server.log.snapshot import Snapshots, look_at
 from nextbest.server.log.snapshot_file import SnapshotError, failure
 from nextbest.v1 import log_pb2
@@ -92,16 +92,10 @@ class Peers:
     async def _advertised(self, after: tuple[int, int], end: tuple[int, int]) -> list[str]:
         """The addresses in the heartbeats behind a place, the newest first."""
         found: dict[str, str] = {}
-        while after < end and (records := await self._log.read(after, 0)):
-            for record in records:
-                try:
-                    contents = unpack(record)
-                except LogError:
-                    continue
-                if contents.kind == "heartbeat" and contents.body.member != self._member:
-                    found.pop(contents.body.member, None)
-                    found[contents.body.member] = contents.body.address
-            after = (records[-1].epoch, records[-1].sequence)
+        async for heartbeat in heartbeats(self._log, after, end):
+            if heartbeat.member != self._member:
+                found.pop(heartbeat.member, None)
+                found[heartbeat.member] = heartbeat.address
         return [address for address in reversed(found.values()) if address]
 
     async def _fetch(self, address: str, fits: Fits) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -32,9 +32,15 @@ def _compiler() -> Compiler:
 
 @asynccontextmanager
 async def running(
-    playbook: Path | None = PLAYBOOK, compiler: Compiler | None = None, **flags: Any
+    playbook: Path | None = PLAYBOOK,
+    compiler: Compiler | None = None,
+    announced: Callable[[Engine], None] = lambda _engine: None,
+    **flags: Any,
 ) -> AsyncIterator[str]:
-    """A server's address while the block runs; `rpc__in_flight_max=1` sets that key."""
+    """A server's address while the block runs; `rpc__in_flight_max=1` sets that key.
+
+    announced: is told the engine before any call.
+    """
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/socket"
         settings = {"listen.addresses": address, "listen.drain_grace_ms": "1000"}
@@ -43,7 +49,8 @@ async def running(
             settings["data.playbook"] = str(playbook)
         started, stop = asyncio.Event(), asyncio.Event()
 
-        def announce(_addresses: list[str], _lanes: list[str], _engine: Engine) -> None:
+        def announce(_addresses: list[str], _lanes: list[str], engine: Engine) -> None:
+            announced(engine)
             started.set()
 
         config = load(flags=settings)

@@ -13,6 +13,10 @@ cdef enum:
     READ_WAIT_US_MAX = 1000000
 
 
+# The same, for who has the engine wait.
+READ_WAIT_US = READ_WAIT_US_MAX
+
+
 cdef struct EpochMark:
     uint64_t number
     uint64_t nonce

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from nextbest.core.errors import PositionLostError
-from nextbest.server.log.contents import place_of, position_from, unpack
+from nextbest.server.log.contents import (
+    Contents,
+    UnknownKindError,
+    place_of,
+    position_from,
+    unpack,
+)
 from nextbest.server.log.context import Context
 from nextbest.server.log.entry import DamagedEntryError, UnknownFormatError
 from nextbest.server.log.epochs import Epochs
@@ -130,7 +137,7 @@ class Branch:
         """Whether the entry at our position is ours, and its epoch the one we know."""
         if not await self.holds(here):
             return False
-        nonces = {epoch[0]: epoch[1] for epoch in self._context.engine.epochs()}
+        nonces = dict(self._known())
         if here.sequence == 0 or here.epoch not in nonces:
             return True
         opened = await self.nonce_at(Position(here.epoch, 0, 0))
@@ -150,31 +157,46 @@ class Branch:
 
     async def _reseeded(self) -> Junction | None:
         """The way on over the newest entry by which an operator started the log anew."""
+        known = self._known()
+        try:
+            async for number, record, contents in self._openings():
+                if record is None or contents is None or (number, contents.nonce) in known:
+                    return None
+                previous = position_from(contents.body.previous)
+                if contents.body.reseeded and not self._is_ours(previous):
+                    raise BootstrapError(
+                        f"the log was started anew behind {_shown(previous)}, which is not known "
+                        f"here; {FETCH}",
+                        foreign=True,
+                    )
+                if contents.body.reseeded:
+                    return Junction(previous, record)
+        except (DamagedEntryError, UnknownFormatError):
+            pass
+        return None
+
+    async def _openings(self) -> AsyncIterator[tuple[int, Record | None, Contents | None]]:
+        """The log's epochs, the newest first, each with its first entry and what is in that.
+
+        No contents: it opens no epoch.  No entry: it is not there any more; nothing comes behind
+        either.  Raises what `unpack` raises.
+        """
         log = self._context.log
-        known = {epoch[:2] for epoch in self._context.engine.epochs()}
         tail = await log.last()
         number = tail.epoch if tail else 0
         for _ in range(EPOCHS_MAX):
             record = await log.entry(number, 0) if number else None
-            if record is None:
-                return None
-            try:
-                contents = unpack(record)
-            except (DamagedEntryError, UnknownFormatError):
-                return None
-            if contents.kind != "open" or (number, contents.nonce) in known:
-                return None
-            previous = position_from(contents.body.previous)
-            if contents.body.reseeded and not self._is_ours(previous):
-                raise BootstrapError(
-                    f"the log was started anew behind {_shown(previous)}, which is not known here; "
-                    f"{FETCH}",
-                    foreign=True,
-                )
-            if contents.body.reseeded:
-                return Junction(previous, record)
-            number = previous.epoch
-        return None
+            contents = unpack(record) if record else None
+            if contents and contents.kind != "open":
+                contents = None
+            yield number, record, contents
+            if contents is None:
+                return
+            number = contents.body.previous.epoch
+
+    def _known(self) -> set[tuple[int, int]]:
+        """The epochs that this node has passed: number and nonce of each."""
+        return {epoch[:2] for epoch in self._context.engine.epochs()}
 
     def _is_ours(self, position: Position) -> bool:
         """Whether this node has applied that entry."""
@@ -211,7 +233,7 @@ class Branch:
                 f"the log begins at {first.epoch}-{first.sequence}, and holds nothing applied "
                 f"here; {FETCH}"
             )
-        if not await self.goes_on():
+        if not await self.knows_log():
             return LogResetError(
                 f"the log begins at {first.epoch}-{first.sequence} and is not the one applied here"
             )
@@ -221,24 +243,18 @@ class Branch:
             "reseed --force`"
         )
 
-    async def goes_on(self) -> bool:
+    async def knows_log(self) -> bool:
         """Whether the log is one that this node has followed, whatever it has lost since."""
-        log = self._context.log
-        known = {epoch[:2] for epoch in self._context.engine.epochs()}
-        tail = await log.last()
-        number = tail.epoch if tail else 0
-        for _ in range(EPOCHS_MAX):
-            record = await log.entry(number, 0) if number else None
-            if record is None:
-                # Of an epoch whose beginning was trimmed the number has to do.
-                return number in {epoch[0] for epoch in known}
-            try:
-                contents = unpack(record)
-            except LogError:
-                return False
-            if (number, contents.nonce) in known:
-                return True
-            number = contents.body.previous.epoch if contents.kind == "open" else 0
+        known = self._known()
+        try:
+            async for number, record, _ in self._openings():
+                if record is None:
+                    # Of an epoch whose beginning was trimmed the number has to do.
+                    return number in {epoch for epoch, _ in known}
+                if place_of(record)[::2] in known:
+                    return True
+        except (DamagedEntryError, UnknownFormatError, UnknownKindError):
+            pass
         return False
 
     def _ahead_again(self, kept: Kept) -> int:

@@ -126,7 +126,6 @@ class Coordinator:
         limits = self._context.limits
         if self._looked_s and now_s - self._looked_s < limits.horizon_ms / 1_000:
             return
-        # The oldest id is searched among all: 13 ms for each million of them.
         self._looked_s = now_s
         before_ms = self._horizon_due()
         if not before_ms or not self._all_passed(self._horizon_at):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from nextbest.core.errors import FAILED_PRECONDITION
 from nextbest.server.log.branch import FETCH, Branch
-from nextbest.server.log.contents import unpack
 from nextbest.server.log.context import Context
 from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.heartbeats import heartbeats
 from nextbest.server.log.log import LogError, Position, Record
 from nextbest.server.log.members import Members
 
-# How far back from the log's end heartbeats are looked for, and in how many reads at most.
+# How far back from the log's end heartbeats are looked for.
 _LOOKED_AT = 2_000
-_READS_MAX = 10
 
 
 class ReseedRefusedError(LogError):
@@ -56,30 +55,14 @@ async def _follower(context: Context, branch: Branch, tail: Record) -> str:
 
     Empty without one.  Who began another history on a wiped log has to give way instead.
     """
-    if not await branch.goes_on():
+    if not await branch.knows_log():
         return ""
     since_ms = await context.log.time_ms() - context.limits.lease_ms
     place = (tail.epoch, max(tail.sequence - _LOOKED_AT, 0))
-    for _ in range(_READS_MAX):
-        records = await context.log.read(place, 0)
-        for record in records:
-            if (member := _beat(record, since_ms)) not in ("", context.member):
-                return member
-        if not records:
-            break
-        place = (records[-1].epoch, records[-1].sequence)
+    async for heartbeat in heartbeats(context.log, place, (tail.epoch, tail.sequence)):
+        if heartbeat.member != context.member and heartbeat.now_ms >= since_ms:
+            return heartbeat.member
     return ""
-
-
-def _beat(record: Record, since_ms: int) -> str:
-    """The member whose heartbeat since then an entry is; empty for any other entry."""
-    try:
-        contents = unpack(record)
-    except LogError:
-        return ""
-    if contents.kind != "heartbeat" or contents.body.now_ms < since_ms:
-        return ""
-    return str(contents.body.member)
 
 
 def _start(context: Context, members: Members) -> Position:

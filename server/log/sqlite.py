@@ -40,9 +40,9 @@ from nextbest.server.log.log import (
 from nextbest.server.log.settings import BackendSettings
 
 PAGE_BYTES = 16_384
-# Entries let go in one transaction, so that appends get in between.
 # For one whole batch, in the WAL and in the file.
 ROOM_BYTES = 524_288
+# Entries let go in one transaction, so that appends get in between.
 TRIM_STEP = 256
 # A row's key is its epoch and its sequence in one number, which keeps rows in the log's order.
 _SEQUENCE_BITS = 40

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from nextbest.core import status_bytes
+from nextbest.core.engine import READ_WAIT_US
 from nextbest.core.errors import NextbestError, PositionNotReachedError
 from nextbest.server.rpc.clock import deadline_us, now_us
 from nextbest.server.rpc.message import require_size
@@ -35,8 +36,6 @@ WriteOf = Callable[["Call"], Write]
 
 # Events of one stream that wait for the log together.
 STREAM_WRITES_MAX = 256
-# How long a read without a deadline waits for a position; the core has the same bound.
-READ_WAIT_US_MAX = 1_000_000
 
 
 def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
@@ -88,7 +87,7 @@ def _batch(engine: Engine, waiting: Waiting) -> Timed:
     async def behaviour(request: bytes, context: Any, call: Call) -> bytes:
         now = now_us()
         deadline = deadline_us(context, now)
-        until = deadline or now + READ_WAIT_US_MAX
+        until = deadline or now + READ_WAIT_US
         while True:
             try:
                 return engine.decide_batch(request, now, deadline, call, whole=now < until)

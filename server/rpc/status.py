@@ -83,5 +83,10 @@ def _add(status: status_pb2.Status, detail: Message) -> None:
 
 async def refuse(context: Any, error: Exception) -> NoReturn:
     """End the call with the status of `error`."""
-    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+    await end(context, status_of(error))
+
+
+async def end(context: Any, status: status_pb2.Status) -> NoReturn:
+    """End the call with a status that is not OK."""
+    await context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status returned")

@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from nextbest.core.errors import INTERNAL, NextbestError
+from google.rpc import code_pb2
+
 from nextbest.server.rpc.message import require_size
-from nextbest.server.rpc.status import refuse
+from nextbest.server.rpc.status import end, status_of
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.core.engine import Call
-
-CANCELLED = 1
 
 # A call's request, gRPC's context and its timing; the answer.
 Timed = Callable[[bytes, Any, "Call"], Awaitable[bytes]]
@@ -31,21 +30,16 @@ def timed(engine: Engine, method: str, behaviour: Timed, bytes_max: int) -> Beha
                 require_size(request, bytes_max)
             answer = await behaviour(request, context, call)
         except asyncio.CancelledError:
-            call.end(CANCELLED)
+            call.end(code_pb2.CANCELLED)
             raise
         except Exception as error:
-            call.end(
-                error.status_code if isinstance(error, NextbestError) else INTERNAL, b"", error
-            )
-            await refuse(context, error)
+            status = status_of(error)
+            call.end(status.code, b"", error)
+            await end(context, status)
         call.end(0, answer)
         return answer
 
     return serve
-
-
-def _code(error: Exception) -> int:
-    return error.status_code if isinstance(error, NextbestError) else INTERNAL
 
 
 def _begin(engine: Engine, method: str, context: Any) -> Call:

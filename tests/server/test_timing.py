@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from nextbest.core import Engine
-from nextbest.server.config import load
-from nextbest.server.serve import serve
 from nextbest.v1 import decision_pb2
-from tests.lane.target import DECIDE, PLAYBOOK, TRACK, decide, track
+from tests.lane.target import DECIDE, TRACK, decide, track
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-async def test_calls_of_grpc_aio_are_counted_and_kept(tmp_path: Path) -> None:
-    address, stop, engines = f"unix:{tmp_path}/main", asyncio.Event(), list[Engine]()
-    config = load(flags={"listen.addresses": address, "data.playbook": str(PLAYBOOK)})
-    started = asyncio.Event()
+async def test_calls_of_grpc_aio_are_counted_and_kept(run_server: Any) -> None:
+    engines: list[Engine] = []
 
-    def announce(_addresses: list[str], _lanes: list[str], engine: Engine) -> None:
+    def announced(engine: Engine) -> None:
         engine.telemetry.configure((0.001, 1.0), {}, ratio=0.0)
         engines.append(engine)
-        started.set()
 
-    serving = asyncio.create_task(serve(config, announce, stop))
-    try:
-        await started.wait()
-        async with grpc.aio.insecure_channel(address) as channel:
-            call, write = channel.unary_unary(DECIDE), channel.unary_unary(TRACK)
-            answer = await call(decide("home"), metadata=(("traceparent", PARENT),))
-            await write(track("e1", ack=1))
-            with pytest.raises(grpc.aio.AioRpcError, match="nowhere"):
-                await call(decide("nowhere"))
-    finally:
-        stop.set()
-        await serving
+    async with (
+        run_server(announced=announced) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        call, write = channel.unary_unary(DECIDE), channel.unary_unary(TRACK)
+        answer = await call(decide("home"), metadata=(("traceparent", PARENT),))
+        await write(track("e1", ack=1))
+        with pytest.raises(grpc.aio.AioRpcError, match="nowhere"):
+            await call(decide("nowhere"))
     telemetry = engines[0].telemetry
     counted = {(c.lane, c.method, c.code): sum(c.buckets) for c in telemetry.calls()}
     assert counted == {

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 from nextbest.core import lane_available
 from tests.lane.target import PLAYBOOK
@@ -34,7 +35,10 @@ class Server:
         assert found, told
         self.http = found[0]
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         """End it in good order."""
         self._process.terminate()
         self._process.communicate(timeout=STOP_S)

@@ -7,8 +7,6 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -24,15 +22,6 @@ from tests.server.telemetry.process import Server
 
 needs_lane = pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-
-
-@asynccontextmanager
-async def served(tmp_path: Path, *arguments: str) -> AsyncIterator[Server]:
-    server = Server(tmp_path, *arguments)
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def page(url: str, headers: dict[str, str] | None = None) -> tuple[int, str, str]:
@@ -51,8 +40,8 @@ def made(address: str, method: str, request: bytes) -> None:
 
 
 @needs_lane
-async def test_calls_of_both_lanes_are_counted(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+def test_calls_of_both_lanes_are_counted(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
         for _ in range(7):
             made(server.lane, DECIDE, decide("home"))
         made(server.address, TRACK, track("e1", ack=1))
@@ -78,8 +67,8 @@ async def test_calls_of_both_lanes_are_counted(tmp_path: Path) -> None:
 
 
 @needs_lane
-async def test_openmetrics_is_given_to_who_asks(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+def test_openmetrics_is_given_to_who_asks(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
         made(server.lane, DECIDE, decide("home"))
         _status, content_type, body = page(f"{server.http}/metrics", OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
@@ -88,8 +77,8 @@ async def test_openmetrics_is_given_to_who_asks(tmp_path: Path) -> None:
 
 @needs_lane
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
-async def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
         made(server.lane, DECIDE, decide("home"))
         body = page(f"{server.http}/metrics")[2]
     done = subprocess.run(
@@ -98,8 +87,8 @@ async def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-async def test_alive_and_ready(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+def test_alive_and_ready(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
         assert page(f"{server.http}/livez")[::2] == (200, "ok\n")
         assert page(f"{server.http}/readyz")[::2] == (200, "ok\n")
         status, _, verbose = page(f"{server.http}/readyz?verbose")
@@ -108,8 +97,8 @@ async def test_alive_and_ready(tmp_path: Path) -> None:
         assert (status, "/metrics" in body) == (404, True)
 
 
-async def test_silent_connections_do_not_keep_others_out_for_long(tmp_path: Path) -> None:
-    async with served(tmp_path) as server:
+def test_silent_connections_do_not_keep_others_out_for_long(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
         host, port = server.http.removeprefix("http://").split(":")
         silent = [socket.create_connection((host, int(port))) for _ in range(REQUESTS_MAX - 1)]
         try:
