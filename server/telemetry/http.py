@@ -6,9 +6,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from nextbest.server.errors import ListenError
 
@@ -85,9 +86,14 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        # A read's own time begins anew with every byte.
+        alarm = threading.Timer(REQUEST_S_MAX, _cut_off, (request,))
+        alarm.daemon = True
+        alarm.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            alarm.cancel()
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -95,9 +101,13 @@ class _Server(ThreadingHTTPServer):
         _log.debug("telemetry: a request failed", exc_info=True)
 
 
+def _cut_off(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout: ClassVar[float] = REQUEST_S_MAX
     server_version = "nextbest"
     sys_version = ""
 

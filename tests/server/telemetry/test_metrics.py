@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import grpc
@@ -16,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nextbest.core import LANE_MISSING, lane_available
 from nextbest.server.telemetry.catalogue import METRICS
-from nextbest.server.telemetry.http import REQUESTS_MAX
+from nextbest.server.telemetry.http import REQUEST_S_MAX, REQUESTS_MAX
 from tests.lane.target import DECIDE, TRACK, decide, track
 from tests.server.telemetry.process import Server
 
@@ -95,6 +98,30 @@ def test_alive_and_ready(tmp_path: Path) -> None:
         assert (status, "nextbest_generation 1\n" in verbose) == (200, True)
         status, _, body = page(f"{server.http}/elsewhere")
         assert (status, "/metrics" in body) == (404, True)
+
+
+def test_clients_that_drip_are_cut_off(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, ExitStack() as stack:
+        host, port = server.http.removeprefix("http://").split(":")
+        slow = [
+            stack.enter_context(socket.create_connection((host, int(port))))
+            for _ in range(REQUESTS_MAX)
+        ]
+        end_s = time.monotonic() + 2 * REQUEST_S_MAX
+        while not is_alive(server):
+            assert time.monotonic() < end_s
+            for one in slow:
+                with suppress(OSError):
+                    one.send(b"G")
+            time.sleep(0.5)
+
+
+def is_alive(server: Server) -> bool:
+    """Whether /livez is answered, and not refused for want of room."""
+    try:
+        return page(f"{server.http}/livez")[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def test_silent_connections_do_not_keep_others_out_for_long(tmp_path: Path) -> None:
