@@ -49,6 +49,10 @@ def _text(default: str, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
+def _word(default: str, allowed: tuple[str, ...], doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc, "words": allowed})
+
+
 def _texts(default: tuple[str, ...], most: int, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc, "most": most})
 
@@ -235,6 +239,10 @@ class Telemetry:
     address: str = _text(
         "",
         "host:port for /metrics, /livez and /readyz over HTTP; empty: none; port 0: a free one",
+    )
+    log_format: str = _word("console", ("console", "json"), "how lines of the log are written")
+    log_level: str = _word(
+        "info", ("debug", "info", "warning", "error"), "the least that is logged"
     )
 
 
@@ -436,6 +444,9 @@ def _bound_fault(key: str, value: object, known: Field[Any]) -> str:
     most: Any = known.metadata.get("most")
     if isinstance(value, tuple):
         return _entries_fault(key, value, known)
+    words = known.metadata.get("words")
+    if words and value not in words:
+        return f"{key}: {value!r}, allowed: {', '.join(words)}"
     if isinstance(value, int) and least is not None and not least <= value <= most:
         return f"{key}: {value}, allowed: {least} to {most}"
     return ""
@@ -505,6 +516,8 @@ def _telemetry_faults(telemetry: Telemetry) -> list[str]:
 
 def _bounds_text(known: Field[Any]) -> str:
     least, most = known.metadata.get("least"), known.metadata.get("most")
+    if words := known.metadata.get("words"):
+        return f" ({', '.join(words)})"
     if least is not None:
         return f" ({least} to {most})"
     return f" (at most {most})" if most is not None else ""

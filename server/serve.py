@@ -31,6 +31,7 @@ from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
+from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
@@ -77,6 +78,7 @@ async def serve(
 
     Servers of one process may share a `compiler`, which their caller closes.
     """
+    asyncio.get_running_loop().set_exception_handler(on_loop_error)
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
             profiles_max=config.engine.profiles_max,

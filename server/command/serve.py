@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -137,7 +136,9 @@ def serve_command(
     }
     flags = {**_pairs(set_ or ()), **{key: value for key, value in given.items() if value}}
     settings = _settings(config, flags)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    from nextbest.server.telemetry import logs
+
+    logs.configure(settings.telemetry)
     # Imported here: gRPC reads its environment at import, and other commands need no loop.
     from nextbest.server.serve import run
 

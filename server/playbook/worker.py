@@ -11,12 +11,12 @@ import select
 import signal
 import sys
 import threading
-import traceback
 from collections import OrderedDict
 from multiprocessing.connection import Connection
 
 from nextbest.core.errors import InvalidRequestError
 from nextbest.core.expression.code import Code
+from nextbest.server.error_text import stack
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.exchange import (
     PICKLE_PROTOCOL,
@@ -53,8 +53,8 @@ class Worker:
             raise TypeError(f"request: {type(request).__name__}")
         except InvalidRequestError as error:
             return Refusal(error.field, error.seen, error.allowed)
-        except Exception:
-            return Failure(traceback.format_exc())
+        except Exception as error:
+            return Failure(stack(error))
 
     def _compile(self, files: bytes) -> Compilation:
         compiled = compile_playbook(unpack(files))
