@@ -33,6 +33,7 @@ from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.telemetry import Telemetry
+from nextbest.server.telemetry.trace import settings as trace_settings
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
@@ -60,9 +61,9 @@ def announce(addresses: list[str], fast_lanes: list[str], engine: Engine) -> Non
 def run(config: Config, announce: Announce = announce) -> None:
     """Serve until SIGTERM or SIGINT, drain, return.  A second signal ends the process at once.
 
-    Raises ListenError, LaneError, DataError, FaultyPlaybookError, RecoveryError or what the log
-    raises when it cannot start, and LaneError after the drain when a thread of the fast lane ended
-    by itself.
+    Raises ConfigError, ListenError, LaneError, DataError, FaultyPlaybookError, RecoveryError or
+    what the log raises when it cannot start, and LaneError after the drain when a thread of the
+    fast lane ended by itself.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(serve(config, announce))
@@ -79,6 +80,7 @@ async def serve(
     Servers of one process may share a `compiler`, which their caller closes.
     """
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
+    traces = trace_settings.read(os.environ)
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
             profiles_max=config.engine.profiles_max,
@@ -93,14 +95,14 @@ async def serve(
         publisher = Publisher(engine, catalogue, used, waiting, config.rpc)
         keeper = Keeper(config, engine, catalogue, publisher)
         parts = _Parts(config, engine, publisher, waiting, keeper, lane, stop or _on_signals())
-        telemetry = Telemetry(engine, keeper, lane.counters, lambda: parts.ready)
+        telemetry = Telemetry(engine, keeper, lane.counters, lambda: parts.ready, traces)
         try:
             with giving_way():
                 telemetry.start(config.telemetry.address)
             if await parts.unless_stopped(_recover(parts)):
                 await _serve(parts, announce)
         finally:
-            telemetry.stop()
+            await telemetry.stop()
             await keeper.stop(config.listen.drain_grace_ms / 1_000)
             waiting.close()
             if used is not compiler:

@@ -36,6 +36,12 @@ STEP_DURATION = Metric(
 KEPT_DROPPED = Metric(
     "nextbest_traces_dropped", "counter", "Calls worth a trace that found the ring full."
 )
+SINK_FAILURES = Metric(
+    "nextbest_traces_sink_failures",
+    "counter",
+    "How often what tells of calls failed, and lost those that it was given.",
+    ("sink",),
+)
 LANE_CONNECTIONS = Metric(
     "nextbest_lane_connections", "gauge", "Connections that are open on the fast lane."
 )

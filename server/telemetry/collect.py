@@ -34,17 +34,24 @@ OPEN = "connections.open"
 
 # What only the event loop may read, by metric; empty when the loop did not answer in time.
 Gauges = Callable[[], Mapping[catalogue.Metric, float]]
+# Counters that any thread may read, by the values of their labels.
+Counts = Callable[[], Mapping[catalogue.Metric, Mapping[tuple[str, ...], float]]]
 
 
 class ServerCollector(Collector):
     """Gives Prometheus' exposition the metrics of one server."""
 
     def __init__(
-        self, engine: Engine, lane: Callable[[], Mapping[str, int]], gauges: Gauges
+        self,
+        engine: Engine,
+        lane: Callable[[], Mapping[str, int]],
+        gauges: Gauges,
+        counts: Counts,
     ) -> None:
         self._telemetry = engine.telemetry
         self._lane = lane
         self._gauges = gauges
+        self._counts = counts
 
     def collect(self) -> Iterator[Family]:
         """All of the catalogue's metrics."""
@@ -56,6 +63,8 @@ class ServerCollector(Collector):
         # Calls are told by their histogram.
         events = {k: v for k, v in counted.items() if not _is_served_call(k)}
         yield _counter(catalogue.LANE_EVENTS, [((name,), n) for name, n in events.items()])
+        for metric, values in self._counts().items():
+            yield _counter(metric, values.items())
         for metric, value in self._gauges().items():
             yield _gauge(metric, value)
 

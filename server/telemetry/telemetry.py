@@ -18,6 +18,8 @@ from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.collect import ServerCollector
 from nextbest.server.telemetry.http import HttpServer, Page, text
+from nextbest.server.telemetry.kept import KeptCalls, Sink
+from nextbest.server.telemetry.trace.settings import TraceSettings
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -43,18 +45,28 @@ class Telemetry:
         keeper: Keeper,
         lane: Callable[[], Mapping[str, int]],
         ready: Callable[[], bool],
+        traces: TraceSettings,
     ) -> None:
         self._engine = engine
         self._keeper = keeper
         self._ready = ready
         self._loop = asyncio.get_running_loop()
         self._registry = CollectorRegistry()
-        self._registry.register(ServerCollector(engine, lane, self._ask))
+        self._registry.register(ServerCollector(engine, lane, self._ask, self._counts))
         self._http: HttpServer | None = None
         self._looking: asyncio.Task[None] | None = None
         self._seen_s = time.monotonic()
         self._late_s = 0.0
-        engine.telemetry.configure(bounds_s(), {}, keep=False)
+        # Who is told of the calls that are worth it, by name.
+        sinks: dict[str, Sink] = {}
+        engine.telemetry.configure(
+            bounds_s(),
+            {},
+            keep=bool(sinks),
+            ratio=traces.sampling.ratio,
+            parent_based=traces.sampling.parent_based,
+        )
+        self._kept = KeptCalls(engine.telemetry, sinks)
 
     @property
     def address(self) -> str:
@@ -62,7 +74,8 @@ class Telemetry:
         return self._http.address if self._http else ""
 
     def start(self, address: str) -> None:
-        """Serve pages there; nothing for an empty address."""
+        """Tell of calls, and serve pages there; none for an empty address."""
+        self._kept.start()
         if not address:
             return
         pages = {"/metrics": self._metrics, "/livez": self._livez, "/readyz": self._readyz}
@@ -70,10 +83,15 @@ class Telemetry:
         self._looking = asyncio.create_task(self._look())
         _log.info("metrics on http://%s/metrics", self.address)
 
-    def stop(self) -> None:
-        """Serve no more."""
+    async def stop(self) -> None:
+        """Serve no more, and tell of the last calls."""
         if self._looking:
             self._looking.cancel()
+        # They wait for threads, some of which wait for the loop.
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        self._kept.stop()
         if self._http:
             self._http.stop()
 
@@ -112,6 +130,11 @@ class Telemetry:
         except (TimeoutError, Cancelled):
             asked.cancel()
             return {catalogue.LOOP_LATE: time.monotonic() - self._seen_s}
+
+    def _counts(self) -> Mapping[catalogue.Metric, Mapping[tuple[str, ...], float]]:
+        """What any thread may read, by the values of the metric's labels."""
+        failures = self._kept.failures.items()
+        return {catalogue.SINK_FAILURES: {(name,): float(count) for name, count in failures}}
 
     async def _gauges(self) -> Mapping[catalogue.Metric, float]:
         engine = self._engine

@@ -1,0 +1,1 @@
+"""Traces: kept calls, and the work around them, as OpenTelemetry spans."""
