@@ -483,7 +483,9 @@ cdef class Engine:
             # Nothing to forget, and so nothing to wait for.
             awaited.ack = ACK_APPLIED
         elif not erasure_names(erasure, identity):
-            raise errors.AlreadyUsedError("write_id", repr(text_str(message.write_id)))
+            raise errors.AlreadyUsedError(
+                "write_id", f"an id of {message.write_id.length} bytes"
+            )
         else:
             self.submit_erasure(erasure, now_us, &awaited)
         self.seat.serving.writer.length = 0

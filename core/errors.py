@@ -32,8 +32,8 @@ class NextbestError(Exception):
 class InvalidRequestError(NextbestError, ValueError):
     """A field of a request is not allowed.
 
-    `field` is the path of the field ("context.page"), `seen` what it held, cut to a
-    readable length, and `allowed` what it may hold, or empty.
+    `field` is the path of the field ("context.page"), `seen` what it held: a name, or a value's
+    type or length; never a value or an id.  `allowed` is what it may hold, or empty.
     """
 
     status_code = INVALID_ARGUMENT

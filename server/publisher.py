@@ -338,7 +338,7 @@ class Publisher:
         if before is None:
             return None
         if before[0] != digest:
-            raise AlreadyUsedError("write_id", repr(write_id))
+            raise AlreadyUsedError("write_id", f"an id of {len(write_id.encode())} bytes")
         return before[1]
 
     def _published_elsewhere(self, write_id: str) -> tuple[bytes, Published] | None:

@@ -69,7 +69,7 @@ cdef int check_placements(
         call.placements[i] = &playbook.placements[index]
         for j in range(i):
             if call.placements[j] == call.placements[i]:
-                return fault_text(
+                return fault_name(
                     fault, FAULT_INVALID, "placements", message.placements[i], "each once"
                 )
     return FAULT_NONE

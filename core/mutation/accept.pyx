@@ -70,7 +70,7 @@ cdef int event_times(
     else:
         occurred_us[0] = id_ms[0] * 1000
     if id_ms[0] * 1000 > now_us + AHEAD_US_MAX:
-        return fault_text(
+        return fault_id(
             fault, FAULT_INVALID, "event_id", message.event_id,
             "a UUIDv7 of at most 5 minutes after the server's clock",
         )
@@ -105,12 +105,10 @@ cdef int fit_properties(
 
 cdef int check_sum_range(const Value* value, Text name, Fault* fault) noexcept nogil:
     """Sums are kept in micro-units of 64 bits: larger numbers are refused, not cut."""
-    cdef char seen[32]
     if value.tag != TAG_DOUBLE or -SUM_LIMIT <= value.as_.d <= SUM_LIMIT:
         return FAULT_NONE
-    snprintf(seen, sizeof(seen), "%.17g", value.as_.d)
     return fault_entry(
-        fault, FAULT_INVALID, "properties", name, seen, "from -9e12 to 9e12"
+        fault, FAULT_INVALID, "properties", name, tag_name(value), "from -9e12 to 9e12"
     )
 
 
@@ -195,7 +193,7 @@ cdef int check_link(
     if check_ack(message.ack, fault):
         return fault.kind
     if first.kind == second.kind and text_equal(message.first.id, message.second.id):
-        return fault_text(
+        return fault_id(
             fault, FAULT_INVALID, "second", message.second.id, "another identity than first"
         )
     if message.occurred_at.present:

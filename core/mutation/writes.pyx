@@ -31,7 +31,7 @@ cdef class Writes:
                 self.stamps.popitem(last=False)
             return stamp
         if before[0] != digest:
-            raise errors.AlreadyUsedError("write_id", repr(key))
+            raise errors.AlreadyUsedError("write_id", f"an id of {write_id.length} bytes")
         return before[1]
 
 

@@ -83,7 +83,7 @@ cdef int fault_unknown(
     cdef uint32_t best = NEAREST_LENGTH_MAX
     cdef uint32_t distance, i
     cdef int32_t nearest = -1
-    fault_text(fault, FAULT_UNKNOWN_NAME, field, seen, "")
+    fault_name(fault, FAULT_UNKNOWN_NAME, field, seen, "")
     if seen.length <= NEAREST_LENGTH_MAX:
         for i in range(names.visible):
             if names.items[i].length <= NEAREST_LENGTH_MAX:

@@ -43,7 +43,7 @@ cdef int seat_decide(
 
 cdef inline int cached_result(int cached, Text decision_id, Fault* fault) noexcept nogil:
     if cached == CACHE_OTHER_REQUEST:
-        return fault_text(fault, FAULT_USED, "decision_id", decision_id, "")
+        return fault_id(fault, FAULT_USED, "decision_id", decision_id, "")
     return FAULT_NONE
 
 

@@ -1,7 +1,13 @@
 """Faults: why a request was refused, formatted without the GIL.
 
-Each kind is one class of core/errors.py, which says what a caller gets for it.
+Each kind is one class of core/errors.py, which says what a caller gets for it.  A fault quotes
+names, and never a value or an id: they end in logs of callers, proxies and ours.
 """
+
+cdef enum:
+    # The longest name of a playbook.
+    NAME_SHOWN_MAX = 64
+
 
 cdef enum FaultKind:
     FAULT_NONE = 0
@@ -96,15 +102,39 @@ cdef int fault_set(
     return kind
 
 
-cdef int fault_text(
-    Fault* fault, int kind, const char* field, Text seen, const char* allowed
+cdef bint is_name(Text text) noexcept nogil:
+    """Whether a text reads as a name of a playbook; any other may be of a person."""
+    cdef uint32_t i
+    cdef char c
+    if text.length == 0 or text.length > NAME_SHOWN_MAX:
+        return False
+    for i in range(text.length):
+        c = text.data[i]
+        if c'a' <= c <= c'z' or c'A' <= c <= c'Z' or c == c'_':
+            continue
+        if i == 0 or not (c'0' <= c <= c'9' or c == c'.' or c == c'-'):
+            return False
+    return True
+
+
+cdef int fault_name(
+    Fault* fault, int kind, const char* field, Text name, const char* allowed
 ) noexcept nogil:
-    """As fault_set, with a piece of the request as what was seen."""
+    """As fault_set, with a name that the caller sent as what was seen."""
     fault_set(fault, kind, field, "", allowed)
-    snprintf(
-        fault.seen, sizeof(fault.seen), "'%.*s'", <int>text_cut(seen.data, seen.length, 120),
-        seen.data,
-    )
+    if is_name(name):
+        snprintf(fault.seen, sizeof(fault.seen), "'%.*s'", <int>name.length, name.data)
+    else:
+        snprintf(fault.seen, sizeof(fault.seen), "%u bytes that are no name", name.length)
+    return kind
+
+
+cdef int fault_id(
+    Fault* fault, int kind, const char* field, Text id, const char* allowed
+) noexcept nogil:
+    """As fault_set, with an id of the caller's choice, which is told by its length only."""
+    fault_set(fault, kind, field, "", allowed)
+    snprintf(fault.seen, sizeof(fault.seen), "an id of %u bytes", id.length)
     return kind
 
 

@@ -385,11 +385,9 @@ cdef int fit_value(
             allowed = fit_number(value, type)
             if allowed == NULL:
                 return FAULT_NONE
-            if tag == TAG_INT:
-                snprintf(seen, sizeof(seen), "%lld", <long long>value.as_.i)
-            else:
-                snprintf(seen, sizeof(seen), "%.17g", value.as_.d)
-            return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
+            return fault_entry(
+                fault, FAULT_INVALID, map_name, name, tag_name(value), allowed
+            )
     elif type == TYPE_BOOL and tag == TAG_BOOL:
         return FAULT_NONE
     elif type == TYPE_STRING and tag == TAG_STRING:
@@ -400,11 +398,9 @@ cdef int fit_value(
     elif type == TYPE_TIMESTAMP and tag == TAG_TIMESTAMP:
         allowed = fit_timestamp(value)
         if allowed != NULL:
-            snprintf(
-                seen, sizeof(seen), "%lld seconds, %d nanos", <long long>value.as_.i,
-                <int32_t>value.length,
+            return fault_entry(
+                fault, FAULT_INVALID, map_name, name, tag_name(value), allowed
             )
-            return fault_entry(fault, FAULT_INVALID, map_name, name, seen, allowed)
         return FAULT_NONE
     elif type == TYPE_STRING_LIST and tag == TAG_LIST and not value.flag:
         allowed = fit_strings(value)
