@@ -27,7 +27,9 @@ def message(value: Plain, field: str = "value") -> common_pb2.Value:
         return common_pb2.Value(bool_value=value)
     if isinstance(value, int):
         if not INT_MIN <= value <= INT_MAX:
-            raise ValueError(f"{field}: {value}, allowed: {INT_MIN} to {INT_MAX}")
+            raise ValueError(
+                f"{field}: an int of {value.bit_length()} bits, allowed: {INT_MIN} to {INT_MAX}"
+            )
         return common_pb2.Value(int_value=value)
     if isinstance(value, float):
         return common_pb2.Value(double_value=value)

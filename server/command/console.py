@@ -107,10 +107,12 @@ def ack_of(level: str) -> Any:
 def values(pairs: Sequence[str], hint: str) -> dict[str, Plain]:
     """NAME=VALUE arguments; a value is JSON, a date and time, or else text."""
     found: dict[str, Plain] = {}
-    for pair in pairs:
+    for number, pair in enumerate(pairs, 1):
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"{pair!r}, allowed: NAME=VALUE", param_hint=hint)
+            # Not quoted: it may be a person's value, and what is printed may be kept.
+            seen = f"the {number}. without a name" if equals else f"the {number}. without ="
+            raise typer.BadParameter(f"{seen}, allowed: NAME=VALUE", param_hint=hint)
         found[name] = _value(text)
     return found
 

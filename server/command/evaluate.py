@@ -137,7 +137,7 @@ def _native(one: Variable, value: Plain) -> object:
     if isinstance(value, list) and (one.many or one.type.name in ("STRING_LIST", "VECTOR")):
         return tuple(float(v) if one.type is ValueType.VECTOR else v for v in value)
     allowed = one.type.name.lower().replace("_", " ")
-    raise typer.BadParameter(f"{one.name}: {value!r}, allowed: {allowed}")
+    raise typer.BadParameter(f"{one.name}: {type(value).__name__}, allowed: {allowed}")
 
 
 def _plain(value: object) -> object:

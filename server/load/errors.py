@@ -18,7 +18,12 @@ class MappingError(LoadError):
 
 
 class RefusedError(Exception):
-    """One row cannot be turned into a request; the text is `column: seen, allowed`."""
+    """One row cannot be turned into a request; the text is `column: what, allowed`.
+
+    It does not quote what the row holds: reasons are printed and counted, and the row itself is in
+    the rejects file.
+    """
 
     def __init__(self, column: str, seen: object, allowed: str) -> None:
-        super().__init__(f"{column}: {str(seen)[:100]!r}, allowed: {allowed}")
+        what = f"{len(seen)} characters" if isinstance(seen, str) else type(seen).__name__
+        super().__init__(f"{column}: {what}, allowed: {allowed}")
