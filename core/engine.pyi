@@ -31,6 +31,15 @@ class CallCount(NamedTuple):
     seconds: float
     lane: str
 
+class DecisionCounts(NamedTuple):
+    decisions: dict[str, int]
+    fallbacks: dict[str, int]
+    candidates: dict[tuple[str, str], int]
+    propositions: dict[tuple[str, str], int]
+    degraded: dict[str, int]
+    repeated: int
+    failed: dict[int, int]
+
 class KeptCall(NamedTuple):
     method: str
     code: int
@@ -46,6 +55,9 @@ class KeptCall(NamedTuple):
     lane: str
 
 LANES: tuple[str, str]
+DEGRADATION_NAMES: tuple[str, ...]
+FATE_NAMES: tuple[str, ...]
+OTHER_NAME: str
 METERED_NAMES: tuple[str, ...]
 STEP_NAMES: tuple[str, ...]
 
@@ -61,6 +73,7 @@ class Telemetry:
     ) -> None: ...
     def calls(self) -> list[CallCount]: ...
     def steps(self) -> dict[str, dict[str, float]]: ...
+    def decisions(self) -> DecisionCounts: ...
     def kept(self) -> dict[str, int]: ...
     @property
     def dropped(self) -> int: ...

@@ -51,6 +51,7 @@ include "wire/messages.pyx"
 include "wire/python.pyx"
 include "profile/stripe.pyx"
 include "profile/stripe_load.pyx"
+include "telemetry/tally.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
@@ -77,6 +78,7 @@ include "serving/write.pyx"
 include "serving/hot.pyx"
 include "serving/door_types.pyx"
 include "serving/door.pyx"
+include "telemetry/told.pyx"
 include "telemetry/read.pyx"
 include "telemetry/call.pyx"
 include "wire/canonical.pyx"
@@ -156,6 +158,7 @@ cdef class Engine:
     cdef Door native_door
     cdef Playbook active
     cdef Generations published
+    cdef Told told
     # Playbooks that a native thread may still read, each with the epoch it was replaced in.
     cdef list replaced
     # What the last query asked: its next slice has the same plan.
@@ -179,6 +182,7 @@ cdef class Engine:
         ) or not seat_meter(&self.seat, False):
             raise MemoryError("engine")
         self.published = Generations(generations_max)
+        self.told = Told()
         self.replaced = []
         self.writes = Writes()
         self.erasures = Erasures()
@@ -197,7 +201,7 @@ cdef class Engine:
     @property
     def telemetry(self) -> Telemetry:
         """What the serving threads count."""
-        return telemetry_of(&self.state, self)
+        return telemetry_of(&self.state, self.told, self)
 
     @property
     def generation(self) -> int:
@@ -295,6 +299,7 @@ cdef class Engine:
     cdef int make_active(self, Playbook playbook) except -1:
         """Swap the playbook; the one before stays as long as a thread may read it."""
         before = self.active
+        self.tell(playbook)
         self.active = playbook
         atomic_pointer_write(&self.state.active, &playbook.state)
         if before is not None:
@@ -302,6 +307,18 @@ cdef class Engine:
         atomic_add(&self.state.epoch, 1)
         engine_applied(&self.state)
         self.release_replaced()
+        return 0
+
+    cdef int tell(self, Playbook playbook) except -1:
+        """Have its decisions counted by name, before any thread reads it."""
+        cdef list read
+        self.release_replaced()
+        read = [replaced for _epoch, replaced in self.replaced]
+        if self.active is not None:
+            read.append(self.active)
+        # One that a thread may still read has its places.
+        if not any([playbook is one for one in read]):
+            self.told.tell(&self.state, playbook, read)
         return 0
 
     cdef int release_replaced(self) except -1:

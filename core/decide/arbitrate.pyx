@@ -45,6 +45,8 @@ cdef struct Ranking:
     uint32_t dropped
     Slot* slots
     uint32_t slots_filled
+    # How many candidates met each fate.
+    uint32_t fates[FATES]
 
 
 cdef Value factor_value(Decision* decision, uint32_t factor) noexcept nogil:
@@ -148,28 +150,36 @@ cdef bint qualifies(
     return True
 
 
-cdef bint held_back(Decision* decision, uint32_t action) noexcept nogil:
-    """Whether a gate holds an action back, without telling which."""
+cdef extern from *:
+    """
+    #define lowest_bit(bits) __builtin_ctz(bits)
+    """
+    uint32_t lowest_bit(uint32_t bits) noexcept nogil
+
+
+cdef uint32_t held_back(Decision* decision, uint32_t action) noexcept nogil:
+    """The fate of an action that a gate holds back, by the first gate that does; 0 for none."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
     cdef const uint32_t* end = playbook.gate_items + playbook.gate_starts[action + 1]
     cdef const uint8_t* states = decision.states
     cdef uint8_t state
-    cdef uint8_t held = 0
+    # Two bits for each gate.
+    cdef uint32_t held = 0
     if playbook.gates_shared:
         # Most are known by now: not to leave early saves a branch that nobody can predict.
         while at < end:
-            state = states[at[0]]
+            state = states[gate_condition(at[0])]
             if state == CONDITION_UNKNOWN:
-                state = condition_evaluate(decision, at[0])
-            held |= state ^ CONDITION_TRUE
+                state = condition_evaluate(decision, gate_condition(at[0]))
+            held |= <uint32_t>(state ^ CONDITION_TRUE) << (2 * gate_number(at[0]))
             at += 1
-        return held != 0
+        return FATE_NOT_ELIGIBLE + lowest_bit(held) // 2 if held else 0
     while at < end:
-        if condition_state(decision, at[0]) != CONDITION_TRUE:
-            return True
+        if condition_state(decision, gate_condition(at[0])) != CONDITION_TRUE:
+            return FATE_NOT_ELIGIBLE + gate_number(at[0])
         at += 1
-    return False
+    return 0
 
 
 cdef bint ranks_before(const Candidate& a, const Candidate& b) noexcept nogil:
@@ -184,12 +194,17 @@ cdef void rank_candidates(
     """Gate and rank; the dropped ones are kept, from the end, only to be explained."""
     cdef Candidate* candidate
     cdef uint32_t i
+    cdef uint32_t fate = 0
     cdef uint32_t last = placement.candidates_count
     ranking.ranked = 0
     ranking.dropped = 0
     ranking.slots_filled = 0
+    memset(ranking.fates, 0, sizeof(ranking.fates))
     for i in range(placement.candidates_count):
-        if not explain and held_back(decision, placement.candidates[i]):
+        if not explain:
+            fate = held_back(decision, placement.candidates[i])
+        if fate:
+            ranking.fates[fate] += 1
             continue
         candidate = &ranking.candidates[ranking.ranked]
         candidate.action = placement.candidates[i]
@@ -199,7 +214,9 @@ cdef void rank_candidates(
         candidate.error.tag = TAG_NULL
         if qualifies(decision, &decision.playbook.actions[candidate.action], candidate):
             ranking.ranked += 1
-        elif explain:
+            continue
+        ranking.fates[candidate.fate] += 1
+        if explain:
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
@@ -224,6 +241,7 @@ cdef void prioritise_all(
             i += 1
             continue
         dropped = ranking.candidates[i]
+        ranking.fates[dropped.fate] += 1
         ranking.ranked -= 1
         ranking.candidates[i] = ranking.candidates[ranking.ranked]
         if explain:
@@ -296,6 +314,13 @@ cdef bint breaks_diversity(
     return same >= placement.diversity_max
 
 
+cdef inline void give_fate(Ranking* ranking, Candidate* candidate, uint8_t fate) noexcept nogil:
+    """For a ranked candidate, which counts as outranked until then."""
+    candidate.fate = fate
+    ranking.fates[fate] += 1
+    ranking.fates[<int>FATE_OUTRANKED] -= 1
+
+
 cdef void fill_slots(
     Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
 ) noexcept nogil:
@@ -304,6 +329,7 @@ cdef void fill_slots(
     cdef const TreatmentSpec* treatment
     cdef Candidate* candidate
     cdef uint32_t i
+    ranking.fates[<int>FATE_OUTRANKED] = ranking.ranked
     for i in range(ranking.ranked):
         if ranking.slots_filled == placement.slots:
             break
@@ -312,17 +338,17 @@ cdef void fill_slots(
         action = &decision.playbook.actions[candidate.action]
         treatment = NULL
         if taken[candidate.action]:
-            candidate.fate = FATE_TAKEN
+            give_fate(ranking, candidate, FATE_TAKEN)
             continue
         if breaks_diversity(placement, ranking, candidate):
-            candidate.fate = FATE_DIVERSITY
+            give_fate(ranking, candidate, FATE_DIVERSITY)
             continue
         if action.treatments_count:
             treatment = choose_treatment(decision, placement, action)
             if treatment == NULL:
-                candidate.fate = FATE_NO_TREATMENT
+                give_fate(ranking, candidate, FATE_NO_TREATMENT)
                 continue
-        candidate.fate = FATE_PROPOSED
+        give_fate(ranking, candidate, FATE_PROPOSED)
         taken[candidate.action] = True
         ranking.slots[ranking.slots_filled].candidate = candidate
         ranking.slots[ranking.slots_filled].action = action

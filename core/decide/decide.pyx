@@ -15,6 +15,8 @@ cdef struct Serving:
     Fault fault
     # Something was left out of the last answer.
     bint degraded
+    # Where decisions are counted; NULL where nobody does.
+    Tally* tally
     # Where the call at hand is timed; `untold` for one that nobody times.
     CallTrace* trace
     CallTrace untold
@@ -326,4 +328,39 @@ cdef int decide_call(
         return fault_set(
             &serving.fault, FAULT_INVALID, "explain", "an answer over 64 MiB", "fewer placements"
         )
+    if TELEMETRY and serving.tally != NULL:
+        tally_decision(serving.tally, &decision, call, rankings, header)
     return FAULT_NONE
+
+
+cdef void tally_decision(
+    Tally* tally, const Decision* decision, const DecideCall* call, const Ranking* rankings,
+    const Header* header,
+) noexcept nogil:
+    """Count an answered decision."""
+    cdef uint32_t i
+    for i in range(call.message.placements_count):
+        tally_placement(tally, call.placements[i], &rankings[i])
+    if decision.bound_reached:
+        counter_add(&tally.degraded[<int>DEGRADATION_BOUND_REACHED], 1)
+    if header.log_away:
+        counter_add(&tally.degraded[<int>DEGRADATION_LOG_AWAY], 1)
+
+
+cdef inline void tally_placement(
+    Tally* tally, const PlacementSpec* placement, const Ranking* ranking
+) noexcept nogil:
+    cdef PlacementTally* told = &tally.placements[placement.told]
+    cdef const Slot* slot
+    cdef uint32_t i
+    counter_add(&told.decisions, 1)
+    for i in range(1, FATES):
+        if ranking.fates[i]:
+            counter_add(&told.fates[i], ranking.fates[i])
+    for i in range(ranking.slots_filled):
+        slot = &ranking.slots[i]
+        if slot.fallback:
+            counter_add(&told.fallbacks, 1)
+            counter_add(&tally.pairs[placement.told_pairs[placement.candidates_count]], 1)
+        else:
+            counter_add(&tally.pairs[placement.told_pairs[slot.candidate.order]], 1)

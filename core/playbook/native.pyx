@@ -154,6 +154,9 @@ cdef struct PlacementSpec:
     uint32_t diversity_max
     int32_t* diversity_by
     int32_t fallback
+    # Where a tally counts it, and each of its candidates; the last one is the fallback.
+    uint32_t told
+    uint32_t* told_pairs
 
 
 cdef enum InputKind:
@@ -171,6 +174,17 @@ cdef enum InputKind:
 
 cdef enum:
     BLOCK_BYTES = 65536
+    GATE_BITS = 2
+
+
+cdef inline uint32_t gate_condition(uint32_t item) noexcept nogil:
+    """The condition of one of a playbook's `gate_items`."""
+    return item >> GATE_BITS
+
+
+cdef inline uint32_t gate_number(uint32_t item) noexcept nogil:
+    """The gate that it belongs to: 0 to 2."""
+    return item & ((1 << GATE_BITS) - 1)
 
 
 cdef struct PlaybookState:
@@ -195,7 +209,8 @@ cdef struct PlaybookState:
     uint32_t conditions_count
     ConditionSpec* expressions
     uint32_t expressions_count
-    # The conditions of every action's gates in a row, and where each action's begin.
+    # The conditions of every action's gates in a row, as `gate_condition` and `gate_number` read
+    # them, and where each action's begin.
     uint32_t* gate_items
     uint32_t* gate_starts
     # Whether actions share conditions so much that nearly all are evaluated in any case.
@@ -548,11 +563,15 @@ cdef class Playbook:
         items = []
         starts = [0]
         for each in self.plan.actions:
-            items += [*each.eligibility, *each.applicability, *each.suitability]
+            for gate, conditions in enumerate(
+                (each.eligibility, each.applicability, each.suitability)
+            ):
+                items += [condition << GATE_BITS | gate for condition in conditions]
             starts.append(len(items))
         self.state.gate_items = self.indexes(items).items
         self.state.gate_starts = self.indexes(starts).items
-        self.state.gates_shared = len(items) >= 3 * len(set(items))
+        conditions = {item >> GATE_BITS for item in items}
+        self.state.gates_shared = len(items) >= 3 * len(conditions)
         return 0
 
     cdef int load_treatments(self, ActionSpec* action, treatments) except -1:
@@ -587,6 +606,9 @@ cdef class Playbook:
             for j, key in enumerate(each.diversity_by):
                 placement.diversity_by[j] = key
             placement.fallback = each.fallback
+            placement.told_pairs = <uint32_t*>self.take(
+                (len(each.candidates) + 1) * sizeof(uint32_t)
+            )
             self.state.candidates_max = max(
                 self.state.candidates_max, placement.candidates_count
             )

@@ -30,6 +30,8 @@ cdef int seat_decide(
         cached = cache_find(
             &seat.state.answers, call.message.decision_id, request_hash, now_us, &serving.writer
         )
+        if cached == CACHE_HIT and TELEMETRY and serving.tally != NULL:
+            counter_add(&serving.tally.repeated, 1)
         if cached != CACHE_MISS:
             return cached_result(cached, call.message.decision_id, &serving.fault)
     kind = seat_decide_new(seat, playbook, &call, now_us)
@@ -106,6 +108,8 @@ cdef bint batch_entry(
     if kind == FAULT_NOT_REACHED and seat.waits:
         return False
     if kind != FAULT_NONE:
+        if TELEMETRY and seat.serving.tally != NULL:
+            counter_add(&seat.serving.tally.failed[STATUS_RULES[kind].code], 1)
         writer.length = before
         result = message_open(writer, 2)
         write_status(writer, &seat.serving.fault)

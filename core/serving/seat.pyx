@@ -48,7 +48,10 @@ cdef bint seat_meter(EngineSeat* seat, bint fast) noexcept nogil:
     if place[0] == NULL:
         atomic_pointer_write(place, meter_make(next_seed(&seat.identifiers), fast))
     seat.meter = place[0]
-    return seat.meter != NULL
+    if seat.meter == NULL:
+        return False
+    seat.serving.tally = &seat.meter.tally
+    return True
 
 
 cdef void seat_free(EngineSeat* seat) noexcept nogil:

@@ -8,7 +8,6 @@ are timed, and nothing else is done for those that are not kept.
 cdef enum:
     # The first as core/lane numbers them; METERED_NAMES has all.
     METERED_METHODS = 8
-    METERED_CODES = 17
     METHOD_UNMETERED = 4
 
 
@@ -41,6 +40,7 @@ cdef struct Counts:
 
 cdef struct Meter:
     Counts counts
+    Tally tally
     Ring ring
     # Of a thread of the fast lane.
     bint fast

@@ -88,6 +88,7 @@ cdef class Telemetry:
     """What the engine's serving threads count, read by any one thread that holds the GIL."""
 
     cdef EngineState* state
+    cdef Told told
     # Keeps the state alive.
     cdef object owner
 
@@ -151,6 +152,10 @@ cdef class Telemetry:
             for method in range(METERED_METHODS)
         }
 
+    def decisions(self) -> DecisionCounts:
+        """What was decided, over all threads."""
+        return self.told.counts(self.state)
+
     def kept(self) -> dict[str, int]:
         """By method, how many calls were worth a trace; those that were dropped are among them."""
         cdef Counts total
@@ -205,9 +210,10 @@ cdef class Telemetry:
         return taken
 
 
-cdef object telemetry_of(EngineState* state, object owner):
+cdef object telemetry_of(EngineState* state, Told told, object owner):
     cdef Telemetry made = Telemetry.__new__(Telemetry)
     made.state = state
+    made.told = told
     made.owner = owner
     return made
 

@@ -33,6 +33,42 @@ STEP_DURATION = Metric(
     "Time that calls spent in each step.",
     ("rpc_method", "step"),
 )
+DECISIONS = Metric(
+    "nextbest_decisions",
+    "counter",
+    "Decisions answered, each of a batch among them, once for each placement asked for.",
+    ("placement",),
+)
+PROPOSITIONS = Metric(
+    "nextbest_propositions",
+    "counter",
+    "Slots filled, those by a fallback among them.",
+    ("placement", "action"),
+)
+CANDIDATES = Metric(
+    "nextbest_candidates",
+    "counter",
+    "What became of a placement's candidates: proposed, or why not.",
+    ("placement", "fate"),
+)
+FALLBACKS = Metric(
+    "nextbest_fallbacks", "counter", "Slots that a placement's fallback filled.", ("placement",)
+)
+DEGRADED = Metric(
+    "nextbest_decisions_degraded",
+    "counter",
+    "Decisions from whose answer something was left out, by what.",
+    ("kind",),
+)
+REPEATED = Metric(
+    "nextbest_decisions_repeated", "counter", "Decisions answered as the same id was before."
+)
+BATCH_FAILED = Metric(
+    "nextbest_batch_failed",
+    "counter",
+    "Entries of a batch that have a status in place of an answer.",
+    ("rpc_response_status_code",),
+)
 KEPT_DROPPED = Metric(
     "nextbest_traces_dropped", "counter", "Calls worth a trace that found the ring full."
 )

@@ -7,16 +7,17 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import grpc
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
+from nextbest.server.telemetry.families import counter, gauge
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
-    from nextbest.core.engine import CallCount
+    from nextbest.core.engine import CallCount, DecisionCounts
 
 CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 # The semantic conventions' name for a method that is not known.
@@ -57,16 +58,17 @@ class ServerCollector(Collector):
         """All of the catalogue's metrics."""
         yield _calls(self._telemetry.calls())
         yield _steps(self._telemetry.steps())
-        yield _counter(catalogue.KEPT_DROPPED, [((), self._telemetry.dropped)])
+        yield from _decisions(self._telemetry.decisions())
+        yield counter(catalogue.KEPT_DROPPED, [((), self._telemetry.dropped)])
         counted = dict(self._lane())
-        yield _gauge(catalogue.LANE_CONNECTIONS, counted.pop(OPEN, 0))
+        yield gauge(catalogue.LANE_CONNECTIONS, counted.pop(OPEN, 0))
         # Calls are told by their histogram.
         events = {k: v for k, v in counted.items() if not _is_served_call(k)}
-        yield _counter(catalogue.LANE_EVENTS, [((name,), n) for name, n in events.items()])
+        yield counter(catalogue.LANE_EVENTS, [((name,), n) for name, n in events.items()])
         for metric, values in self._counts().items():
-            yield _counter(metric, values.items())
+            yield counter(metric, values.items())
         for metric, value in self._gauges().items():
-            yield _gauge(metric, value)
+            yield gauge(metric, value)
 
 
 def _is_served_call(name: str) -> bool:
@@ -85,7 +87,7 @@ def _calls(counts: Iterable[CallCount]) -> Family:
 
 
 def _steps(spent: Mapping[str, Mapping[str, float]]) -> Family:
-    return _counter(
+    return counter(
         catalogue.STEP_DURATION,
         (
             ((METHODS.get(method, OTHER), step), seconds)
@@ -96,12 +98,16 @@ def _steps(spent: Mapping[str, Mapping[str, float]]) -> Family:
     )
 
 
-def _counter(metric: catalogue.Metric, values: Iterable[tuple[tuple[str, ...], float]]) -> Family:
-    family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-    for labels, value in values:
-        family.add_metric(labels, value)
-    return family
+def _decisions(counts: DecisionCounts) -> Iterator[Family]:
+    yield counter(catalogue.DECISIONS, _by_name(counts.decisions))
+    yield counter(catalogue.FALLBACKS, _by_name(counts.fallbacks))
+    yield counter(catalogue.CANDIDATES, counts.candidates.items())
+    yield counter(catalogue.PROPOSITIONS, counts.propositions.items())
+    yield counter(catalogue.DEGRADED, _by_name(counts.degraded))
+    yield counter(catalogue.REPEATED, [((), counts.repeated)])
+    failed = {CODES[code]: count for code, count in counts.failed.items()}
+    yield counter(catalogue.BATCH_FAILED, _by_name(failed))
 
 
-def _gauge(metric: catalogue.Metric, value: float) -> Family:
-    return GaugeMetricFamily(metric.name, metric.help, value=value)
+def _by_name(numbers: Mapping[str, float]) -> list[tuple[tuple[str, ...], float]]:
+    return [((name,), number) for name, number in numbers.items()]

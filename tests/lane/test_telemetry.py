@@ -134,6 +134,17 @@ def test_what_finds_the_ring_full_is_counted() -> None:
     assert sum(len(engine.telemetry.take(500)) for _ in range(4)) == RING
 
 
+def test_decisions_of_all_threads_are_added_up() -> None:
+    with served() as (engine, channel):
+        for _ in range(5):
+            made(channel, DECIDE, decide("home", "inbox"))
+        made(channel, BATCH, batch(3))
+        engine.decide(decide("inbox"), 1_780_000_000_000_000)
+    counts = engine.telemetry.decisions()
+    assert counts.decisions == {"home": 8, "inbox": 6}
+    assert sum(n for (name, _), n in counts.propositions.items() if name == "home") >= 8
+
+
 @pytest.mark.parametrize(
     ("bounds_s", "objectives", "ratio", "field"),
     [

@@ -64,6 +64,11 @@ def test_calls_of_both_lanes_are_counted(tmp_path: Path) -> None:
         ("grpc", "nextbest.v1.DecisionService/Decide", "INVALID_ARGUMENT"): 1,
     }
     assert families["nextbest_profiles"].samples[0].value == 1
+    [decisions] = families["nextbest_decisions"].samples
+    assert (decisions.labels, decisions.value) == ({"placement": "home"}, 7)
+    proposed = families["nextbest_propositions"].samples
+    assert {sample.labels["placement"] for sample in proposed} == {"home"}
+    assert sum(sample.value for sample in proposed) >= 7
     assert families["nextbest_ready"].samples[0].value == 1
     assert {one.name for one in METRICS} == set(families)
     assert all(one.documentation for one in families.values())

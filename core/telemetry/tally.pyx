@@ -1,0 +1,33 @@
+"""Tallies: what a serving thread counts of its decisions.
+
+Names of the playbook have places in it, which `told.pyx` gives out.
+"""
+
+cdef enum:
+    # Placements, and pairs of a placement and an action, that are told by name.
+    PLACEMENTS_TOLD_MAX = 100
+    PAIRS_TOLD_MAX = 1000
+    # One more than the last fate of decide/arbitrate.pyx.
+    FATES = 11
+    # One more than the last Degradation of the contract.
+    DEGRADATIONS = 5
+    # gRPC's codes.
+    METERED_CODES = 17
+
+
+cdef struct PlacementTally:
+    uint64_t decisions
+    uint64_t fallbacks
+    uint64_t fates[FATES]
+
+
+cdef struct Tally:
+    # Counters alone: they are added up as one array.  The last placement is all that have no place.
+    PlacementTally placements[PLACEMENTS_TOLD_MAX + 1]
+    # What was proposed: the pairs, then for each placement its actions without a place.
+    uint64_t pairs[PAIRS_TOLD_MAX + PLACEMENTS_TOLD_MAX + 1]
+    uint64_t degraded[DEGRADATIONS]
+    # Answered as before.
+    uint64_t repeated
+    # Entries of a batch that failed, by code.
+    uint64_t failed[METERED_CODES]
