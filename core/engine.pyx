@@ -850,6 +850,19 @@ cdef class Engine:
         latch_drop(&waiting.latch)
         return waits
 
+    def log_refused(self) -> dict[str, int]:
+        """Writes refused for want of the log, by the reason that their callers were told."""
+        cdef const uint64_t* refused = &self.state.gate.refused[0]
+        cdef uint64_t busy = 0
+        for queue in range(QUEUES):
+            busy += self.state.waiting[<int>queue].refused
+        return {
+            "ACK_REFUSED": refused[<int>GATE_OPEN],
+            "LOG_AWAY": refused[<int>GATE_AWAY],
+            "WRITES_REFUSED": refused[<int>GATE_CLOSED],
+            "LOG_BUSY": busy,
+        }
+
     def log_take(
         self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144
     ) -> LogBatch:
@@ -1158,6 +1171,11 @@ cdef class Engine:
     def digest(self) -> tuple[int, int]:
         """Two order-free sums over the state: equal on nodes with equal state."""
         return self.store.digest()
+
+    @property
+    def answers_evicted_early(self) -> int:
+        """Answers for repeated decision ids that went before their time."""
+        return self.state.answers.evicted_early
 
     def memory(self) -> dict:
         """Bytes in use, by what for, and counts."""

@@ -166,6 +166,11 @@ class Keeper:
         return self.node is not None and self.node.leads
 
     @property
+    def waiting_max(self) -> int:
+        """How many writes may wait for the log, of each queue."""
+        return self._config.log.waiting_max
+
+    @property
     def staleness_ms(self) -> int:
         """How long ago the log's end was known to be here."""
         header = decision_pb2.DecideResponse.FromString(self._engine.header(now_us()))

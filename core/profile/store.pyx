@@ -102,7 +102,7 @@ cdef void heap_free(HeapShard* heap) noexcept:
     del heap.retired
 
 
-cdef uint64_t median(vector[uint64_t]* sizes) noexcept:
+cdef uint64_t median(vector[uint64_t]* sizes) noexcept nogil:
     if sizes.size() == 0:
         return 0
     sort(sizes.begin(), sizes.end())

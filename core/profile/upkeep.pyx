@@ -235,7 +235,7 @@ cdef void shard_account(
 cdef dict store_memory(StoreState* store):
     cdef Account account
     cdef vector[uint64_t] rows, sides
-    cdef uint64_t heap_bytes = 0, heap_tables = 0
+    cdef uint64_t heap_bytes = 0, heap_tables = 0, row_median, side_median
     cdef uint32_t sets
     cdef int i
     memset(&account, 0, sizeof(Account))
@@ -252,13 +252,15 @@ cdef dict store_memory(StoreState* store):
         latch_take(&store.sets_latch)
         sets = store.sets_count
         latch_drop(&store.sets_latch)
+        row_median = median(&rows)
+        side_median = median(&sides)
     return {
         "profiles": account.rows,
         "row_bytes": account.row_bytes,
-        "row_bytes_median": median(&rows),
+        "row_bytes_median": row_median,
         "id_bytes": account.id_bytes,
         "side_bytes": account.side_bytes,
-        "side_bytes_median": median(&sides),
+        "side_bytes_median": side_median,
         "string_bytes": heap_bytes + heap_tables,
         "table_bytes": account.tables,
         "dedupe": atomic_read(&store.seen),

@@ -31,6 +31,7 @@ cdef enum Gate:
     GATE_OPEN = 0
     GATE_AWAY = 1
     GATE_CLOSED = 2
+    GATES = 3
 
 
 cdef struct LogGate:
@@ -38,6 +39,8 @@ cdef struct LogGate:
     uint64_t gate
     # Whether REPLICATED is refused.
     uint64_t unreplicated
+    # Writes refused for the gate as it was; while it is open, for REPLICATED.
+    uint64_t refused[GATES]
     char why[GATE_WHY_MAX]
     char unreplicated_why[GATE_WHY_MAX]
 
@@ -171,6 +174,7 @@ cdef int gate_check(EngineState* state, int64_t ack, Fault* fault) noexcept nogi
         return FAULT_NONE
     fault_set(fault, FAULT_ACK_REFUSED, "ack", "", "LOGGED or APPLIED")
     latch_take(&gate.latch)
+    gate.refused[now] += 1
     if now == GATE_OPEN:
         snprintf(fault.seen, sizeof(fault.seen), "REPLICATED: %s", gate.unreplicated_why)
     else:

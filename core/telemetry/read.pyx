@@ -179,6 +179,20 @@ cdef class Telemetry:
                 for j in range(sizeof(Counts) // sizeof(uint64_t)):
                     (<uint64_t*>total)[j] += counter_read(<uint64_t*>&meter.counts + j)
 
+    def waiting(self) -> tuple[int, int]:
+        """How many kept calls wait to be taken, and for how many there is room."""
+        cdef int i
+        cdef Meter* meter
+        cdef uint64_t taken, waiting = 0, room = 0
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter != NULL:
+                # In this order: what is taken meanwhile must not make it negative.
+                taken = atomic_read(&meter.ring.taken)
+                waiting += atomic_read(&meter.ring.written) - taken
+                room += meter.ring.capacity
+        return waiting, room
+
     @property
     def dropped(self) -> int:
         """Calls worth a trace that found the ring full."""

@@ -18,6 +18,7 @@ from nextbest.server.log.level import LOGGED, REPLICATED
 from nextbest.server.log.log import (
     LOGGED_QUEUE,
     REPLICATED_QUEUE,
+    LogError,
     LogFullError,
     Position,
     StaleEpochError,
@@ -144,15 +145,28 @@ class Appender:
 
     async def _append(self, nonce: int, data: bytes) -> Position:
         async with self._lock:
-            number, replication_id = self._epochs.current
+            number, sequence = await self._counted(data)
+        self._context.standing.clear("full")
+        position = Position(number, sequence, nonce)
+        progress = self._context.progress
+        progress.end = max(progress.end, position)
+        if self._commits:
+            progress.commit(position)
+        return position
+
+    async def _counted(self, data: bytes) -> tuple[int, int]:
+        number, replication_id = self._epochs.current
+        loop, counts = asyncio.get_running_loop(), self._context.counts.queues[self._queue]
+        begun_s = loop.time()
+        try:
             sequence = await self._context.log.append(
                 self._queue, number, replication_id, data, self._replicas
             )
-        self._context.standing.clear("full")
-        position = Position(number, sequence, nonce)
-        if self._commits:
-            self._context.progress.commit(position)
-        return position
+        except LogError as error:
+            counts.failed(error)
+            raise
+        counts.appended(len(data), loop.time() - begun_s)
+        return number, sequence
 
     async def _refused(
         self, batch: Batch, error: StaleEpochError | LogFullError | UnknownOutcomeError
@@ -175,6 +189,7 @@ class Appender:
 
     def _done(self, batch: Batch, position: Position) -> None:
         batch.logged = True
+        self._context.counts.queues[self._queue].mutations += batch.mutations
         if not batch.answered:
             self._context.ahead.tell(batch)
             self._context.engine.log_done(self._queue, batch.mutations, position, self._ack)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
 from nextbest.server.log.ahead import Ahead
+from nextbest.server.log.counts import Counts
 from nextbest.server.log.limits import Limits
 from nextbest.server.log.log import Log, Position
 from nextbest.server.log.progress import Progress
@@ -38,6 +39,7 @@ class Context:
     ahead: Ahead
     retained: Retained
     progress: Progress
+    counts: Counts = field(default_factory=Counts)
 
     @property
     def here(self) -> Position:

@@ -146,7 +146,6 @@ class Node:
         self._retry = asyncio.Event()
         # What was kept here is ahead of a log on which this node does not stand.
         self._left = False
-        self._end = BEFORE
         self._info = LogInfo("", 0, "the log was not reached yet", 0)
         self._tasks: list[asyncio.Task[None]] = []
         engine.replicated_refused(self._info.replicated_refused)
@@ -274,7 +273,9 @@ class Node:
         A digest reads every row: that is not for the loop.
         """
         status = log_pb2.GetLogStatusResponse()
-        fill_log(status, self.context, self._info, max(self._end, self.context.here))
+        fill_log(
+            status, self.context, self._info, max(self.context.progress.end, self.context.here)
+        )
         fill_node(status, self.context, self.reader, self.pulse.snapshot)
         status.purged = self.purge.purged
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
@@ -317,6 +318,7 @@ class Node:
         context = self.context
         async with self._connecting, asyncio.timeout(context.limits.connect_ms_max / 1_000):
             info = await context.log.connect()
+            context.counts.connects += 1
             try:
                 junction = await self.branch.junction()
             except BootstrapError as error:
@@ -325,7 +327,7 @@ class Node:
             turned = self.branch.turn_back(junction)
             self.coordinator.turn_back(junction.common)
             try:
-                self._end = await self.epochs.ensure(info)
+                context.progress.end = await self.epochs.ensure(info)
             except LogFullError:
                 await self.coordinator.make_room()
                 raise
@@ -370,7 +372,7 @@ class Node:
     async def _work(self, turned: bool) -> None:
         """Once the log was read to its end: append what it lacks, and then what comes."""
         context = self.context
-        end = self._end
+        end = context.progress.end
         await context.progress.until(lambda: context.here[:2] >= end[:2], None)
         if turned:
             # Others lost the same entries: who waits longer finds them brought back.

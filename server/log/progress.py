@@ -18,6 +18,10 @@ class Progress:
     def __init__(self, committed: Position, lost_ids_max: int) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
         self.committed = committed
+        # When that last moved on, by the loop's clock; None before it did.
+        self.committed_s: float | None = None
+        # The newest entry that is known of; the heartbeats move it once a second.
+        self.end = committed
         # How often the node was on a branch that was lost.
         self.divergences = 0
         # The newest ids of mutations that could not be brought back.
@@ -27,7 +31,15 @@ class Progress:
         """Everything up to this entry is on as many replicas as REPLICATED waits for."""
         if position[:2] > self.committed[:2]:
             self.committed = position
+            self.committed_s = asyncio.get_running_loop().time()
             self.moved()
+
+    @property
+    def committed_age_s(self) -> float | None:
+        """Since that last moved on; None before it did."""
+        if self.committed_s is None:
+            return None
+        return asyncio.get_running_loop().time() - self.committed_s
 
     def diverge(self, common: Position) -> None:
         """What lies behind `common` is lost."""

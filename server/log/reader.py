@@ -98,6 +98,7 @@ class Reader:
         if nonces:
             now_s = asyncio.get_running_loop().time()
             context.retained.extend(records[first : first + len(nonces)], nonces, now_s)
+            context.counts.applied += len(nonces)
         return len(nonces)
 
     async def _verify(self) -> None:
@@ -124,6 +125,7 @@ class Reader:
         await self._apply(position, contents)
         context.retained.add(position, record.data, asyncio.get_running_loop().time())
         context.engine.advance(position, context.now_us())
+        context.counts.applied += 1
 
     def _unpack(self, record: Record) -> Contents:
         try:
@@ -150,6 +152,7 @@ class Reader:
         if not self.follows(previous, here) and (strict or not await self._branch.holds(here)):
             raise DivergedError(f"epoch {position.epoch} follows {previous}, and this is {here}")
         self._context.engine.epoch_opened(position.epoch, position.nonce, here)
+        self._context.counts.epochs += 1
         self._epochs.read(position.epoch, replication_id)
 
     def follows(self, previous: Position | None, here: Position) -> bool:

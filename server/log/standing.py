@@ -50,6 +50,10 @@ _RULES = {
     "slow": _Rule("away", AWAY, False, logging.INFO),
 }
 
+FOLLOWING = "following"
+# What a node may be at.
+STATES = tuple(dict.fromkeys((FOLLOWING, *(rule.state for rule in _RULES.values()))))
+
 
 class Standing:
     """Collects faults; none means that the node follows the log."""
@@ -64,7 +68,7 @@ class Standing:
     @property
     def state(self) -> str:
         """What the node is at; "following" when nothing is wrong."""
-        return _RULES[name].state if (name := self._worst()) else "following"
+        return _RULES[name].state if (name := self._worst()) else FOLLOWING
 
     @property
     def reason(self) -> str:

@@ -40,6 +40,7 @@ class Kept(NamedTuple):
     path: Path
     position: Position
     taken_at_us: int
+    bytes: int
 
 
 class Taker:
@@ -55,6 +56,8 @@ class Taker:
         self._engine = engine
         self._playbooks = playbooks
         self._node: Node | None = None
+        # The last one that this process took.
+        self.taken: Taken | None = None
         self._kept = [one for path in snapshots.paths() if (one := _kept(path))]
 
     def attach(self, node: Node) -> None:
@@ -83,6 +86,15 @@ class Taker:
         node = self._node
         if node is None:
             raise SnapshotError("snapshot: this server keeps no log")
+        try:
+            taken = await self._take(node)
+        except Exception:
+            node.context.counts.snapshots_failed += 1
+            raise
+        node.context.counts.snapshots += 1
+        return taken
+
+    async def _take(self, node: Node) -> Taken:
         begun_s = time.monotonic()
         mark = node.cover.mark()
         head = self._head(node)
@@ -97,7 +109,9 @@ class Taker:
         pending = await self.snapshots.write(self._engine.store.stripe, covered)
         path = await pending.commit()
         taken = Taken(path, mark.position, pending.bytes, int((time.monotonic() - begun_s) * 1_000))
-        self._kept = [Kept(path, mark.position, head.taken_at_us), *self._kept][:KEPT]
+        self.taken = taken
+        kept = Kept(path, mark.position, head.taken_at_us, pending.bytes)
+        self._kept = [kept, *self._kept][:KEPT]
         _log.info("snapshot: %s, %.1f MB in %d ms", path.name, pending.bytes / 1e6, taken.took_ms)
         return taken
 
@@ -183,6 +197,7 @@ def _kept(path: Path) -> Kept | None:
             head = reader.head()
         finally:
             reader.close()
-    except SnapshotError:
+        size = path.stat().st_size
+    except (SnapshotError, OSError):
         return None
-    return Kept(path, position_from(head.position), head.taken_at_us)
+    return Kept(path, position_from(head.position), head.taken_at_us, size)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from nextbest.server.rpc.message import parse, with_header
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
+from nextbest.server.version import version
 from nextbest.v1 import server_pb2
 
 if TYPE_CHECKING:
@@ -32,17 +31,8 @@ class ServerService:
         try:
             parse(server_pb2.GetServerRequest, request, self._bytes_max)
             response = server_pb2.GetServerResponse(
-                version=_version(), addresses=self.addresses, fast_lanes=self.fast_lanes
+                version=version(), addresses=self.addresses, fast_lanes=self.fast_lanes
             )
             return with_header(response, self._engine).SerializeToString()
         except Exception as error:
             await refuse(context, error)
-
-
-@cache
-def _version() -> str:
-    """The installed version; empty in a source tree."""
-    try:
-        return version("nextbest")
-    except PackageNotFoundError:
-        return ""

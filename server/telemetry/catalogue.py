@@ -69,6 +69,17 @@ BATCH_FAILED = Metric(
     "Entries of a batch that have a status in place of an answer.",
     ("rpc_response_status_code",),
 )
+ANSWERS_EVICTED = Metric(
+    "nextbest_answers_evicted_early",
+    "counter",
+    "Answers that were not remembered for their whole minute.",
+)
+KEPT_WAITING = Metric(
+    "nextbest_traces_waiting", "gauge", "Calls worth a trace that wait to be told of."
+)
+KEPT_WAITING_MAX = Metric(
+    "nextbest_traces_waiting_max", "gauge", "How many calls worth a trace may wait."
+)
 KEPT_DROPPED = Metric(
     "nextbest_traces_dropped", "counter", "Calls worth a trace that found the ring full."
 )
@@ -93,6 +104,9 @@ EVENTS_REMEMBERED = Metric(
     "nextbest_events_remembered", "gauge", "Events whose repeats are recognised."
 )
 TOMBSTONES = Metric("nextbest_tombstones", "gauge", "Identities that were erased.")
+STORE_BYTES = Metric(
+    "nextbest_store_bytes", "gauge", "Memory in use by what for, summed once a minute.", ("part",)
+)
 LOG_EPOCH = Metric("nextbest_log_position_epoch", "gauge", "The epoch that is applied here.")
 LOG_SEQUENCE = Metric(
     "nextbest_log_position_sequence", "gauge", "The entry of its epoch that is applied here."
@@ -100,9 +114,95 @@ LOG_SEQUENCE = Metric(
 LOG_STALENESS = Metric(
     "nextbest_log_staleness_seconds", "gauge", "Since the log's end was last seen."
 )
+LOG_LAG = Metric(
+    "nextbest_log_lag_entries",
+    "gauge",
+    "Entries of the log known of and not applied here; of the newest epoch alone.",
+)
+LOG_COMMIT_AGE = Metric(
+    "nextbest_log_commit_age_seconds",
+    "gauge",
+    "Since the log was last known to be where REPLICATED wants it.",
+)
+LOG_STATE = Metric(
+    "nextbest_log_state", "gauge", "1 for what the node is at with its log.", ("state",)
+)
+LOG_AHEAD = Metric(
+    "nextbest_log_ahead_mutations", "gauge", "Applied here and not read back from the log."
+)
+LOG_WAITING = Metric(
+    "nextbest_log_waiting_writes", "gauge", "Writes that the log does not have yet.", ("queue",)
+)
+LOG_WAITING_MAX = Metric(
+    "nextbest_log_waiting_writes_max", "gauge", "How many writes may wait, of each queue."
+)
+LOG_APPENDS = Metric(
+    "nextbest_log_appends",
+    "counter",
+    "Entries given to the log, by what it said of them.",
+    ("queue", "outcome"),
+)
+LOG_APPENDED_MUTATIONS = Metric(
+    "nextbest_log_appended_mutations", "counter", "Mutations in entries appended.", ("queue",)
+)
+LOG_APPENDED_BYTES = Metric(
+    "nextbest_log_appended_bytes", "counter", "Bytes of entries appended.", ("queue",)
+)
+LOG_APPEND_DURATION = Metric(
+    "nextbest_log_append_duration_seconds",
+    "histogram",
+    "From an entry's being sent until the log said that it has it.",
+    ("queue",),
+)
+LOG_APPLIED = Metric("nextbest_log_applied_entries", "counter", "Entries read and applied.")
+LOG_DEAD_LETTERS = Metric(
+    "nextbest_log_dead_letters", "counter", "Entries that no version can read."
+)
+LOG_EPOCH_CHANGES = Metric("nextbest_log_epoch_changes", "counter", "Epochs begun in the log.")
+LOG_DIVERGENCES = Metric(
+    "nextbest_log_divergences", "counter", "How often this node was on a branch that was lost."
+)
+LOG_CONNECTS = Metric(
+    "nextbest_log_connects",
+    "counter",
+    "How often the log was connected to; all but the first are reconnects.",
+)
+LOG_WRITES_REFUSED = Metric(
+    "nextbest_log_writes_refused",
+    "counter",
+    "Writes refused for want of the log, by the reason that their callers were told.",
+    ("reason",),
+)
+LOG_MEMBERS = Metric("nextbest_log_members", "gauge", "Members that the log knows of.")
+LOG_LEADS = Metric("nextbest_log_leads", "gauge", "1 where this node coordinates.")
+SNAPSHOTS = Metric(
+    "nextbest_snapshots", "counter", "Snapshots begun, by how it ended.", ("outcome",)
+)
+SNAPSHOT_AGE = Metric("nextbest_snapshot_age_seconds", "gauge", "Since the newest was begun.")
+SNAPSHOT_BYTES = Metric("nextbest_snapshot_bytes", "gauge", "The newest one's file.")
+SNAPSHOT_DURATION = Metric(
+    "nextbest_snapshot_duration_seconds", "gauge", "How long the last one taken took."
+)
 READY = Metric("nextbest_ready", "gauge", "1 where /readyz says so.")
 LOOP_LATE = Metric(
     "nextbest_loop_late_seconds", "gauge", "How late the event loop last came to a timer."
 )
+LOOP_LAG = Metric(
+    "nextbest_loop_lag_seconds", "histogram", "How late the event loop came to a timer."
+)
+GC_PAUSE = Metric(
+    "nextbest_gc_pause_seconds",
+    "histogram",
+    "How long Python's collector held up what runs Python.",
+    ("generation",),
+)
+BUILD = Metric("nextbest_build_info", "gauge", "1 for what runs.", ("version", "python"))
+# Made by prometheus_client, which names and describes them.
+PROCESS_CPU = Metric("process_cpu_seconds", "counter", "")
+PROCESS_RESIDENT = Metric("process_resident_memory_bytes", "gauge", "")
+PROCESS_VIRTUAL = Metric("process_virtual_memory_bytes", "gauge", "")
+PROCESS_START = Metric("process_start_time_seconds", "gauge", "")
+PROCESS_OPEN_FDS = Metric("process_open_fds", "gauge", "")
+PROCESS_MAX_FDS = Metric("process_max_fds", "gauge", "")
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

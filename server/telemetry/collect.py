@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
-from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
-from nextbest.server.telemetry.families import counter, gauge
+from nextbest.server.telemetry.families import (
+    Histograms,
+    Readings,
+    Values,
+    add_histogram,
+    by_name,
+    family,
+    histogram,
+    histograms,
+)
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -33,42 +40,56 @@ METHODS = {
 }
 OPEN = "connections.open"
 
-# What only the event loop may read, by metric; empty when the loop did not answer in time.
-Gauges = Callable[[], Mapping[catalogue.Metric, float]]
-# Counters that any thread may read, by the values of their labels.
-Counts = Callable[[], Mapping[catalogue.Metric, Mapping[tuple[str, ...], float]]]
-
 
 class ServerCollector(Collector):
-    """Gives Prometheus' exposition the metrics of one server."""
+    """Gives Prometheus' exposition the metrics of one server.
+
+    readings, histograms: what other parts have counted, from any thread.
+    """
 
     def __init__(
         self,
         engine: Engine,
         lane: Callable[[], Mapping[str, int]],
-        gauges: Gauges,
-        counts: Counts,
+        process: Callable[[], Iterable[Family]],
+        readings: Sequence[Callable[[], Readings]],
+        histograms: Sequence[Callable[[], Histograms]],
     ) -> None:
         self._telemetry = engine.telemetry
         self._lane = lane
-        self._gauges = gauges
-        self._counts = counts
+        self._process = process
+        self._readings = readings
+        self._histograms = histograms
 
     def collect(self) -> Iterator[Family]:
         """All of the catalogue's metrics."""
         yield _calls(self._telemetry.calls())
-        yield _steps(self._telemetry.steps())
-        yield from _decisions(self._telemetry.decisions())
-        yield counter(catalogue.KEPT_DROPPED, [((), self._telemetry.dropped)])
+        for read in (self._core, self._lanes, *self._readings):
+            for metric, values in read().items():
+                yield family(metric, values)
+        for of in self._histograms:
+            yield from histograms(of())
+        yield from self._process()
+
+    def _core(self) -> Readings:
+        waiting, room = self._telemetry.waiting()
+        return {
+            catalogue.STEP_DURATION: _steps(self._telemetry.steps()),
+            **_decisions(self._telemetry.decisions()),
+            catalogue.KEPT_DROPPED: {(): self._telemetry.dropped},
+            catalogue.KEPT_WAITING: {(): waiting},
+            catalogue.KEPT_WAITING_MAX: {(): room},
+        }
+
+    def _lanes(self) -> Readings:
         counted = dict(self._lane())
-        yield gauge(catalogue.LANE_CONNECTIONS, counted.pop(OPEN, 0))
+        connections = counted.pop(OPEN, 0)
         # Calls are told by their histogram.
-        events = {k: v for k, v in counted.items() if not _is_served_call(k)}
-        yield counter(catalogue.LANE_EVENTS, [((name,), n) for name, n in events.items()])
-        for metric, values in self._counts().items():
-            yield counter(metric, values.items())
-        for metric, value in self._gauges().items():
-            yield gauge(metric, value)
+        events = {name: n for name, n in counted.items() if not _is_served_call(name)}
+        return {
+            catalogue.LANE_CONNECTIONS: {(): connections},
+            catalogue.LANE_EVENTS: by_name(events),
+        }
 
 
 def _is_served_call(name: str) -> bool:
@@ -76,38 +97,31 @@ def _is_served_call(name: str) -> bool:
 
 
 def _calls(counts: Iterable[CallCount]) -> Family:
-    metric = catalogue.CALL_DURATION
-    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    bounds = [*(f"{bound:g}" for bound in bounds_s()), "+Inf"]
+    made = histogram(catalogue.CALL_DURATION)
+    bounds = bounds_s()
     for one in counts:
         labels = ("grpc", METHODS.get(one.method, OTHER), CODES[one.code], one.lane)
-        buckets = list(zip(bounds, accumulate(map(float, one.buckets)), strict=True))
-        family.add_metric(labels, buckets, one.seconds)
-    return family
+        add_histogram(made, labels, bounds, one.buckets, one.seconds)
+    return made
 
 
-def _steps(spent: Mapping[str, Mapping[str, float]]) -> Family:
-    return counter(
-        catalogue.STEP_DURATION,
-        (
-            ((METHODS.get(method, OTHER), step), seconds)
-            for method, steps in spent.items()
-            for step, seconds in steps.items()
-            if seconds
-        ),
-    )
+def _steps(spent: Mapping[str, Mapping[str, float]]) -> Values:
+    return {
+        (METHODS.get(method, OTHER), step): seconds
+        for method, steps in spent.items()
+        for step, seconds in steps.items()
+        if seconds
+    }
 
 
-def _decisions(counts: DecisionCounts) -> Iterator[Family]:
-    yield counter(catalogue.DECISIONS, _by_name(counts.decisions))
-    yield counter(catalogue.FALLBACKS, _by_name(counts.fallbacks))
-    yield counter(catalogue.CANDIDATES, counts.candidates.items())
-    yield counter(catalogue.PROPOSITIONS, counts.propositions.items())
-    yield counter(catalogue.DEGRADED, _by_name(counts.degraded))
-    yield counter(catalogue.REPEATED, [((), counts.repeated)])
+def _decisions(counts: DecisionCounts) -> Readings:
     failed = {CODES[code]: count for code, count in counts.failed.items()}
-    yield counter(catalogue.BATCH_FAILED, _by_name(failed))
-
-
-def _by_name(numbers: Mapping[str, float]) -> list[tuple[tuple[str, ...], float]]:
-    return [((name,), number) for name, number in numbers.items()]
+    return {
+        catalogue.DECISIONS: by_name(counts.decisions),
+        catalogue.FALLBACKS: by_name(counts.fallbacks),
+        catalogue.CANDIDATES: counts.candidates,
+        catalogue.PROPOSITIONS: counts.propositions,
+        catalogue.DEGRADED: by_name(counts.degraded),
+        catalogue.REPEATED: {(): counts.repeated},
+        catalogue.BATCH_FAILED: by_name(failed),
+    }

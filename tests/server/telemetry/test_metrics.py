@@ -7,8 +7,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -22,19 +20,9 @@ from nextbest.server.telemetry.catalogue import METRICS
 from nextbest.server.telemetry.http import REQUEST_S_MAX, REQUESTS_MAX
 from tests.lane.target import DECIDE, TRACK, decide, track
 from tests.server.telemetry.process import Server
+from tests.server.telemetry.scrape import OPENMETRICS, page
 
 needs_lane = pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
-OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-
-
-def page(url: str, headers: dict[str, str] | None = None) -> tuple[int, str, str]:
-    """A page's status, content type and text."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {})) as got:
-            return got.status, got.headers["Content-Type"], got.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.headers["Content-Type"], error.read().decode()
 
 
 def made(address: str, method: str, request: bytes) -> None:

@@ -1,0 +1,150 @@
+"""The state: what the store, the log and its node are at.  Read on the event loop alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from nextbest.server.keeper import Keeper
+from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE, Position
+from nextbest.server.log.node import Node
+from nextbest.server.log.standing import STATES
+from nextbest.server.log.taker import Taker
+from nextbest.server.rpc.clock import now_us
+from nextbest.server.telemetry import catalogue
+from nextbest.server.telemetry.families import Histograms, Readings, by_name
+
+if TYPE_CHECKING:
+    from nextbest.core import Engine
+
+QUEUE_NAMES = {LOGGED_QUEUE: "logged", REPLICATED_QUEUE: "replicated"}
+# Every row is looked at for the account of memory.
+ACCOUNT_S = 60.0
+_BYTES = "_bytes"
+# What a server without a log, or without a snapshot, has no values of.
+_ABSENT: Readings = {
+    metric: {}
+    for metric in catalogue.METRICS
+    if metric.kind != "histogram" and metric.name.startswith(("nextbest_log_", "nextbest_snapshot"))
+}
+
+
+class State:
+    """Reads an engine and its keeper."""
+
+    def __init__(self, engine: Engine, keeper: Keeper) -> None:
+        self._engine = engine
+        self._keeper = keeper
+        self._bytes: dict[str, float] = {}
+
+    async def account(self) -> None:
+        """Sum up the store's memory once a minute, beside the loop, until cancelled."""
+        while True:
+            memory = await asyncio.to_thread(self._engine.store.memory)
+            self._bytes = _parts(memory)
+            await asyncio.sleep(ACCOUNT_S)
+
+    def readings(self) -> Readings:
+        """All of it but histograms."""
+        readings = {**_ABSENT, **self._store(), **self._position()}
+        if (node := self._keeper.node) is not None:
+            readings |= {**self._writes(), **_node(node), **_appends(node)}
+        if (taker := self._keeper.taker) is not None:
+            readings |= _snapshot(taker)
+        return readings
+
+    def histograms(self) -> Histograms:
+        """How long appends took.  Any thread may ask."""
+        node = self._keeper.node
+        queues = () if node is None else node.context.counts.queues
+        of_queues = {QUEUE_NAMES[n]: queue.seconds for n, queue in enumerate(queues)}
+        return {catalogue.LOG_APPEND_DURATION: by_name(of_queues)}
+
+    def _store(self) -> Readings:
+        engine = self._engine
+        return {
+            catalogue.GENERATION: {(): engine.generation},
+            catalogue.PROFILES: {(): engine.store.profiles},
+            catalogue.EVENTS_REMEMBERED: {(): engine.store.remembered},
+            catalogue.TOMBSTONES: {(): engine.store.tombstones},
+            catalogue.STORE_BYTES: by_name(self._bytes),
+            catalogue.ANSWERS_EVICTED: {(): engine.answers_evicted_early},
+        }
+
+    def _position(self) -> Readings:
+        epoch, sequence, _ = self._engine.position
+        return {
+            catalogue.LOG_EPOCH: {(): epoch},
+            catalogue.LOG_SEQUENCE: {(): sequence},
+            catalogue.LOG_STALENESS: {(): self._keeper.staleness_ms / 1_000},
+        }
+
+    def _writes(self) -> Readings:
+        engine = self._engine
+        waiting = {name: engine.log_waiting(queue) for queue, name in QUEUE_NAMES.items()}
+        return {
+            catalogue.LOG_WAITING: by_name(waiting),
+            catalogue.LOG_WAITING_MAX: {(): self._keeper.waiting_max},
+            catalogue.LOG_WRITES_REFUSED: by_name(engine.log_refused()),
+        }
+
+
+def _parts(memory: dict[str, int]) -> dict[str, float]:
+    """The sums in bytes, without their unit."""
+    return {
+        name.removesuffix(_BYTES): size for name, size in memory.items() if name.endswith(_BYTES)
+    }
+
+
+def _node(node: Node) -> Readings:
+    context = node.context
+    progress, counts = context.progress, context.counts
+    age_s = progress.committed_age_s
+    return {
+        catalogue.LOG_LAG: {(): _lag(context.here, progress.end)},
+        catalogue.LOG_COMMIT_AGE: {} if age_s is None else {(): age_s},
+        catalogue.LOG_STATE: {(state,): float(state == node.state) for state in STATES},
+        catalogue.LOG_AHEAD: {(): node.ahead},
+        catalogue.LOG_APPLIED: {(): counts.applied},
+        catalogue.LOG_DEAD_LETTERS: {(): node.reader.dead_letters},
+        catalogue.LOG_EPOCH_CHANGES: {(): counts.epochs},
+        catalogue.LOG_DIVERGENCES: {(): progress.divergences},
+        catalogue.LOG_CONNECTS: {(): counts.connects},
+        catalogue.LOG_MEMBERS: {(): len(node.members.messages())},
+        catalogue.LOG_LEADS: {(): float(node.leads)},
+        catalogue.SNAPSHOTS: {
+            ("taken",): counts.snapshots,
+            ("failed",): counts.snapshots_failed,
+        },
+    }
+
+
+def _lag(here: Position, end: Position) -> int:
+    """How many entries there are behind `here`, as far as one epoch tells."""
+    if end.epoch == here.epoch:
+        return max(end.sequence - here.sequence, 0)
+    return end.sequence + 1 if end.epoch > here.epoch else 0
+
+
+def _appends(node: Node) -> Readings:
+    queues = [(QUEUE_NAMES[n], queue) for n, queue in enumerate(node.context.counts.queues)]
+    return {
+        catalogue.LOG_APPENDS: {
+            (name, outcome): count
+            for name, queue in queues
+            for outcome, count in queue.outcomes.items()
+        },
+        catalogue.LOG_APPENDED_MUTATIONS: {(name,): queue.mutations for name, queue in queues},
+        catalogue.LOG_APPENDED_BYTES: {(name,): queue.bytes for name, queue in queues},
+    }
+
+
+def _snapshot(taker: Taker) -> Readings:
+    if (last := taker.last) is None:
+        return {}
+    taken = taker.taken
+    return {
+        catalogue.SNAPSHOT_AGE: {(): (now_us() - last.taken_at_us) / 1e6},
+        catalogue.SNAPSHOT_BYTES: {(): last.bytes},
+        catalogue.SNAPSHOT_DURATION: {} if taken is None else {(): taken.took_ms / 1_000},
+    }
