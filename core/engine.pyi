@@ -53,6 +53,8 @@ class KeptCall(NamedTuple):
     answer: bytes
     answer_cut: bool
     lane: str
+    baggage: bytes = b""
+    waited_first: bool = False
 
 LANES: tuple[str, str]
 DEGRADATION_NAMES: tuple[str, ...]
@@ -306,7 +308,11 @@ class Engine:
     def settle_erasures(self, hashes: Iterable[int]) -> None: ...
     def door(self) -> object: ...
     def begin_call(
-        self, method: str, traceparent: bytes = b"", tracestate: bytes = b""
+        self,
+        method: str,
+        traceparent: bytes = b"",
+        tracestate: bytes = b"",
+        baggage: bytes = b"",
     ) -> Call: ...
     @property
     def telemetry(self) -> Telemetry: ...

@@ -339,13 +339,16 @@ cdef class Engine:
         """The generations that can be activated, the oldest first."""
         return self.published.infos(self.active)
 
-    def begin_call(self, str method, bytes traceparent=b"", bytes tracestate=b"") -> Call:
-        """Begin to time a call of one of METERED_NAMES, with its W3C Trace Context.
+    def begin_call(
+        self, str method, bytes traceparent=b"", bytes tracestate=b"", bytes baggage=b""
+    ) -> Call:
+        """Begin to time a call of one of METERED_NAMES, with its W3C Trace Context and
+        Baggage.
 
         Given to `decide`, `decide_batch` or `track`, it has the engine's steps timed too.
         """
         return call_begin(
-            &self.seat, self, METERED_NAMES.index(method), traceparent, tracestate
+            &self.seat, self, METERED_NAMES.index(method), traceparent, tracestate, baggage
         )
 
     def decide(

@@ -32,6 +32,8 @@ enum {
 #define TRACEPARENT_BYTES 55
 // Of a tracestate that is kept; W3C Trace Context 3.3.1.5 asks for as many at least.
 #define TRACESTATE_MAX 512
+// Of a W3C baggage; a longer one is none.
+#define BAGGAGE_MAX 1024
 
 typedef struct CallTrace {
     // In ticks: when the call began, when its last step ended, and how long each step took.
@@ -49,6 +51,10 @@ typedef struct CallTrace {
     uint8_t fault;
     const char* tracestate;
     uint32_t tracestate_length;
+    uint32_t baggage_length;
+    const char* baggage;
+    // It waited for a position before anything was decided.
+    uint8_t waited_first;
 } CallTrace;
 
 // Whether the time stamp counter runs at one rate, in sleep too (Intel SDM 17.17.1, AMD APM 3.2.4).

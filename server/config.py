@@ -27,6 +27,7 @@ PREFIX = "NEXTBEST_"
 OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXTBEST_CONFIG"}
 ADDRESSES_MAX = 16
 PEERS_MAX = 16
+BAGGAGE_KEYS_MAX = 16
 FILE_BYTES_MAX = 1 << 20
 
 MEMBER_BYTES_MAX = 128
@@ -243,6 +244,9 @@ class Telemetry:
     log_format: str = _word("console", ("console", "json"), "how lines of the log are written")
     log_level: str = _word(
         "info", ("debug", "info", "warning", "error"), "the least that is logged"
+    )
+    baggage: tuple[str, ...] = _texts(
+        (), BAGGAGE_KEYS_MAX, "keys of callers' W3C baggage that spans have; it may be user data"
     )
 
 

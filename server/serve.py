@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -34,8 +35,12 @@ from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.telemetry.trace import settings as trace_settings
+from nextbest.server.telemetry.trace.settings import TraceSettings
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
+
+if TYPE_CHECKING:
+    from nextbest.server.telemetry.trace.tracing import Tracing
 
 EXIT_FORCED = 130
 # Reading a compiled playbook shares the interpreter; a short turn keeps decisions prompt.
@@ -81,6 +86,7 @@ async def serve(
     """
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     traces = trace_settings.read(os.environ)
+    tracing = _tracing(traces, config.telemetry.baggage)
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
             profiles_max=config.engine.profiles_max,
@@ -95,7 +101,9 @@ async def serve(
         publisher = Publisher(engine, catalogue, used, waiting, config.rpc)
         keeper = Keeper(config, engine, catalogue, publisher)
         parts = _Parts(config, engine, publisher, waiting, keeper, lane, stop or _on_signals())
-        telemetry = Telemetry(engine, keeper, lane.counters, lambda: parts.ready, traces)
+        telemetry = Telemetry(
+            engine, keeper, lane.counters, lambda: parts.ready, tracing, traces.sampling
+        )
         try:
             with giving_way():
                 telemetry.start(config.telemetry.address)
@@ -110,6 +118,15 @@ async def serve(
     if parts.failures:
         raise parts.failures[0]
     lane.check()
+
+
+def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | None:
+    if not settings.exports:
+        return None
+    # Imported here: the exporters take half a second.
+    from nextbest.server.telemetry.trace.tracing import Tracing
+
+    return Tracing(settings, baggage)
 
 
 @dataclass(frozen=True, slots=True)

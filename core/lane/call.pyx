@@ -25,6 +25,8 @@ cdef inline void call_meter(LaneState* lane, Stream* stream, uint64_t now) noexc
     trace.last = now
     trace.tracestate = <const char*>stream.tracestate.data
     trace.tracestate_length = <uint32_t>stream.tracestate.length
+    trace.baggage = <const char*>stream.baggage.data
+    trace.baggage_length = <uint32_t>stream.baggage.length
     lane.door.ended(
         lane.seat, trace, stream.code, stream.answer.data + PREFIX_BYTES,
         length - PREFIX_BYTES if length > PREFIX_BYTES else 0,

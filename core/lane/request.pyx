@@ -95,7 +95,9 @@ cdef void request_header(
     elif text_is(name, name_length, "traceparent"):
         trace_parent(&stream.trace, value, value_length)
     elif text_is(name, name_length, "tracestate"):
-        trace_state(stream, value, value_length)
+        header_list(&stream.tracestate, TRACESTATE_MAX, value, value_length)
+    elif text_is(name, name_length, "baggage"):
+        header_list(&stream.baggage, BAGGAGE_MAX, value, value_length)
 
 
 cdef void trace_parent(CallTrace* trace, const uint8_t* value, size_t length) noexcept nogil:
@@ -105,10 +107,12 @@ cdef void trace_parent(CallTrace* trace, const uint8_t* value, size_t length) no
         memcpy(trace.traceparent, value, TRACEPARENT_BYTES)
 
 
-cdef void trace_state(Stream* stream, const uint8_t* value, size_t length) noexcept nogil:
-    """Add to the tracestate; one over its bound is none, as W3C Trace Context 3.3.1.5 allows."""
-    cdef Buffer* kept = &stream.tracestate
-    if kept.length + length + 1 > TRACESTATE_MAX:
+cdef void header_list(
+    Buffer* kept, size_t most, const uint8_t* value, size_t length
+) noexcept nogil:
+    """Add to a header that is a list; one over its bound is none, as W3C Trace Context 3.3.1.5 and
+    Baggage 3.3.2 allow."""
+    if kept.length + length + 1 > most:
         kept.length = 0
     elif (kept.length == 0 or buffer_add(kept, <const char*>",", 1)):
         buffer_add(kept, value, length)

@@ -68,6 +68,7 @@ cdef struct Stream:
     size_t answer_sent
     CallTrace trace
     Buffer tracestate
+    Buffer baggage
     # The gRPC status it was answered with; CODE_NONE for what was no call.
     int32_t code
 
@@ -128,6 +129,7 @@ cdef void pool_free(StreamPool* pool) noexcept nogil:
             buffer_free(&pool.chunks[i][j].request)
             buffer_free(&pool.chunks[i][j].answer)
             buffer_free(&pool.chunks[i][j].tracestate)
+            buffer_free(&pool.chunks[i][j].baggage)
         free(pool.chunks[i])
     free(pool.chunks)
     free(pool.unused)
@@ -213,6 +215,7 @@ cdef void stream_release(StreamPool* pool, Stream* stream) noexcept nogil:
     buffer_empty(&stream.request)
     buffer_empty(&stream.answer)
     buffer_empty(&stream.tracestate)
+    buffer_empty(&stream.baggage)
     pool.unused[pool.unused_count] = stream.slot
     pool.unused_count += 1
 

@@ -10,6 +10,7 @@ cdef class Call:
 
     cdef CallTrace trace
     cdef bytes state
+    cdef bytes baggage
     cdef EngineSeat* seat
     # Keeps the seat alive.
     cdef object owner
@@ -17,6 +18,9 @@ cdef class Call:
 
     def waited(self) -> None:
         """What went by since the last step was waiting for the log or a position."""
+        # A write that waits has been applied.
+        if not self.trace.spent[STEP_GATE] and not self.trace.spent[STEP_APPLY]:
+            self.trace.waited_first = True
         step_end(&self.trace, STEP_WAIT)
 
     def end(self, int code=0, bytes answer=b"", error=None) -> None:
@@ -32,17 +36,22 @@ cdef class Call:
         )
 
 
-cdef Call call_begin(EngineSeat* seat, object owner, uint8_t method, bytes parent, bytes state):
+cdef Call call_begin(
+    EngineSeat* seat, object owner, uint8_t method, bytes parent, bytes state, bytes baggage
+):
     cdef Call call = Call.__new__(Call)
     call.seat = seat
     call.owner = owner
     call.state = state
+    call.baggage = baggage
     trace_begin(&call.trace, ticks_now(), method)
     call.trace.has_parent = len(parent) == TRACEPARENT_BYTES
     if call.trace.has_parent:
         memcpy(call.trace.traceparent, <const char*>parent, TRACEPARENT_BYTES)
     call.trace.tracestate = call.state
     call.trace.tracestate_length = <uint32_t>len(call.state)
+    call.trace.baggage = call.baggage
+    call.trace.baggage_length = <uint32_t>len(call.baggage)
     return call
 
 

@@ -26,7 +26,8 @@ cdef enum:
 
 cdef extern from *:
     """
-    static_assert(STEPS == 10 && TRACESTATE_MAX == 512, "lengths that Cython has to know");
+    static_assert(STEPS == 10 && TRACESTATE_MAX == 512 && BAGGAGE_MAX == 1024,
+                  "lengths that Cython has to know");
     """
 
 
@@ -147,4 +148,6 @@ cdef void meter_keep(
     memcpy(record.answer, answer, record.answer_length)
     record.state_length = min(trace.tracestate_length, <uint32_t>RECORD_STATE_MAX)
     memcpy(record.state, trace.tracestate, record.state_length)
+    record.baggage_length = min(trace.baggage_length, <uint32_t>RECORD_BAGGAGE_MAX)
+    memcpy(record.baggage, trace.baggage, record.baggage_length)
     ring_close(&meter.ring)

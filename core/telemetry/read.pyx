@@ -67,6 +67,8 @@ class KeptCall(NamedTuple):
     reason: the ErrorInfo's, empty for OK.
     lane: one of LANES.
     answer: the response's first 2,048 bytes, whole unless `answer_cut`.
+    baggage: the caller's, at most 1,024 bytes; a longer one is none.
+    waited_first: its wait was for a position, before anything was decided.
     """
 
     method: str
@@ -81,6 +83,8 @@ class KeptCall(NamedTuple):
     answer: bytes
     answer_cut: bool
     lane: str
+    baggage: bytes = b""
+    waited_first: bool = False
 
 
 @cython.final
@@ -258,7 +262,7 @@ cdef object kept_call(const Record* record):
         record.code,
         tuple([name for bit, name in KEEP_NAMES.items() if record.reasons & bit]),
         wall.tv_sec * 1_000_000_000 + wall.tv_nsec - ago_ns,
-        tuple([round(trace.spent[step] * ns_per_tick) for step in range(METERED_STEPS)]),
+        tuple([<int64_t>(trace.spent[step] * ns_per_tick) for step in range(METERED_STEPS)]),
         trace.traceparent[:TRACEPARENT_BYTES] if trace.has_parent else b"",
         (<const char*>record.state)[:record.state_length],
         (<const char*>record.random)[:16],
@@ -266,4 +270,6 @@ cdef object kept_call(const Record* record):
         (<const char*>record.answer)[:record.answer_length],
         bool(record.answer_cut),
         LANES[record.fast],
+        (<const char*>record.baggage)[:record.baggage_length],
+        bool(trace.waited_first),
     )

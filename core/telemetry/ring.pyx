@@ -8,6 +8,8 @@ cdef enum:
     RECORD_ANSWER_MAX = 2048
     # TRACESTATE_MAX of trace.h: Cython wants to know an array's length.
     RECORD_STATE_MAX = 512
+    # BAGGAGE_MAX, likewise.
+    RECORD_BAGGAGE_MAX = 1024
 
 
 cdef struct Record:
@@ -19,7 +21,9 @@ cdef struct Record:
     bint answer_cut
     uint32_t answer_length
     uint32_t state_length
+    uint32_t baggage_length
     char state[RECORD_STATE_MAX]
+    char baggage[RECORD_BAGGAGE_MAX]
     uint8_t answer[RECORD_ANSWER_MAX]
 
 

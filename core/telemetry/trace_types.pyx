@@ -16,6 +16,7 @@ cdef extern from "trace.h" nogil:
         STEPS
         TRACEPARENT_BYTES
         TRACESTATE_MAX
+        BAGGAGE_MAX
     ctypedef struct CallTrace:
         uint64_t began
         uint64_t last
@@ -27,6 +28,9 @@ cdef extern from "trace.h" nogil:
         uint8_t fault
         const char* tracestate
         uint32_t tracestate_length
+        uint32_t baggage_length
+        const char* baggage
+        uint8_t waited_first
     uint64_t nanoseconds_now()
     uint64_t ticks_now()
     void trace_begin(CallTrace* trace, uint64_t began, uint8_t method)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # A call's request, gRPC's context and its timing; the answer.
 Timed = Callable[[bytes, Any, "Call"], Awaitable[bytes]]
 Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
+# As the fast lane.
+BAGGAGE_MAX = 1_024
 
 
 def timed(engine: Engine, method: str, behaviour: Timed, bytes_max: int) -> Behaviour:
@@ -43,10 +45,12 @@ def timed(engine: Engine, method: str, behaviour: Timed, bytes_max: int) -> Beha
 
 
 def _begin(engine: Engine, method: str, context: Any) -> Call:
-    parent = state = b""
+    parent = state = baggage = b""
     for key, value in context.invocation_metadata():
         if key == "traceparent":
             parent = value.encode()
         elif key == "tracestate":
             state = state + b"," + value.encode() if state else value.encode()
-    return engine.begin_call(method, parent, state)
+        elif key == "baggage":
+            baggage = baggage + b"," + value.encode() if baggage else value.encode()
+    return engine.begin_call(method, parent, state, baggage if len(baggage) <= BAGGAGE_MAX else b"")

@@ -89,6 +89,16 @@ SINK_FAILURES = Metric(
     "How often what tells of calls failed, and lost those that it was given.",
     ("sink",),
 )
+SPANS_EXPORTED = Metric(
+    "nextbest_spans_exported", "counter", "Spans that the traces' receiver took."
+)
+SPANS_DROPPED = Metric(
+    "nextbest_spans_dropped",
+    "counter",
+    "Spans that the traces' receiver did not take: no room, a failed export, its own refusal, or "
+    "the end of the server.",
+    ("reason",),
+)
 LANE_CONNECTIONS = Metric(
     "nextbest_lane_connections", "gauge", "Connections that are open on the fast lane."
 )

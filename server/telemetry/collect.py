@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import grpc
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -21,23 +20,12 @@ from nextbest.server.telemetry.families import (
     histogram,
     histograms,
 )
+from nextbest.server.telemetry.methods import CODES, full_name
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.core.engine import CallCount, DecisionCounts
 
-CODES = {code.value[0]: code.name for code in grpc.StatusCode}
-# The semantic conventions' name for a method that is not known.
-OTHER = "_OTHER"
-METHODS = {
-    "Decide": "nextbest.v1.DecisionService/Decide",
-    "DecideBatch": "nextbest.v1.DecisionService/DecideBatch",
-    "Track": "nextbest.v1.EventService/Track",
-    "Check": "grpc.health.v1.Health/Check",
-    "UpsertProfile": "nextbest.v1.ProfileService/UpsertProfile",
-    "LinkIdentity": "nextbest.v1.ProfileService/LinkIdentity",
-    "GetProfile": "nextbest.v1.ProfileService/GetProfile",
-}
 OPEN = "connections.open"
 
 
@@ -100,14 +88,14 @@ def _calls(counts: Iterable[CallCount]) -> Family:
     made = histogram(catalogue.CALL_DURATION)
     bounds = bounds_s()
     for one in counts:
-        labels = ("grpc", METHODS.get(one.method, OTHER), CODES[one.code], one.lane)
+        labels = ("grpc", full_name(one.method), CODES[one.code], one.lane)
         add_histogram(made, labels, bounds, one.buckets, one.seconds)
     return made
 
 
 def _steps(spent: Mapping[str, Mapping[str, float]]) -> Values:
     return {
-        (METHODS.get(method, OTHER), step): seconds
+        (full_name(method), step): seconds
         for method, steps in spent.items()
         for step, seconds in steps.items()
         if seconds

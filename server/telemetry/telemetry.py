@@ -16,15 +16,17 @@ from nextbest.server.keeper import Keeper
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.collect import ServerCollector
-from nextbest.server.telemetry.families import Readings
+from nextbest.server.telemetry.families import Readings, by_name
 from nextbest.server.telemetry.http import HttpServer, Page, text
 from nextbest.server.telemetry.kept import KeptCalls, Sink
 from nextbest.server.telemetry.runtime import Runtime
 from nextbest.server.telemetry.state import State
-from nextbest.server.telemetry.trace.settings import TraceSettings
+from nextbest.server.telemetry.trace.sampling import Sampling
+from nextbest.server.telemetry.trace.settings import LOSSES
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+    from nextbest.server.telemetry.trace.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ class Telemetry:
         keeper: Keeper,
         lane: Callable[[], Mapping[str, int]],
         ready: Callable[[], bool],
-        traces: TraceSettings,
+        tracing: Tracing | None,
+        sampling: Sampling,
     ) -> None:
         self._ready = ready
         self._state = State(engine, keeper)
@@ -65,13 +68,14 @@ class Telemetry:
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # Who is told of the calls that are worth it, by name.
-        sinks: dict[str, Sink] = {}
+        sinks: dict[str, Sink] = {"traces": tracing.tell} if tracing else {}
+        self._tracing = tracing
         engine.telemetry.configure(
             bounds_s(),
             {},
             keep=bool(sinks),
-            ratio=traces.sampling.ratio,
-            parent_based=traces.sampling.parent_based,
+            ratio=sampling.ratio,
+            parent_based=sampling.parent_based,
         )
         self._kept = KeptCalls(engine.telemetry, sinks)
 
@@ -82,6 +86,8 @@ class Telemetry:
 
     def start(self, address: str) -> None:
         """Tell of calls, and serve pages there; none for an empty address."""
+        if self._tracing:
+            self._tracing.start()
         self._kept.start()
         if not address:
             return
@@ -103,6 +109,8 @@ class Telemetry:
 
     def _stop(self) -> None:
         self._kept.stop()
+        if self._tracing:
+            self._tracing.stop()
         if self._http:
             self._http.stop()
 
@@ -135,8 +143,12 @@ class Telemetry:
 
     def _counts(self) -> Readings:
         """What any thread may read."""
-        failures = self._kept.failures.items()
-        return {catalogue.SINK_FAILURES: {(name,): float(count) for name, count in failures}}
+        lost = self._tracing.lost() if self._tracing else dict.fromkeys(LOSSES, 0)
+        return {
+            catalogue.SINK_FAILURES: by_name(self._kept.failures),
+            catalogue.SPANS_EXPORTED: {(): self._tracing.exported if self._tracing else 0},
+            catalogue.SPANS_DROPPED: by_name(lost),
+        }
 
     async def _gauges(self) -> Readings:
         return {

@@ -33,13 +33,16 @@ def plain(attributes: Any) -> dict[str, Any]:
 
 
 class Receiver:
-    """Receives while the `with` block runs.
+    """Receives while the `with` block runs; of each export it rejects so many spans.
 
     `address` is gRPC's host:port, `http` the base of the three paths of HTTP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rejected_spans: int = 0) -> None:
         self.requests: list[Any] = []
+        self.traced = trace_service_pb2.ExportTraceServiceResponse()
+        if rejected_spans:
+            self.traced.partial_success.rejected_spans = rejected_spans
         self._grpc = grpc.server(ThreadPoolExecutor(4))
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._grpc)
         logs_service_pb2_grpc.add_LogsServiceServicer_to_server(
@@ -65,7 +68,7 @@ class Receiver:
     def Export(self, request: Any, _context: Any) -> Any:
         """The trace service's call."""
         self.requests.append(request)
-        return trace_service_pb2.ExportTraceServiceResponse()
+        return self.traced
 
     @property
     def spans(self) -> list[Received]:
@@ -125,8 +128,10 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             receiver.requests.append(_PATHS[self.path].FromString(body))
             self.send_response(200)
             self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", "0")
+            answer = receiver.traced.SerializeToString() if "traces" in self.path else b""
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Not worth a line."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -18,13 +20,24 @@ STOP_S = 20
 class Server:
     """A running server; `address` and `lane` are gRPC's, `http` the pages'."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        playbook: Path = PLAYBOOK,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.address = f"unix:{folder}/main"
         self.lane = f"unix:{folder}/lane" if lane_available else ""
-        command = [*COMMAND, "serve", "-l", self.address, "-p", str(PLAYBOOK)]
+        command = [*COMMAND, "serve", "-l", self.address, "-p", str(playbook)]
         command += ["--set", "telemetry.address=127.0.0.1:0", *arguments]
         command += ["--fast-lane", self.lane] if self.lane else []
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
         assert self._process.stderr is not None
         told = ""
         while "listening on" not in told:
