@@ -1,23 +1,47 @@
-"""A histogram: how many values were within each bound, for what is rare beside calls."""
+"""Histograms: how many values were within each bound, for what is rare beside calls."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Exemplar(NamedTuple):
+    """One of a bucket's values, when it was counted, and the span that it comes of."""
+
+    value: float
+    at_ns: int
+    trace_id: int
+    span_id: int
+
+
+class Distribution(NamedTuple):
+    """Values in buckets; each bound is part of its bucket, and the last bucket has none.
+
+    exemplars: by the number of their bucket.
+    """
+
+    bounds: Sequence[float]
+    buckets: Sequence[int]
+    sum: float
+    exemplars: Mapping[int, Exemplar] = MappingProxyType({})
 
 
 class Histogram:
-    """One thread counts at a time, and any thread reads.
-
-    bounds: ascending; each is part of its bucket, and the last bucket has none.
-    """
+    """One thread counts at a time, and any thread reads.  `bounds` ascend."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.buckets = [0] * (len(self.bounds) + 1)
-        self.sum = 0.0
+        self._bounds = tuple(bounds)
+        self._buckets = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
 
     def count(self, value: float) -> None:
         """Count a value."""
-        self.buckets[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+        self._buckets[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def read(self) -> Distribution:
+        """What was counted so far."""
+        return Distribution(self._bounds, tuple(self._buckets), self._sum)

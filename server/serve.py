@@ -32,7 +32,9 @@ from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
+from nextbest.server.telemetry import push_settings
 from nextbest.server.telemetry.logs import on_loop_error
+from nextbest.server.telemetry.push_settings import PushSettings
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.telemetry.trace import settings as trace_settings
 from nextbest.server.telemetry.trace.settings import TraceSettings
@@ -40,6 +42,7 @@ from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
 if TYPE_CHECKING:
+    from nextbest.server.telemetry.push import Push
     from nextbest.server.telemetry.trace.tracing import Tracing
 
 EXIT_FORCED = 130
@@ -87,6 +90,7 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     traces = trace_settings.read(os.environ)
     tracing = _tracing(traces, config.telemetry.baggage)
+    push = _push(push_settings.read(os.environ))
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
             profiles_max=config.engine.profiles_max,
@@ -102,7 +106,7 @@ async def serve(
         keeper = Keeper(config, engine, catalogue, publisher)
         parts = _Parts(config, engine, publisher, waiting, keeper, lane, stop or _on_signals())
         telemetry = Telemetry(
-            engine, keeper, lane.counters, lambda: parts.ready, tracing, traces.sampling
+            engine, keeper, lane.counters, lambda: parts.ready, tracing, traces.sampling, push
         )
         try:
             with giving_way():
@@ -127,6 +131,15 @@ def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | Non
     from nextbest.server.telemetry.trace.tracing import Tracing
 
     return Tracing(settings, baggage)
+
+
+def _push(settings: PushSettings) -> Push | None:
+    if not settings.pushes:
+        return None
+    # Imported here as well.
+    from nextbest.server.telemetry.push import Push
+
+    return Push(settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,35 @@ from typing import Literal, NamedTuple
 Kind = Literal["counter", "gauge", "histogram"]
 
 
+# What ends a name in Prometheus, and the unit of OTLP.
+UNITS = {"_seconds": "s", "_bytes": "By"}
+
+
 class Metric(NamedTuple):
-    """One metric; a counter's `_total` is left to the exposition."""
+    """One metric; a counter's `_total` is left to the exposition.
+
+    otlp: its name in OTLP where a convention gives one; else a Collector's Prometheus exporter
+    makes the same name of `otlp_name` and `unit`.
+    """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
+    otlp: str = ""
+
+    @property
+    def unit(self) -> str:
+        """In OTLP; empty for what is counted."""
+        return next((unit for end, unit in UNITS.items() if self.name.endswith(end)), "")
+
+    @property
+    def otlp_name(self) -> str:
+        """Its name in OTLP."""
+        bare = self.name
+        for end in UNITS:
+            bare = bare.removesuffix(end)
+        return self.otlp or bare.replace("_", ".", 1)
 
 
 CALL_DURATION = Metric(
@@ -26,6 +48,7 @@ CALL_DURATION = Metric(
     "From the read that brought a call's headers until its answer was given to the socket (lane "
     '"fast") or to gRPC (lane "grpc").',
     ("rpc_system_name", "rpc_method", "rpc_response_status_code", "lane"),
+    otlp="rpc.server.call.duration",
 )
 STEP_DURATION = Metric(
     "nextbest_step_duration_seconds",
@@ -206,13 +229,29 @@ GC_PAUSE = Metric(
     "How long Python's collector held up what runs Python.",
     ("generation",),
 )
+PUSHES = Metric(
+    "nextbest_metrics_pushes",
+    "counter",
+    "Times that metrics were sent to a receiver of OTLP.",
+    ("outcome",),
+)
 BUILD = Metric("nextbest_build_info", "gauge", "1 for what runs.", ("version", "python"))
-# Made by prometheus_client, which names and describes them.
-PROCESS_CPU = Metric("process_cpu_seconds", "counter", "")
-PROCESS_RESIDENT = Metric("process_resident_memory_bytes", "gauge", "")
-PROCESS_VIRTUAL = Metric("process_virtual_memory_bytes", "gauge", "")
-PROCESS_START = Metric("process_start_time_seconds", "gauge", "")
-PROCESS_OPEN_FDS = Metric("process_open_fds", "gauge", "")
-PROCESS_MAX_FDS = Metric("process_max_fds", "gauge", "")
+# Names that all of Prometheus' clients give.
+PROCESS_CPU = Metric(
+    "process_cpu_seconds", "counter", "Processor time spent.", otlp="process.cpu.time"
+)
+PROCESS_RESIDENT = Metric(
+    "process_resident_memory_bytes", "gauge", "Memory held.", otlp="process.memory.usage"
+)
+PROCESS_VIRTUAL = Metric(
+    "process_virtual_memory_bytes", "gauge", "Addresses in use.", otlp="process.memory.virtual"
+)
+PROCESS_START = Metric(
+    "process_start_time_seconds", "gauge", "When the process began, in seconds since 1970."
+)
+PROCESS_OPEN_FDS = Metric(
+    "process_open_fds", "gauge", "Descriptors in use.", otlp="process.unix.file_descriptor.count"
+)
+PROCESS_MAX_FDS = Metric("process_max_fds", "gauge", "How many descriptors there may be.")
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -1,60 +1,66 @@
-"""Families: the catalogue's metrics with their values, as Prometheus' exposition takes them."""
+"""Families: readings as Prometheus' exposition takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
-from nextbest.server.histogram import Histogram
+from nextbest.server.histogram import Distribution
 from nextbest.server.telemetry.catalogue import Metric
+from nextbest.server.telemetry.readings import Source, Values
 
-Item = TypeVar("Item")
+_KINDS = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+# `le`, how many were within it, and perhaps one of them.
+_Bucket = tuple[str, float] | tuple[str, float, Exemplar]
 
-# Values of counters and gauges, each behind its labels' values.
-Values = Mapping[tuple[str, ...], float]
-Readings = Mapping[Metric, Values]
-Histograms = Mapping[Metric, Mapping[tuple[str, ...], Histogram]]
+
+class Families(Collector):
+    """Gives the exposition all that the sources have."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Family]:
+        """All of it, read now."""
+        for source in self._sources:
+            for metric, values in source().items():
+                yield family(metric, values)
 
 
 def family(metric: Metric, values: Values) -> Family:
-    """A counter or a gauge with its values."""
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    made = kind(metric.name, metric.help, labels=metric.labels)
+    """A metric with its values."""
+    made: Family = _KINDS[metric.kind](metric.name, metric.help, labels=metric.labels)
     for labels, value in values.items():
-        made.add_metric(labels, value)
+        if isinstance(value, Distribution):
+            made.add_metric(labels, _buckets(value), value.sum)  # type: ignore[attr-defined]
+        else:
+            made.add_metric(labels, value)  # type: ignore[attr-defined]
     return made
 
 
-def histogram(metric: Metric) -> HistogramMetricFamily:
-    """A histogram without values; `add_histogram` adds them."""
-    return HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+def _buckets(of: Distribution) -> list[_Bucket]:
+    names = [*(f"{bound:g}" for bound in of.bounds), "+Inf"]
+    sums = accumulate(map(float, of.buckets))
+    return [
+        (name, within, _exemplar(of, number)) if number in of.exemplars else (name, within)
+        for number, (name, within) in enumerate(zip(names, sums, strict=True))
+    ]
 
 
-def add_histogram(
-    family: HistogramMetricFamily,
-    labels: Sequence[str],
-    bounds: Iterable[float],
-    buckets: Iterable[int],
-    total: float,
-) -> None:
-    """Add the values of some labels: how many were in each bucket, and their sum."""
-    names = [*(f"{bound:g}" for bound in bounds), "+Inf"]
-    family.add_metric(labels, list(zip(names, accumulate(map(float, buckets)), strict=True)), total)
-
-
-def histograms(of: Histograms) -> Iterable[Family]:
-    """Those of the server's own."""
-    for metric, values in of.items():
-        made = histogram(metric)
-        for labels, one in values.items():
-            add_histogram(made, labels, one.bounds, list(one.buckets), one.sum)
-        yield made
-
-
-def by_name(numbers: Mapping[str, Item]) -> dict[tuple[str, ...], Item]:
-    """The values of a metric with one label."""
-    return {(name,): number for name, number in numbers.items()}
+def _exemplar(of: Distribution, number: int) -> Exemplar:
+    one = of.exemplars[number]
+    about = {"trace_id": f"{one.trace_id:032x}", "span_id": f"{one.span_id:016x}"}
+    return Exemplar(about, one.value, one.at_ns / 1e9)

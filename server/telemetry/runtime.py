@@ -6,14 +6,12 @@ import asyncio
 import gc
 import platform
 import time
-from collections.abc import Iterable
 
 from prometheus_client import ProcessCollector
-from prometheus_client.metrics_core import Metric as Family
 
 from nextbest.server.histogram import Histogram
 from nextbest.server.telemetry import catalogue
-from nextbest.server.telemetry.families import Histograms, Readings, by_name
+from nextbest.server.telemetry.readings import Readings, by_name
 from nextbest.server.version import version
 
 # How often the loop is looked at.
@@ -22,6 +20,7 @@ BOUNDS_S = (
     *(0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     *(1.0, 2.0, 5.0, 10.0),
 )
+PROCESS = [metric for metric in catalogue.METRICS if metric.name.startswith("process_")]
 
 
 class Pauses:
@@ -81,15 +80,17 @@ class Runtime:
         self.lag = LoopLag()
         self._process = ProcessCollector(registry=None)
 
-    def process(self) -> Iterable[Family]:
-        """Memory, processor time and descriptors, as all of Prometheus' clients name them."""
-        return self._process.collect()
-
-    def histograms(self) -> Histograms:
-        """The collector's pauses and the loop's lag."""
-        pauses = by_name({str(n): one for n, one in enumerate(self.pauses.by_generation)})
-        return {catalogue.GC_PAUSE: pauses, catalogue.LOOP_LAG: {(): self.lag.seconds}}
-
     def readings(self) -> Readings:
-        """What this is."""
-        return {catalogue.BUILD: {(version(), platform.python_version()): 1.0}}
+        """All of it, from any thread."""
+        pauses = {str(n): one.read() for n, one in enumerate(self.pauses.by_generation)}
+        return {
+            catalogue.GC_PAUSE: by_name(pauses),
+            catalogue.LOOP_LAG: {(): self.lag.seconds.read()},
+            catalogue.BUILD: {(version(), platform.python_version()): 1.0},
+            **self._used(),
+        }
+
+    def _used(self) -> Readings:
+        """Memory, processor time and descriptors, as all of Prometheus' clients name them."""
+        values = {one.name: one.samples[0].value for one in self._process.collect()}
+        return {metric: {(): values[metric.name]} for metric in PROCESS if metric.name in values}

@@ -12,7 +12,7 @@ from nextbest.server.log.standing import STATES
 from nextbest.server.log.taker import Taker
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.telemetry import catalogue
-from nextbest.server.telemetry.families import Histograms, Readings, by_name
+from nextbest.server.telemetry.readings import Readings, by_name
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -25,7 +25,7 @@ _BYTES = "_bytes"
 _ABSENT: Readings = {
     metric: {}
     for metric in catalogue.METRICS
-    if metric.kind != "histogram" and metric.name.startswith(("nextbest_log_", "nextbest_snapshot"))
+    if metric.name.startswith(("nextbest_log_", "nextbest_snapshot"))
 }
 
 
@@ -45,20 +45,13 @@ class State:
             await asyncio.sleep(ACCOUNT_S)
 
     def readings(self) -> Readings:
-        """All of it but histograms."""
+        """All of it."""
         readings = {**_ABSENT, **self._store(), **self._position()}
         if (node := self._keeper.node) is not None:
             readings |= {**self._writes(), **_node(node), **_appends(node)}
         if (taker := self._keeper.taker) is not None:
             readings |= _snapshot(taker)
         return readings
-
-    def histograms(self) -> Histograms:
-        """How long appends took.  Any thread may ask."""
-        node = self._keeper.node
-        queues = () if node is None else node.context.counts.queues
-        of_queues = {QUEUE_NAMES[n]: queue.seconds for n, queue in enumerate(queues)}
-        return {catalogue.LOG_APPEND_DURATION: by_name(of_queues)}
 
     def _store(self) -> Readings:
         engine = self._engine
@@ -136,6 +129,7 @@ def _appends(node: Node) -> Readings:
         },
         catalogue.LOG_APPENDED_MUTATIONS: {(name,): queue.mutations for name, queue in queues},
         catalogue.LOG_APPENDED_BYTES: {(name,): queue.bytes for name, queue in queues},
+        catalogue.LOG_APPEND_DURATION: {(name,): queue.seconds.read() for name, queue in queues},
     }
 
 

@@ -15,10 +15,11 @@ from prometheus_client.exposition import choose_encoder
 from nextbest.server.keeper import Keeper
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
-from nextbest.server.telemetry.collect import ServerCollector
-from nextbest.server.telemetry.families import Readings, by_name
+from nextbest.server.telemetry.collect import Collected
+from nextbest.server.telemetry.families import Families
 from nextbest.server.telemetry.http import HttpServer, Page, text
 from nextbest.server.telemetry.kept import KeptCalls, Sink
+from nextbest.server.telemetry.readings import Readings, by_name
 from nextbest.server.telemetry.runtime import Runtime
 from nextbest.server.telemetry.state import State
 from nextbest.server.telemetry.trace.sampling import Sampling
@@ -26,6 +27,7 @@ from nextbest.server.telemetry.trace.settings import LOSSES
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+    from nextbest.server.telemetry.push import Push
     from nextbest.server.telemetry.trace.tracing import Tracing
 
 _log = logging.getLogger(__name__)
@@ -50,21 +52,17 @@ class Telemetry:
         ready: Callable[[], bool],
         tracing: Tracing | None,
         sampling: Sampling,
+        push: Push | None,
     ) -> None:
         self._ready = ready
         self._state = State(engine, keeper)
         self._runtime = Runtime()
         self._loop = asyncio.get_running_loop()
         self._registry = CollectorRegistry()
-        self._registry.register(
-            ServerCollector(
-                engine,
-                lane,
-                self._runtime.process,
-                (self._ask, self._counts, self._runtime.readings),
-                (self._state.histograms, self._runtime.histograms),
-            )
-        )
+        collected = Collected(engine, lane)
+        self._sources = (collected.readings, self._ask, self._counts, self._runtime.readings)
+        self._registry.register(Families(self._sources))
+        self._push = push
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # Who is told of the calls that are worth it, by name.
@@ -89,14 +87,21 @@ class Telemetry:
         if self._tracing:
             self._tracing.start()
         self._kept.start()
+        if self._push:
+            self._push.start(self._sources)
+        if address or self._push:
+            self._watch()
         if not address:
             return
         pages = {"/metrics": self._metrics, "/livez": self._livez, "/readyz": self._readyz}
         self._http = HttpServer(address, pages)
+        _log.info("metrics on http://%s/metrics", self.address)
+
+    def _watch(self) -> None:
+        """Begin what only who tells of it needs."""
         self._runtime.pauses.start()
         parts = (self._runtime.lag.run(), self._state.account())
         self._tasks = [asyncio.create_task(part) for part in parts]
-        _log.info("metrics on http://%s/metrics", self.address)
 
     async def stop(self) -> None:
         """Serve no more, and tell of the last calls."""
@@ -111,6 +116,8 @@ class Telemetry:
         self._kept.stop()
         if self._tracing:
             self._tracing.stop()
+        if self._push:
+            self._push.stop()
         if self._http:
             self._http.stop()
 
@@ -148,6 +155,7 @@ class Telemetry:
             catalogue.SINK_FAILURES: by_name(self._kept.failures),
             catalogue.SPANS_EXPORTED: {(): self._tracing.exported if self._tracing else 0},
             catalogue.SPANS_DROPPED: by_name(lost),
+            catalogue.PUSHES: by_name(self._push.outcomes) if self._push else {},
         }
 
     async def _gauges(self) -> Readings:

@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from nextbest.server.errors import ConfigError
-from nextbest.server.telemetry.trace.settings import HTTP, TraceSettings
+from nextbest.server.telemetry.environment import HTTP
+from nextbest.server.telemetry.trace.settings import TraceSettings
 
 # Told how many spans of the export under way were rejected.
 Reject = Callable[[int], None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nextbest.server.telemetry.resource import resource
 from nextbest.server.telemetry.trace.export import exporter
 from nextbest.server.telemetry.trace.queue import SpanQueue
-from nextbest.server.telemetry.trace.resource import resource
 from nextbest.server.telemetry.trace.settings import TraceSettings
 from nextbest.server.telemetry.trace.spans import SpanMaker
 

@@ -109,5 +109,6 @@ def test_pauses_of_the_collector_are_counted_by_generation() -> None:
     finally:
         pauses.stop()
     gc.collect(1)
-    assert sum(pauses.by_generation[1].buckets) == 3
-    assert pauses.by_generation[1].sum > 0
+    counted = pauses.by_generation[1].read()
+    assert sum(counted.buckets) == 3
+    assert counted.sum > 0

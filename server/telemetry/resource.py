@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 import uuid
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 from opentelemetry.sdk.resources import Resource
+
+from nextbest.server.version import version
 
 UNKNOWN = "unknown_service"
 
@@ -28,16 +29,8 @@ def resource() -> Resource:
     if str(told["service.name"]).startswith(UNKNOWN):
         told["service.name"] = "nextbest"
     ours = {
-        "service.version": _version(),
+        "service.version": version(),
         "service.instance.id": str(uuid.uuid4()),
         "host.name": socket.gethostname(),
     }
     return _Resource({**ours, **told})
-
-
-def _version() -> str:
-    """The installed version; empty in a source tree."""
-    try:
-        return version("nextbest")
-    except PackageNotFoundError:
-        return ""

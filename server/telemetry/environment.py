@@ -1,0 +1,88 @@
+"""The environment: reading the standard's OTEL_* variables, of which an empty one is not set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from nextbest.server.errors import ConfigError
+
+GRPC, HTTP = "grpc", "http/protobuf"
+EXPORTERS = ("otlp", "console", "none")
+NUMBER_MAX = 1_000_000
+SECONDS_MAX = 3_600
+
+Environment = Mapping[str, str]
+
+
+def word(
+    environment: Environment, names: Sequence[str], default: str, allowed: Sequence[str]
+) -> str:
+    """The first variable that is set, in lower case."""
+    for name in names:
+        if text := environment.get(name, "").strip().lower():
+            if text not in allowed:
+                raise ConfigError([f"{name}: {text!r}, allowed: {', '.join(allowed)}"])
+            return text
+    return default
+
+
+def count(environment: Environment, name: str, default: int) -> int:
+    """A whole number from 1."""
+    text = environment.get(name, "").strip() or str(default)
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:10]) <= NUMBER_MAX:
+        raise ConfigError([f"{name}: {text!r}, allowed: 1 to {NUMBER_MAX}"])
+    return int(text)
+
+
+def check_seconds(environment: Environment, name: str) -> None:
+    """Refuse what is no span of time; the exporters read it."""
+    text = environment.get(name, "").strip()
+    try:
+        if text and not 0 < float(text) <= SECONDS_MAX:
+            raise ValueError
+    except ValueError:
+        raise ConfigError([f"{name}: {text!r}, allowed: up to {SECONDS_MAX} seconds"]) from None
+
+
+def check_endpoint(environment: Environment, name: str, protocol: str) -> None:
+    """Refuse what is no address; the exporters read it."""
+    text = environment.get(name, "").strip()
+    wrong = f"{name}: {text!r}, allowed: http://host:port or https://host:port"
+    try:
+        parts = urlsplit(text)
+        # gRPC takes an address without a scheme.
+        if text and parts.port != 0 and (parts.scheme in {"http", "https"} or protocol == GRPC):
+            return
+    except ValueError:
+        raise ConfigError([wrong]) from None
+    if text:
+        raise ConfigError([wrong])
+
+
+def exporter(environment: Environment, signal: str) -> str:
+    """One of EXPORTERS; none without an endpoint: a server without a collector needs no errors.
+
+    signal: TRACES, METRICS or LOGS.
+    """
+    disabled = word(environment, ("OTEL_SDK_DISABLED",), "false", ("true", "false"))
+    name = word(environment, (f"OTEL_{signal}_EXPORTER",), "otlp", EXPORTERS)
+    has_endpoint = any(map(environment.get, variables(signal, "ENDPOINT")))
+    if disabled == "true" or (name == "otlp" and not has_endpoint):
+        return "none"
+    return name
+
+
+def variables(signal: str, name: str) -> tuple[str, str]:
+    """An exporter's variable for a signal, and the one for all of them."""
+    return f"OTEL_EXPORTER_OTLP_{signal}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+
+
+def protocol(environment: Environment, signal: str) -> str:
+    """GRPC or HTTP, with its endpoints and timeouts checked."""
+    found = word(environment, variables(signal, "PROTOCOL"), GRPC, (GRPC, HTTP))
+    for name in variables(signal, "TIMEOUT"):
+        check_seconds(environment, name)
+    for name in variables(signal, "ENDPOINT"):
+        check_endpoint(environment, name, found)
+    return found
