@@ -245,6 +245,9 @@ class Telemetry:
     log_level: str = _word(
         "info", ("debug", "info", "warning", "error"), "the least that is logged"
     )
+    captured: int = number(
+        256, 0, 10_000, "calls remembered for `nextbest trace`, of all together 4 MiB"
+    )
     baggage: tuple[str, ...] = _texts(
         (), BAGGAGE_KEYS_MAX, "keys of callers' W3C baggage that spans have; it may be user data"
     )

@@ -8,6 +8,7 @@ from nextbest.core.errors import (
     DEADLINE_EXCEEDED,
     FAILED_PRECONDITION,
     INVALID_ARGUMENT,
+    NOT_FOUND,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
     NextbestError,
@@ -82,6 +83,16 @@ class NoLogError(NextbestError):
 
     status_code = FAILED_PRECONDITION
     status_reason = "NO_LOG"
+
+
+class UnknownTraceError(NextbestError):
+    """No call of that trace is remembered here."""
+
+    status_code = NOT_FOUND
+    status_reason = "UNKNOWN_TRACE"
+
+    def __init__(self) -> None:
+        super().__init__("trace_id: no call of it is remembered here")
 
 
 class RecoveryError(NextbestError):

@@ -37,6 +37,7 @@ from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.push_settings import PushSettings
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.telemetry.trace import settings as trace_settings
+from nextbest.server.telemetry.trace.captured import Captured
 from nextbest.server.telemetry.trace.settings import TraceSettings
 from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
@@ -104,9 +105,19 @@ async def serve(
         catalogue = Catalogue(config.engine.generations_max)
         publisher = Publisher(engine, catalogue, used, waiting, config.rpc)
         keeper = Keeper(config, engine, catalogue, publisher)
-        parts = _Parts(config, engine, publisher, waiting, keeper, lane, stop or _on_signals())
+        captured = Captured(config.telemetry.captured)
+        parts = _Parts(
+            config, engine, publisher, waiting, keeper, lane, stop or _on_signals(), captured
+        )
         telemetry = Telemetry(
-            engine, keeper, lane.counters, lambda: parts.ready, tracing, traces.sampling, push
+            engine,
+            keeper,
+            lane.counters,
+            lambda: parts.ready,
+            captured,
+            tracing,
+            traces.sampling,
+            push,
         )
         try:
             with giving_way():
@@ -153,6 +164,7 @@ class _Parts:
     keeper: Keeper
     lane: FastLane
     stop: asyncio.Event
+    captured: Captured
     failures: list[Exception] = field(default_factory=list)
     # The folder's playbook.
     published: asyncio.Event = field(default_factory=asyncio.Event)
@@ -198,7 +210,14 @@ async def _serve(parts: _Parts, announce: Announce) -> None:
     about = ServerService(engine, config.rpc.request_bytes_max)
     with giving_way():
         server = make_server(
-            engine, parts.publisher, parts.waiting, parts.keeper, config, health, about
+            engine,
+            parts.publisher,
+            parts.waiting,
+            parts.keeper,
+            config,
+            health,
+            about,
+            parts.captured,
         )
         lane.listen()
         about.fast_lanes = lane.addresses

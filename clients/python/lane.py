@@ -25,6 +25,7 @@ from nextbest.v1 import (
     profile_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
+    trace_pb2_grpc,
 )
 
 # What a look may take in all; the call that waits for it has a deadline of its own.
@@ -41,6 +42,7 @@ _STUBS: tuple[Callable[[Any], Any], ...] = (
     profile_pb2_grpc.ProfileServiceStub,
     playbook_pb2_grpc.PlaybookServiceStub,
     log_pb2_grpc.LogServiceStub,
+    trace_pb2_grpc.TraceServiceStub,
     server_pb2_grpc.ServerServiceStub,
     health_pb2_grpc.HealthStub,
 )

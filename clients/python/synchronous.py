@@ -25,6 +25,7 @@ from nextbest.v1 import (
     log_pb2,
     playbook_pb2,
     profile_pb2,
+    trace_pb2,
 )
 
 Position: TypeAlias = common_pb2.Position
@@ -297,6 +298,15 @@ class Client:
         With `force` the entries that the log has are given up.
         """
         return self._call("ReseedLog", log_pb2.ReseedLogRequest(force=force), timeout)
+
+    def trace(self, trace_id: str, *, timeout: float = LONG_S) -> trace_pb2.GetTraceResponse:
+        """The calls of a trace that the node has served and remembers; 32 hexadecimal digits."""
+        message = trace_pb2.GetTraceRequest(trace_id=trace_id)
+        return self._call("GetTrace", message, timeout)
+
+    def traces(self, *, limit: int = 0, timeout: float = LONG_S) -> trace_pb2.ListTracesResponse:
+        """The calls that the node remembers, the newest first, without their steps."""
+        return self._call("ListTraces", trace_pb2.ListTracesRequest(limit=limit), timeout)
 
     def _prompt(self, name: str, message: object, timeout: float) -> Any:
         """A hot call: over the fast lane, or once more over the target when the lane is gone."""

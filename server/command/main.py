@@ -50,6 +50,7 @@ COMMANDS = {
     "eval": "evaluate",
     "erase": "person",
     "log": "log",
+    "trace": "trace",
 }
 # Packages add commands by this group of entry points: each a function or a `typer.Typer`.
 ADDED = "nextbest.commands"

@@ -23,7 +23,9 @@ from nextbest.server.rpc.playbook import PlaybookService
 from nextbest.server.rpc.profile import ProfileService
 from nextbest.server.rpc.router import Router
 from nextbest.server.rpc.server import ServerService
+from nextbest.server.rpc.trace import TraceService
 from nextbest.server.rpc.waiting import Waiting
+from nextbest.server.telemetry.trace.captured import Captured
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
@@ -35,6 +37,7 @@ SERVICES = (
     "nextbest.v1.PlaybookService",
     "nextbest.v1.ServerService",
     "nextbest.v1.LogService",
+    "nextbest.v1.TraceService",
 )
 # Room for a message's framing around the files of a playbook.
 SLACK_BYTES = 65_536
@@ -67,6 +70,7 @@ def make_server(
     config: Config,
     health: Health,
     about: ServerService,
+    captured: Captured,
 ) -> grpc.aio.Server:
     """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
@@ -82,6 +86,7 @@ def make_server(
         **profile.handlers(),
         **playbook.handlers(),
         **LogService(engine, keeper, bytes_max).handlers(),
+        **TraceService(captured, bytes_max).handlers(),
     }
     server.add_generic_rpc_handlers((Router(prompt, counted, rpc.in_flight_max),))
     add_HealthServicer_to_server(health.servicer, server)

@@ -22,6 +22,7 @@ from nextbest.server.telemetry.kept import KeptCalls, Sink
 from nextbest.server.telemetry.readings import Readings, by_name
 from nextbest.server.telemetry.runtime import Runtime
 from nextbest.server.telemetry.state import State
+from nextbest.server.telemetry.trace.captured import Captured
 from nextbest.server.telemetry.trace.sampling import Sampling
 from nextbest.server.telemetry.trace.settings import LOSSES
 
@@ -50,6 +51,7 @@ class Telemetry:
         keeper: Keeper,
         lane: Callable[[], Mapping[str, int]],
         ready: Callable[[], bool],
+        captured: Captured,
         tracing: Tracing | None,
         sampling: Sampling,
         push: Push | None,
@@ -66,13 +68,16 @@ class Telemetry:
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # Who is told of the calls that are worth it, by name.
-        sinks: dict[str, Sink] = {"traces": tracing.tell} if tracing else {}
+        sinks: dict[str, Sink] = {"captured": captured.tell} if captured.calls_max else {}
+        if tracing:
+            sinks["traces"] = tracing.tell
         self._tracing = tracing
         engine.telemetry.configure(
             bounds_s(),
             {},
             keep=bool(sinks),
-            ratio=sampling.ratio,
+            # For an export alone: who captures wants what was remarkable, or asked for.
+            ratio=sampling.ratio if tracing else 0.0,
             parent_based=sampling.parent_based,
         )
         self._kept = KeptCalls(engine.telemetry, sinks)

@@ -25,8 +25,8 @@ RING = 1_024
 
 
 @contextmanager
-def served(**configured: Any) -> Iterator[tuple[Engine, grpc.Channel]]:
-    """An engine whose calls one lane of this process serves."""
+def served(**configured: Any) -> Iterator[tuple[Engine, grpc.Channel, str]]:
+    """An engine whose calls one lane of this process serves, a channel to it and its address."""
     from nextbest.core.lane_native import Lane
 
     engine = Engine()
@@ -41,8 +41,9 @@ def served(**configured: Any) -> Iterator[tuple[Engine, grpc.Channel]]:
         thread = threading.Thread(target=lane.run)
         thread.start()
         try:
-            with grpc.insecure_channel(f"127.0.0.1:{listening.getsockname()[1]}") as channel:
-                yield engine, channel
+            address = f"127.0.0.1:{listening.getsockname()[1]}"
+            with grpc.insecure_channel(address) as channel:
+                yield engine, channel, address
         finally:
             lane.drain(1_000)
             thread.join(10)
@@ -55,7 +56,7 @@ def made(channel: grpc.Channel, method: str, request: bytes, *headers: tuple[str
 
 
 def test_every_call_is_counted_once_with_its_code_and_time() -> None:
-    with served(ratio=0.0) as (engine, channel):
+    with served(ratio=0.0) as (engine, channel, _address):
         for number in range(20):
             made(channel, DECIDE, decide("home"))
             made(channel, TRACK, track(f"e{number}", ack=1))
@@ -76,7 +77,7 @@ def test_every_call_is_counted_once_with_its_code_and_time() -> None:
 
 
 def test_a_caller_that_samples_has_its_call_kept_with_its_context() -> None:
-    with served(ratio=0.0) as (engine, channel):
+    with served(ratio=0.0) as (engine, channel, _address):
         made(channel, DECIDE, decide("home"), ("traceparent", PARENT % 0))
         answer = made(
             channel, DECIDE, decide("home"), ("traceparent", PARENT % 1), ("tracestate", "a=1")
@@ -93,13 +94,13 @@ def test_a_caller_that_samples_has_its_call_kept_with_its_context() -> None:
 
 @pytest.mark.parametrize("flags", range(0x10))
 def test_the_flag_is_the_lowest_bit(flags: int) -> None:
-    with served(ratio=0.0) as (engine, channel):
+    with served(ratio=0.0) as (engine, channel, _address):
         made(channel, DECIDE, decide("home"), ("traceparent", PARENT % flags))
     assert len(engine.telemetry.take()) == flags % 2
 
 
 def test_errors_and_slow_calls_are_kept_whoever_sampled() -> None:
-    with served(ratio=0.0, objectives={"Track": BOUNDS_S[0]}) as (engine, channel):
+    with served(ratio=0.0, objectives={"Track": BOUNDS_S[0]}) as (engine, channel, _address):
         with pytest.raises(grpc.RpcError):
             made(channel, DECIDE, decide("nowhere"), ("traceparent", PARENT % 0))
         for number in range(5):
@@ -114,7 +115,7 @@ def test_errors_and_slow_calls_are_kept_whoever_sampled() -> None:
 
 
 def test_a_share_of_calls_is_sampled_by_chance() -> None:
-    with served(ratio=0.25) as (engine, channel):
+    with served(ratio=0.25) as (engine, channel, _address):
         for _ in range(800):
             made(channel, DECIDE, decide("home"))
         # A caller's own decision counts.
@@ -126,7 +127,7 @@ def test_a_share_of_calls_is_sampled_by_chance() -> None:
 
 
 def test_what_finds_the_ring_full_is_counted() -> None:
-    with served(ratio=1.0) as (engine, channel):
+    with served(ratio=1.0) as (engine, channel, _address):
         for _ in range(RING + 100):
             made(channel, DECIDE, decide("home"))
     assert engine.telemetry.dropped == 100
@@ -135,7 +136,7 @@ def test_what_finds_the_ring_full_is_counted() -> None:
 
 
 def test_decisions_of_all_threads_are_added_up() -> None:
-    with served() as (engine, channel):
+    with served() as (engine, channel, _address):
         for _ in range(5):
             made(channel, DECIDE, decide("home", "inbox"))
         made(channel, BATCH, batch(3))

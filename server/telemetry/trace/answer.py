@@ -1,4 +1,4 @@
-"""Answers: what a span says of a response.  Names of the playbook and numbers, nobody's data."""
+"""Answers: what a span says of a call.  Names of the playbook and numbers, nobody's data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from google.rpc import code_pb2
 from opentelemetry.util.types import AttributeValue
 
+from nextbest.server.telemetry.methods import CODES, full_name
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2
 
 if TYPE_CHECKING:
@@ -34,8 +35,26 @@ def answer_of(call: KeptCall) -> Answer | None:
     return ANSWERS[call.method].FromString(kept)
 
 
-def attributes(answer: Answer) -> Attributes:
-    """Of the answer as a whole."""
+def about(call: KeptCall, answer: Answer | None) -> Attributes:
+    """What its span says of a call and its answer as a whole."""
+    code = CODES[call.code]
+    found: Attributes = {
+        "rpc.system.name": "grpc",
+        "rpc.method": full_name(call.method),
+        "rpc.response.status_code": code,
+        "nextbest.lane": call.lane,
+        "nextbest.kept_for": list(call.reasons),
+    }
+    if call.code:
+        found["error.type"] = code
+    if call.reason:
+        found["nextbest.error.reason"] = call.reason
+    if call.answer_cut:
+        found["nextbest.answer_cut"] = True
+    return found | _attributes(answer) if answer is not None else found
+
+
+def _attributes(answer: Answer) -> Attributes:
     found: Attributes = {
         "nextbest.generation": answer.generation,
         "nextbest.position": f"{answer.position.epoch}-{answer.position.sequence}",

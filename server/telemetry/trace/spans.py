@@ -11,10 +11,9 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from nextbest.core.engine import STEP_NAMES
 from nextbest.server.telemetry.methods import CODES, full_name
 from nextbest.server.telemetry.trace import answer as answers
-from nextbest.server.telemetry.trace import baggage
+from nextbest.server.telemetry.trace import baggage, timeline
 from nextbest.server.telemetry.trace.answer import Attributes
 from nextbest.server.telemetry.trace.context import CallContext, child, context_of
 
@@ -31,10 +30,6 @@ SERVER_FAULTS = {
     "UNAVAILABLE",
     "DATA_LOSS",
 }
-WAIT = STEP_NAMES.index("wait_for_log")
-DECIDING = STEP_NAMES.index("gate")
-# A batch goes through these for each of its entries: what is known is how long all took.
-REPEATED = {"parse", "gate", "eligibility", "score", "arbitrate", "encode"}
 
 
 def span_count(call: KeptCall) -> int:
@@ -55,13 +50,10 @@ class SpanMaker:
         return [self._server(call, context), *self._steps(call, context)]
 
     def _server(self, call: KeptCall, context: CallContext) -> ReadableSpan:
-        end_ns = call.began_ns + sum(call.steps_ns)
+        end_ns = call.began_ns + timeline.took_ns(call)
         answer = answers.answer_of(call)
-        about = _attributes(call)
-        events: BoundedList[Event] = BoundedList(answers.ENTRIES_MAX)
-        if answer is not None:
-            about |= answers.attributes(answer)
-            events = _events(answers.entries(answer), end_ns)
+        about = answers.about(call, answer)
+        entries = answers.entries(answer) if answer else iter(())
         sent = baggage.wanted(call.baggage, self._keys)
         about |= {f"baggage.{key}": value for key, value in sent.items()}
         return ReadableSpan(
@@ -70,7 +62,7 @@ class SpanMaker:
             context.caller,
             self._resource,
             about,
-            events,
+            _events(entries, end_ns),
             _links(context),
             SpanKind.SERVER,
             status=_status(call),
@@ -80,50 +72,18 @@ class SpanMaker:
         )
 
     def _steps(self, call: KeptCall, context: CallContext) -> Iterator[ReadableSpan]:
-        at_ns = call.began_ns
-        for step in _order(call):
-            name, took_ns = STEP_NAMES[step], call.steps_ns[step]
-            if not took_ns:
-                continue
-            summed = call.method == "DecideBatch" and name in REPEATED
+        for step in timeline.steps(call):
+            begin_ns = call.began_ns + step.after_ns
             yield ReadableSpan(
-                name,
-                child(context.own, step + 1),
+                step.name,
+                child(context.own, step.number + 1),
                 context.own,
                 self._resource,
-                {"nextbest.step.summed": True} if summed else {},
-                start_time=at_ns,
-                end_time=at_ns + took_ns,
+                {"nextbest.step.summed": True} if step.summed else {},
+                start_time=begin_ns,
+                end_time=begin_ns + step.took_ns,
                 instrumentation_scope=SCOPE,
             )
-            at_ns += took_ns
-
-
-def _order(call: KeptCall) -> list[int]:
-    """The steps as they came: a read waits before it decides, or the answer waits for the log."""
-    order = list(range(len(STEP_NAMES)))
-    if call.waited_first:
-        order.remove(WAIT)
-        order.insert(DECIDING, WAIT)
-    return order
-
-
-def _attributes(call: KeptCall) -> Attributes:
-    code = CODES[call.code]
-    about: Attributes = {
-        "rpc.system.name": "grpc",
-        "rpc.method": full_name(call.method),
-        "rpc.response.status_code": code,
-        "nextbest.lane": call.lane,
-        "nextbest.kept_for": list(call.reasons),
-    }
-    if call.code:
-        about["error.type"] = code
-    if call.reason:
-        about["nextbest.error.reason"] = call.reason
-    if call.answer_cut:
-        about["nextbest.answer_cut"] = True
-    return about
 
 
 def _events(entries: Iterator[Attributes], at_ns: int) -> BoundedList[Event]:

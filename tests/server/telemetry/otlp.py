@@ -40,6 +40,8 @@ class Receiver:
 
     def __init__(self, rejected_spans: int = 0) -> None:
         self.requests: list[Any] = []
+        # Held, no spans are received.
+        self.door = threading.Lock()
         self.traced = trace_service_pb2.ExportTraceServiceResponse()
         if rejected_spans:
             self.traced.partial_success.rejected_spans = rejected_spans
@@ -67,7 +69,8 @@ class Receiver:
 
     def Export(self, request: Any, _context: Any) -> Any:
         """The trace service's call."""
-        self.requests.append(request)
+        with self.door:
+            self.requests.append(request)
         return self.traced
 
     @property

@@ -1,0 +1,110 @@
+"""`nextbest trace`: the calls that a server remembers, and where the time of one went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+from rich.table import Table
+
+from nextbest.server.command.console import ADDRESS, AsJson, To, connect, out, show_json, table
+from nextbest.v1 import trace_pb2
+
+BAR_WIDTH = 32
+BLOCK = "█"
+
+
+def trace_command(
+    id: Annotated[
+        str, typer.Argument(help="A trace's id; without it the calls are listed.", metavar="ID")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Of a list.")] = 20,
+    to: To = ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Show a call that was slow, degraded, in error or sampled, step by step.
+
+    A server remembers the last ones (`telemetry.captured`), whether or not it exports them.
+
+    Examples:
+
+      nextbest trace
+
+      nextbest trace 0af7651916cd43dd8448eb211c80319c
+    """
+    with connect(to) as client:
+        if id:
+            found = client.trace(id.lower())
+            show_json(found) if as_json else _show(found.calls)
+        else:
+            listed = client.traces(limit=limit)
+            show_json(listed) if as_json else _show_list(listed.calls)
+
+
+def _show_list(calls: Sequence[trace_pb2.TracedCall]) -> None:
+    if not calls:
+        out().print("no calls are remembered: none was slow, degraded, in error or sampled")
+        return
+    columns = ("trace", "began", "took#", "call", "kept for")
+    rows = [
+        (
+            one.trace_id,
+            f"{one.began.ToDatetime():%H:%M:%S}",
+            _time(_ns(one.took)),
+            f"{_short(one.method)} {one.code} {one.lane}",
+            ", ".join(one.kept_for),
+        )
+        for one in calls
+    ]
+    shown = table("", columns, rows)
+    # To be copied from here.
+    shown.columns[0].no_wrap = True
+    out().print(shown)
+
+
+def _show(calls: Sequence[trace_pb2.TracedCall]) -> None:
+    for one in calls:
+        out().print(
+            f"{_short(one.method)} {one.code}, {_time(_ns(one.took))} on the {one.lane} lane at "
+            f"{one.began.ToDatetime():%Y-%m-%d %H:%M:%S.%f} UTC, kept for: "
+            f"{', '.join(one.kept_for)}"
+        )
+        out().print(_waterfall(one))
+        for name, value in sorted(one.attributes.items()):
+            out().print(f"  {name} {value}")
+
+
+def _waterfall(call: trace_pb2.TracedCall) -> Table:
+    whole = max(_ns(call.took), 1)
+    rows = [
+        (
+            f"{step.name} (sum)" if step.summed else step.name,
+            _time(_ns(step.took)),
+            f"{_ns(step.took) / whole:.0%}",
+            _bar(_ns(step.after) / whole, _ns(step.took) / whole),
+        )
+        for step in call.steps
+    ]
+    return table("", ("step", "took#", "share#", "when"), rows)
+
+
+def _bar(begin: float, length: float) -> str:
+    """Blocks where the step was, one at least."""
+    start = min(int(begin * BAR_WIDTH), BAR_WIDTH - 1)
+    return " " * start + BLOCK * max(round((begin + length) * BAR_WIDTH) - start, 1)
+
+
+def _short(method: str) -> str:
+    return method.rpartition("/")[2]
+
+
+def _ns(span: Duration) -> int:
+    return span.ToNanoseconds()
+
+
+def _time(ns: int) -> str:
+    if ns < 1_000_000:
+        return f"{ns / 1_000:.1f} us"
+    return f"{ns / 1_000_000:.1f} ms" if ns < 1_000_000_000 else f"{ns / 1e9:.2f} s"

@@ -1,0 +1,134 @@
+"""Calls that a server remembers, and `nextbest trace`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from nextbest.client import Client
+from nextbest.client.errors import InvalidArgumentError, NextbestError
+from nextbest.core import LANE_MISSING, Engine, lane_available
+from nextbest.core.engine import KeptCall
+from nextbest.server.telemetry.buckets import bounds_s
+from nextbest.server.telemetry.trace.captured import CALL_BYTES, Captured
+from tests.lane.target import BATCH, DECIDE, batch, decide
+from tests.server.telemetry.process import COMMAND, STOP_S, Server
+
+needs_lane = pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("server")) as made:
+        yield made
+
+
+def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "trace", "--to", server.address, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=STOP_S,
+    )
+
+
+def made(address: str, method: str, request: bytes, parent: str = PARENT) -> None:
+    with grpc.insecure_channel(address) as channel:
+        channel.unary_unary(method)(request, timeout=10, metadata=(("traceparent", parent),))
+
+
+@needs_lane
+def test_a_call_is_shown_step_by_step(server: Server) -> None:
+    made(server.lane, DECIDE, decide("home"))
+    made(server.address, BATCH, batch(3))
+    with pytest.raises(grpc.RpcError):
+        made(server.lane, DECIDE, decide("nowhere"), PARENT[:-1] + "0")
+    with Client(server.address) as client:
+        while len(client.traces().calls) < 3:
+            pass
+        calls = client.trace(TRACE).calls
+        listed = client.traces(limit=2).calls
+    found = {(one.method.rpartition("/")[2], one.code, one.lane) for one in calls}
+    assert found == {
+        ("Decide", "OK", "fast"),
+        ("DecideBatch", "OK", "grpc"),
+        ("Decide", "INVALID_ARGUMENT", "fast"),
+    }
+    assert [one.code for one in listed] == ["INVALID_ARGUMENT", "OK"]
+    assert not listed[0].steps
+    for one in calls:
+        assert (one.trace_id, one.parent_span_id) == (TRACE, "b7ad6b7169203331")
+        at_ns = 0
+        for step in one.steps:
+            assert step.after.ToNanoseconds() == at_ns
+            at_ns += step.took.ToNanoseconds()
+        assert at_ns == one.took.ToNanoseconds() > 0
+        assert any(step.summed for step in one.steps) == one.method.endswith("Batch")
+    decided = next(one for one in calls if (one.lane, one.code) == ("fast", "OK"))
+    assert decided.attributes["nextbest.placements"] == "home"
+    assert list(decided.kept_for) == ["sampled"]
+
+    table = command(server)
+    assert table.returncode == 0
+    assert table.stdout.count(TRACE) == 3
+    waterfall = command(server, TRACE.upper())
+    assert waterfall.stdout.count("Decide OK") == 1
+    assert "█" in waterfall.stdout
+    assert "eligibility (sum)" in waterfall.stdout
+    assert "nextbest.error.reason UNKNOWN_NAME" in waterfall.stdout
+    as_json = json.loads(command(server, TRACE, "--json").stdout)
+    assert {one["trace_id"] for one in as_json["calls"]} == {TRACE}
+    assert "nowhere" not in waterfall.stdout + str(as_json)
+
+
+@needs_lane
+def test_a_trace_that_is_not_here_is_told(server: Server) -> None:
+    absent = command(server, "1" * 32)
+    assert (absent.returncode, "no call of it is remembered" in absent.stderr) == (1, True)
+    with Client(server.address) as client:
+        with pytest.raises(InvalidArgumentError, match="trace_id"):
+            client.trace("x")
+        with pytest.raises(NextbestError, match="limit"):
+            client.traces(limit=1_001)
+
+
+@needs_lane
+def test_nothing_is_kept_where_nothing_is_to_be_remembered(tmp_path: Path) -> None:
+    with Server(tmp_path, "--set", "telemetry.captured=0") as server:
+        made(server.lane, DECIDE, decide("home"))
+        assert "no calls are remembered" in command(server).stdout
+
+
+def kept(count: int, code: int) -> list[KeptCall]:
+    engine = Engine()
+    engine.telemetry.configure(bounds_s(), {}, ratio=1.0)
+    for _ in range(count):
+        engine.begin_call("Decide").end(code)
+    return engine.telemetry.take()
+
+
+def test_sampled_calls_do_not_push_out_the_others() -> None:
+    captured = Captured(10)
+    failed = kept(3, code=13)
+    captured.tell(failed)
+    captured.tell(kept(100, code=0))
+    assert [one for one in captured.calls() if one.code] == failed
+    assert len(captured.calls()) == 3 + 5
+    captured.tell(kept(100, code=13))
+    assert len(captured.calls()) == 5 + 5
+
+
+def test_what_is_remembered_is_bounded_in_bytes() -> None:
+    captured = Captured(1_000, bytes_max=20 * CALL_BYTES)
+    captured.tell(kept(100, code=13))
+    assert len(captured.calls()) == 10
+    captured.tell([one._replace(answer=b"a" * 3 * CALL_BYTES) for one in kept(3, code=13)])
+    assert len(captured.calls()) == 2
