@@ -21,6 +21,8 @@ from nextbest.server.log import LogPlaceError
 from nextbest.server.log.level import LEVELS
 from nextbest.server.log.place import parse
 from nextbest.server.log.settings import BackendSettings
+from nextbest.server.telemetry.methods import METHODS
+from nextbest.server.telemetry.slo.objective import parse_all as parse_objectives
 
 PREFIX = "NEXTBEST_"
 # Variables of the build and of the command line share the prefix.
@@ -254,6 +256,21 @@ class Telemetry:
 
 
 @dataclass(frozen=True, slots=True)
+class Slo:
+    """What share of calls is to be answered how fast."""
+
+    objectives: tuple[str, ...] = _texts(
+        (
+            "Decide 99.9% < 5ms over 30d",
+            "DecideBatch 99.9% < 50ms over 30d",
+            "Track 99.9% < 50ms over 30d",
+        ),
+        len(METHODS),
+        "METHOD PERCENT% < TIME over DAYSd, one for a method; a slower call is kept for a trace",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can be configured."""
 
@@ -265,6 +282,7 @@ class Config:
     log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
     telemetry: Telemetry = field(default_factory=Telemetry)
+    slo: Slo = field(default_factory=Slo)
 
     def validate(self) -> None:
         """Raise ConfigError with every value that is out of bounds."""
@@ -281,6 +299,7 @@ class Config:
         faults += _lane_faults(self.lane)
         faults += _log_faults(self.log)
         faults += _telemetry_faults(self.telemetry)
+        faults += _slo_faults(self.slo)
         if faults:
             raise ConfigError(faults)
 
@@ -411,7 +430,7 @@ def _parse(raw: object, known: Field[Any]) -> Setting:
 
 
 def _parse_texts(raw: object) -> tuple[str, ...]:
-    items = [i.strip() for i in raw.split(",")] if isinstance(raw, str) else raw
+    items = [i.strip() for i in raw.split(",") if raw.strip()] if isinstance(raw, str) else raw
     if not isinstance(items, list | tuple) or not all(isinstance(i, str) and i for i in items):
         raise ValueError("a list of texts")
     return tuple(items)
@@ -519,6 +538,14 @@ def _telemetry_faults(telemetry: Telemetry) -> list[str]:
         return [f"telemetry.address: {address}, allowed: host:port"]
     fault = addresses.fault(address)
     return [f"telemetry.address: {fault}"] if fault else []
+
+
+def _slo_faults(slo: Slo) -> list[str]:
+    try:
+        parse_objectives(slo.objectives)
+    except ValueError as error:
+        return [f"slo.objectives: {error}"]
+    return []
 
 
 def _bounds_text(known: Field[Any]) -> str:

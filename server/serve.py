@@ -35,6 +35,7 @@ from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.telemetry import push_settings
 from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.push_settings import PushSettings
+from nextbest.server.telemetry.slo.objective import parse_all as parse_objectives
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.telemetry.trace import settings as trace_settings
 from nextbest.server.telemetry.trace.captured import Captured
@@ -118,12 +119,13 @@ async def serve(
             tracing,
             traces.sampling,
             push,
+            parse_objectives(config.slo.objectives),
         )
         try:
             with giving_way():
                 telemetry.start(config.telemetry.address)
             if await parts.unless_stopped(_recover(parts)):
-                await _serve(parts, announce)
+                await _serve(parts, telemetry, announce)
         finally:
             await telemetry.stop()
             await keeper.stop(config.listen.drain_grace_ms / 1_000)
@@ -204,7 +206,7 @@ async def _recover(parts: _Parts) -> None:
         await _publish_first(parts)
 
 
-async def _serve(parts: _Parts, announce: Announce) -> None:
+async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> None:
     config, engine, lane = parts.config, parts.engine, parts.lane
     health = Health()
     about = ServerService(engine, config.rpc.request_bytes_max)
@@ -218,6 +220,7 @@ async def _serve(parts: _Parts, announce: Announce) -> None:
             health,
             about,
             parts.captured,
+            telemetry.slos,
         )
         lane.listen()
         about.fast_lanes = lane.addresses

@@ -31,6 +31,7 @@ from nextbest.v1 import (
     log_pb2,
     playbook_pb2,
     profile_pb2,
+    telemetry_pb2,
     trace_pb2,
 )
 
@@ -295,6 +296,10 @@ class AsyncClient:
         `digest` sums up the state, which takes about a second for a million people.
         """
         return await self._call("GetLogStatus", log_pb2.GetLogStatusRequest(digest=digest), timeout)
+
+    async def slo(self, *, timeout: float = LONG_S) -> telemetry_pb2.GetSloResponse:
+        """How the objectives of the node that answers stand."""
+        return await self._call("GetSlo", telemetry_pb2.GetSloRequest(), timeout)
 
     async def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
         """Have the node write a snapshot; the answer comes when it counts."""

@@ -25,6 +25,7 @@ from nextbest.v1 import (
     profile_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
+    telemetry_pb2_grpc,
     trace_pb2_grpc,
 )
 
@@ -44,6 +45,7 @@ _STUBS: tuple[Callable[[Any], Any], ...] = (
     log_pb2_grpc.LogServiceStub,
     trace_pb2_grpc.TraceServiceStub,
     server_pb2_grpc.ServerServiceStub,
+    telemetry_pb2_grpc.TelemetryServiceStub,
     health_pb2_grpc.HealthStub,
 )
 _SERVED_BY = re.compile(r"\bserved by (\S+?)[.,;]?(?:\s|$)")

@@ -25,6 +25,7 @@ from nextbest.v1 import (
     log_pb2,
     playbook_pb2,
     profile_pb2,
+    telemetry_pb2,
     trace_pb2,
 )
 
@@ -279,6 +280,10 @@ class Client:
         `digest` sums up the state, which takes about a second for a million people.
         """
         return self._call("GetLogStatus", log_pb2.GetLogStatusRequest(digest=digest), timeout)
+
+    def slo(self, *, timeout: float = LONG_S) -> telemetry_pb2.GetSloResponse:
+        """How the objectives of the node that answers stand."""
+        return self._call("GetSlo", telemetry_pb2.GetSloRequest(), timeout)
 
     def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
         """Have the node write a snapshot; the answer comes when it counts."""

@@ -51,6 +51,7 @@ COMMANDS = {
     "erase": "person",
     "log": "log",
     "trace": "trace",
+    "slo": "slo",
 }
 # Packages add commands by this group of entry points: each a function or a `typer.Typer`.
 ADDED = "nextbest.commands"

@@ -23,8 +23,10 @@ from nextbest.server.rpc.playbook import PlaybookService
 from nextbest.server.rpc.profile import ProfileService
 from nextbest.server.rpc.router import Router
 from nextbest.server.rpc.server import ServerService
+from nextbest.server.rpc.telemetry import TelemetryService
 from nextbest.server.rpc.trace import TraceService
 from nextbest.server.rpc.waiting import Waiting
+from nextbest.server.telemetry.slo.slos import Slos
 from nextbest.server.telemetry.trace.captured import Captured
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ SERVICES = (
     "nextbest.v1.ServerService",
     "nextbest.v1.LogService",
     "nextbest.v1.TraceService",
+    "nextbest.v1.TelemetryService",
 )
 # Room for a message's framing around the files of a playbook.
 SLACK_BYTES = 65_536
@@ -71,6 +74,7 @@ def make_server(
     health: Health,
     about: ServerService,
     captured: Captured,
+    slos: Slos,
 ) -> grpc.aio.Server:
     """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
@@ -87,6 +91,7 @@ def make_server(
         **playbook.handlers(),
         **LogService(engine, keeper, bytes_max).handlers(),
         **TraceService(captured, bytes_max).handlers(),
+        **TelemetryService(engine, slos, bytes_max).handlers(),
     }
     server.add_generic_rpc_handlers((Router(prompt, counted, rpc.in_flight_max),))
     add_HealthServicer_to_server(health.servicer, server)

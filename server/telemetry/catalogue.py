@@ -254,4 +254,49 @@ PROCESS_OPEN_FDS = Metric(
 )
 PROCESS_MAX_FDS = Metric("process_max_fds", "gauge", "How many descriptors there may be.")
 
+SLO_OBJECTIVE = Metric(
+    "nextbest_slo_objective_ratio",
+    "gauge",
+    "The share of a method's calls that is to be good.",
+    ("rpc_method",),
+)
+SLO_THRESHOLD = Metric(
+    "nextbest_slo_threshold_seconds",
+    "gauge",
+    "Within which a good call ends; a bound of rpc_server_call_duration_seconds.",
+    ("rpc_method",),
+)
+SLO_WINDOW = Metric(
+    "nextbest_slo_window_seconds", "gauge", "The time an objective is about.", ("rpc_method",)
+)
+SLO_CALLS = Metric(
+    "nextbest_slo_calls", "counter", "Calls that an objective is about.", ("rpc_method",)
+)
+SLO_GOOD_CALLS = Metric(
+    "nextbest_slo_good_calls",
+    "counter",
+    "Calls that ended within the threshold and not in a failure of the server's own.",
+    ("rpc_method",),
+)
+SLO_BURN_RATE = Metric(
+    "nextbest_slo_burn_rate",
+    "gauge",
+    "How many times faster than allowed the budget was used up in the window, as far as this "
+    "process has run.",
+    ("rpc_method", "window"),
+)
+SLO_BUDGET_REMAINING = Metric(
+    "nextbest_slo_budget_remaining_ratio",
+    "gauge",
+    "The share of the budget that is left over the objective's time, as far as this process has "
+    "run; below 0 it is overspent.",
+    ("rpc_method",),
+)
+SLO_BURNING = Metric(
+    "nextbest_slo_burning",
+    "gauge",
+    "1 where a multiwindow burn rate alert of that severity would fire.",
+    ("rpc_method", "severity"),
+)
+
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

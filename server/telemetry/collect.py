@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nextbest.server.histogram import Distribution
 from nextbest.server.telemetry import catalogue
-from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.methods import CODES, full_name
 from nextbest.server.telemetry.readings import Readings, Values, by_name
 
@@ -21,15 +20,19 @@ OPEN = "connections.open"
 class Collected:
     """Reads an engine's counters and its lane's, from any thread."""
 
-    def __init__(self, engine: Engine, lane: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self, engine: Engine, lane: Callable[[], Mapping[str, int]], bounds_s: Sequence[float]
+    ) -> None:
         self._telemetry = engine.telemetry
         self._lane = lane
+        # Of the calls' histogram.
+        self._bounds_s = tuple(bounds_s)
 
     def readings(self) -> Readings:
         """Calls, their steps, decisions, kept calls and the lane."""
         waiting, room = self._telemetry.waiting()
         return {
-            catalogue.CALL_DURATION: _calls(self._telemetry.calls()),
+            catalogue.CALL_DURATION: _calls(self._telemetry.calls(), self._bounds_s),
             catalogue.STEP_DURATION: _steps(self._telemetry.steps()),
             **_decisions(self._telemetry.decisions()),
             catalogue.KEPT_DROPPED: {(): self._telemetry.dropped},
@@ -53,11 +56,10 @@ def _is_served_call(name: str) -> bool:
     return name.startswith("calls.") and name.count(".") == 2
 
 
-def _calls(counts: Iterable[CallCount]) -> Values:
-    bounds = bounds_s()
+def _calls(counts: Iterable[CallCount], bounds_s: Sequence[float]) -> Values:
     return {
         ("grpc", full_name(one.method), CODES[one.code], one.lane): Distribution(
-            bounds, one.buckets, one.seconds
+            bounds_s, one.buckets, one.seconds
         )
         for one in counts
     }

@@ -1,11 +1,41 @@
-"""Methods: the full names of the calls that the core counts, and of the codes they end with."""
+"""Methods and codes: the engine's short names and numbers, and what the standards call them."""
 
 from __future__ import annotations
 
-import grpc
-
-CODES = {code.value[0]: code.name for code in grpc.StatusCode}
-
+# gRPC's status codes by their numbers (grpc/doc/statuscodes.md).
+CODES = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+# A server's own failures: what OpenTelemetry's conventions for gRPC call an error of the server,
+# and RESOURCE_EXHAUSTED, for a call that was shed is not served either.
+FAILURES = frozenset(
+    CODES.index(name)
+    for name in (
+        "UNKNOWN",
+        "DEADLINE_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+    )
+)
 # The semantic conventions' name for a method that is not known.
 OTHER = "_OTHER"
 METHODS = {

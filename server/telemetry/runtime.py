@@ -35,8 +35,9 @@ class Pauses:
         gc.callbacks.append(self._called)
 
     def stop(self) -> None:
-        """Be done."""
-        gc.callbacks.remove(self._called)
+        """Be done, begun or not."""
+        if self._called in gc.callbacks:
+            gc.callbacks.remove(self._called)
 
     def _called(self, phase: str, information: dict[str, int]) -> None:
         # One collection runs at a time, whichever thread began it.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as Cancelled
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ from nextbest.server.telemetry.http import HttpServer, Page, text
 from nextbest.server.telemetry.kept import KeptCalls, Sink
 from nextbest.server.telemetry.readings import Readings, by_name
 from nextbest.server.telemetry.runtime import Runtime
+from nextbest.server.telemetry.slo.burn import SEVERITIES
+from nextbest.server.telemetry.slo.objective import Objective
+from nextbest.server.telemetry.slo.readings import readings
+from nextbest.server.telemetry.slo.slos import Slos
+from nextbest.server.telemetry.slo.state import SloState
 from nextbest.server.telemetry.state import State
 from nextbest.server.telemetry.trace.captured import Captured
 from nextbest.server.telemetry.trace.sampling import Sampling
@@ -55,14 +61,23 @@ class Telemetry:
         tracing: Tracing | None,
         sampling: Sampling,
         push: Push | None,
+        objectives: Sequence[Objective],
     ) -> None:
         self._ready = ready
         self._state = State(engine, keeper)
         self._runtime = Runtime()
         self._loop = asyncio.get_running_loop()
+        bounds = bounds_s(one.threshold_s for one in objectives)
+        self.slos = Slos(objectives, engine.telemetry.calls, bounds)
         self._registry = CollectorRegistry()
-        collected = Collected(engine, lane)
-        self._sources = (collected.readings, self._ask, self._counts, self._runtime.readings)
+        collected = Collected(engine, lane, bounds)
+        self._sources = (
+            collected.readings,
+            self._ask,
+            self._counts,
+            self._runtime.readings,
+            partial(readings, self.slos),
+        )
         self._registry.register(Families(self._sources))
         self._push = push
         self._http: HttpServer | None = None
@@ -73,8 +88,8 @@ class Telemetry:
             sinks["traces"] = tracing.tell
         self._tracing = tracing
         engine.telemetry.configure(
-            bounds_s(),
-            {},
+            bounds,
+            {one.method: one.threshold_s for one in objectives},
             keep=bool(sinks),
             # For an export alone: who captures wants what was remarkable, or asked for.
             ratio=sampling.ratio if tracing else 0.0,
@@ -92,6 +107,7 @@ class Telemetry:
         if self._tracing:
             self._tracing.start()
         self._kept.start()
+        self._tasks = [asyncio.create_task(self.slos.run())]
         if self._push:
             self._push.start(self._sources)
         if address or self._push:
@@ -106,12 +122,11 @@ class Telemetry:
         """Begin what only who tells of it needs."""
         self._runtime.pauses.start()
         parts = (self._runtime.lag.run(), self._state.account())
-        self._tasks = [asyncio.create_task(part) for part in parts]
+        self._tasks += [asyncio.create_task(part) for part in parts]
 
     async def stop(self) -> None:
         """Serve no more, and tell of the last calls."""
-        if self._tasks:
-            self._runtime.pauses.stop()
+        self._runtime.pauses.stop()
         for task in self._tasks:
             task.cancel()
         # They wait for threads, some of which wait for the loop.
@@ -142,6 +157,7 @@ class Telemetry:
         body = "ok\n" if ready else "not ready: the log is away, or the server stops\n"
         if query == "verbose":
             body += "".join(_told(self._ask()))
+            body += "".join(map(_slo_line, self.slos.look()))
         return text(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, body)
 
     def _ask(self) -> Readings:
@@ -177,3 +193,13 @@ def _told(readings: Readings) -> Iterator[str]:
             pairs = zip(metric.labels, labels, strict=True)
             told = ",".join(f'{name}="{label}"' for name, label in pairs)
             yield f"{metric.name}{{{told}}} {value:g}\n" if told else f"{metric.name} {value:g}\n"
+
+
+def _slo_line(state: SloState) -> str:
+    """An objective for people; it does not make a server unready, for others are as slow."""
+    burns = [severity for severity in SEVERITIES if state.burning(severity)]
+    return (
+        f"slo {state.objective.method}: {state.compliance:.6f} good of {state.window.tally.calls} "
+        f"calls in {state.window.covered_s:.0f} s, objective {state.objective.ratio:g}, budget "
+        f"left {state.budget_remaining:.4f}, burns: {', '.join(burns) or 'nothing'}\n"
+    )
