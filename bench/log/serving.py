@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,12 +119,16 @@ class Run(NamedTuple):
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *arguments: str, program: Sequence[str] = SERVE, cpu: int = CORE_SERVERS
+    folder: Path,
+    *arguments: str,
+    program: Sequence[str] = SERVE,
+    cpu: int = CORE_SERVERS,
+    files: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """A server with the shop-100 playbook, ready to be called; ended afterwards."""
+    """A server with a playbook, that of shop-100 if none is given; ended afterwards."""
     source = folder / "playbook"
     source.mkdir(exist_ok=True)
-    for name, text in playbook().items():
+    for name, text in (files or playbook()).items():
         (source / name).write_text(text, encoding="utf-8")
     lane, control = f"unix:{folder}/lane", f"unix:{folder}/control"
     path = f"{ROOT / 'build/tree'}{os.pathsep}{ROOT}"
