@@ -5,8 +5,6 @@ fall.  A place is given to another name only when none is free and no playbook t
 has the name.
 """
 
-from itertools import islice
-
 FATE_NAMES = (
     "", "proposed", "outranked", "outside_validity", "not_eligible", "not_applicable",
     "not_suitable", "no_treatment", "no_priority", "diversity", "taken",
@@ -131,13 +129,19 @@ cdef list placement_names(plan):
 
 cdef list pairs_of(plan):
     """Those that are to have a place, each behind its placement's number and its own in that."""
-    pairs = (
-        (i, j, (each.name, plan.actions[action].name))
-        for i, each in enumerate(plan.placements)
-        for j, action in enumerate((*each.candidates, each.fallback))
-        if action >= 0
-    )
-    return list(islice(pairs, PAIRS_TOLD_MAX))
+    found = []
+    names = set()
+    for i, each in enumerate(plan.placements):
+        for j, action in enumerate((*each.candidates, each.fallback)):
+            if action < 0:
+                continue
+            pair = each.name, plan.actions[action].name
+            # A fallback may be a candidate too.
+            if len(names) == PAIRS_TOLD_MAX and pair not in names:
+                return found
+            names.add(pair)
+            found.append((i, j, pair))
+    return found
 
 
 cdef object decision_counts(const Tally* total, dict placements, dict pairs):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nextbest.server.histogram import Distribution
+from nextbest.server.histogram import Distribution, Exemplar
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.methods import CODES, full_name
 from nextbest.server.telemetry.readings import Readings, Values, by_name
@@ -18,21 +18,28 @@ OPEN = "connections.open"
 
 
 class Collected:
-    """Reads an engine's counters and its lane's, from any thread."""
+    """Reads an engine's counters and its lane's, from any thread.
+
+    bounds_s: of the calls' histogram.  exemplars: gives those of one by its labels.
+    """
 
     def __init__(
-        self, engine: Engine, lane: Callable[[], Mapping[str, int]], bounds_s: Sequence[float]
+        self,
+        engine: Engine,
+        lane: Callable[[], Mapping[str, int]],
+        bounds_s: Sequence[float],
+        exemplars: Callable[[tuple[str, ...]], Mapping[int, Exemplar]],
     ) -> None:
         self._telemetry = engine.telemetry
         self._lane = lane
-        # Of the calls' histogram.
         self._bounds_s = tuple(bounds_s)
+        self._exemplars = exemplars
 
     def readings(self) -> Readings:
         """Calls, their steps, decisions, kept calls and the lane."""
         waiting, room = self._telemetry.waiting()
         return {
-            catalogue.CALL_DURATION: _calls(self._telemetry.calls(), self._bounds_s),
+            catalogue.CALL_DURATION: dict(map(self._call, self._telemetry.calls())),
             catalogue.STEP_DURATION: _steps(self._telemetry.steps()),
             **_decisions(self._telemetry.decisions()),
             catalogue.KEPT_DROPPED: {(): self._telemetry.dropped},
@@ -40,6 +47,11 @@ class Collected:
             catalogue.KEPT_WAITING_MAX: {(): room},
             **_lanes(dict(self._lane())),
         }
+
+    def _call(self, one: CallCount) -> tuple[tuple[str, ...], Distribution]:
+        labels = ("grpc", full_name(one.method), CODES[one.code], one.lane)
+        exemplars = self._exemplars(labels)
+        return labels, Distribution(self._bounds_s, one.buckets, one.seconds, exemplars)
 
 
 def _lanes(counted: dict[str, int]) -> Readings:
@@ -54,15 +66,6 @@ def _lanes(counted: dict[str, int]) -> Readings:
 
 def _is_served_call(name: str) -> bool:
     return name.startswith("calls.") and name.count(".") == 2
-
-
-def _calls(counts: Iterable[CallCount], bounds_s: Sequence[float]) -> Values:
-    return {
-        ("grpc", full_name(one.method), CODES[one.code], one.lane): Distribution(
-            bounds_s, one.buckets, one.seconds
-        )
-        for one in counts
-    }
 
 
 def _steps(spent: Mapping[str, Mapping[str, float]]) -> Values:

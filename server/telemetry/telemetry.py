@@ -17,6 +17,7 @@ from nextbest.server.keeper import Keeper
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.collect import Collected
+from nextbest.server.telemetry.exemplars import Exemplars
 from nextbest.server.telemetry.families import Families
 from nextbest.server.telemetry.http import HttpServer, Page, text
 from nextbest.server.telemetry.kept import KeptCalls, Sink
@@ -70,7 +71,8 @@ class Telemetry:
         bounds = bounds_s(one.threshold_s for one in objectives)
         self.slos = Slos(objectives, engine.telemetry.calls, bounds)
         self._registry = CollectorRegistry()
-        collected = Collected(engine, lane, bounds)
+        self._exemplars = Exemplars(bounds)
+        collected = Collected(engine, lane, bounds, self._exemplars.of)
         self._sources = (
             collected.readings,
             self._ask,
@@ -86,6 +88,9 @@ class Telemetry:
         sinks: dict[str, Sink] = {"captured": captured.tell} if captured.calls_max else {}
         if tracing:
             sinks["traces"] = tracing.tell
+            tracing.listen(self._exemplars.exported)
+        elif captured.calls_max:
+            sinks["exemplars"] = self._exemplars.captured
         self._tracing = tracing
         engine.telemetry.configure(
             bounds,

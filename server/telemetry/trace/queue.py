@@ -48,6 +48,7 @@ class SpanQueue:
     ) -> None:
         self._exporter = exporter
         self._make = make
+        self._told: Callable[[Sequence[ReadableSpan]], None] | None = None
         self._entries_max = entries_max
         self._batch_max = batch_max
         self._delay_s = delay_s
@@ -59,6 +60,10 @@ class SpanQueue:
         # Of the export that is under way.
         self._rejected = 0
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+
+    def listen(self, told: Callable[[Sequence[ReadableSpan]], None]) -> None:
+        """Tell of the spans of each export that was taken whole; before `start`."""
+        self._told = told
 
     def start(self) -> None:
         """Begin to export."""
@@ -149,6 +154,8 @@ class SpanQueue:
                 self._lost["rejected"] += rejected
             else:
                 self._lost["export_failed"] += len(spans)
+        if self._told and done and not rejected:
+            self._told(spans)
 
 
 def _count(entries: Sequence[KeptCall | ReadableSpan] | deque[KeptCall | ReadableSpan]) -> int:

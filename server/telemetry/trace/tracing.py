@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nextbest.server.telemetry.resource import resource
@@ -12,6 +12,8 @@ from nextbest.server.telemetry.trace.settings import TraceSettings
 from nextbest.server.telemetry.trace.spans import SpanMaker
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
     from nextbest.core.engine import KeptCall
 
 # For what waits to be exported at the end.
@@ -33,6 +35,10 @@ class Tracing:
     def start(self) -> None:
         """Begin to export."""
         self._queue.start()
+
+    def listen(self, told: Callable[[Sequence[ReadableSpan]], None]) -> None:
+        """Tell of the spans of each export that was taken whole; before `start`."""
+        self._queue.listen(told)
 
     def tell(self, calls: Sequence[KeptCall]) -> None:
         """Export those calls, as far as there is room."""
