@@ -54,6 +54,8 @@ typedef struct Door {
     DoorMethod track;
     // Refuses a request of `seen` bytes that was not read.
     void (*too_large)(Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer);
+    // Refuses a request for overload; the caller may come again after `retry_ms`.
+    void (*overloaded)(Seat* seat, int64_t retry_ms, DoorAnswer* answer);
     // Readable when answers that waited are there; owned by the seat.
     int (*wake_fd)(Seat* seat);
     // Gives the next answer that waited and its token, at `now_us`; 0 when there is none.

@@ -16,6 +16,8 @@ ABORTED = 10
 INTERNAL = 13
 UNAVAILABLE = 14
 
+OVERLOADED = "more calls come than can be answered in time: retry later, or elsewhere"
+
 
 class NextbestError(Exception):
     """Base of every error that a caller can cause.
@@ -26,7 +28,7 @@ class NextbestError(Exception):
 
     status_code: ClassVar[int] = INTERNAL
     status_reason: ClassVar[str] = ""
-    retry_ms: ClassVar[int] = 0
+    retry_ms: int = 0
 
 
 class InvalidRequestError(NextbestError, ValueError):
@@ -166,6 +168,17 @@ class PositionNotReachedError(NextbestError):
     status_code = UNAVAILABLE
     status_reason = "POSITION_NOT_REACHED"
     retry_ms = 100
+
+
+class OverloadedError(NextbestError):
+    """More calls come than can be answered in time; nothing was done: retry it later."""
+
+    status_code = RESOURCE_EXHAUSTED
+    status_reason = "OVERLOADED"
+
+    def __init__(self, retry_ms: int) -> None:
+        super().__init__(OVERLOADED)
+        self.retry_ms = retry_ms
 
 
 class UnknownKindError(NextbestError):

@@ -1,8 +1,14 @@
 """Types of the compiled lane; the meaning of each is in its docstring there."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from nextbest.core.lane.settings import LaneSettings
+
+class Overload(NamedTuple):
+    level: int
+    read_bytes: int
+    sheds: dict[str, int]
 
 class Lane:
     def __init__(
@@ -12,4 +18,5 @@ class Lane:
     def drain(self, grace_ms: int) -> None: ...
     def stop(self) -> None: ...
     def set_serving(self, serving: bool) -> None: ...
+    def overload(self) -> Overload: ...
     def counters(self) -> dict[str, int]: ...

@@ -4,9 +4,11 @@ Compiled only where libnghttp2 is.  The files it includes never take the GIL; th
 Lane class.  The engine is reached through core/door.h alone.
 """
 
+from typing import NamedTuple
+
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 from libcpp cimport bool as cpp_bool
@@ -19,6 +21,7 @@ include "serving/door_types.pyx"
 include "lane/nghttp2.pyx"
 include "lane/counters.pyx"
 include "lane/stream.pyx"
+include "lane/admission.pyx"
 include "lane/due.pyx"
 include "lane/peers.pyx"
 include "lane/request.pyx"
@@ -33,6 +36,19 @@ include "lane/loop.pyx"
 
 cdef enum:
     DRAIN_NOTICE_MS = 1000
+
+
+class Overload(NamedTuple):
+    """What a lane takes on.
+
+    level: 0 all, 1 no scoring, 2 the placement's fallback alone, 3 some calls are refused.
+    read_bytes: how much of a connection a turn reads.
+    sheds: by method, how many calls were refused.
+    """
+
+    level: int
+    read_bytes: int
+    sheds: dict[str, int]
 
 
 # Deallocation gives the seat back to the engine that `door` keeps alive, so that the collector must
@@ -94,13 +110,28 @@ cdef class Lane:
         bounds.resets_per_s = settings.resets_per_s
         bounds.connection_age_ms = settings.connection_age_ms
         bounds.drain_notice_ms = DRAIN_NOTICE_MS
+        self.read_overload(settings.overload)
         for uid in settings.peer_uids:
             self.state.uids[self.state.uids_count] = uid
             self.state.uids_count += 1
         return 0
 
+    cdef int read_overload(self, settings) except -1:
+        cdef OverloadBounds* bounds = &self.state.overload
+        bounds.enabled = settings.enabled
+        bounds.target_us = settings.target_ms * 1000
+        bounds.level_us[LEVEL_NO_SCORING] = settings.no_scoring_ms * 1000
+        bounds.level_us[LEVEL_FALLBACK] = settings.fallback_ms * 1000
+        bounds.level_us[LEVEL_REFUSE] = settings.refuse_ms * 1000
+        bounds.interval_us = settings.interval_ms * 1000
+        bounds.read_bytes_least = settings.read_bytes_least
+        bounds.retry_ms = settings.retry_ms
+        bounds.test_call_us = settings.test_call_us
+        return 0
+
     cdef int open(self) except -1:
         cdef LaneState* lane = self.state
+        admission_begin(lane)
         lane.input = <uint8_t*>malloc(READ_BYTES)
         lane.output = <uint8_t*>malloc(WRITE_BYTES + READ_BYTES)
         lane.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
@@ -175,6 +206,16 @@ cdef class Lane:
                 if count:
                     counted[f"calls.{METHOD_NAMES[method]}.{CODE_NAMES[code]}"] = count
         return counted
+
+    def overload(self) -> Overload:
+        """From any thread: what the lane takes on now, and what it has refused."""
+        cdef LaneState* lane = self.state
+        sheds = {METHOD_NAMES[i]: counter_read(&lane.sheds[i]) for i in range(METHODS)}
+        return Overload(
+            flag_read(<int64_t*>&lane.admission.level),
+            flag_read(&lane.admission.read_seen),
+            {method: count for method, count in sheds.items() if count},
+        )
 
 
 cdef int require_lengths(listeners, uids) except -1:

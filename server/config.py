@@ -11,10 +11,11 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from nextbest.core.lane.settings import LaneBounds, number
+from nextbest.core.lane.settings import LaneBounds, OverloadBounds, number
 from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
 from nextbest.server.log import LogPlaceError
@@ -159,6 +160,11 @@ class Lane(LaneBounds):
 
 
 @dataclass(frozen=True, slots=True)
+class Overload(OverloadBounds):
+    """Overload: how long calls may wait for their turn before the server sheds load."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """How long identities are kept after their last event or write."""
 
@@ -278,6 +284,7 @@ class Config:
     engine: Bounds = field(default_factory=Bounds)
     rpc: Rpc = field(default_factory=Rpc)
     lane: Lane = field(default_factory=Lane)
+    overload: Overload = field(default_factory=Overload)
     retention: Retention = field(default_factory=Retention)
     log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
@@ -297,6 +304,7 @@ class Config:
             if fault := addresses.fault(address):
                 faults.append(f"listen.addresses: {fault}")
         faults += _lane_faults(self.lane)
+        faults += _overload_faults(self.overload)
         faults += _log_faults(self.log)
         faults += _telemetry_faults(self.telemetry)
         faults += _slo_faults(self.slo)
@@ -509,6 +517,17 @@ def _lane_fault(address: str, lane: Lane) -> str:
         f"{address}: other hosts reach it and the lane has no TLS yet; allowed: unix:/path or a "
         "loopback address, or behind a mesh that encrypts say --fast-lane-insecure (lane.insecure)"
     )
+
+
+def _overload_faults(overload: Overload) -> list[str]:
+    """Each wait is at least as long as the one whose means are milder."""
+    names = ("target_ms", "no_scoring_ms", "fallback_ms", "refuse_ms")
+    return [
+        f"overload.{name}: {getattr(overload, name)}, allowed: at least {milder} "
+        f"({getattr(overload, milder)})"
+        for milder, name in pairwise(names)
+        if getattr(overload, name) < getattr(overload, milder)
+    ]
 
 
 def _log_faults(log: Log) -> list[str]:

@@ -16,11 +16,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from nextbest.core import LANE_MISSING, lane_available
-from nextbest.core.lane.settings import LaneBounds, LaneSettings
+from nextbest.core.lane.settings import LaneBounds, LaneSettings, OverloadBounds
 from nextbest.server.address import unix_path
 from nextbest.server.config import Config, Lane
 from nextbest.server.errors import ConfigError, LaneError
 from nextbest.server.listener import Listener, listen_tcp, listen_unix
+from nextbest.server.overload import Load
 from nextbest.server.scheduling import pin
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 # A thread that drains ends within the grace; one that does not is stopped after this.
 LATE_S = 1.0
 STOP_S = 5.0
+
+# Why the lane refuses a call for overload.
+QUEUE_DELAY = "queue_delay"
 
 _log = logging.getLogger(__name__)
 
@@ -138,6 +142,14 @@ class FastLane:
             total.update(native.counters())
         return total
 
+    def overload(self) -> Load:
+        """What the threads take on now, and what they have refused; any thread may ask."""
+        found = [native.overload() for native in self._natives]
+        sheds: Counter[tuple[str, str]] = Counter()
+        for one in found:
+            sheds.update({(method, QUEUE_DELAY): count for method, count in one.sheds.items()})
+        return Load(max((one.level for one in found), default=0), sheds)
+
     def check(self) -> None:
         """Raise LaneError when a thread ended by itself."""
         if self._failure is not None:
@@ -169,7 +181,14 @@ class FastLane:
 def settings(config: Config) -> LaneSettings:
     """The lane's own bounds; a message may be as large as over the other lane."""
     values = {f.name: getattr(config.lane, f.name) for f in dataclasses.fields(LaneBounds)}
-    return LaneSettings(message_bytes_max=config.rpc.request_bytes_max, **values)
+    overload = {
+        f.name: getattr(config.overload, f.name) for f in dataclasses.fields(OverloadBounds)
+    }
+    return LaneSettings(
+        message_bytes_max=config.rpc.request_bytes_max,
+        overload=OverloadBounds(**overload),
+        **values,
+    )
 
 
 def _native(

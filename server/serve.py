@@ -114,6 +114,7 @@ async def serve(
             engine,
             keeper,
             lane.counters,
+            {"fast": lane.overload},
             lambda: parts.ready,
             captured,
             tracing,

@@ -106,6 +106,10 @@ cdef void call_begin(Stream* stream) noexcept nogil:
     if stream.method == METHOD_HEALTH:
         health_check(stream)
         return
+    if lane.admission.level and call_shed(stream):
+        return
+    if lane.overload.test_call_us:
+        call_slow(lane)
     call.request = stream.request.data + PREFIX_BYTES
     call.length = <size_t>stream.message_length
     call.now_us = lane.now_us

@@ -2,7 +2,8 @@
 
 cdef enum:
     READ_BYTES = 65536
-    READS_MAX = 4
+    # What a turn reads of a connection; less under overload.
+    READ_TURN_BYTES = 262144
     # What one flush collects; more waits in nghttp2, which asks for it again.
     WRITE_BYTES = 131072
     LINGER_MS = 1000
@@ -140,17 +141,18 @@ cdef void connection_ping(Connection* connection) noexcept nogil:
 cdef void connection_read(Connection* connection) noexcept nogil:
     cdef LaneState* lane = connection.lane
     cdef ssize_t count, used
-    cdef int _round
+    cdef size_t left = lane.admission.read_bytes
     if connection.state == STATE_DEAD:
         return
-    for _round in range(READS_MAX):
-        count = recv(connection.fd, lane.input, READ_BYTES, 0)
+    while left:
+        count = recv(connection.fd, lane.input, min(left, <size_t>READ_BYTES), 0)
         if count <= 0:
             if count == 0 or not would_block():
                 connection_fail(
                     connection, COUNT_CLOSED_PEER if count == 0 else COUNT_CLOSED_ERROR
                 )
             break
+        left -= <size_t>count
         connection.read_ms = lane.now_ms
         lane.read_ticks = ticks_now() if TELEMETRY else 0
         if connection.state == STATE_LINGERING:

@@ -37,6 +37,8 @@ cdef struct LaneState:
     Seat* seat
     DoorMethod methods[METHODS]
     Bounds bounds
+    OverloadBounds overload
+    Admission admission
     int64_t uids[UIDS_MAX]
     uint32_t uids_count
     int listeners[LISTENERS_MAX]
@@ -71,6 +73,8 @@ cdef struct LaneState:
     int64_t drain_wanted
     uint64_t counters[COUNTERS]
     uint64_t calls[METHODS][CODES]
+    # Calls refused for overload.
+    uint64_t sheds[METHODS]
     uint8_t* input
     uint8_t* output
     char text[STATUS_TEXT_MAX]
@@ -143,16 +147,19 @@ cdef void lane_run(LaneState* lane) noexcept nogil:
     cdef epoll_event events[EVENTS_MAX]
     cdef int count, i
     lane_clock(lane)
+    admission_begin(lane)
     listeners_watch(lane, True)
     while not flag_read(&lane.stop_wanted):
         count = epoll_wait(lane.epoll_fd, events, EVENTS_MAX, lane_wait_ms(lane))
         lane_clock(lane)
+        turn_begin(lane, count)
         for i in range(count):
             lane_event(lane, &events[i])
         lane_obey(lane)
         if lane.now_ms != lane.tick_ms:
             lane_tick(lane)
         lane_flush(lane)
+        turn_end(lane)
         if lane.draining and (lane.connections == NULL or lane.now_ms >= lane.drain_until_ms):
             break
     lane_close(lane)

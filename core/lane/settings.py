@@ -11,6 +11,38 @@ def number(default: int, least: int, most: int, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
+def choice(default: bool, doc: str) -> Any:
+    """A field that is true or false."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadBounds:
+    """When calls are too many, and what is done then: backpressure, cheaper answers, refusals."""
+
+    enabled: bool = choice(True, "read less at once, leave steps out and refuse when overloaded")
+    target_ms: int = number(
+        4, 1, 10_000, "a wait for its turn that lasts; beyond, less is read of each connection"
+    )
+    no_scoring_ms: int = number(
+        6, 1, 10_000, "a wait that lasts; beyond, no scoring where a placement's degrade_to lets it"
+    )
+    fallback_ms: int = number(
+        10, 1, 10_000, "a wait that lasts; beyond, fallbacks alone where degrade_to lets it"
+    )
+    refuse_ms: int = number(
+        16, 1, 10_000, "a wait that lasts; beyond, calls that have waited for so long are refused"
+    )
+    interval_ms: int = number(50, 5, 10_000, "a wait lasts when the shortest within this is long")
+    read_bytes_least: int = number(
+        4_096, 256, 262_144, "what is read of a connection in its turn at least, in bytes"
+    )
+    retry_ms: int = number(200, 1, 600_000, "when a refused caller may come again")
+    test_call_us: int = number(
+        0, 0, 100_000, "for tests only: work so much longer on each call of the fast lane"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class LaneBounds:
     """What one serving thread of the lane takes before it refuses, cuts off or waits."""
@@ -55,3 +87,4 @@ class LaneSettings(LaneBounds):
     """The bounds, with the one that the other lane shares."""
 
     message_bytes_max: int = number(262_144, 1_024, 4_194_304, "one request")
+    overload: OverloadBounds = OverloadBounds()

@@ -12,6 +12,10 @@ cdef extern from "<sys/random.h>" nogil:
     ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
 
 
+cdef bytes OVERLOADED_KEPT = errors.OVERLOADED.encode()
+cdef const char* OVERLOADED_TEXT = OVERLOADED_KEPT
+
+
 cdef Seat* door_open(void* engine) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>malloc(sizeof(EngineSeat))
     cdef uint64_t seed = 0
@@ -113,6 +117,14 @@ cdef void door_too_large(
     fault_size(&seat.serving.fault, "request", seen, "bytes", allowed)
     seat.serving.fault.kind = FAULT_TOO_LARGE
     door_answer(seat, FAULT_TOO_LARGE, answer)
+
+
+cdef void door_overloaded(Seat* opaque, int64_t retry_ms, DoorAnswer* answer) noexcept nogil:
+    cdef EngineSeat* seat = <EngineSeat*>opaque
+    fault_set(&seat.serving.fault, FAULT_OVERLOADED, "", OVERLOADED_TEXT, "")
+    seat.serving.fault.retry_ms = retry_ms
+    seat.serving.degraded = False
+    door_answer(seat, FAULT_OVERLOADED, answer)
 
 
 cdef int door_wake_fd(Seat* opaque) noexcept nogil:
@@ -218,6 +230,7 @@ cdef void door_hang(EngineState* state, Door* door) noexcept:
     door.decide_batch = door_decide_batch
     door.track = door_track
     door.too_large = door_too_large
+    door.overloaded = door_overloaded
     door.wake_fd = door_wake_fd
     door.completed = door_completed
     door.forget = door_forget

@@ -30,6 +30,7 @@ cdef extern from "door.h" nogil:
         void (*too_large)(
             Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer
         ) noexcept nogil
+        void (*overloaded)(Seat* seat, int64_t retry_ms, DoorAnswer* answer) noexcept nogil
         int (*wake_fd)(Seat* seat) noexcept nogil
         int (*completed)(
             Seat* seat, int64_t now_us, uint64_t* token, DoorAnswer* answer

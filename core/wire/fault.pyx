@@ -30,7 +30,8 @@ cdef enum FaultKind:
     FAULT_NOT_REACHED = 17
     FAULT_UNKNOWN_KIND = 18
     FAULT_TOMBSTONES = 19
-    FAULT_KINDS = 20
+    FAULT_OVERLOADED = 20
+    FAULT_KINDS = 21
 
 
 cdef tuple FAULT_ERRORS = (
@@ -54,6 +55,7 @@ cdef tuple FAULT_ERRORS = (
     errors.PositionNotReachedError,
     errors.UnknownKindError,
     errors.TombstonesFullError,
+    errors.OverloadedError,
 )
 
 
@@ -68,6 +70,8 @@ cdef struct Fault:
     char field[256]
     char seen[256]
     char allowed[320]
+    # When a retry may help; 0 for what the kind says.
+    int64_t retry_ms
 
 
 cdef inline Text text_of(const char* literal) noexcept nogil:
@@ -96,6 +100,7 @@ cdef int fault_set(
 ) noexcept nogil:
     """Fill the fault and return its kind, so that callers can `return fault_set(...)`."""
     fault.kind = kind
+    fault.retry_ms = 0
     snprintf(fault.field, sizeof(fault.field), "%s", field)
     snprintf(fault.seen, sizeof(fault.seen), "%s", seen)
     snprintf(fault.allowed, sizeof(fault.allowed), "%s", allowed)

@@ -161,8 +161,8 @@ cdef void write_status(Writer* writer, const Fault* fault) noexcept nogil:
     write_error_info(writer, fault, rule)
     if names_a_field(fault):
         write_bad_request(writer, fault)
-    if rule.retry_ms:
-        write_retry_info(writer, rule.retry_ms)
+    if fault.retry_ms or rule.retry_ms:
+        write_retry_info(writer, fault.retry_ms if fault.retry_ms else rule.retry_ms)
 
 
 cdef bytes encoded(str text, size_t most):
@@ -180,6 +180,7 @@ cdef int fault_of(object error, Fault* fault) except -1:
         fault, kind, encoded(error.field if named else "", 250), encoded(seen, 250),
         encoded(getattr(error, "allowed", ""), 310),
     )
+    fault.retry_ms = error.retry_ms
     return 0
 
 

@@ -131,6 +131,18 @@ LANE_EVENTS = Metric(
     "What happened on the fast lane besides calls that were served, by what it was.",
     ("event",),
 )
+OVERLOAD_LEVEL = Metric(
+    "nextbest_overload_level",
+    "gauge",
+    "What a lane leaves out: 0 nothing, 1 scoring, 2 all but fallbacks, 3 calls that waited long.",
+    ("lane",),
+)
+SHED_CALLS = Metric(
+    "nextbest_shed_calls",
+    "counter",
+    "Calls refused for overload, each with RESOURCE_EXHAUSTED and when to come again.",
+    ("rpc_method", "lane", "reason"),
+)
 GENERATION = Metric("nextbest_generation", "gauge", "The active playbook's generation.")
 PROFILES = Metric("nextbest_profiles", "gauge", "Identities that have a row.")
 EVENTS_REMEMBERED = Metric(

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from nextbest.server.keeper import Keeper
+from nextbest.server.overload import Load
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.collect import Collected
@@ -21,6 +22,7 @@ from nextbest.server.telemetry.exemplars import Exemplars
 from nextbest.server.telemetry.families import Families
 from nextbest.server.telemetry.http import HttpServer, Page, text
 from nextbest.server.telemetry.kept import KeptCalls, Sink
+from nextbest.server.telemetry.overload import Overload
 from nextbest.server.telemetry.readings import Readings, by_name
 from nextbest.server.telemetry.runtime import Runtime
 from nextbest.server.telemetry.slo.burn import SEVERITIES
@@ -57,6 +59,7 @@ class Telemetry:
         engine: Engine,
         keeper: Keeper,
         lane: Callable[[], Mapping[str, int]],
+        loads: Mapping[str, Callable[[], Load]],
         ready: Callable[[], bool],
         captured: Captured,
         tracing: Tracing | None,
@@ -75,6 +78,7 @@ class Telemetry:
         collected = Collected(engine, lane, bounds, self._exemplars.of)
         self._sources = (
             collected.readings,
+            Overload(loads).readings,
             self._ask,
             self._counts,
             self._runtime.readings,
