@@ -37,6 +37,7 @@ from nextbest.server.playbook.exchange import Compilation, pack, read_plan
 from nextbest.server.playbook.faults import Fault
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.waiting import Waiting
+from nextbest.server.span import span
 from nextbest.v1 import common_pb2, event_pb2, mutation_pb2, playbook_pb2
 
 if TYPE_CHECKING:
@@ -160,13 +161,18 @@ class Publisher:
         digest = _digest(request)
         if repeated := self._repeated(request.write_id, digest):
             return repeated
-        async with self._bounded():
-            ready = await self._compile(files_of(request))
-        return await self._alone(self._publish(request, digest, ready))
+        with span("playbook.publish") as made:
+            async with self._bounded():
+                with span("playbook.compile"):
+                    ready = await self._compile(files_of(request))
+            published = await self._alone(self._publish(request, digest, ready))
+            made.set_attribute("nextbest.generation", published.generation)
+            return published
 
     async def activate(self, write_id: str, target: int) -> Published:
         """Make an earlier generation active again; raises as `publish`."""
-        return await self._alone(self._activate(write_id, target))
+        with span("playbook.activate", {"nextbest.generation": target}):
+            return await self._alone(self._activate(write_id, target))
 
     def generations(self) -> list[Generation]:
         """The playbooks that can be activated, by their numbers."""

@@ -26,12 +26,13 @@ from nextbest.server.log.snapshot import Snapshot, Snapshots
 from nextbest.server.log.taker import load_rest, restore_rows
 from nextbest.server.peers import NoPeerError, Peers
 from nextbest.server.rpc.clock import now_us
+from nextbest.server.span import span
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.server.log.node import Node
     from nextbest.server.publisher import Publisher
-    from nextbest.v1 import log_pb2
+from nextbest.v1 import log_pb2
 
 # What waiting for the log does not help.
 STUCK = {"reset", "incompatible"}
@@ -84,6 +85,10 @@ class Recovery:
         peer's snapshot is fetched.  Raises RecoveryError when none gives one in time,
         LogInUseError, LogPlaceError and SnapshotFormatError.
         """
+        with span("recovery.restore"):
+            return await self._restored()
+
+    async def _restored(self) -> log_pb2.SnapshotHead | None:
         there = await self._connected()
         try:
             return await self._restore(there)

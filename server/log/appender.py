@@ -25,6 +25,7 @@ from nextbest.server.log.log import (
     UnknownOutcomeError,
 )
 from nextbest.server.log.sieve import sift
+from nextbest.server.span import span
 
 
 class Appender:
@@ -158,10 +159,12 @@ class Appender:
         number, replication_id = self._epochs.current
         loop, counts = asyncio.get_running_loop(), self._context.counts.queues[self._queue]
         begun_s = loop.time()
+        about = {"nextbest.log.epoch": number, "nextbest.log.bytes": len(data)}
         try:
-            sequence = await self._context.log.append(
-                self._queue, number, replication_id, data, self._replicas
-            )
+            with span("log.append", about):
+                sequence = await self._context.log.append(
+                    self._queue, number, replication_id, data, self._replicas
+                )
         except LogError as error:
             counts.failed(error)
             raise

@@ -10,6 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+
 from nextbest.server.log import topology
 from nextbest.server.log.link import (
     Address,
@@ -35,6 +38,7 @@ from nextbest.server.log.log import (
 )
 from nextbest.server.log.place import shown
 from nextbest.server.log.settings import BackendSettings
+from nextbest.server.span import span
 
 FIELD = b"e"
 # XREAD cannot be bounded by bytes, only by count.  The count follows the largest entries seen of
@@ -198,7 +202,7 @@ class RedisLog:
         link = self._link(index)
         timeout_ms = self._settings.timeout_ms if timeout_ms is None else timeout_ms
         try:
-            replies = await link.run(commands, timeout_ms)
+            replies = await self._told(index, link, commands, timeout_ms)
         except BaseException as error:
             self._broken(index, link)
             if isinstance(error, LinkError):
@@ -208,6 +212,25 @@ class RedisLog:
             if isinstance(reply, RedisReplyError):
                 raise LogAwayError(f"{self._where()}: {reply.text}")
         return replies
+
+    async def _told(
+        self, index: int, link: Link, commands: Sequence[Command], timeout_ms: int
+    ) -> list[Any]:
+        """Run them within a span; reading is no call but a wait, and has none."""
+        if index == _READER:
+            return await link.run(commands, timeout_ms)
+        names = [str(command[0]) for command in commands]
+        about: dict[str, AttributeValue] = {
+            "db.system.name": "redis",
+            # The semantic conventions' name for a pipeline.
+            "db.operation.name": names[0] if len(names) == 1 else "PIPELINE " + " ".join(names),
+            "server.address": self._address.host,
+            "server.port": self._address.port,
+        }
+        if len(names) > 1:
+            about["db.operation.batch.size"] = len(names)
+        with span(str(about["db.operation.name"]), about, kind=SpanKind.CLIENT):
+            return await link.run(commands, timeout_ms)
 
     def _broken(self, index: int, link: Link) -> None:
         # `connect` may have put another in its place meanwhile.
@@ -231,7 +254,7 @@ class RedisLog:
             timeout_ms += self._settings.wait_ms
         link = self._link(index)
         try:
-            return await link.run(commands, timeout_ms)
+            return await self._told(index, link, commands, timeout_ms)
         except BaseException as error:
             self._broken(index, link)
             if isinstance(error, LinkError):

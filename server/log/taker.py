@@ -13,6 +13,7 @@ from nextbest.server.log.contents import position_from, position_message
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.snapshot import KEPT, Snapshot, Snapshots
 from nextbest.server.log.snapshot_file import SnapshotError, SnapshotReader
+from nextbest.server.span import span
 from nextbest.v1 import log_pb2, mutation_pb2
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Taker:
         if node is None:
             raise SnapshotError("snapshot: this server keeps no log")
         try:
-            taken = await self._take(node)
+            with span("snapshot.take") as made:
+                taken = await self._take(node)
+                made.set_attribute("nextbest.snapshot.bytes", taken.bytes)
         except Exception:
             node.context.counts.snapshots_failed += 1
             raise

@@ -25,6 +25,7 @@ from nextbest.server.rpc.router import Router
 from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.telemetry import TelemetryService
 from nextbest.server.rpc.trace import TraceService
+from nextbest.server.rpc.traced import traced
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.telemetry.slo.slos import Slos
 from nextbest.server.telemetry.trace.captured import Captured
@@ -87,11 +88,15 @@ def make_server(
     prompt = {**hot.handlers(engine, waiting, bytes_max), **about.handlers()}
     counted = {
         **hot.streams(engine, waiting, bytes_max),
-        **profile.handlers(),
-        **playbook.handlers(),
-        **LogService(engine, keeper, bytes_max).handlers(),
-        **TraceService(captured, bytes_max).handlers(),
-        **TelemetryService(engine, slos, bytes_max).handlers(),
+        **traced(
+            {
+                **profile.handlers(),
+                **playbook.handlers(),
+                **LogService(engine, keeper, bytes_max).handlers(),
+                **TraceService(captured, bytes_max).handlers(),
+                **TelemetryService(engine, slos, bytes_max).handlers(),
+            }
+        ),
     }
     server.add_generic_rpc_handlers((Router(prompt, counted, rpc.in_flight_max),))
     add_HealthServicer_to_server(health.servicer, server)

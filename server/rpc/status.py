@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from opentelemetry.trace import Span, Status, StatusCode, get_current_span
 
 from nextbest.core import errors, status_bytes
 from nextbest.server.errors import FaultyPlaybookError
+from nextbest.server.telemetry.methods import CODES, SERVER_FAULTS
 
 DOMAIN = "nextbest"
 FAULTS_MAX = 100
@@ -87,6 +89,13 @@ async def refuse(context: Any, error: Exception) -> NoReturn:
 
 
 async def end(context: Any, status: status_pb2.Status) -> NoReturn:
-    """End the call with a status that is not OK."""
+    """End the call with a status that is not OK, and its span if it has one."""
+    _tell(get_current_span(), CODES[status.code])
     await context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status returned")
+
+
+def _tell(span: Span, code: str) -> None:
+    span.set_attributes({"rpc.response.status_code": code, "error.type": code})
+    if code in SERVER_FAULTS:
+        span.set_status(Status(StatusCode.ERROR))

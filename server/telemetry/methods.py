@@ -22,20 +22,13 @@ CODES = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-# A server's own failures: what OpenTelemetry's conventions for gRPC call an error of the server,
-# and RESOURCE_EXHAUSTED, for a call that was shed is not served either.
-FAILURES = frozenset(
-    CODES.index(name)
-    for name in (
-        "UNKNOWN",
-        "DEADLINE_EXCEEDED",
-        "RESOURCE_EXHAUSTED",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-    )
+# What OpenTelemetry's conventions for gRPC call an error of the server; the rest is the caller's.
+SERVER_FAULTS = frozenset(
+    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 )
+# A server's own failures: those, and RESOURCE_EXHAUSTED, for a call that was shed is not served
+# either.
+FAILURES = frozenset(CODES.index(name) for name in (*SERVER_FAULTS, "RESOURCE_EXHAUSTED"))
 # The semantic conventions' name for a method that is not known.
 OTHER = "_OTHER"
 METHODS = {

@@ -115,6 +115,7 @@ class Telemetry:
         """Tell of calls, and serve pages there; none for an empty address."""
         if self._tracing:
             self._tracing.start()
+            self._tracing.adopt()
         self._kept.start()
         self._tasks = [asyncio.create_task(self.slos.run())]
         if self._push:

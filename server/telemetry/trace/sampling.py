@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nextbest.server.errors import ConfigError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.sampling import Sampler
 
 SAMPLER, SAMPLER_ARG = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 DEFAULT = "parentbased_always_on"
@@ -20,6 +23,14 @@ class Sampling(NamedTuple):
 
     ratio: float
     parent_based: bool
+
+    def sampler(self) -> Sampler:
+        """The same for spans that no call makes."""
+        # Imported here: who exports nothing needs no SDK.
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+        root = TraceIdRatioBased(self.ratio)
+        return ParentBased(root) if self.parent_based else root
 
 
 def sampling(environment: Mapping[str, str]) -> Sampling:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-from nextbest.server.telemetry.methods import CODES, full_name
+from nextbest.server.telemetry.methods import CODES, SERVER_FAULTS, full_name
 from nextbest.server.telemetry.trace import answer as answers
 from nextbest.server.telemetry.trace import baggage, timeline
 from nextbest.server.telemetry.trace.answer import Attributes
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from nextbest.core.engine import KeptCall
 
 SCOPE = InstrumentationScope("nextbest")
-# The semantic conventions for gRPC: what a server answers for.  The rest is the caller's fault.
-SERVER_FAULTS = {
-    "UNKNOWN",
-    "DEADLINE_EXCEEDED",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-}
 
 
 def span_count(call: KeptCall) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.trace import set_tracer_provider
+
 from nextbest.server.telemetry.resource import resource
 from nextbest.server.telemetry.trace.export import exporter
 from nextbest.server.telemetry.trace.queue import SpanQueue
@@ -31,6 +34,10 @@ class Tracing:
             batch_max=settings.batch_max,
             delay_s=settings.delay_s,
         )
+        self._provider = TracerProvider(
+            settings.sampling.sampler(), resource(), shutdown_on_exit=False
+        )
+        self._provider.add_span_processor(_ToQueue(self._queue))
 
     def start(self) -> None:
         """Begin to export."""
@@ -39,6 +46,10 @@ class Tracing:
     def listen(self, told: Callable[[Sequence[ReadableSpan]], None]) -> None:
         """Tell of the spans of each export that was taken whole; before `start`."""
         self._queue.listen(told)
+
+    def adopt(self) -> None:
+        """Export the process's other spans too; the first one that does so has them."""
+        set_tracer_provider(self._provider)
 
     def tell(self, calls: Sequence[KeptCall]) -> None:
         """Export those calls, as far as there is room."""
@@ -59,3 +70,11 @@ class Tracing:
 
     def _reject(self, count: int) -> None:
         self._queue.reject(count)
+
+
+class _ToQueue(SpanProcessor):
+    def __init__(self, queue: SpanQueue) -> None:
+        self._queue = queue
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._queue.put((span,))
