@@ -354,9 +354,9 @@ cdef inline void tally_placement(
     cdef const Slot* slot
     cdef uint32_t i
     counter_add(&told.decisions, 1)
+    # Without asking which are 0: ten sums cost less than a branch that is guessed wrong.
     for i in range(1, FATES):
-        if ranking.fates[i]:
-            counter_add(&told.fates[i], ranking.fates[i])
+        counter_add(&told.fates[i], ranking.fates[i])
     for i in range(ranking.slots_filled):
         slot = &ranking.slots[i]
         if slot.fallback:

@@ -215,7 +215,8 @@ LOG_CONNECTS = Metric(
 LOG_WRITES_REFUSED = Metric(
     "nextbest_log_writes_refused",
     "counter",
-    "Writes refused for want of the log, by the reason that their callers were told.",
+    "Writes refused for want of the log, by the reason that was told; a publication asks for "
+    "REPLICATED first, and is refused once where there are no replicas.",
     ("reason",),
 )
 LOG_MEMBERS = Metric("nextbest_log_members", "gauge", "Members that the log knows of.")
