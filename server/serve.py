@@ -221,7 +221,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
             health,
             about,
             parts.captured,
-            telemetry.slos,
+            telemetry,
         )
         lane.listen()
         about.fast_lanes = lane.addresses

@@ -301,6 +301,11 @@ class AsyncClient:
         """How the objectives of the node that answers stand."""
         return await self._call("GetSlo", telemetry_pb2.GetSloRequest(), timeout)
 
+    async def telemetry(self, *, timeout: float = WRITE_S) -> telemetry_pb2.GetTelemetryResponse:
+        """Every metric of the node that answers."""
+        message = telemetry_pb2.GetTelemetryRequest()
+        return await self._call("GetTelemetry", message, timeout)
+
     async def take_snapshot(self, *, timeout: float = LONG_S) -> log_pb2.TakeSnapshotResponse:
         """Have the node write a snapshot; the answer comes when it counts."""
         return await self._call("TakeSnapshot", log_pb2.TakeSnapshotRequest(), timeout)

@@ -52,6 +52,7 @@ COMMANDS = {
     "log": "log",
     "trace": "trace",
     "slo": "slo",
+    "top": "top",
 }
 # Packages add commands by this group of entry points: each a function or a `typer.Typer`.
 ADDED = "nextbest.commands"

@@ -27,7 +27,7 @@ from nextbest.server.rpc.telemetry import TelemetryService
 from nextbest.server.rpc.trace import TraceService
 from nextbest.server.rpc.traced import traced
 from nextbest.server.rpc.waiting import Waiting
-from nextbest.server.telemetry.slo.slos import Slos
+from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.telemetry.trace.captured import Captured
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def make_server(
     health: Health,
     about: ServerService,
     captured: Captured,
-    slos: Slos,
+    telemetry: Telemetry,
 ) -> grpc.aio.Server:
     """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
@@ -94,7 +94,7 @@ def make_server(
                 **playbook.handlers(),
                 **LogService(engine, keeper, bytes_max).handlers(),
                 **TraceService(captured, bytes_max).handlers(),
-                **TelemetryService(engine, slos, bytes_max).handlers(),
+                **TelemetryService(engine, telemetry, bytes_max).handlers(),
             }
         ),
     }

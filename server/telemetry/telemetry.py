@@ -134,6 +134,10 @@ class Telemetry:
         parts = (self._runtime.lag.run(), self._state.account())
         self._tasks += [asyncio.create_task(part) for part in parts]
 
+    def readings(self) -> Readings:
+        """Every metric as it is now; for any thread but the loop's, which is asked for a part."""
+        return {metric: values for source in self._sources for metric, values in source().items()}
+
     async def stop(self) -> None:
         """Serve no more, and tell of the last calls."""
         self._runtime.pauses.stop()

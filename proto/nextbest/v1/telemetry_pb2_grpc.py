@@ -40,6 +40,11 @@ class TelemetryServiceStub:
                 request_serializer=nextbest_dot_v1_dot_telemetry__pb2.GetSloRequest.SerializeToString,
                 response_deserializer=nextbest_dot_v1_dot_telemetry__pb2.GetSloResponse.FromString,
                 _registered_method=True)
+        self.GetTelemetry = channel.unary_unary(
+                '/nextbest.v1.TelemetryService/GetTelemetry',
+                request_serializer=nextbest_dot_v1_dot_telemetry__pb2.GetTelemetryRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_telemetry__pb2.GetTelemetryResponse.FromString,
+                _registered_method=True)
 
 
 class TelemetryServiceServicer:
@@ -53,6 +58,13 @@ class TelemetryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTelemetry(self, request, context):
+        """Gives every metric as it is now, the same as /metrics.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TelemetryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_TelemetryServiceServicer_to_server(servicer, server):
                     servicer.GetSlo,
                     request_deserializer=nextbest_dot_v1_dot_telemetry__pb2.GetSloRequest.FromString,
                     response_serializer=nextbest_dot_v1_dot_telemetry__pb2.GetSloResponse.SerializeToString,
+            ),
+            'GetTelemetry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTelemetry,
+                    request_deserializer=nextbest_dot_v1_dot_telemetry__pb2.GetTelemetryRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_telemetry__pb2.GetTelemetryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class TelemetryService:
             '/nextbest.v1.TelemetryService/GetSlo',
             nextbest_dot_v1_dot_telemetry__pb2.GetSloRequest.SerializeToString,
             nextbest_dot_v1_dot_telemetry__pb2.GetSloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTelemetry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.TelemetryService/GetTelemetry',
+            nextbest_dot_v1_dot_telemetry__pb2.GetTelemetryRequest.SerializeToString,
+            nextbest_dot_v1_dot_telemetry__pb2.GetTelemetryResponse.FromString,
             options,
             channel_credentials,
             insecure,
