@@ -20,6 +20,9 @@ typedef struct DoorCall {
     int64_t deadline_us;
     // Comes back with an answer that had to wait.
     uint64_t token;
+    // What the answer may do without where a placement lets it: 0 nothing, 1 scores, 2 all but
+    // its fallback.
+    uint8_t leave;
     // Where the steps are timed, the caller's; NULL for a call that nobody times.
     CallTrace* trace;
 } DoorCall;

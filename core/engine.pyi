@@ -83,6 +83,7 @@ class Telemetry:
     def take(self, most: int = 1_000) -> list[KeptCall]: ...
 
 class Call:
+    leave: int
     def waited(self) -> None: ...
     def end(
         self, code: int = 0, answer: bytes = b"", error: BaseException | None = None

@@ -227,7 +227,7 @@ cdef class Engine:
         writer.length = 0
         writer.failed = False
         write_header(writer, &header)
-        write_degraded(writer, &header, False)
+        write_degraded(writer, header_left_out(&header))
         return self.result(FAULT_NONE)
 
     def publish(

@@ -17,6 +17,8 @@ for _number in range(ERROR_TEXTS_COUNT):
 cdef enum:
     REASONS_MAX = 16
     SCORE_REASONS_MAX = 8
+    DEGRADATION_SCORES_SKIPPED = 1
+    DEGRADATION_FALLBACK_ONLY = 2
     DEGRADATION_BOUND_REACHED = 3
     DEGRADATION_LOG_AWAY = 4
 
@@ -49,18 +51,29 @@ cdef void write_header(Writer* writer, const Header* header) noexcept nogil:
     write_uint(writer, 3, header.staleness_ms)
 
 
-cdef void write_degraded(
-    Writer* writer, const Header* header, bint bound_reached
-) noexcept nogil:
+cdef void write_degraded(Writer* writer, uint32_t left_out) noexcept nogil:
+    """What was left out: a bit for each Degradation."""
     cdef size_t start
-    if not bound_reached and not header.log_away:
+    cdef uint32_t kind
+    if not left_out:
         return
     start = message_open(writer, 4)
-    if bound_reached:
-        put_varint(writer, DEGRADATION_BOUND_REACHED)
-    if header.log_away:
-        put_varint(writer, DEGRADATION_LOG_AWAY)
+    for kind in range(1, DEGRADATION_LOG_AWAY + 1):
+        if left_out >> kind & 1:
+            put_varint(writer, kind)
     message_close(writer, start)
+
+
+cdef inline uint32_t decision_left_out(const Decision* decision) noexcept nogil:
+    return (
+        <uint32_t>decision.scores_skipped << DEGRADATION_SCORES_SKIPPED
+        | <uint32_t>decision.fallback_only << DEGRADATION_FALLBACK_ONLY
+        | <uint32_t>decision.bound_reached << DEGRADATION_BOUND_REACHED
+    )
+
+
+cdef inline uint32_t header_left_out(const Header* header) noexcept nogil:
+    return <uint32_t>header.log_away << DEGRADATION_LOG_AWAY
 
 
 cdef void write_reasons(
@@ -94,7 +107,7 @@ cdef void write_proposition(
     write_text(writer, 4, action.group)
     if slot.candidate != NULL:
         write_double(writer, 5, slot.candidate.priority)
-    if action.factors[FACTOR_PROPENSITY_OUTCOME].given:
+    if action.factors[FACTOR_PROPENSITY_OUTCOME].given and not decision.leave:
         begin_action(decision, action)
         propensity = factor_value(decision, FACTOR_PROPENSITY_OUTCOME)
         if propensity.tag == TAG_DOUBLE:

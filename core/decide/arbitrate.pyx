@@ -188,8 +188,32 @@ cdef bint ranks_before(const Candidate& a, const Candidate& b) noexcept nogil:
     return a.order < b.order
 
 
-cdef void rank_candidates(
+cdef void rank_placement(
     Decision* decision, const PlacementSpec* placement, Ranking* ranking, bint explain
+) noexcept nogil:
+    """Rank a placement's candidates, as far as there is time and the placement wants it."""
+    cdef uint8_t leave = min(decision.leave, placement.degrade_to)
+    if leave == LEAVE_RANKING:
+        decision.fallback_only = True
+        ranking.ranked = ranking.dropped = ranking.slots_filled = 0
+        memset(ranking.fates, 0, sizeof(ranking.fates))
+        return
+    if leave == LEAVE_SCORING:
+        decision.scores_skipped = True
+    rank_candidates(decision, placement, ranking, explain, leave == LEAVE_SCORING)
+
+
+cdef void rank_in_order(Ranking* ranking) noexcept nogil:
+    """Without scores, candidates stand in the playbook's order, of one priority."""
+    cdef uint32_t i
+    for i in range(ranking.ranked):
+        ranking.candidates[i].priority = 0.0
+        memset(ranking.candidates[i].factors, 0, sizeof(ranking.candidates[i].factors))
+
+
+cdef void rank_candidates(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, bint explain,
+    bint unscored,
 ) noexcept nogil:
     """Gate and rank; the dropped ones are kept, from the end, only to be explained."""
     cdef Candidate* candidate
@@ -221,7 +245,10 @@ cdef void rank_candidates(
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
     step_end(decision.trace, STEP_ELIGIBILITY)
-    prioritise_all(decision, placement, ranking, explain)
+    if unscored:
+        rank_in_order(ranking)
+    else:
+        prioritise_all(decision, placement, ranking, explain)
     step_end(decision.trace, STEP_SCORE)
     if explain:
         sort(ranking.candidates, ranking.candidates + ranking.ranked, &ranks_before)

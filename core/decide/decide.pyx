@@ -15,6 +15,10 @@ cdef struct Serving:
     Fault fault
     # Something was left out of the last answer.
     bint degraded
+    # A Leave: what the call at hand leaves out where its placements let it.
+    uint8_t leave
+    # What decisions of a batch have left out, a bit for each Degradation.
+    uint32_t left_out
     # Where decisions are counted; NULL where nobody does.
     Tally* tally
     # Where the call at hand is timed; `untold` for one that nobody times.
@@ -194,6 +198,7 @@ cdef int begin_call(
     ):
         return fault_arena(fault)
     decision.trace = serving.trace
+    decision.leave = serving.leave
     kind = set_context(playbook, machine, &call.message.context, fault)
     if kind == FAULT_NONE:
         kind = set_attributes(playbook, machine, &call.message.attributes, fault)
@@ -217,7 +222,7 @@ cdef int rank_placements(
         )
         if taken == NULL or rankings[i].slots == NULL or rankings[i].candidates == NULL:
             return fault_arena(fault)
-        rank_candidates(decision, placement, &rankings[i], call.message.explain)
+        rank_placement(decision, placement, &rankings[i], call.message.explain)
         fill_slots(decision, placement, &rankings[i], taken)
         step_end(decision.trace, STEP_ARBITRATE)
     return FAULT_NONE
@@ -230,7 +235,7 @@ cdef void write_answer(
     cdef const PlaybookState* playbook = decision.playbook
     cdef uint32_t i
     write_header(writer, header)
-    write_degraded(writer, header, decision.bound_reached)
+    write_degraded(writer, header_left_out(header) | decision_left_out(decision))
     write_text(writer, 5, call.message.decision_id)
     write_uint(writer, 6, decision.person_known)
     for i in range(call.message.placements_count):
@@ -322,7 +327,8 @@ cdef int decide_call(
         # A score met its bound while it was written: say so at the head of the answer.
         writer.length = start
         write_answer(&decision, call, rankings, header, writer)
-    serving.degraded |= header.log_away or decision.bound_reached
+    serving.left_out |= decision_left_out(&decision)
+    serving.degraded |= header.log_away or decision_left_out(&decision) != 0
     step_end(serving.trace, STEP_ENCODE)
     if writer.failed:
         return fault_set(
@@ -341,6 +347,10 @@ cdef void tally_decision(
     cdef uint32_t i
     for i in range(call.message.placements_count):
         tally_placement(tally, call.placements[i], &rankings[i])
+    if decision.scores_skipped:
+        counter_add(&tally.degraded[<int>DEGRADATION_SCORES_SKIPPED], 1)
+    if decision.fallback_only:
+        counter_add(&tally.degraded[<int>DEGRADATION_FALLBACK_ONLY], 1)
     if decision.bound_reached:
         counter_add(&tally.degraded[<int>DEGRADATION_BOUND_REACHED], 1)
     if header.log_away:

@@ -10,6 +10,13 @@ cdef enum ConditionState:
     CONDITION_ERROR = 3
 
 
+cdef enum Leave:
+    # What a decision leaves out, and how far a placement lets it; each includes the one before.
+    LEAVE_NOTHING = 0
+    LEAVE_SCORING = 1
+    LEAVE_RANKING = 2
+
+
 cdef enum:
     # Expressions that read segments and scores evaluate others; publishing refuses cycles.
     NESTING_MAX = 64
@@ -53,6 +60,10 @@ cdef struct Decision:
     uint32_t nesting
     # A step or memory bound was reached somewhere.
     bint bound_reached
+    # How much may be left out, a Leave; and what was: scores, or all but a fallback.
+    uint8_t leave
+    bint scores_skipped
+    bint fallback_only
     CallTrace* trace
 
 

@@ -115,6 +115,7 @@ cdef void call_begin(Stream* stream) noexcept nogil:
     call.now_us = lane.now_us
     call.deadline_us = stream.deadline_us
     call.token = stream_token(stream)
+    call.leave = <uint8_t>min(lane.admission.level, <uint64_t>LEVEL_FALLBACK)
     call.trace = &stream.trace
     lane.methods[stream.method](lane.seat, &call, &answer)
     if answer.pending:

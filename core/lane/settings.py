@@ -35,7 +35,7 @@ class OverloadBounds:
     )
     interval_ms: int = number(50, 5, 10_000, "a wait lasts when the shortest within this is long")
     read_bytes_least: int = number(
-        4_096, 256, 262_144, "what is read of a connection in its turn at least, in bytes"
+        1_024, 256, 262_144, "what is read of a connection in its turn at least, in bytes"
     )
     retry_ms: int = number(200, 1, 600_000, "when a refused caller may come again")
     test_call_us: int = number(

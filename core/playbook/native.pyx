@@ -154,6 +154,8 @@ cdef struct PlacementSpec:
     uint32_t diversity_max
     int32_t* diversity_by
     int32_t fallback
+    # A Leave: how far answers may be cheaper under overload.
+    uint8_t degrade_to
     # Where a tally counts it, and each of its candidates; the last one is the fallback.
     uint32_t told
     uint32_t* told_pairs
@@ -606,6 +608,7 @@ cdef class Playbook:
             for j, key in enumerate(each.diversity_by):
                 placement.diversity_by[j] = key
             placement.fallback = each.fallback
+            placement.degrade_to = each.degrade_to
             placement.told_pairs = <uint32_t*>self.take(
                 (len(each.candidates) + 1) * sizeof(uint32_t)
             )

@@ -39,6 +39,14 @@ class Aggregate(IntEnum):
     DISTINCT = 8
 
 
+class DegradeTo(IntEnum):
+    """How far a placement's answers may be cheaper under overload."""
+
+    NONE = 0
+    NO_SCORING = 1
+    FALLBACK = 2
+
+
 class InputKind(IntEnum):
     """Where an expression's input comes from; `Input.index` counts in that table."""
 
@@ -236,6 +244,7 @@ class Placement:
     diversity_max: int = 0
     diversity_by: tuple[int, ...] = ()
     fallback: int = -1  # Plan.actions
+    degrade_to: DegradeTo = DegradeTo.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ cdef inline EngineSeat* door_enter(Seat* opaque, const DoorCall* call) noexcept 
     cdef EngineSeat* seat = <EngineSeat*>opaque
     seat.serving.trace = call.trace if call.trace != NULL else &seat.serving.untold
     seat.serving.degraded = False
+    seat.serving.leave = call.leave
     return seat
 
 
@@ -141,6 +142,7 @@ cdef int door_completed(
     # The lane counts its time as waiting.
     seat.serving.trace = &seat.serving.untold
     seat.serving.degraded = False
+    seat.serving.leave = LEAVE_NOTHING
     while completions_get(&seat.completions, &completion):
         token[0] = completion.token
         if completion.request != NULL:

@@ -9,6 +9,7 @@ cdef extern from "door.h" nogil:
         int64_t now_us
         int64_t deadline_us
         uint64_t token
+        uint8_t leave
         CallTrace* trace
     ctypedef struct DoorAnswer:
         int32_t code

@@ -130,13 +130,16 @@ cdef int seat_decide_batch(
     if kind != FAULT_NONE:
         return kind
     write_header(writer, &header)
-    write_degraded(writer, &header, False)
+    write_degraded(writer, header_left_out(&header))
+    seat.serving.left_out = 0
     while read_tag(&reader, &field, &wire):
         if field == 1 and wire == WIRE_BYTES:
             if not batch_entry(seat, playbook, read_bytes(&reader), now_us):
                 return FAULT_NOT_REACHED
         else:
             read_skip(&reader, field, wire)
+    # Known at the end only; a repeated field may come in pieces.
+    write_degraded(writer, seat.serving.left_out)
     if writer.failed:
         return fault_set(
             &seat.serving.fault, FAULT_INVALID, "requests", "an answer over 64 MiB", "fewer"

@@ -15,6 +15,8 @@ cdef class Call:
     # Keeps the seat alive.
     cdef object owner
     cdef bint over
+    # What the answer may do without where a placement lets it, as a door's call has it.
+    cdef public uint8_t leave
 
     def waited(self) -> None:
         """What went by since the last step was waiting for the log or a position."""
@@ -59,6 +61,7 @@ cdef inline void call_enter(EngineSeat* seat, Call call):
     """Time what the engine does next for that call; nobody's without one."""
     seat.serving.trace = &seat.serving.untold if call is None else &call.trace
     seat.serving.degraded = False
+    seat.serving.leave = 0 if call is None else call.leave
 
 
 cdef inline void call_leave(EngineSeat* seat, Call call):

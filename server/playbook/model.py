@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from nextbest.core.playbook.plan import ValueType
+from nextbest.core.playbook.plan import DegradeTo, ValueType
 from nextbest.server.playbook import limits
 from nextbest.server.playbook.shapes import (
     Anything,
@@ -396,6 +396,12 @@ class PlacementSpec(Spec):
         Record("diversity", DiversitySpec), "how many propositions may be alike"
     )
     fallback: Text | None = key(_NAME, "the action shown when slots stay empty")
+    degrade_to: DegradeTo = key(
+        Choice({each.name.lower(): each for each in DegradeTo}),
+        "how far answers may be cheaper under overload: no_scoring ranks in the playbook's order, "
+        "fallback shows that alone when it is worse",
+        default=DegradeTo.NONE,
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from nextbest.core.expression.code import Code
 from nextbest.core.playbook.plan import (
     Action,
+    DegradeTo,
     Factor,
     Field,
     InputKind,
@@ -178,7 +179,17 @@ def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placeme
         diversity_max=most,
         diversity_by=keys,
         fallback=fallback,
+        degrade_to=_degrade_to(name, spec, offers),
     )
+
+
+def _degrade_to(name: Text, spec: model.PlacementSpec, offers: Offers) -> DegradeTo:
+    if spec.degrade_to is DegradeTo.FALLBACK and spec.fallback is None:
+        fault = spec.at.value("degrade_to").fault(
+            f"degrade_to of {name}", "none or no_scoring without a fallback", "fallback"
+        )
+        offers.scope.faults.add(fault)
+    return spec.degrade_to
 
 
 def _known(name: Text, index: dict[str, int], what: str, offers: Offers) -> int:
