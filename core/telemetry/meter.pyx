@@ -11,6 +11,11 @@ cdef enum:
     METHOD_UNMETERED = 4
 
 
+cdef enum:
+    # Of a traceparent: where the last 16 digits of its trace id begin.
+    TRACE_LOW_AT = 19
+
+
 cdef enum KeepReason:
     KEEP_SAMPLED = 1
     KEEP_SLOW = 2
@@ -88,6 +93,17 @@ cdef inline bint caller_sampled(const CallTrace* trace) noexcept nogil:
     return (digit & 1) if digit <= c'9' else not digit & 1
 
 
+cdef inline uint64_t trace_low(const CallTrace* trace) noexcept nogil:
+    """The last 64 bits of a traceparent's trace id; of what is no id, anything."""
+    cdef uint64_t value = 0
+    cdef char digit
+    cdef int i
+    for i in range(TRACE_LOW_AT, TRACE_LOW_AT + 16):
+        digit = trace.traceparent[i]
+        value = value << 4 | ((digit - c'a' + 10 if digit >= c'a' else digit - c'0') & 15)
+    return value
+
+
 cdef inline uint8_t keep_reasons(
     const Metering* metering, const CallTrace* trace, int32_t code, uint64_t ticks, uint64_t draw,
 ) noexcept nogil:
@@ -96,6 +112,9 @@ cdef inline uint8_t keep_reasons(
     cdef uint8_t reasons = 0
     if metering.parent_based and trace.has_parent:
         reasons = KEEP_SAMPLED if caller_sampled(trace) else 0
+    elif trace.has_parent and metering.ratio != UINT64_MAX:
+        # As OpenTelemetry's TraceIdRatioBased: servers of one ratio keep the same traces.
+        reasons = KEEP_SAMPLED if trace_low(trace) < metering.ratio else 0
     elif draw <= metering.ratio:
         reasons = KEEP_SAMPLED
     if slow_over and ticks > slow_over:

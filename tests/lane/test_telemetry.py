@@ -126,6 +126,24 @@ def test_a_share_of_calls_is_sampled_by_chance() -> None:
     assert len({one.random for one in kept}) == len(kept)
 
 
+@pytest.mark.parametrize(
+    ("low", "kept"),
+    [
+        ("0000000000000001", 1),
+        ("3fffffffffffffff", 1),
+        ("4000000000000000", 0),
+        ("abcdef0123456789", 0),
+        ("ffffffffffffffff", 0),
+    ],
+)
+def test_a_ratio_of_all_calls_looks_at_the_trace(low: str, kept: int) -> None:
+    parent = f"00-0af7651916cd43dd{low}-b7ad6b7169203331-0{1 - kept}"
+    with served(ratio=0.25, parent_based=False) as (engine, channel, _address):
+        for _ in range(3):
+            made(channel, DECIDE, decide("home"), ("traceparent", parent))
+    assert len(engine.telemetry.take()) == 3 * kept
+
+
 def test_what_finds_the_ring_full_is_counted() -> None:
     with served(ratio=1.0) as (engine, channel, _address):
         for _ in range(RING + 100):

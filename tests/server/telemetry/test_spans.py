@@ -222,6 +222,39 @@ def test_baggage_over_its_bound_is_none(server: Server, receiver: Receiver, lane
     assert "baggage.tenant" not in call.attributes
 
 
+@pytest.fixture(scope="module")
+def slow_server(
+    receiving: tuple[Receiver, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Its log is a file, and no call that waits for that meets its objective."""
+    folder = tmp_path_factory.mktemp("slow")
+    with Server(
+        folder,
+        "--data",
+        f"{folder}/data",
+        "--set",
+        "slo.objectives=Track 99% < 10us over 30d",
+        environment=receiving[1],
+    ) as made:
+        yield made
+
+
+def test_a_slow_call_is_kept_though_its_caller_did_not_sample(
+    slow_server: Server, receiver: Receiver, lane: str
+) -> None:
+    event = track(f"slow event of {lane}", ack=2)
+    made(slow_server, lane, TRACK, event, traceparent=UNSAMPLED)
+    call, steps = call_and_steps(receiver)
+    assert call.attributes["nextbest.kept_for"] == ["slow"]
+    assert call.attributes["nextbest.ack"] == "LOGGED"
+    assert (call.item.trace_id.hex(), call.item.parent_span_id.hex()) == (TRACE, PARENT)
+    [link] = call.item.links
+    assert (link.trace_id.hex(), link.span_id.hex()) == (TRACE, PARENT)
+    assert call.item.status.code == 0
+    [waited] = [one for one in steps if one.item.name == "wait_for_log"]
+    assert waited.item.end_time_unix_nano - waited.item.start_time_unix_nano > 10_000
+
+
 @pytest.mark.parametrize(
     "parent",
     [f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", f"00-{TRACE.upper()}-{PARENT}-01"],
