@@ -203,6 +203,9 @@ class Telemetry:
 
 def _told(readings: Readings) -> Iterator[str]:
     for metric, values in readings.items():
+        if metric.kind == "histogram":
+            # /metrics has it; a line for a person has one number.
+            continue
         for labels, value in values.items():
             pairs = zip(metric.labels, labels, strict=True)
             told = ",".join(f'{name}="{label}"' for name, label in pairs)
