@@ -122,7 +122,7 @@ def serving(
     folder: Path,
     *arguments: str,
     program: Sequence[str] = SERVE,
-    cpu: int = CORE_SERVERS,
+    cpu: int | str = CORE_SERVERS,
     files: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """A server with a playbook, that of shop-100 if none is given; ended afterwards."""
