@@ -253,6 +253,10 @@ class Telemetry:
     log_level: str = _word(
         "info", ("debug", "info", "warning", "error"), "the least that is logged"
     )
+    pseudonym_key_file: str = _text(
+        "",
+        "16 to 64 bytes that events hash decision ids with; empty: a key of this process alone",
+    )
     captured: int = number(
         256, 0, 10_000, "calls remembered for `nextbest trace`, of all together 4 MiB"
     )

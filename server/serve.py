@@ -33,6 +33,8 @@ from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.telemetry import push_settings
+from nextbest.server.telemetry.events import settings as event_settings
+from nextbest.server.telemetry.events.settings import EventSettings
 from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.push_settings import PushSettings
 from nextbest.server.telemetry.slo.objective import parse_all as parse_objectives
@@ -44,6 +46,7 @@ from nextbest.server.upkeep import Upkeep
 from nextbest.v1 import playbook_pb2
 
 if TYPE_CHECKING:
+    from nextbest.server.telemetry.events.events import Events
     from nextbest.server.telemetry.push import Push
     from nextbest.server.telemetry.trace.tracing import Tracing
 
@@ -92,6 +95,7 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     traces = trace_settings.read(os.environ)
     tracing = _tracing(traces, config.telemetry.baggage)
+    events = _events(event_settings.read(os.environ), config.telemetry.pseudonym_key_file)
     push = _push(push_settings.read(os.environ))
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
@@ -118,6 +122,7 @@ async def serve(
             lambda: parts.ready,
             captured,
             tracing,
+            events,
             traces.sampling,
             push,
             parse_objectives(config.slo.objectives),
@@ -145,6 +150,15 @@ def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | Non
     from nextbest.server.telemetry.trace.tracing import Tracing
 
     return Tracing(settings, baggage)
+
+
+def _events(settings: EventSettings, key_file: str) -> Events | None:
+    if not settings.exports:
+        return None
+    # Imported here as well.
+    from nextbest.server.telemetry.events.events import Events
+
+    return Events(settings, key_file)
 
 
 def _push(settings: PushSettings) -> Push | None:

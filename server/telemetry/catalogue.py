@@ -122,6 +122,15 @@ SPANS_DROPPED = Metric(
     "the end of the server.",
     ("reason",),
 )
+DECISION_EVENTS_EXPORTED = Metric(
+    "nextbest_decision_events_exported", "counter", "Events of decisions that their receiver took."
+)
+DECISION_EVENTS_DROPPED = Metric(
+    "nextbest_decision_events_dropped",
+    "counter",
+    "Events of decisions that their receiver did not take, or kept decisions that had no room.",
+    ("reason",),
+)
 LANE_CONNECTIONS = Metric(
     "nextbest_lane_connections", "gauge", "Connections that are open on the fast lane."
 )

@@ -18,6 +18,7 @@ from nextbest.server.overload import Load
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.collect import Collected
+from nextbest.server.telemetry.events.settings import LOSSES as EVENT_LOSSES
 from nextbest.server.telemetry.exemplars import Exemplars
 from nextbest.server.telemetry.families import Families
 from nextbest.server.telemetry.http import HttpServer, Page, text
@@ -37,6 +38,7 @@ from nextbest.server.telemetry.trace.settings import LOSSES
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+    from nextbest.server.telemetry.events.events import Events
     from nextbest.server.telemetry.push import Push
     from nextbest.server.telemetry.trace.tracing import Tracing
 
@@ -63,6 +65,7 @@ class Telemetry:
         ready: Callable[[], bool],
         captured: Captured,
         tracing: Tracing | None,
+        events: Events | None,
         sampling: Sampling,
         push: Push | None,
         objectives: Sequence[Objective],
@@ -95,13 +98,16 @@ class Telemetry:
             tracing.listen(self._exemplars.exported)
         elif captured.calls_max:
             sinks["exemplars"] = self._exemplars.captured
+        if events:
+            sinks["events"] = events.tell
         self._tracing = tracing
+        self._events = events
         engine.telemetry.configure(
             bounds,
             {one.method: one.threshold_s for one in objectives},
             keep=bool(sinks),
             # For an export alone: who captures wants what was remarkable, or asked for.
-            ratio=sampling.ratio if tracing else 0.0,
+            ratio=sampling.ratio if tracing or events else 0.0,
             parent_based=sampling.parent_based,
         )
         self._kept = KeptCalls(engine.telemetry, sinks)
@@ -116,6 +122,8 @@ class Telemetry:
         if self._tracing:
             self._tracing.start()
             self._tracing.adopt()
+        if self._events:
+            self._events.start()
         self._kept.start()
         self._tasks = [asyncio.create_task(self.slos.run())]
         if self._push:
@@ -150,6 +158,8 @@ class Telemetry:
         self._kept.stop()
         if self._tracing:
             self._tracing.stop()
+        if self._events:
+            self._events.stop()
         if self._push:
             self._push.stop()
         if self._http:
@@ -190,6 +200,7 @@ class Telemetry:
             catalogue.SINK_FAILURES: by_name(self._kept.failures),
             catalogue.SPANS_EXPORTED: {(): self._tracing.exported if self._tracing else 0},
             catalogue.SPANS_DROPPED: by_name(lost),
+            **_events_told(self._events),
             catalogue.PUSHES: by_name(self._push.outcomes) if self._push else {},
         }
 
@@ -199,6 +210,14 @@ class Telemetry:
             catalogue.READY: {(): float(self._ready())},
             catalogue.LOOP_LATE: {(): self._runtime.lag.late_s},
         }
+
+
+def _events_told(events: Events | None) -> Readings:
+    lost = events.lost() if events else dict.fromkeys(EVENT_LOSSES, 0)
+    return {
+        catalogue.DECISION_EVENTS_EXPORTED: {(): events.exported if events else 0},
+        catalogue.DECISION_EVENTS_DROPPED: by_name(lost),
+    }
 
 
 def _told(readings: Readings) -> Iterator[str]:

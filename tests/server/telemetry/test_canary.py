@@ -229,6 +229,8 @@ def test_no_call_and_no_error_tells_a_value(tmp_path: Path) -> None:
         assert not search(server.printed()), search(server.printed())
         assert errors > 300
         assert len(receiver.spans) > 300
+        # Of the calls that decided.
+        assert len(receiver.logs) > 20
         assert receiver.metrics
         for request in receiver.requests:
             assert not search(str(request)), search(str(request))

@@ -1,0 +1,1 @@
+"""Events: decisions as OpenTelemetry log records."""
