@@ -27,7 +27,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry fuzz debug proto \
+.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload fuzz debug proto \
 	clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
@@ -58,6 +58,9 @@ bench-log: build ## the log beside bare Redis and SQLite, snapshots, recovery: s
 
 bench-telemetry: build ## what telemetry costs, beside a build without it: some fifteen minutes
 	$(BIN)/python -m bench.telemetry
+
+bench-overload: build ## what the fast lane still does at 1.5 and 3 times its highest rate
+	$(BIN)/python -m bench.overload
 
 bench-peers: build ## both lanes beside gRPC C++, Cerbos, flagd and ZEN, those that can be built
 	$(BIN)/python -m bench.peers build

@@ -46,6 +46,8 @@ cdef struct Admission:
     uint64_t interval_ticks
     uint64_t least_ticks
     uint64_t idle_ticks
+    # The most that a turn has read of a connection in it.
+    size_t read_most
     # How many intervals in a row were pressed, busy while less is read, or calm.
     uint32_t pressed
     uint32_t held
@@ -83,6 +85,11 @@ cdef inline void turn_begin(LaneState* lane, int events) noexcept nogil:
         admission.events = 0
     admission.events += <uint64_t>events
     admission.more = events == EVENTS_MAX
+
+
+cdef inline void turn_read(LaneState* lane, size_t length) noexcept nogil:
+    """So much was read of a connection."""
+    lane.admission.read_most = max(lane.admission.read_most, length)
 
 
 cdef inline void turn_end(LaneState* lane) noexcept nogil:
@@ -123,6 +130,7 @@ cdef void interval_end(LaneState* lane) noexcept nogil:
     admission.interval_ticks = now
     admission.least_ticks = UINT64_MAX
     admission.idle_ticks = 0
+    admission.read_most = 0
 
 
 cdef inline void admission_level(Admission* admission, uint64_t level) noexcept nogil:
@@ -132,36 +140,49 @@ cdef inline void admission_level(Admission* admission, uint64_t level) noexcept 
 
 
 cdef void admission_press(LaneState* lane, int64_t wait_us) noexcept nogil:
-    """A queue stands: read less of each connection, and then leave steps out.
+    """A queue stands: read less of each connection, then leave steps out, and refuse at last.
 
     What is not read fills the socket, and clients keep the rest: the protocol's own backpressure.
+    Less than what was read, not than what may be: a queue of small requests is short in bytes.
     """
     cdef Admission* admission = &lane.admission
     cdef uint64_t level = LEVEL_REFUSE
-    cdef size_t fit = admission.read_bytes * <size_t>lane.overload.target_us // <size_t>wait_us
-    admission.calm = 0
+    cdef size_t least = lane.overload.read_bytes_least
+    cdef size_t before = admission.read_bytes
+    cdef size_t fit = min(before, admission.read_most) * <size_t>lane.overload.target_us
+    admission.calm = admission.held = 0
     admission.pressed += 1
-    admission.read_bytes = min(admission.read_bytes, max(fit, lane.overload.read_bytes_least))
+    admission.read_bytes = min(before, max(fit // <size_t>wait_us, least))
     # The first time, holding clients back may do.
-    if admission.pressed > 1:
-        while level and wait_us <= lane.overload.level_us[level]:
-            level -= 1
-        admission_level(admission, max(level, admission.level))
+    if admission.pressed == 1:
+        return
+    while level and wait_us <= lane.overload.level_us[level]:
+        level -= 1
+    # Nobody is refused whose client could be held back.
+    if level == LEVEL_REFUSE and before > least:
+        level = LEVEL_FALLBACK
+    admission_level(admission, max(level, admission.level))
 
 
 cdef void admission_hold(LaneState* lane, int64_t wait_us) noexcept nogil:
-    """No queue here, but no rest either: where less is read, clients have the queue."""
+    """No queue here, but no rest either: where less is read, clients have the queue.
+
+    That is level 1, from below, and from above when it goes on.
+    """
     cdef Admission* admission = &lane.admission
     admission.calm = admission.pressed = 0
-    if admission.read_bytes < READ_TURN_BYTES:
-        admission.held += 1
-        if admission.held >= HELD_INTERVALS and admission.level == LEVEL_WHOLE:
-            admission_level(admission, LEVEL_NO_SCORING)
-        if 2 * wait_us <= lane.overload.target_us:
-            # Larger turns cost less for each call.
-            admission.read_bytes = min(
-                admission.read_bytes + admission.read_bytes // 4, <size_t>READ_TURN_BYTES
-            )
+    if admission.read_bytes == READ_TURN_BYTES:
+        return
+    admission.held += 1
+    if admission.held == HELD_INTERVALS:
+        admission.held = 0
+        admission_level(admission, admission.level - 1 if admission.level > LEVEL_NO_SCORING
+                        else <uint64_t>LEVEL_NO_SCORING)
+    if 2 * wait_us <= lane.overload.target_us:
+        # Larger turns cost less for each call.
+        admission.read_bytes = min(
+            admission.read_bytes + admission.read_bytes // 4, <size_t>READ_TURN_BYTES
+        )
 
 
 cdef void admission_relax(LaneState* lane, uint64_t ticks) noexcept nogil:

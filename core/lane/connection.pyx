@@ -141,7 +141,8 @@ cdef void connection_ping(Connection* connection) noexcept nogil:
 cdef void connection_read(Connection* connection) noexcept nogil:
     cdef LaneState* lane = connection.lane
     cdef ssize_t count, used
-    cdef size_t left = lane.admission.read_bytes
+    cdef size_t whole = lane.admission.read_bytes
+    cdef size_t left = whole
     if connection.state == STATE_DEAD:
         return
     while left:
@@ -167,6 +168,7 @@ cdef void connection_read(Connection* connection) noexcept nogil:
         calls_arriving(lane)
         if count < READ_BYTES or connection.state == STATE_DEAD:
             break
+    turn_read(lane, whole - left)
     # At once, not when all others have been read: it waits for its answers.
     connection_flush(connection)
     calls_ended(lane)
