@@ -214,7 +214,7 @@ cdef class Lane:
         return Overload(
             flag_read(<int64_t*>&lane.admission.level),
             flag_read(&lane.admission.read_seen),
-            {method: count for method, count in sheds.items() if count},
+            sheds,
         )
 
 

@@ -69,6 +69,14 @@ def schema_command(
     sample: Annotated[
         bool, typer.Option("--config", help="The server's sample configuration instead.")
     ] = False,
+    observability: Annotated[
+        Path | None,
+        typer.Option(
+            "--observability",
+            help="Write Prometheus' rules, a dashboard and a Collector's configuration instead.",
+            metavar="DIR",
+        ),
+    ] = None,
 ) -> None:
     """Print the JSON Schema of a playbook's file for your editor; of all files by default.
 
@@ -77,7 +85,15 @@ def schema_command(
       nextbest schema actions > actions.schema.json
 
       nextbest schema --config > nextbest.yaml
+
+      nextbest schema --observability observability/
     """
+    if observability is not None:
+        from nextbest.server.telemetry.observability.files import write
+
+        for path in write(observability):
+            out().print(str(path))
+        return
     if sample:
         sys.stdout.write(config.sample())
         return

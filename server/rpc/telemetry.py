@@ -51,7 +51,7 @@ class TelemetryService:
             # A thread's work, part of which asks this loop.
             readings = await asyncio.to_thread(self._telemetry.readings)
             response = telemetry_pb2.GetTelemetryResponse(
-                clock_s=time.monotonic(),
+                clock_s=time.monotonic() - self._telemetry.began_s,
                 metrics=[metric_message(*reading) for reading in readings.items()],
             )
             return with_header(response, self._engine).SerializeToString()
@@ -85,7 +85,7 @@ def slo_message(state: SloState) -> telemetry_pb2.Slo:
         compliance=state.compliance,
         budget_remaining=state.budget_remaining,
         burn_rates=[
-            telemetry_pb2.BurnRate(window=name, rate=rate, covered_s=state.covered_s[name])
+            telemetry_pb2.BurnRate(window=name, rate=rate, covered_s=state.windows[name].covered_s)
             for name, rate in state.burn_rates.items()
         ],
         burning=[severity for severity in SEVERITIES if state.burning(severity)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nextbest.core.engine import DEGRADATION_NAMES
 from nextbest.server.histogram import Distribution, Exemplar
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.methods import CODES, full_name
@@ -84,7 +85,8 @@ def _decisions(counts: DecisionCounts) -> Readings:
         catalogue.FALLBACKS: by_name(counts.fallbacks),
         catalogue.CANDIDATES: counts.candidates,
         catalogue.PROPOSITIONS: counts.propositions,
-        catalogue.DEGRADED: by_name(counts.degraded),
+        # Zero before the first one, so that a rate sees it.
+        catalogue.DEGRADED: {(n,): counts.degraded.get(n, 0) for n in DEGRADATION_NAMES if n},
         catalogue.REPEATED: {(): counts.repeated},
         catalogue.BATCH_FAILED: by_name(failed),
     }

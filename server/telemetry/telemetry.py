@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as Cancelled
 from functools import partial
@@ -71,6 +72,8 @@ class Telemetry:
         objectives: Sequence[Objective],
     ) -> None:
         self._ready = ready
+        # Of the monotonic clock.
+        self.began_s = time.monotonic()
         self._state = State(engine, keeper)
         self._runtime = Runtime()
         self._loop = asyncio.get_running_loop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nextbest.server.top.look import Counted, Labels, Look
+from nextbest.server.top.look import NOTHING, Counted, Labels, Look
 
 
 class Interval(NamedTuple):
@@ -21,13 +21,10 @@ class Interval(NamedTuple):
 
     @property
     def _before(self) -> Look:
-        calls = "rpc_server_call_duration_seconds"
-        was = sum(sum(c.buckets) for c in self.before.distributions.get(calls, {}).values())
-        now = sum(sum(c.buckets) for c in self.after.distributions.get(calls, {}).values())
-        # Counters that fell are those of another process.
-        if now < was:
-            return self.after._replace(numbers={}, distributions={}, clock_s=self.before.clock_s)
-        return self.before
+        restarted = (
+            self.before.began != self.after.began or self.before.clock_s > self.after.clock_s
+        )
+        return NOTHING if restarted else self.before
 
     def gauge(self, name: str, labels: Labels = ()) -> float | None:
         """A gauge's value at the end; None where the node has none."""

@@ -18,8 +18,9 @@ class Counted(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a node said at one moment of its own clock.
+    """What a node said when it had run for `clock_s` seconds.
 
+    began: which process of the node it was.
     numbers: counters and gauges, distributions: histograms, both by name and then by their
     labels' values, in the order of the catalogue.  bounds: of the histograms.
     """
@@ -28,6 +29,11 @@ class Look(NamedTuple):
     numbers: Mapping[str, Mapping[Labels, float]]
     distributions: Mapping[str, Mapping[Labels, Counted]]
     bounds: Mapping[str, tuple[float, ...]]
+    began: float = 0.0
+
+
+# As a process begins.
+NOTHING = Look(0.0, {}, {}, {})
 
 
 def look_of(answer: telemetry_pb2.GetTelemetryResponse) -> Look:
@@ -44,4 +50,5 @@ def look_of(answer: telemetry_pb2.GetTelemetryResponse) -> Look:
             }
         else:
             numbers[metric.name] = {labels: one.value for labels, one in samples}
-    return Look(answer.clock_s, numbers, distributions, bounds)
+    began = numbers.get("process_start_time_seconds", {}).get((), 0.0)
+    return Look(answer.clock_s, numbers, distributions, bounds, began)

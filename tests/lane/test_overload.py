@@ -30,8 +30,9 @@ SLOW = OverloadBounds(
     # Long enough to look at what is left of it.
     interval_ms=100,
     retry_ms=RETRY_MS,
-    test_call_us=3_000,
+    test_call_us=10_000,
 )
+CALLS = 200
 WAIT_S = 20.0
 STREAMS_MAX = 32
 
@@ -82,14 +83,14 @@ def flood(address: str, calls: int) -> tuple[Counter[grpc.StatusCode], list[stat
 
 def test_what_waited_too_long_is_refused_with_a_time_to_come_again() -> None:
     with served(SLOW) as (lane, address, engine):
-        codes, details = flood(address, 400)
+        codes, details = flood(address, CALLS)
         sheds = lane.overload().sheds
-        until(lambda: sum(sum(one.buckets) for one in engine.telemetry.calls()) == 400)
+        until(lambda: sum(sum(one.buckets) for one in engine.telemetry.calls()) == CALLS)
     assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
     refused = codes[grpc.StatusCode.RESOURCE_EXHAUSTED]
-    assert sheds == {"Decide": refused}
+    assert {method: count for method, count in sheds.items() if count} == {"Decide": refused}
     counted = {one.code: sum(one.buckets) for one in engine.telemetry.calls()}
-    assert counted == {OK: 400 - refused, RESOURCE_EXHAUSTED: refused}
+    assert counted == {OK: CALLS - refused, RESOURCE_EXHAUSTED: refused}
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     assert details[0].details[0].Unpack(info)
     assert details[0].details[1].Unpack(retry)
@@ -100,34 +101,32 @@ def test_what_waited_too_long_is_refused_with_a_time_to_come_again() -> None:
 def test_less_is_read_first_and_all_again_later() -> None:
     with served(SLOW) as (lane, address, _engine), Peer(address) as peer:
         before = lane.overload().read_bytes
-        flood(address, 400)
+        flood(address, CALLS)
         assert SLOW.read_bytes_least <= lane.overload().read_bytes < before
         until(lambda: lane.overload()[:2] == (0, before))
         assert call(peer, DECIDE, decide("home")).status == OK
 
 
 def test_health_is_told_under_overload() -> None:
-    with served(SLOW) as (lane, address, _engine):
-        flood(address, 400)
-        assert lane.overload().level > 0
-        with grpc.insecure_channel(address) as channel:
-            busy = channel.unary_unary(DECIDE)
-            calls = [busy.future(decide("home"), timeout=WAIT_S) for _ in range(50)]
-            assert channel.unary_unary(HEALTH)(b"", timeout=WAIT_S) == b"\x08\x01"
-            assert all(each.exception() is None or each.code() for each in calls)
+    with served(SLOW) as (lane, address, _engine), grpc.insecure_channel(address) as channel:
+        busy = channel.unary_unary(DECIDE)
+        calls = [busy.future(decide("home"), timeout=WAIT_S) for _ in range(CALLS)]
+        until(lambda: lane.overload().level > 0)
+        assert channel.unary_unary(HEALTH)(b"", timeout=WAIT_S) == b"\x08\x01"
+        assert all(each.exception() is None or each.code() for each in calls)
 
 
 def test_nothing_is_done_where_it_is_switched_off() -> None:
     bounds = OverloadBounds(enabled=False, test_call_us=3_000)
     with served(bounds) as (lane, address, _engine):
-        codes, _ = flood(address, 400)
+        codes, _ = flood(address, CALLS)
         assert lane.overload()[0] == 0
-        assert lane.overload().sheds == {}
-    assert codes == {grpc.StatusCode.OK: 400}
+        assert not any(lane.overload().sheds.values())
+    assert codes == {grpc.StatusCode.OK: CALLS}
 
 
 def test_a_burst_that_goes_by_itself_is_served_whole() -> None:
     with served(OverloadBounds(interval_ms=10_000)) as (lane, address, _engine):
-        codes, _ = flood(address, 400)
+        codes, _ = flood(address, CALLS)
         assert lane.overload().level == 0
-    assert codes == {grpc.StatusCode.OK: 400}
+    assert codes == {grpc.StatusCode.OK: CALLS}

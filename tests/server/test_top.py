@@ -59,8 +59,17 @@ def test_rates_are_of_the_interval() -> None:
     assert (node.calls, node.failed) == (105, 5)
 
 
-def test_a_restart_counts_from_its_start() -> None:
-    (node,) = summary_of({"a": Interval(look(10, 1_000), look(12, 40))}, {}).nodes
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # Another process, whose counters are below and above the old one's; a clock that fell.
+        (look(10, 1_000), look(12, 240)._replace(began=7.0)),
+        (look(10, 100), look(12, 240)._replace(began=7.0)),
+        (look(90_000, 100), look(12, 240)),
+    ],
+)
+def test_a_restart_counts_from_its_start(before: Look, after: Look) -> None:
+    (node,) = summary_of({"a": Interval(before, after)}, {}).nodes
     assert node.calls == 20
 
 

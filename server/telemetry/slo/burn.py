@@ -29,6 +29,9 @@ WINDOWS = {
     "3d": 72 * HOUR_S,
 }
 SEVERITIES = ("page", "ticket")
+# With fewer bad calls in the short window nobody is woken: one slow call in a quiet night is over
+# any rate.
+BAD_LEAST = 10
 ALERTS = (
     Alert("page", 14.4, "1h", "5m"),
     Alert("page", 6.0, "6h", "30m"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nextbest.server.telemetry.slo.burn import ALERTS, WINDOWS
+from nextbest.server.telemetry.slo.burn import ALERTS, BAD_LEAST, WINDOWS
 from nextbest.server.telemetry.slo.history import History, Window
 from nextbest.server.telemetry.slo.objective import Objective
 from nextbest.server.telemetry.slo.tally import Tally
@@ -16,15 +16,19 @@ class SloState:
     """An objective and what became of it.
 
     total: since the process began.  window: over the objective's window.
-    burn_rates: by the names of `burn.WINDOWS`; 1 uses the budget up exactly in the objective's
-    window, 0 for no calls.  covered_s: by the same names, how much of each was seen.
+    windows: over those of alerts, by the names of `burn.WINDOWS`.
     """
 
     objective: Objective
     total: Tally
     window: Window
-    burn_rates: Mapping[str, float]
-    covered_s: Mapping[str, float]
+    windows: Mapping[str, Window]
+
+    @property
+    def burn_rates(self) -> dict[str, float]:
+        """By window: 1 uses the budget up exactly in the objective's time, 0 for no calls."""
+        budget = self.objective.budget
+        return {name: _bad_ratio(one.tally) / budget for name, one in self.windows.items()}
 
     @property
     def compliance(self) -> float:
@@ -38,22 +42,21 @@ class SloState:
 
     def burning(self, severity: str) -> bool:
         """Whether an alert of that severity would fire."""
+        rates = self.burn_rates
         return any(
-            min(self.burn_rates[alert.long], self.burn_rates[alert.short]) > alert.rate
+            min(rates[alert.long], rates[alert.short]) > alert.rate
             for alert in ALERTS
-            if alert.severity == severity
+            if alert.severity == severity and self.windows[alert.short].tally.bad >= BAD_LEAST
         )
 
 
 def state_of(objective: Objective, history: History, now_s: float, total: Tally) -> SloState:
     """How an objective stands, its calls being `total` now."""
-    windows = {name: history.window(now_s, total, s) for name, s in WINDOWS.items()}
     return SloState(
         objective,
         total,
         history.window(now_s, total, objective.window_s),
-        {name: _bad_ratio(one.tally) / objective.budget for name, one in windows.items()},
-        {name: one.covered_s for name, one in windows.items()},
+        {name: history.window(now_s, total, length_s) for name, length_s in WINDOWS.items()},
     )
 
 

@@ -17,7 +17,7 @@ from nextbest.core.engine import CallCount
 from nextbest.server import config
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry.buckets import bounds_s
-from nextbest.server.telemetry.slo.burn import WINDOWS
+from nextbest.server.telemetry.slo.burn import BAD_LEAST, WINDOWS
 from nextbest.server.telemetry.slo.history import DENSE_S, SPARSE_S, History
 from nextbest.server.telemetry.slo.objective import Objective, parse, parse_all
 from nextbest.server.telemetry.slo.slos import Slos
@@ -187,10 +187,20 @@ def test_burn_rates_and_alerts_follow_the_calls() -> None:
     assert state.budget_remaining == pytest.approx(1 - made.bad / (made.good + made.bad) / 0.001)
 
 
+def test_a_few_bad_calls_wake_nobody() -> None:
+    made = Made()
+    # Every call is bad, far over any rate.
+    state = made.run((BAD_LEAST - 1) * 10, good=0, bad=1)
+    assert state.burn_rates["5m"] > 100
+    assert made.slos.burning() == frozenset()
+    made.run(10, good=0, bad=1)
+    assert made.slos.burning() == {"Decide"}
+
+
 def test_what_is_not_covered_is_said() -> None:
     state = Made().run(60, good=1, bad=1)
-    assert state.covered_s["5m"] == 60
-    assert state.covered_s["3d"] == 60
+    assert state.windows["5m"].covered_s == 60
+    assert state.windows["3d"].covered_s == 60
     assert state.window.covered_s == 60
     assert state.budget_remaining == pytest.approx(1 - 0.5 / 0.001)
 

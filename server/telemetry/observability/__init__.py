@@ -1,0 +1,1 @@
+"""Observability: what a monitoring system beside the server is configured with, generated."""
