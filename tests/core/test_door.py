@@ -33,6 +33,7 @@ class Call(ctypes.Structure):
         ("now_us", ctypes.c_int64),
         ("deadline_us", ctypes.c_int64),
         ("token", ctypes.c_uint64),
+        ("leave", ctypes.c_uint8),
         ("trace", ctypes.c_void_p),
     )
 
