@@ -27,6 +27,7 @@ from nextbest.server.keeper import Keeper
 from nextbest.server.lane import FastLane
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
+from nextbest.server.rpc.admission import Admission
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
@@ -107,18 +108,27 @@ async def serve(
         )
         used = compiler or Compiler(config.rpc.compile_ms_max)
         waiting = Waiting(engine)
+        admission = Admission(config.overload)
         catalogue = Catalogue(config.engine.generations_max)
         publisher = Publisher(engine, catalogue, used, waiting, config.rpc)
         keeper = Keeper(config, engine, catalogue, publisher)
         captured = Captured(config.telemetry.captured)
         parts = _Parts(
-            config, engine, publisher, waiting, keeper, lane, stop or _on_signals(), captured
+            config,
+            engine,
+            admission,
+            publisher,
+            waiting,
+            keeper,
+            lane,
+            stop or _on_signals(),
+            captured,
         )
         telemetry = Telemetry(
             engine,
             keeper,
             lane.counters,
-            {"fast": lane.overload},
+            {"fast": lane.overload, "grpc": admission.load},
             lambda: parts.ready,
             captured,
             tracing,
@@ -176,6 +186,7 @@ class _Parts:
 
     config: Config
     engine: Engine
+    admission: Admission
     publisher: Publisher
     waiting: Waiting
     keeper: Keeper
@@ -228,6 +239,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     with giving_way():
         server = make_server(
             engine,
+            parts.admission,
             parts.publisher,
             parts.waiting,
             parts.keeper,
@@ -248,6 +260,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     upkeep = Upkeep(engine, config.retention, config.engine.dedupe_max, leads)
     tasks = [
         asyncio.create_task(upkeep.run()),
+        asyncio.create_task(parts.admission.run(about.addresses[0])),
         asyncio.create_task(_watch(parts, health)),
         asyncio.create_task(_publish_later(parts)),
     ]

@@ -29,6 +29,7 @@ from nextbest.server.rpc.wire import unwrap, wrap
 if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.core.engine import Call
+    from nextbest.server.rpc.admission import Admission
 
 Decide = Callable[[bytes, int, int, "Call"], bytes]
 # The engine's method for a write, with the timing of the call that makes it.
@@ -38,7 +39,7 @@ WriteOf = Callable[["Call"], Write]
 STREAM_WRITES_MAX = 256
 
 
-def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
+def handlers(engine: Engine, admission: Admission, waiting: Waiting, bytes_max: int) -> Handlers:
     """The handlers of the calls that mostly answer without waiting, by full method name."""
     calls = {
         "DecisionService/Decide": _decide(engine.decide, waiting),
@@ -49,7 +50,9 @@ def handlers(engine: Engine, waiting: Waiting, bytes_max: int) -> Handlers:
         "ProfileService/LinkIdentity": _write(lambda _call: engine.link, waiting),
     }
     return {
-        f"/nextbest.v1.{path}": unary(timed(engine, path.rpartition("/")[2], call, bytes_max))
+        f"/nextbest.v1.{path}": unary(
+            timed(engine, admission, path.rpartition("/")[2], call, bytes_max)
+        )
         for path, call in calls.items()
     }
 

@@ -18,6 +18,7 @@ from nextbest.server.keeper import Keeper
 from nextbest.server.listener import require_free
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc import hot
+from nextbest.server.rpc.admission import Admission
 from nextbest.server.rpc.log import LogService
 from nextbest.server.rpc.playbook import PlaybookService
 from nextbest.server.rpc.profile import ProfileService
@@ -68,6 +69,7 @@ class Health:
 
 def make_server(
     engine: Engine,
+    admission: Admission,
     publisher: Publisher,
     waiting: Waiting,
     keeper: Keeper,
@@ -85,7 +87,7 @@ def make_server(
     )
     playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
     bytes_max = rpc.request_bytes_max
-    prompt = {**hot.handlers(engine, waiting, bytes_max), **about.handlers()}
+    prompt = {**hot.handlers(engine, admission, waiting, bytes_max), **about.handlers()}
     counted = {
         **hot.streams(engine, waiting, bytes_max),
         **traced(

@@ -14,6 +14,7 @@ from nextbest.server.rpc.status import end, status_of
 if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.core.engine import Call
+    from nextbest.server.rpc.admission import Admission
 
 # A call's request, gRPC's context and its timing; the answer.
 Timed = Callable[[bytes, Any, "Call"], Awaitable[bytes]]
@@ -22,12 +23,15 @@ Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 BAGGAGE_MAX = 1_024
 
 
-def timed(engine: Engine, method: str, behaviour: Timed, bytes_max: int) -> Behaviour:
-    """A gRPC behaviour that times another, bounds its request and gives its errors a status."""
+def timed(
+    engine: Engine, admission: Admission, method: str, behaviour: Timed, bytes_max: int
+) -> Behaviour:
+    """A gRPC behaviour that times another, admits and bounds it and gives its errors a status."""
 
     async def serve(request: bytes, context: Any) -> bytes:
         call = _begin(engine, method, context)
         try:
+            admission.begin(method, call)
             if len(request) > bytes_max:
                 require_size(request, bytes_max)
             answer = await behaviour(request, context, call)
