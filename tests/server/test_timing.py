@@ -22,7 +22,7 @@ async def test_calls_of_grpc_aio_are_counted_and_kept(run_server: Any) -> None:
         engines.append(engine)
 
     async with (
-        run_server(announced=announced) as address,
+        run_server(announced=announced, telemetry__captured=0) as address,
         grpc.aio.insecure_channel(address) as channel,
     ):
         call, write = channel.unary_unary(DECIDE), channel.unary_unary(TRACK)
