@@ -28,7 +28,7 @@ endef
 export BUILD_REQUIRES
 
 .PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload fuzz debug proto \
-	clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
+	otelcol clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
@@ -101,6 +101,11 @@ lane-clients: ## install the Node client that the fast lane's tests call it with
 	npm install --silent --no-audit --no-fund --prefix build/clients \
 		$$(node -p 'Object.entries(require("./tests/lane/clients/package.json").dependencies)\
 		.map((one) => one.join("@")).join(" ")')
+
+otelcol: ## build the small OpenTelemetry Collector that tests send spans to: some four minutes
+	@mkdir -p build/otelcol
+	cd tests/server/telemetry/otelcol && go build -trimpath -ldflags '-s -w' \
+		-o $(CURDIR)/build/otelcol/otelcol .
 
 debug: $(VENV)/.installed ## compile with bounds checks and -O0
 	@$(MAKE) --no-print-directory clean
