@@ -195,6 +195,10 @@ cdef class Lane:
         """From any thread: what Health/Check answers; NOT_SERVING at first."""
         flag_write(&self.state.serving, serving)
 
+    def leave_at_least(self, int level) -> None:
+        """From any thread: 1 to leave scoring out, 2 all but fallbacks, whatever waits; 0: not."""
+        flag_write(&self.state.level_least, min(max(level, 0), LEVEL_FALLBACK))
+
     def counters(self) -> dict[str, int]:
         """From any thread: what was counted, by name."""
         counted = {
@@ -212,7 +216,7 @@ cdef class Lane:
         cdef LaneState* lane = self.state
         sheds = {METHOD_NAMES[i]: counter_read(&lane.sheds[i]) for i in range(METHODS)}
         return Overload(
-            flag_read(<int64_t*>&lane.admission.level),
+            max(flag_read(<int64_t*>&lane.admission.level), flag_read(&lane.level_least)),
             flag_read(&lane.admission.read_seen),
             sheds,
         )

@@ -163,6 +163,12 @@ class Lane(LaneBounds):
 class Overload(OverloadBounds):
     """Overload: how long calls may wait for their turn before the server sheds load."""
 
+    degrade_on_burn: bool = _choice(
+        False,
+        "while Decide's objective burns as fast as pages somebody, and for 5 minutes after, "
+        "answers are cheaper where a placement's degrade_to lets them; nobody is refused for it",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:

@@ -122,6 +122,11 @@ class FastLane:
         for native in self._natives:
             native.set_serving(serving)
 
+    def leave_at_least(self, level: int) -> None:
+        """Leave out what that level does, 0 to 2, whether calls wait or not."""
+        for native in self._natives:
+            native.leave_at_least(level)
+
     async def drain(self, grace_ms: int) -> None:
         """Tell clients to go, let calls in flight end within the grace, and stop."""
         self._draining = True

@@ -27,6 +27,7 @@ from nextbest.server.keeper import Keeper
 from nextbest.server.lane import FastLane
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
+from nextbest.server.relief import Relief
 from nextbest.server.rpc.admission import Admission
 from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
@@ -264,6 +265,9 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
         asyncio.create_task(_watch(parts, health)),
         asyncio.create_task(_publish_later(parts)),
     ]
+    if config.overload.enabled and config.overload.degrade_on_burn:
+        lanes = (lane.leave_at_least, parts.admission.leave_at_least)
+        tasks.append(asyncio.create_task(Relief(telemetry.slos.burning, lanes).run()))
     announce(about.addresses, about.fast_lanes, engine)
     try:
         await parts.stop.wait()

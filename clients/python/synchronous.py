@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 
 from nextbest.client import request
+from nextbest.client.attempts import Attempts
 from nextbest.client.channel import target
-from nextbest.client.errors import from_call
+from nextbest.client.errors import OverloadedError, from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
 from nextbest.client.request import Ack, Event, Files, Identity, Upsert
@@ -39,7 +41,8 @@ class Client:
     `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
     a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
     in seconds) and raises a NextbestError.  A call is tried up to three times while the server
-    is unavailable; ids that are not given are made once, so that a repeat changes nothing.
+    is unavailable, or when it says when to come again; ids that are not given are made once, so
+    that a repeat changes nothing.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
     take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.
@@ -319,7 +322,23 @@ class Client:
         return self._call("ListTraces", trace_pb2.ListTracesRequest(limit=limit), timeout)
 
     def _prompt(self, name: str, message: object, timeout: float) -> Any:
-        """A hot call: over the fast lane, or once more over the target when the lane is gone."""
+        """A hot call, made again when it is refused with a time to come again."""
+        return self._again(partial(self._hot, name, message), timeout)
+
+    def _call(self, name: str, message: object, timeout: float) -> Any:
+        """Any other call, likewise."""
+        return self._again(partial(self._other, name, message), timeout)
+
+    def _again(self, attempt: Callable[[float], Any], timeout: float) -> Any:
+        attempts = Attempts(timeout)
+        while True:
+            try:
+                return attempt(attempts.left)
+            except OverloadedError as error:
+                time.sleep(attempts.pause(error))
+
+    def _hot(self, name: str, message: object, timeout: float) -> Any:
+        """Over the fast lane, or once more over the target when the lane is gone."""
         end = time.monotonic() + timeout
         calls = self._route.hot(timeout)
         try:
@@ -328,9 +347,9 @@ class Client:
             if not self._route.lost(calls, error):
                 raise from_call(error) from None
         # The target may have been away as well, and has until the deadline to come back.
-        return self._call(name, message, end - time.monotonic(), wait_for_ready=True)
+        return self._other(name, message, end - time.monotonic(), wait_for_ready=True)
 
-    def _call(
+    def _other(
         self, name: str, message: object, timeout: float, wait_for_ready: bool = False
     ) -> Any:
         calls = self._route.control
@@ -339,7 +358,7 @@ class Client:
         except grpc.RpcError as error:
             if not self._route.follow(calls, error):
                 raise from_call(error) from None
-        return self._call(name, message, timeout)
+        return self._other(name, message, timeout)
 
     def _upload(self, name: str, messages: object, timeout: float) -> Any:
         # A stream cannot be sent twice: its way must be known before, and open.

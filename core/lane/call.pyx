@@ -115,7 +115,10 @@ cdef void call_begin(Stream* stream) noexcept nogil:
     call.now_us = lane.now_us
     call.deadline_us = stream.deadline_us
     call.token = stream_token(stream)
-    call.leave = <uint8_t>min(lane.admission.level, <uint64_t>LEVEL_FALLBACK)
+    call.leave = <uint8_t>max(
+        min(lane.admission.level, <uint64_t>LEVEL_FALLBACK),
+        <uint64_t>flag_read(&lane.level_least),
+    )
     call.trace = &stream.trace
     lane.methods[stream.method](lane.seat, &call, &answer)
     if answer.pending:

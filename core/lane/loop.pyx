@@ -71,6 +71,8 @@ cdef struct LaneState:
     int64_t serving
     int64_t stop_wanted
     int64_t drain_wanted
+    # The level that calls are served at, at least: LEVEL_FALLBACK at most.
+    int64_t level_least
     uint64_t counters[COUNTERS]
     uint64_t calls[METHODS][CODES]
     # Calls refused for overload.

@@ -47,7 +47,7 @@ class Admission:
         self._calm_s = SLOWER * bounds.target_ms / 2_000
         self._interval_s = bounds.interval_ms / 1_000
         self._retry_ms = bounds.retry_ms
-        self._level = self._pressed = self._calm = 0
+        self._level = self._least = self._pressed = self._calm = 0
         # The share of calls to refuse, and of one what is left of it from those before.
         self._share = self._rest = 0.0
         self._called = False
@@ -56,18 +56,22 @@ class Admission:
     def begin(self, method: str, call: Call) -> None:
         """Tell a call what it leaves out; raise OverloadedError when it is one too many."""
         self._called = True
-        if not self._level:
+        if not self._level and not self._least:
             return
         self._rest += self._share
         if self._rest >= 1:
             self._rest -= 1
             self._sheds[method, QUEUE_DELAY] += 1
             raise OverloadedError(self._retry_ms)
-        call.leave = min(self._level, REFUSE - 1)
+        call.leave = max(min(self._level, REFUSE - 1), self._least)
+
+    def leave_at_least(self, level: int) -> None:
+        """Leave out what that level does, 0 to 2, whether calls wait or not."""
+        self._least = level
 
     def load(self) -> Load:
         """What is taken on and was refused; any thread may ask."""
-        return Load(self._level, dict(self._sheds))
+        return Load(max(self._level, self._least), dict(self._sheds))
 
     async def run(self, address: str) -> None:
         """Look while calls come, until cancelled; `address` is the server's own."""
