@@ -40,6 +40,8 @@ class Limits:
     # How often it is looked whether REPLICATED can be promised, while it is and while it is not.
     check_ms: int = 10_000
     check_refused_ms: int = 1_000
+    # How often those who replace a master are asked whether they have.
+    watch_ms: int = 1_000
     skew_ms_max: int = 500
     # The coordinator's heartbeats may stay away so long.
     lease_ms: int = 5_000

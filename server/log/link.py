@@ -92,6 +92,13 @@ class Network(Protocol):
         """The master's address, of the Sentinels or as configured.  Raises LinkError."""
         ...
 
+    async def named(self) -> Sequence[Address | None]:
+        """The master that each who may replace it names now; None for one that does not say.
+
+        Empty where nobody replaces it.
+        """
+        ...
+
     async def link(self, address: Address, name: str) -> Link:
         """A new connection; `name` is what the server shows for it.  Raises LinkError."""
         ...

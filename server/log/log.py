@@ -195,6 +195,13 @@ class Log(Protocol):
         """Anew, how many replicas REPLICATED waits for, and why it is refused; as of LogInfo."""
         ...
 
+    async def stays(self) -> bool | None:
+        """Whether what is connected to keeps the log: False when another has taken its place.
+
+        None where that is not known.
+        """
+        ...
+
     async def last(self) -> Record | None:
         """The newest entry; None for a log without one."""
         ...

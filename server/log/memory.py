@@ -102,6 +102,9 @@ class MemoryLog:
         replicas = self._there().replicas
         return replicas, "" if replicas else "memory: one process holds it all"
 
+    async def stays(self) -> bool | None:
+        return True
+
     async def last(self) -> Record | None:
         records = self._there().records
         return records[-1] if records else None

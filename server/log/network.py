@@ -238,6 +238,9 @@ class FixedNetwork(_Connector):
     async def master(self) -> Address:
         return self._place.hosts[0]
 
+    async def named(self) -> Sequence[Address | None]:
+        return ()
+
     async def facts(self) -> Topology:
         master = self._place.hosts[0]
         try:
@@ -273,6 +276,15 @@ class SentinelNetwork(_Connector):
                 return found
             reasons.append(f"{shown(found)}: role {role[0].decode()}, allowed: master")
         raise LinkError("; ".join(dict.fromkeys(reasons)))
+
+    async def named(self) -> Sequence[Address | None]:
+        return await asyncio.gather(*map(self._named_or_none, self._place.hosts))
+
+    async def _named_or_none(self, sentinel: Address) -> Address | None:
+        try:
+            return await self._named(sentinel)
+        except LinkError:
+            return None
 
     async def facts(self) -> Topology:
         """What the Sentinels know together: each learns of the others only after seconds."""

@@ -206,9 +206,10 @@ class Node:
         still ahead after `grace_s`: those that asked for APPLIED alone are lost with this node.
         Where the log has replicas, it is waited for them too: who stops cannot bring back what
         a master loses; when they are not heard of in time, the newest entry is counted as one.
+        So it is when the master may have been replaced, and the one in its place is not reached.
         """
-        await self.context.progress.until(lambda: not self.ahead and self._replicated, grace_s)
-        left = self.ahead or int(not self._replicated)
+        kept = await self._kept(grace_s)
+        left = self.ahead or int(not kept)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -218,6 +219,25 @@ class Node:
         if left:
             _log.error("log: stopped with %d mutations that the log may not keep", left)
         return left
+
+    async def _kept(self, grace_s: float) -> bool:
+        """Wait until the log has all of this node, and stays; False when it is not known to."""
+        try:
+            async with asyncio.timeout(grace_s):
+                while True:
+                    await self.context.progress.until(lambda: self._brought, None)
+                    # Not between a new connection and what it shows to be lost.
+                    async with self._connecting:
+                        stays = await self.context.log.stays()
+                    if stays and self._brought:
+                        return True
+                    await asyncio.sleep(self.context.limits.tick_ms / 1_000)
+        except TimeoutError:
+            return False
+
+    @property
+    def _brought(self) -> bool:
+        return not self.ahead and self._replicated
 
     @property
     def _replicated(self) -> bool:
@@ -362,6 +382,16 @@ class Node:
                 raise LogAwayError(f"replicas: {replicas}, and {self._info.replicas} before")
             self._connected(replace(self._info, replicas=replicas, replicated_refused=why))
 
+    async def _watch(self) -> None:
+        """See again and again whether another master has taken this one's place.
+
+        One that was cut off or frozen may take writes for a while yet, even with a replica.
+        """
+        while True:
+            await asyncio.sleep(self.context.limits.watch_ms / 1_000)
+            if await self.context.log.stays() is False:
+                raise LogAwayError("another master has taken the place of the one connected to")
+
     def _connected(self, info: LogInfo) -> None:
         self._info = info
         self.context.engine.replicated_refused(info.replicated_refused)
@@ -390,7 +420,8 @@ class Node:
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
-        parts = [self.pulse.run(), self._check(), *(appender.run() for appender in appenders)]
+        parts = [self.pulse.run(), self._check(), self._watch()]
+        parts += (appender.run() for appender in appenders)
         await first_failure(*parts)
 
     def _failed(self, error: Exception) -> None:

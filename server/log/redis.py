@@ -99,6 +99,18 @@ class RedisLog:
             return self._settings.replicas, str(error)
         return topology.replicas(found, self._settings), topology.refusal(found, self._settings)
 
+    async def stays(self) -> bool | None:
+        named = await self._network.named()
+        if not named:
+            return True
+        if self._links[_CONTROL] is None:
+            return None
+        # Whoever a majority names is the master, whatever the one connected to says of itself.
+        majority = len(named) // 2 + 1
+        here = sum(one == self._address for one in named)
+        elsewhere = sum(one is not None and one != self._address for one in named)
+        return here >= majority or (False if elsewhere >= majority else None)
+
     async def last(self) -> Record | None:
         return await self._one(("XREVRANGE", self._key, "+", "-", "COUNT", 1))
 

@@ -313,6 +313,9 @@ class SqliteLog:
     async def self_check(self) -> tuple[int, str]:
         return 0, _REFUSED
 
+    async def stays(self) -> bool | None:
+        return True
+
     async def last(self) -> Record | None:
         return await self._one("ORDER BY id DESC LIMIT 1", ())
 

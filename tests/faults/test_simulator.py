@@ -38,6 +38,7 @@ BROKEN_ONCE = (
     ("many", 23171),
     ("many", 30120),
     ("many", 42931),
+    ("many", 71247),
     ("many", 80687),
     ("single", 65),
     ("unsafe", 20),

@@ -190,6 +190,16 @@ class SimNetwork:
                 return Address(*found)
         raise LinkError("no Sentinel knows a master")
 
+    async def named(self) -> list[Address | None]:
+        return [await self._named(sentinel) for sentinel in self.sentinels]
+
+    async def _named(self, sentinel: Sentinel) -> Address | None:
+        try:
+            found = await self.ask(sentinel.host, sentinel.process, sentinel.master_for_clients)
+        except LinkError:
+            return None
+        return None if found is None else Address(*found)
+
     async def link(self, address: Address, _name: str) -> SimLink:
         made = SimLink(self.wires, self.loop.current, self.host, self.servers[tuple(address)])
         self.links = [one for one in self.links if not one.closed]
