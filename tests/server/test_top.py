@@ -10,7 +10,7 @@ from bisect import bisect_left
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextbest.client import Client
@@ -27,6 +27,7 @@ OK = ("grpc", "nextbest.v1.DecisionService/Decide", "OK", "fast")
 FAILED = (*OK[:2], "UNAVAILABLE", "fast")
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 9.9), min_size=1), st.sampled_from([0.5, 0.9, 0.99, 0.999]))
 def test_a_quantile_is_in_its_values_bucket(values: list[float], share: float) -> None:
     buckets = [0] * (len(BOUNDS) + 1)

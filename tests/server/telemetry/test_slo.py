@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextbest.client import Client
@@ -104,6 +104,7 @@ def test_what_is_good() -> None:
     assert tally(DECIDE, counts, BOUNDS_S) == Tally(good=3, calls=7)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.5, 40_000), st.integers(0, 50), st.integers(0, 50)), min_size=1)
 )
