@@ -12,8 +12,9 @@ a decision within the objective.  A closed loop of 256 calls, a queue of some 10
 without a refusal.  Limits are those of bench/limits.json, and one that is not kept ends the run
 with 1.
 
-Not shown: hundreds of connections that call seldom, TLS, other hosts; how long calls wait with
-their callers, who are told to by the protocol's backpressure, and give up at their deadlines.
+Not shown: many connections (core/lane/README.md has figures), grpc.aio's lane, TLS, other hosts;
+how long calls wait with their callers, who are told to by the protocol's backpressure, and give up
+at their deadlines.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The ladder is the fast lane's but for its first step: asyncio cannot leave a call with its client.
 Calls wait within gRPC, which hands them to the loop one by one and does not say since when it has
 them.  So the server asks itself for its health now and then, over gRPC as anybody would: what
-that takes is what a call waits that comes now.
+that takes is what a call waits that comes now, on a connection without a queue of its own.
 """
 
 from __future__ import annotations
