@@ -37,9 +37,11 @@ BROKEN_ONCE = (
     ("many", 7676),
     ("many", 23171),
     ("many", 30120),
+    ("many", 37010),
     ("many", 42931),
     ("many", 71247),
     ("many", 80687),
+    ("many", 92451),
     ("single", 65),
     ("unsafe", 20),
     ("unsafe", 48),
@@ -51,6 +53,7 @@ BROKEN_ONCE = (
     ("unsafe", 24010),
     ("unsafe", 46861),
     ("unsafe", 54643),
+    ("unsafe", 88819),
 )
 
 

@@ -170,7 +170,10 @@ def required(world: World, write: Write, mode: str) -> bool:
     if write.ack != REPLICATED or mode == "unsafe":
         return not any(when >= by.sent for when in world.losses)
     faults = [end for start, end, _what in world.redis_faults if end >= by.sent - 1.0]
-    return mode == "single" or len(faults) <= 1
+    # Who dies before it is back from a master that was replaced is a second fault in one failover.
+    # One that stops in order must be back.
+    away = died[0] in world.deaths_away and died[0] not in world.stops
+    return mode == "single" or len(faults) + away <= 1
 
 
 # Positions, and what nodes say of what they lost.

@@ -233,6 +233,19 @@ class Machine:
     def alive(self) -> bool:
         return self.life > 0 and self.process.alive
 
+    @property
+    def away(self) -> bool:
+        """Whether it has yet to bring what only it has to the master that replaced its own."""
+        master = self.world.master()
+        if self.recovering or master is None:
+            return False
+        context = self.node.context
+        return (
+            any(not one.closed and one.server is not master for one in self.network.links)
+            or not self.world.has(self.engine.position)
+            or (context.progress.divergences > 0 and context.ahead.answered > 0)
+        )
+
     def now_us(self) -> int:
         return EPOCH_US + int((self.loop.now + self.clock_offset_s) * 1_000_000)
 
@@ -394,6 +407,8 @@ class Machine:
         self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
 
     def _died(self) -> None:
+        if self.away:
+            self.world.deaths_away.append((self.loop.now, self.name))
         self.network.drop()
         self.disk.met |= self.engine.position[0] > 0
         self.world.deaths.append((self.loop.now, self.name))
@@ -528,6 +543,8 @@ class World:
         self.deaths: list[tuple[float, str]] = []
         # When which node stopped in order, having given the log all it had; deaths as well.
         self.stops: list[tuple[float, str]] = []
+        # Deaths of nodes that were not back from a master that had been replaced.
+        self.deaths_away: list[tuple[float, str]] = []
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
         # Whether the network has sent requests twice.
@@ -572,6 +589,15 @@ class World:
         named = max(votes, key=votes.count) if votes else None
         server = self.servers[named] if named else None
         return server if server is not None and server.master is None else None
+
+    def has(self, position: tuple[int, int, int]) -> bool:
+        """Whether the master that most Sentinels name has this very entry."""
+        master = self.master()
+        stream = master.data.streams.get(STREAM) if master is not None else None
+        if stream is None or position[:2] not in stream.ids:
+            return position == BEFORE
+        data = stream.fields[stream.ids.index(position[:2])][1]
+        return unpack(Record(*position[:2], data)).nonce == position[2]
 
     def first_entry(self) -> Contents:
         """The oldest entry that the log holds."""
