@@ -517,7 +517,7 @@ def test_a_query_is_compiled_against_a_published_plan() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "condition: '', allowed: a CEL condition of 1 to 16,384 bytes"),
+        ("", "condition: blank, allowed: a CEL condition of 1 to 16,384 bytes"),
         ("profile.agee > 1", "unknown field, profile.agee at character 9, allowed: profile.age"),
         ("profile.age", "gives int"),
         ("context.page == 'x'", "name out of place, context.page at character 1"),

@@ -31,6 +31,7 @@ CASES = [
     (errors.AckRefusedError("two hosts"), "FAILED_PRECONDITION", "ACK_REFUSED"),
     (errors.PositionNotReachedError("1-2"), "UNAVAILABLE", "POSITION_NOT_REACHED"),
     (errors.NoMemoryError("full"), "RESOURCE_EXHAUSTED", "NO_MEMORY"),
+    (errors.OverloadedError(1_250), "RESOURCE_EXHAUSTED", "OVERLOADED"),
     (errors.TombstonesFullError("10"), "RESOURCE_EXHAUSTED", "TOMBSTONES_FULL"),
     (errors.TooLateError("occurred_at", "1", "2"), "FAILED_PRECONDITION", "TOO_LATE"),
     (errors.NoPlaybookError(), "FAILED_PRECONDITION", "NO_PLAYBOOK"),

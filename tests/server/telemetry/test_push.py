@@ -28,7 +28,14 @@ from tests.server.telemetry.scrape import Scrape
 CALLS = 7
 CUMULATIVE = metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE
 # What moves by itself between a scrape and a push.
-MOVING = ("process_", "nextbest_loop_", "nextbest_gc_", "nextbest_log_staleness", "nextbest_lane_")
+MOVING = (
+    "process_",
+    "nextbest_loop_",
+    "nextbest_gc_",
+    "nextbest_log_staleness",
+    "nextbest_lane_",
+    "nextbest_traces_waiting",
+)
 
 
 def points(received: Received) -> Any:
