@@ -860,9 +860,9 @@ cdef class Engine:
         for queue in range(QUEUES):
             busy += self.state.waiting[<int>queue].refused
         return {
-            "ACK_REFUSED": refused[<int>GATE_OPEN],
-            "LOG_AWAY": refused[<int>GATE_AWAY],
-            "WRITES_REFUSED": refused[<int>GATE_CLOSED],
+            "ACK_REFUSED": counter_read(&refused[<int>GATE_OPEN]),
+            "LOG_AWAY": counter_read(&refused[<int>GATE_AWAY]),
+            "WRITES_REFUSED": counter_read(&refused[<int>GATE_CLOSED]),
             "LOG_BUSY": busy,
         }
 

@@ -144,8 +144,9 @@ async def serve(
             if await parts.unless_stopped(_recover(parts)):
                 await _serve(parts, telemetry, announce)
         finally:
-            await telemetry.stop()
+            # What the log lacks goes first: a receiver of telemetry may be away.
             await keeper.stop(config.listen.drain_grace_ms / 1_000)
+            await telemetry.stop()
             waiting.close()
             if used is not compiler:
                 used.close()

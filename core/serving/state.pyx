@@ -174,7 +174,7 @@ cdef int gate_check(EngineState* state, int64_t ack, Fault* fault) noexcept nogi
         return FAULT_NONE
     fault_set(fault, FAULT_ACK_REFUSED, "ack", "", "LOGGED or APPLIED")
     latch_take(&gate.latch)
-    gate.refused[now] += 1
+    counter_add(&gate.refused[now], 1)
     if now == GATE_OPEN:
         snprintf(fault.seen, sizeof(fault.seen), "REPLICATED: %s", gate.unreplicated_why)
     else:

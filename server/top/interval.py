@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -49,11 +50,24 @@ class Interval(NamedTuple):
         return {labels: one for labels, one in found.items() if any(one.buckets)}
 
 
-def summed(values: Iterable[Counted]) -> Counted:
-    """Distributions of the same bounds, added up."""
+def summed(
+    values: Iterable[tuple[Sequence[float], Sequence[int]]],
+) -> tuple[Sequence[float], Sequence[int]]:
+    """Bounds and buckets of several nodes added up, over the bounds that all of them have.
+
+    A node whose objectives differ has other bounds than the rest.
+    """
     values = list(values)
-    buckets = tuple(map(sum, zip(*(one.buckets for one in values), strict=True)))
-    return Counted(buckets, sum(one.sum for one in values))
+    common = sorted(set.intersection(*(set(bounds) for bounds, _ in values)))
+    within = [sum(_within(bounds, buckets, one) for bounds, buckets in values) for one in common]
+    whole = sum(sum(buckets) for _, buckets in values)
+    ends = [*within, whole]
+    return common, [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _within(bounds: Sequence[float], buckets: Sequence[int], bound: float) -> int:
+    """How many values a bound is not below."""
+    return sum(buckets[: bisect_right(bounds, bound)])
 
 
 def quantile(bounds: Sequence[float], buckets: Sequence[int], share: float) -> float | None:

@@ -141,15 +141,14 @@ def _calls(intervals: Sequence[Interval]) -> list[CallRow]:
     by_method = defaultdict(list)
     for one in intervals:
         for (_, method, code, lane), counted in one.counted(CALLS).items():
-            by_method[method, lane].append((one.seconds, code, counted))
-    bounds = next((one.after.bounds[CALLS] for one in intervals if CALLS in one.after.bounds), ())
+            by_method[method, lane].append((one, code, counted))
     return [
         CallRow(
             _short(method),
             lane,
-            sum(sum(c.buckets) / s for s, _, c in found),
-            sum(sum(c.buckets) / s for s, code, c in found if code != "OK"),
-            **_quantiles(bounds, summed(c for _, _, c in found).buckets),
+            sum(sum(c.buckets) / one.seconds for one, _, c in found),
+            sum(sum(c.buckets) / one.seconds for one, code, c in found if code != "OK"),
+            **_quantiles(*summed((one.after.bounds[CALLS], c.buckets) for one, _, c in found)),
         )
         for (method, lane), found in sorted(by_method.items())
     ]

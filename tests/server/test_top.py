@@ -18,7 +18,7 @@ from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.top import summary
 from nextbest.server.top.interval import Interval, quantile
-from nextbest.server.top.look import Counted, Look, look_of
+from nextbest.server.top.look import NOTHING, Counted, Look, look_of
 from nextbest.server.top.summary import CALLS, summary_of
 from tests.server.telemetry.process import COMMAND, Server
 
@@ -82,6 +82,18 @@ def test_calls_of_several_nodes_are_added_up() -> None:
     assert row.p50_s is not None
     assert row.p50_s <= 1e-5
     assert [node.error for node in found.nodes] == ["", "", "Unavailable"]
+
+
+def test_nodes_of_other_objectives_are_added_up_over_the_bounds_they_share() -> None:
+    other = bounds_s([0.000_012])
+    at = bisect_left(other, 1.1e-5)
+    calls = {OK: Counted(tuple(40 if i == at else 0 for i in range(len(other) + 1)), 4.4e-4)}
+    theirs = Look(6, {}, {CALLS: calls}, {CALLS: other})
+    both = {"a": Interval(look(0, 0), look(2, 20)), "b": Interval(NOTHING, theirs)}
+    (row,) = summary_of(both, {}).calls
+    assert row.rate == pytest.approx(10 + 40 / 6)
+    assert row.p99_s is not None
+    assert 1e-5 < row.p99_s <= 1.5e-5
 
 
 def test_every_name_is_a_metric_of_the_catalogue() -> None:

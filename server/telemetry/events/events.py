@@ -78,13 +78,15 @@ class Events:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(STOP_S)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
         with self._changed:
             self._ended = True
             self._lost["stopped"] += len(self._calls)
             self._calls.clear()
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
-        self._thread.join(ABORT_S)
+        if self._thread.ident is not None:
+            self._thread.join(ABORT_S)
 
     def _run(self) -> None:
         while self._wait():

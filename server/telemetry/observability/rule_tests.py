@@ -102,7 +102,7 @@ def _usual() -> Series:
         catalogue.PROCESS_START: {"": _steady(0)},
         catalogue.READY: {"": _steady(1)},
         catalogue.KEPT_DROPPED: {"": _steady(7)},
-        catalogue.SPANS_DROPPED: {'reason="full"': _steady(9)},
+        catalogue.SPANS_DROPPED: {'reason="queue_full"': _steady(9)},
     }
 
 

@@ -44,7 +44,7 @@ class Slos:
     async def run(self) -> None:
         """Look every 10 s until cancelled."""
         while True:
-            self.look()
+            await asyncio.to_thread(self.look)
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> list[SloState]:

@@ -98,13 +98,15 @@ class SpanQueue:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(grace_s)
+        if self._thread.ident is not None:
+            self._thread.join(grace_s)
         with self._changed:
             self._ended = True
             self._lost["stopped"] += _count(self._entries)
             self._entries.clear()
         self._exporter.shutdown()
-        self._thread.join(ABORT_S)
+        if self._thread.ident is not None:
+            self._thread.join(ABORT_S)
 
     def _run(self) -> None:
         while self._wait():
@@ -148,7 +150,9 @@ class SpanQueue:
             _log.exception("spans: the exporter failed")
             done = False
         with self._changed:
-            rejected, self._rejected = self._rejected, 0
+            # A receiver's own word.
+            rejected = min(max(self._rejected, 0), len(spans))
+            self._rejected = 0
             if done:
                 self._exported += len(spans) - rejected
                 self._lost["rejected"] += rejected
