@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport (
+    SIZE_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 from libcpp cimport bool as cpp_bool
@@ -19,6 +21,7 @@ include "telemetry/trace_types.pyx"
 include "telemetry/counter_types.pyx"
 include "serving/door_types.pyx"
 include "lane/nghttp2.pyx"
+include "lane/memory.pyx"
 include "lane/counters.pyx"
 include "lane/stream.pyx"
 include "lane/admission.pyx"
@@ -132,6 +135,7 @@ cdef class Lane:
     cdef int open(self) except -1:
         cdef LaneState* lane = self.state
         admission_begin(lane)
+        blocks_init(&lane.blocks)
         lane.input = <uint8_t*>malloc(READ_BYTES)
         lane.output = <uint8_t*>malloc(WRITE_BYTES + READ_BYTES)
         lane.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
@@ -159,6 +163,7 @@ cdef class Lane:
         nghttp2_session_callbacks_del(lane.callbacks)
         nghttp2_option_del(lane.option)
         pool_free(&lane.pool)
+        blocks_free(&lane.blocks)
         free(lane.peers.places)
         if lane.seat != NULL:
             lane.door.close(lane.seat)

@@ -54,6 +54,7 @@ cdef struct LaneState:
     uint64_t connections_count
     Connection* touched
     StreamPool pool
+    Blocks blocks
     Peers peers
     # Tokens of the requests that the read at hand has begun.
     uint64_t arriving[ARRIVING_MAX]

@@ -33,6 +33,12 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
     ctypedef struct nghttp2_data_provider:
         nghttp2_data_source source
         nghttp2_data_source_read_callback read_callback
+    ctypedef struct nghttp2_mem:
+        void* mem_user_data
+        void* (*malloc)(size_t, void*) noexcept nogil
+        void (*free)(void*, void*) noexcept nogil
+        void* (*calloc)(size_t, size_t, void*) noexcept nogil
+        void* (*realloc)(void*, size_t, void*) noexcept nogil
     ctypedef struct nghttp2_settings_entry:
         int32_t settings_id
         uint32_t value
@@ -127,9 +133,9 @@ cdef extern from "<nghttp2/nghttp2.h>" nogil:
         nghttp2_option* option, uint64_t burst, uint64_t rate
     )
     void nghttp2_option_set_user_recv_extension_type(nghttp2_option* option, uint8_t kind)
-    int nghttp2_session_server_new2(
+    int nghttp2_session_server_new3(
         nghttp2_session** session, const nghttp2_session_callbacks* callbacks, void* user_data,
-        const nghttp2_option* option,
+        const nghttp2_option* option, nghttp2_mem* memory,
     )
     void nghttp2_session_del(nghttp2_session* session)
     ssize_t nghttp2_session_mem_recv(nghttp2_session* session, const uint8_t* data, size_t length)

@@ -267,8 +267,9 @@ cdef bint sessions_init(LaneState* lane) noexcept nogil:
 cdef bint session_open(Connection* connection) noexcept nogil:
     """Make the connection's session and say what it takes."""
     cdef nghttp2_settings_entry entries[3]
-    if nghttp2_session_server_new2(
-        &connection.session, connection.lane.callbacks, connection, connection.lane.option
+    cdef LaneState* lane = connection.lane
+    if nghttp2_session_server_new3(
+        &connection.session, lane.callbacks, connection, lane.option, &lane.blocks.functions
     ):
         return False
     entries[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
