@@ -626,7 +626,7 @@ cdef class Engine:
         """Frame a checked request as a mutation, apply it and queue it for the log."""
         cdef const PlaybookState* playbook = atomic_pointer_read(&self.state.active)
         if seat_accept(
-            &self.seat, playbook, stamping, body, text_from(request), applied, awaited
+            &self.seat, playbook, stamping, body, text_from(request), NULL, applied, awaited
         ):
             fault_raise(&self.seat.serving.fault)
         return 0
@@ -790,7 +790,7 @@ cdef class Engine:
                 return self.park_in_time(&message, mutation)
             state = &playbook.state
         memset(&applied, 0, sizeof(Applied))
-        if seat_apply(&self.seat, state, &message, &applied):
+        if seat_apply(&self.seat, state, &message, NULL, &applied):
             fault_raise(&self.seat.serving.fault)
         if message.body == BODY_ERASURE:
             self.erasures.remember(

@@ -4,12 +4,27 @@ Everything that can be refused is refused here.  Apply never refuses, so that ev
 ends in the same state.
 """
 
+cdef extern from "mutation/digits.h" nogil:
+    int32_t hex_digit(char c)
+
+
 cdef struct Stamping:
     # What the accepting node adds to a mutation.
     uint64_t stamp
     Text playbook
     uint32_t incarnation
     uint32_t second_incarnation
+
+
+cdef struct TrackEvent:
+    # A TrackRequest as it was read: the edge checks it, and applies what it has checked.
+    TrackMessage message
+    IdentityRef identity
+    const EventSpec* event
+    # Its properties by index, its own time last.
+    Value* values
+    int64_t id_ms
+    int64_t occurred_us
 
 
 cdef void write_mutation(
@@ -23,33 +38,30 @@ cdef void write_mutation(
     write_text_always(writer, field, request)
 
 
-cdef inline int32_t hex_digit(char c) noexcept nogil:
-    if c'0' <= c <= c'9':
-        return c - c'0'
-    if c'a' <= c <= c'f':
-        return c - c'a' + 10
-    if c'A' <= c <= c'F':
-        return c - c'A' + 10
-    return -1
+cdef inline int64_t hex_number(const char* digits, uint32_t count) noexcept nogil:
+    """The number that so many hexadecimal digits spell, or -1; without a branch for each."""
+    cdef int64_t number = 0
+    cdef int32_t digit, seen = 0
+    cdef uint32_t i
+    for i in range(count):
+        digit = hex_digit(digits[i])
+        seen |= digit
+        number = number << 4 | (digit & 0xF)
+    return -1 if seen < 0 else number
 
 
 cdef int64_t uuid7_ms(Text id) noexcept nogil:
     """The milliseconds since 1970 in a UUIDv7 (RFC 9562, 36 characters), or -1."""
-    cdef int64_t ms = 0
-    cdef int32_t digit
-    cdef uint32_t i
-    if id.length != 36 or id.data[14] != c'7':
+    cdef const char* at = id.data
+    cdef int64_t high, low, rest
+    if id.length != 36 or at[14] != c'7' or at[8] != c'-' or at[13] != c'-' or (
+        at[18] != c'-' or at[23] != c'-'
+    ):
         return -1
-    for i in range(36):
-        digit = hex_digit(id.data[i])
-        if i == 8 or i == 13 or i == 18 or i == 23:
-            if id.data[i] != c'-':
-                return -1
-        elif digit < 0:
-            return -1
-        elif i < 13:
-            ms = ms << 4 | digit
-    return ms
+    high, low = hex_number(at, 8), hex_number(at + 9, 4)
+    # Negative when one of them is.
+    rest = hex_number(at + 14, 4) | hex_number(at + 19, 4) | hex_number(at + 24, 12)
+    return high << 16 | low if (high | low | rest) >= 0 else -1
 
 
 cdef int event_times(
@@ -113,22 +125,23 @@ cdef int check_sum_range(const Value* value, Text name, Fault* fault) noexcept n
 
 
 cdef int check_track(
-    const PlaybookState* playbook, TrackMessage* message, Arena* arena, int64_t now_us,
-    int64_t horizon_ms, IdentityRef* identity, Fault* fault,
+    const PlaybookState* playbook, TrackEvent* track, Arena* arena, int64_t now_us,
+    int64_t horizon_ms, Fault* fault,
 ) noexcept nogil:
-    """Check a TrackRequest against the playbook."""
-    cdef int64_t id_ms = 0, occurred_us = 0
+    """Check a TrackRequest, whose message was read, against the playbook; fills the rest."""
+    cdef TrackMessage* message = &track.message
     cdef int32_t index
-    cdef Value* values
     cdef char seen[48]
     if check_id(message.event_id, "event_id", True, fault):
         return fault.kind
-    if check_identity(&message.identity, "identity", identity, fault):
+    if check_identity(&message.identity, "identity", &track.identity, fault):
         return fault.kind
-    if check_ack(message.ack, fault) or event_times(message, now_us, &id_ms, &occurred_us, fault):
+    if check_ack(message.ack, fault) or event_times(
+        message, now_us, &track.id_ms, &track.occurred_us, fault
+    ):
         return fault.kind
-    if id_ms < horizon_ms:
-        snprintf(seen, sizeof(seen), "an id of %lld ms since 1970", <long long>id_ms)
+    if track.id_ms < horizon_ms:
+        snprintf(seen, sizeof(seen), "an id of %lld ms since 1970", <long long>track.id_ms)
         fault_set(fault, FAULT_TOO_LATE, "event_id", seen, "")
         snprintf(
             fault.allowed, sizeof(fault.allowed), "from the horizon %lld ms since 1970",
@@ -138,12 +151,10 @@ cdef int check_track(
     index = names_find(&playbook.event_names, message.event)
     if index < 0:
         return fault_unknown(fault, "event", "event", message.event, &playbook.event_names)
-    values = <Value*>arena_take(
-        arena, playbook.events[index].property_names.count * sizeof(Value)
-    )
-    if values == NULL:
-        return fault_arena(fault)
-    return fit_properties(&playbook.events[index], &message.properties, values, fault)
+    track.event = &playbook.events[index]
+    fault.kind = FAULT_NONE
+    track.values = event_values(track.event, message, track.occurred_us, arena, fault)
+    return fault_arena(fault) if track.values == NULL else fault.kind
 
 
 cdef int check_upsert(

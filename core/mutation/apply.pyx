@@ -35,6 +35,21 @@ cdef struct Applied:
     bint created
 
 
+cdef inline MutationMessage stamped(
+    const Stamping* stamping, uint32_t body, Text request
+) noexcept nogil:
+    """What `write_mutation` frames, as it is read."""
+    cdef MutationMessage message
+    memset(&message, 0, sizeof(MutationMessage))
+    message.stamp = stamping.stamp
+    message.playbook = stamping.playbook
+    message.incarnation = stamping.incarnation
+    message.second_incarnation = stamping.second_incarnation
+    message.body = body
+    message.request = request
+    return message
+
+
 cdef bint read_mutation(Text data, MutationMessage* message) noexcept nogil:
     """Read a nextbest.v1.Mutation; False when it is malformed.  Bodies are not looked into."""
     cdef Reader reader = reader_of(data.data, data.length)
@@ -146,7 +161,7 @@ cdef Value* event_values(
     cdef Value* values = <Value*>arena_take(arena, count * sizeof(Value))
     if values == NULL:
         return NULL
-    # A fault leaves unset what came after it; the edge has let none through.
+    # A fault leaves unset what comes after it.
     fit_properties(event, &message.properties, values, fault)
     values[count - 1] = value_timestamp_us(occurred_us)
     return values
@@ -186,36 +201,50 @@ cdef StoreStatus apply_event(
     const PlaybookState* playbook, const MutationMessage* mutation, StoreState* store,
     Serving* serving, Applied* applied,
 ) noexcept nogil:
-    cdef TrackMessage message
-    cdef IdentityRef identity
+    cdef TrackEvent track
     cdef Arena* arena = &serving.machine.arena
     cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
-    cdef int64_t id_ms = 0, occurred_us = 0
-    cdef uint64_t key[2]
-    cdef const EventSpec* event
-    cdef CounterInput* inputs
-    cdef Value* values
     cdef int32_t index
-    cdef uint32_t count
-    cdef StoreStatus status
-    if read_track(&reader, &message, arena, &serving.fault):
+    if read_track(&reader, &track.message, arena, &serving.fault):
         return STORE_OK
     # The clock was checked at the edge: no time is too far ahead here.
-    if event_times(&message, TIMESTAMP_US_FAR, &id_ms, &occurred_us, &serving.fault):
+    if event_times(
+        &track.message, TIMESTAMP_US_FAR, &track.id_ms, &track.occurred_us, &serving.fault
+    ):
         return STORE_OK
-    index = names_find(&playbook.event_names, message.event)
-    if index < 0 or check_identity(&message.identity, "identity", &identity, &serving.fault):
+    index = names_find(&playbook.event_names, track.message.event)
+    if index < 0 or check_identity(
+        &track.message.identity, "identity", &track.identity, &serving.fault
+    ):
         return STORE_OK
-    event = &playbook.events[index]
-    values = event_values(event, &message, occurred_us, arena, &serving.fault)
-    inputs = <CounterInput*>arena_take(arena, (event.counters_count + 1) * sizeof(CounterInput))
-    if values == NULL or inputs == NULL:
+    track.event = &playbook.events[index]
+    # A fault leaves unset what came after it; the edge has let none through.
+    track.values = event_values(
+        track.event, &track.message, track.occurred_us, arena, &serving.fault
+    )
+    if track.values == NULL:
         return STORE_NO_MEMORY
-    count = matching_counters(playbook, event, values, &serving.machine, inputs)
-    event_key(&message, occurred_us, key)
+    return apply_track(playbook, &track, mutation, store, serving, applied)
+
+
+cdef StoreStatus apply_track(
+    const PlaybookState* playbook, const TrackEvent* track, const MutationMessage* mutation,
+    StoreState* store, Serving* serving, Applied* applied,
+) noexcept nogil:
+    """Let counters count an event that was read."""
+    cdef uint64_t key[2]
+    cdef uint32_t count
+    cdef StoreStatus status
+    cdef CounterInput* inputs = <CounterInput*>arena_take(
+        &serving.machine.arena, (track.event.counters_count + 1) * sizeof(CounterInput)
+    )
+    if inputs == NULL:
+        return STORE_NO_MEMORY
+    count = matching_counters(playbook, track.event, track.values, &serving.machine, inputs)
+    event_key(&track.message, track.occurred_us, key)
     status = store_add(
-        store, identity, mutation.incarnation, key, id_ms, occurred_us, inputs, count,
-        0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
+        store, track.identity, mutation.incarnation, key, track.id_ms, track.occurred_us, inputs,
+        count, 0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
     return status

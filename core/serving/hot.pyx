@@ -167,8 +167,8 @@ cdef int seat_track(
 
     `pending` is NULL for a caller that cannot wait.
     """
-    cdef TrackMessage message
-    cdef IdentityRef identity
+    cdef TrackEvent track
+    cdef TrackMessage* message = &track.message
     cdef Stamping stamping
     cdef Reader reader = reader_of(request.data, request.length)
     cdef Serving* serving = &seat.serving
@@ -177,19 +177,19 @@ cdef int seat_track(
     cdef Awaited awaited
     cdef Header header
     cdef int kind
-    if read_track(&reader, &message, arena, &serving.fault) or check_track(
-        playbook, &message, arena, now_us, horizon_edge_ms(seat.state), &identity, &serving.fault
-    ) or seat_check_write(seat, identity, &message.ack) or check_pending(
+    if read_track(&reader, message, arena, &serving.fault) or check_track(
+        playbook, &track, arena, now_us, horizon_edge_ms(seat.state), &serving.fault
+    ) or seat_check_write(seat, track.identity, &message.ack) or check_pending(
         message.ack, pending, &serving.fault
     ):
         return serving.fault.kind
     step_end(serving.trace, STEP_PARSE)
-    seat_stamp(seat, playbook, &stamping, now_us, identity)
+    seat_stamp(seat, playbook, &stamping, now_us, track.identity)
     awaited = awaited_by(message.ack, token)
-    kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &applied, &awaited)
+    kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &track, &applied, &awaited)
     if kind != FAULT_NONE:
         return kind
-    seat_cross_stage(seat, playbook, identity, now_us)
+    seat_cross_stage(seat, playbook, track.identity, now_us)
     step_end(serving.trace, STEP_APPLY)
     if message.ack > ACK_APPLIED:
         pending[0] = True

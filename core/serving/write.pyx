@@ -74,14 +74,15 @@ cdef int seat_frame(
 
 cdef int seat_accept(
     EngineSeat* seat, const PlaybookState* playbook, const Stamping* stamping, uint32_t body,
-    Text request, Applied* applied, const Awaited* awaited,
+    Text request, const TrackEvent* track, Applied* applied, const Awaited* awaited,
 ) noexcept nogil:
     """Apply a checked request, and queue it where a log is attached.
 
     It is applied before the log has it, so that this node's decisions have it at once; the call
-    is answered at the level that it asked for.
+    is answered at the level that it asked for.  `track`: what was read of an event's request,
+    in the seat's arena; else NULL.
     """
-    cdef MutationMessage message
+    cdef MutationMessage message = stamped(stamping, body, request)
     cdef WaitingWrites* waiting = &seat.state.waiting[
         QUEUE_REPLICATED if awaited.ack == ACK_REPLICATED else QUEUE_LOGGED
     ]
@@ -91,10 +92,8 @@ cdef int seat_accept(
     memset(applied, 0, sizeof(Applied))
     if kind != FAULT_NONE:
         return kind
-    # What was framed here is well formed.
-    read_mutation(mutation, &message)
     if not engine_logs(seat.state):
-        return seat_apply(seat, playbook, &message, applied)
+        return seat_apply(seat, playbook, &message, track, applied)
     memset(&write, 0, sizeof(WaitingWrite))
     write.seat = seat if awaited.ack > ACK_APPLIED else NULL
     write.token = awaited.token
@@ -103,7 +102,7 @@ cdef int seat_accept(
         return kind
     kind = write_copy(&write, mutation, &seat.serving.fault)
     if kind == FAULT_NONE:
-        kind = seat_apply(seat, playbook, &message, applied)
+        kind = seat_apply(seat, playbook, &message, track, applied)
     if kind != FAULT_NONE:
         free(write.data)
         waiting_release(waiting, write.seat)
@@ -124,13 +123,17 @@ cdef int write_copy(WaitingWrite* write, Text mutation, Fault* fault) noexcept n
 
 
 cdef int seat_apply(
-    EngineSeat* seat, const PlaybookState* playbook, MutationMessage* message, Applied* applied
+    EngineSeat* seat, const PlaybookState* playbook, MutationMessage* message,
+    const TrackEvent* track, Applied* applied,
 ) noexcept nogil:
     """Apply a mutation whose playbook is at hand (NULL where it needs none)."""
     cdef StoreState* store = seat.state.store
     cdef StoreStatus status = STORE_OK
-    arena_reset(&seat.serving.machine.arena)
-    if message.body == BODY_EVENT:
+    if track == NULL:
+        arena_reset(&seat.serving.machine.arena)
+    if track != NULL:
+        status = apply_track(playbook, track, message, store, &seat.serving, applied)
+    elif message.body == BODY_EVENT:
         status = apply_event(playbook, message, store, &seat.serving, applied)
     elif message.body == BODY_ATTRIBUTES:
         status = apply_attributes(playbook, message, store, &seat.serving, applied)
@@ -180,7 +183,7 @@ cdef void seat_cross_stage(
     request.data = <const char*>seat.crossing.data
     request.length = <uint32_t>seat.crossing.length
     seat_stamp(seat, playbook, &stamping, now_us, identity)
-    seat_accept(seat, playbook, &stamping, BODY_ATTRIBUTES, request, &applied, &awaited)
+    seat_accept(seat, playbook, &stamping, BODY_ATTRIBUTES, request, NULL, &applied, &awaited)
 
 
 cdef void write_stage_request(
