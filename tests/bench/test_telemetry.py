@@ -28,7 +28,9 @@ def test_a_limit_that_is_not_kept_is_named() -> None:
 def test_the_loop_keeps_what_is_sampled() -> None:
     made = loop.engine()
     request = loop.request()
-    _, unsampled, none = loop.turn(made, request, 0.0, 1_000)
+    _, unsampled, few = loop.turn(made, request, 0.0, 1_000)
     _, sampled, all_of_them = loop.turn(made, request, 1.0, 1_000)
-    assert (none, all_of_them) == (0, 1_000)
+    # A busy machine may make some slower than their objective, which are kept too.
+    assert few < 100
+    assert all_of_them == 1_000
     assert unsampled == sampled
