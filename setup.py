@@ -23,6 +23,8 @@ FOLDERS = {
     "nextbest.bench": "bench/load",
 }
 DEBUG = os.environ.get("NEXTBEST_DEBUG") == "1"
+# Where a loop happens to begin is worth 2 % of a decision, either way: each begins alike.
+OPTIMISED = ["-O3", "-falign-functions=64", "-falign-loops=32"]
 
 
 def link_folders() -> None:
@@ -54,7 +56,7 @@ def engine() -> Extension:
     # is cut to its buffer on purpose.
     quiet = ["-Wno-sign-compare", "-Wno-unused-function", "-Wno-maybe-uninitialized"]
     quiet.append("-Wno-format-truncation")
-    flags = ["-std=c++17", *quiet, *(["-O0", "-g"] if DEBUG else ["-O3"])]
+    flags = ["-std=c++17", *quiet, *(["-O0", "-g"] if DEBUG else OPTIMISED)]
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     libraries = pkg_config("--libs", "re2")
     if libraries is None:
@@ -90,7 +92,7 @@ def http2() -> list[Extension]:
         )
         return []
     flags = ["-Wno-sign-compare", "-Wno-unused-function"]
-    flags += ["-O0", "-g"] if DEBUG else ["-O3"]
+    flags += ["-O0", "-g"] if DEBUG else OPTIMISED
     flags += pkg_config("--cflags", "libnghttp2") or []
     flags += shlex.split(os.environ.get("NEXTBEST_CFLAGS", ""))
     lane = [p for p in Path("core/lane").iterdir() if p.suffix in {".pyx", ".h"}]

@@ -1,6 +1,7 @@
 // What one call leaves behind of its time, and the clock it is told by.  Lane and engine share it.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 #if defined(__x86_64__)
@@ -40,8 +41,6 @@ typedef struct CallTrace {
     uint64_t began;
     uint64_t last;
     uint64_t spent[STEPS];
-    // The headers of W3C Trace Context, as they came; a traceparent of another length is none.
-    char traceparent[TRACEPARENT_BYTES];
     uint8_t has_parent;
     // Of the lane's methods.
     uint8_t method;
@@ -55,6 +54,9 @@ typedef struct CallTrace {
     const char* baggage;
     // It waited for a position before anything was decided.
     uint8_t waited_first;
+    // The header of W3C Trace Context, as it came; one of another length is none.  Last, since it
+    // is read only where there is one: no call has to empty it.
+    char traceparent[TRACEPARENT_BYTES];
 } CallTrace;
 
 // Whether the time stamp counter runs at one rate, in sleep too (Intel SDM 17.17.1, AMD APM 3.2.4).
@@ -91,7 +93,7 @@ static inline uint64_t ticks_now(void) {
 
 static inline void trace_begin(CallTrace* trace, uint64_t began, uint8_t method) {
 #if TELEMETRY
-    __builtin_memset(trace, 0, sizeof *trace);
+    __builtin_memset(trace, 0, offsetof(CallTrace, traceparent));
     trace->began = trace->last = began;
     trace->method = method;
 #endif

@@ -31,7 +31,8 @@ cdef class Call:
         if self.over or not TELEMETRY:
             return
         self.over = True
-        self.trace.fault = FAULT_KINDS_OF.get(type(error), 0)
+        if error is not None:
+            self.trace.fault = FAULT_KINDS_OF.get(type(error), 0)
         step_end(&self.trace, STEP_SEND)
         meter_end(
             self.seat.meter, &self.seat.state.metering, &self.trace, code, data, len(answer)
