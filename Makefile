@@ -56,7 +56,7 @@ bench-overhead: build ## what the server adds to a bare grpc.aio servicer
 bench-log: build ## the log beside bare Redis and SQLite, snapshots, recovery: some ten minutes
 	$(BIN)/python -m bench.log
 
-bench-telemetry: build ## what telemetry costs, beside a build without it: some fifteen minutes
+bench-telemetry: build ## what telemetry costs, beside a build without it: some five minutes
 	$(BIN)/python -m bench.telemetry
 
 bench-overload: build ## what the fast lane still does at 1.5 and 3 times its highest rate

@@ -44,3 +44,19 @@ def scratch(options: argparse.Namespace) -> Iterator[Path]:
     """A folder for a run's files, removed afterwards."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def real_time() -> Iterator[None]:
+    """This thread, and what it starts, come before all that is not of that kind (SCHED_RR)."""
+    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:
+        # Not allowed: then a busy machine shows in what its core lost.
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, parameters)

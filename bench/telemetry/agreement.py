@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 import tempfile
@@ -35,7 +34,7 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.log.cores import CORE_GENERATOR, require_two
+from bench.log.cores import CORE_GENERATOR, real_time, require_two
 from bench.log.serving import Server, serving
 from bench.machine import machine
 from bench.micro.shop_100 import playbook
@@ -183,22 +182,6 @@ def telling(folder: Path) -> Iterator[tuple[Server, str]]:
     address = "telemetry.address=127.0.0.1:0"
     with real_time(), serving(folder, "--set", address, files=files) as server:
         yield server, pages_of(folder)
-
-
-@contextmanager
-def real_time() -> Iterator[None]:
-    """This thread, and what it starts, come before all that is not of that kind (SCHED_RR)."""
-    before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except OSError:
-        # Not allowed: then a busy machine shows in what its core lost.
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, before, parameters)
 
 
 def figures(found: dict[str, list[Round]]) -> dict[str, float]:

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import IO, NamedTuple
 
 from .builds import ROOT, tree
+from .rate import quartiles
 
 # How many calls of 1 are sampled.
 UNSAMPLED, SAMPLED = 0.0, 1.0
@@ -86,7 +86,7 @@ def _round(ours: Loop, bare: Loop, calls: int, number: int) -> tuple[float, floa
 def figures(found: dict[str, list[float]]) -> dict[str, float]:
     """In microseconds."""
     return {
-        f"telemetry_{name}_us_{part}": pick(values) / 1_000
-        for name, values in found.items()
-        for part, pick in (("min", min), ("median", median), ("max", max))
+        name: ns / 1_000
+        for each, values in found.items()
+        for name, ns in quartiles(f"telemetry_{each}_us", values).items()
     }
