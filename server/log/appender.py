@@ -24,6 +24,7 @@ from nextbest.server.log.log import (
     StaleEpochError,
     UnknownOutcomeError,
 )
+from nextbest.server.log.own import Own
 from nextbest.server.log.sieve import sift
 from nextbest.server.span import span
 
@@ -31,8 +32,9 @@ from nextbest.server.span import span
 class Appender:
     """Takes what a queue of the engine holds and appends it, batch by batch."""
 
-    def __init__(self, queue: int, context: Context, epochs: Epochs) -> None:
+    def __init__(self, queue: int, context: Context, epochs: Epochs, own: Own) -> None:
         self._queue = queue
+        self._own = own
         self._context = context
         self._epochs = epochs
         self._ack = REPLICATED if queue == REPLICATED_QUEUE else LOGGED
@@ -135,13 +137,17 @@ class Appender:
 
     async def _try(self, batch: Batch) -> None:
         nonce = self._context.ahead.sign(batch, self._context.now_us())
+        if self._queue == LOGGED_QUEUE:
+            self._own.sent(batch)
         try:
-            position = await self._append(nonce, pack_batch(nonce, batch.data))
+            data = pack_batch(nonce, batch.data)
+            position = await self._append(nonce, data)
         except EntryTooLargeError as error:
             self._give_up(batch, [str(error)])
         except (StaleEpochError, LogFullError, UnknownOutcomeError) as error:
             await self._refused(batch, error)
         else:
+            self._own.answered(batch, position, data)
             self._done(batch, position)
 
     async def _append(self, nonce: int, data: bytes) -> Position:
@@ -176,6 +182,7 @@ class Appender:
     ) -> None:
         """Keep a batch that is not known to be in the log, and try again a little later."""
         context = self._context
+        self._own.broken()
         if isinstance(error, StaleEpochError):
             context.ahead.put_back(batch)
             await self._epochs.newer(error.epoch, context.limits.backoff_ms_max / 1_000)

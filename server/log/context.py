@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -45,6 +46,22 @@ class Context:
     def here(self) -> Position:
         """How far the log is applied here."""
         return Position(*self.engine.position)
+
+    def advance(self, position: Position, data: bytes) -> None:
+        """The next entry of the log, of these bytes, is applied here."""
+        self.retained.add(position, data, asyncio.get_running_loop().time())
+        self.engine.advance(position, self.now_us())
+        self.counts.applied += 1
+
+    def let_go(self) -> None:
+        """Let go of entries that are old, and let everybody look who waits for what was applied."""
+        self.retained.cut(self.progress.committed, asyncio.get_running_loop().time())
+        self.progress.moved()
+
+    def caught_up(self, at_us: int) -> None:
+        """The log's end was here at that time, if what is read is the log."""
+        if not self.standing.behind:
+            self.engine.caught_up(at_us)
 
     def go_astray(self, lost_ids: list[str]) -> None:
         """Something was applied here that no other member can have: a snapshot has to be loaded."""

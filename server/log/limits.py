@@ -21,6 +21,11 @@ class Limits:
     # Mutations in flight or not read back yet; more wait in the engine's bounded queue.
     ahead_bytes_max: int = 67_108_864
     read_wait_ms: int = 100
+    # While appends of so many mutations follow one another, and their answers say that others have
+    # appended nothing, the log is read each longer time; again when none was sent for the shorter.
+    rest_mutations_min: int = 32
+    rest_ms: int = 5
+    rest_ms_max: int = 50
     # How often a log that brings nothing new is asked whether it still has what it had.
     verify_ms: int = 250
     # Reads that wait for a position look at their deadlines so often.

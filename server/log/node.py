@@ -44,10 +44,11 @@ from nextbest.server.log.log import (
 )
 from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
+from nextbest.server.log.own import Own, Passed
 from nextbest.server.log.progress import Progress
 from nextbest.server.log.pulse import Pulse
 from nextbest.server.log.purge import Purge
-from nextbest.server.log.reader import Announced, Passed, Reader
+from nextbest.server.log.reader import Announced, Reader
 from nextbest.server.log.reseed import ReseedRefusedError, reseed
 from nextbest.server.log.retained import Retained
 from nextbest.server.log.standing import Standing
@@ -78,7 +79,8 @@ class Node:
     """Follows the log with an engine to which a log is attached.
 
     announced: called with each Publication and Activation read from the log, as a Mutation.
-    passed: called with each own batch read back; publications in it are not announced.
+    passed: called with each own batch that the log is known to have; publications in it are not
+    announced.
     snapshots: writes snapshots; None for a node that never does, and so never lets the log be
     trimmed while it is a member.  address: where other members can fetch them.  process: a random
     mark of this process, by which another of the same name is found out.  The parts are made by
@@ -90,6 +92,7 @@ class Node:
     coordinator_type: ClassVar[type[Coordinator]] = Coordinator
     cover_type: ClassVar[type[Cover]] = Cover
     epochs_type: ClassVar[type[Epochs]] = Epochs
+    own_type: ClassVar[type[Own]] = Own
     pulse_type: ClassVar[type[Pulse]] = Pulse
     reader_type: ClassVar[type[Reader]] = Reader
 
@@ -129,13 +132,14 @@ class Node:
         self.members = Members(limits.members_max, member, process)
         self.epochs = self.epochs_type(context)
         self.branch = self.branch_type(context, self.epochs)
+        self.own = self.own_type(context, passed)
         self.appenders = [
-            self.appender_type(queue, context, self.epochs) for queue in range(QUEUES)
+            self.appender_type(queue, context, self.epochs, self.own) for queue in range(QUEUES)
         ]
         self.notes = Notes(self.appenders)
         self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
         self.reader = self.reader_type(
-            context, self.epochs, self.branch, self.members, self.coordinator, announced, passed
+            context, self.epochs, self.branch, self.members, self.coordinator, announced, self.own
         )
         self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)

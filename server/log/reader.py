@@ -8,23 +8,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from nextbest.core.errors import InvalidRequestError, NoMemoryError, StoreFullError
-from nextbest.server.log.ahead import Batch
 from nextbest.server.log.backoff import Backoff
 from nextbest.server.log.branch import Branch, DivergedError
-from nextbest.server.log.contents import Contents, position_from, unpack
+from nextbest.server.log.contents import Contents, place_of, position_from, unpack
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.entry import DamagedEntryError
 from nextbest.server.log.epochs import Epochs
 from nextbest.server.log.log import BEFORE, LogGapError, Position, Record
 from nextbest.server.log.members import Members
-from nextbest.server.log.sieve import ids_before
+from nextbest.server.log.own import Own
 
 _log = logging.getLogger(__name__)
 
 Announced = Callable[[bytes], None]
-# Told each own MutationBatch that was read back.
-Passed = Callable[[bytes], None]
 
 
 class Reader:
@@ -38,7 +35,7 @@ class Reader:
         members: Members,
         coordinator: Coordinator,
         announced: Announced,
-        passed: Passed,
+        own: Own,
     ) -> None:
         self._context = context
         self._epochs = epochs
@@ -46,7 +43,7 @@ class Reader:
         self._members = members
         self._coordinator = coordinator
         self._announced = announced
-        self._passed = passed
+        self._own = own
         self._backoff = Backoff(context.limits, context.random)
         self._verified_s = 0.0
         self.dead_letters = 0
@@ -59,6 +56,8 @@ class Reader:
         Raises LogGapError and DivergedError when what follows is not what was expected, and
         the errors of a newer format or kind, which this version must not pass.
         """
+        # No append is under way: first the log is read to its end.
+        self._own.broken()
         if first is not None:
             await self._pass(first)
         while True:
@@ -67,14 +66,16 @@ class Reader:
     async def _read(self) -> None:
         context, loop = self._context, asyncio.get_running_loop()
         wait_ms = context.limits.read_wait_ms
-        sent_us = context.now_us()
-        records = await context.log.read(context.here[:2], wait_ms)
+        await self._own.rest()
+        sent_us, after = context.now_us(), context.here
+        records = await context.log.read(after[:2], wait_ms)
+        self._own.open = False
         if not records:
             # The log had nothing new when it gave up waiting, which was no earlier than this.
-            self._caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
+            context.caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
             await self._verify()
         begun_s = loop.time()
-        passed = 0
+        passed = self._passed_meanwhile(records, after)
         while passed < len(records):
             if not (plain := self._pass_plain(records, passed)):
                 await self._pass(records[passed])
@@ -83,8 +84,17 @@ class Reader:
                 context.progress.moved()
                 await asyncio.sleep(0)
                 begun_s = loop.time()
-        context.retained.cut(context.progress.committed, loop.time())
-        context.progress.moved()
+        context.let_go()
+
+    def _passed_meanwhile(self, records: Sequence[Record], after: Position) -> int:
+        """How many of the entries passed as our own while they were read."""
+        here = self._context.here
+        if here == after:
+            return 0
+        known = sum((record.epoch, record.sequence) <= here[:2] for record in records)
+        if known and here[:2] == records[known - 1][:2] and place_of(records[known - 1]) != here:
+            raise DivergedError(f"entry {here} is another in the log")
+        return known
 
     def _pass_plain(self, records: Sequence[Record], first: int) -> int:
         """Apply entries that need nothing but the engine; gives how many.
@@ -123,9 +133,7 @@ class Reader:
         if record.sequence == 0:
             await self._enter(here, position, contents)
         await self._apply(position, contents)
-        context.retained.add(position, record.data, asyncio.get_running_loop().time())
-        context.engine.advance(position, context.now_us())
-        context.counts.applied += 1
+        context.advance(position, record.data)
 
     def _unpack(self, record: Record) -> Contents:
         try:
@@ -159,17 +167,12 @@ class Reader:
         """Whether an epoch that says it follows `previous` follows this node's last entry."""
         return previous == here
 
-    def _caught_up(self, at_us: int) -> None:
-        """The log's end was here at that time, if what is read is the log."""
-        if not self._context.standing.behind:
-            self._context.engine.caught_up(at_us)
-
     async def _apply(self, position: Position, contents: Contents) -> None:
         body, coordinator = contents.body, self._coordinator
         if contents.kind == "batch":
             await self._apply_batch(position, body)
         elif (sent_us := self._context.ahead.note_came(contents.nonce)) > 0:
-            self._caught_up(sent_us)
+            self._context.caught_up(sent_us)
         if contents.kind == "heartbeat":
             now_s = asyncio.get_running_loop().time()
             self._members.seen(body, body.member, now_s)
@@ -185,8 +188,7 @@ class Reader:
     async def _apply_batch(self, position: Position, data: bytes) -> None:
         ahead = self._context.ahead
         if (own := ahead.came(position.nonce)) is not None:
-            ahead.read_back = position
-            self._pass_own(own, position.nonce)
+            self._own.came(own, position)
             return
         if ahead.came_back(data) is not None:
             ahead.read_back = position
@@ -205,13 +207,3 @@ class Reader:
         self._context.standing.clear("stuck")
         for mutation in result.announced:
             self._announced(mutation)
-
-    def _pass_own(self, batch: Batch, nonce: int) -> None:
-        """An entry of ours was applied when it was accepted."""
-        context = self._context
-        if nonce == batch.nonces[-1]:
-            # When it was sent, the log ended before it, and now it is applied up to there.
-            self._caught_up(batch.sent_us)
-        self._passed(batch.data)
-        if batch.suspect and (ids := ids_before(batch.data, context.engine.store.horizon_ms)):
-            context.go_astray(ids)

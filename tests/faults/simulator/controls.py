@@ -14,6 +14,7 @@ from nextbest.server.log.cover import Cover, Mark
 from nextbest.server.log.link import Address, Command, LinkError
 from nextbest.server.log.log import Position
 from nextbest.server.log.node import Node
+from nextbest.server.log.own import Own
 from nextbest.server.log.reader import Reader
 from nextbest.server.log.redis import FIELD, RedisLog
 from tests.faults.simulator.network import SimLink, SimNetwork
@@ -195,6 +196,27 @@ class Eager(World):
     faults = ("kill_node", "kill_node_inside")
 
 
+# An answer that leaps: an own entry passes though others' lie between it and what is applied here.
+
+
+class LeapingOwn(Own):
+    def follows(self, position: Position, here: Position) -> bool:
+        return position[0] == here.epoch and position[1] > here.sequence
+
+
+class LeapingNode(Node):
+    own_type = LeapingOwn
+
+
+class LeapingMachine(Machine):
+    node_type = LeapingNode
+
+
+class Leaping(World):
+    machine_type = LeapingMachine
+    faults = ("slow_host", "late_packets", "cut_node")
+
+
 class Control(NamedTuple):
     """A mistake, and the kind of scenario that shows it."""
 
@@ -210,6 +232,7 @@ CONTROLS = {
     "a snapshot of a lost tail": Control(Hasty, "many"),
     "a repeat answered from memory": Control(Remembering, "many"),
     "trim early": Control(Eager, "many"),
+    "an answer that leaps": Control(Leaping, "many"),
 }
 
 

@@ -55,6 +55,7 @@ CATCH_UP_S = 0.5
 REACH_S = 0.3
 LIMITS = Limits(
     read_wait_ms=600,
+    rest_mutations_min=1,
     tick_ms=500,
     pulse_ms=2_000,
     lease_ms=6_000,
