@@ -24,9 +24,9 @@ cdef inline void call_meter(LaneState* lane, Stream* stream, uint64_t now) noexc
     trace.spent[STEP_SEND] += now - trace.last
     trace.last = now
     trace.tracestate = <const char*>stream.tracestate.data
-    trace.tracestate_length = <uint32_t>stream.tracestate.length
+    trace.tracestate_length = header_length(&stream.tracestate, TRACESTATE_MAX)
     trace.baggage = <const char*>stream.baggage.data
-    trace.baggage_length = <uint32_t>stream.baggage.length
+    trace.baggage_length = header_length(&stream.baggage, BAGGAGE_MAX)
     lane.door.ended(
         lane.seat, trace, stream.code, stream.answer.data + PREFIX_BYTES,
         length - PREFIX_BYTES if length > PREFIX_BYTES else 0,

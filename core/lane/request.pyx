@@ -112,10 +112,16 @@ cdef void header_list(
 ) noexcept nogil:
     """Add to a header that is a list; one over its bound is none, as W3C Trace Context 3.3.1.5 and
     Baggage 3.3.2 allow."""
-    if kept.length + length + 1 > most:
-        kept.length = 0
-    elif (kept.length == 0 or buffer_add(kept, <const char*>",", 1)):
+    if kept.length + (kept.length > 0) + length > most:
+        # For good: what comes later has no place either.
+        kept.length = most + 1
+    elif kept.length == 0 or buffer_add(kept, <const char*>",", 1):
         buffer_add(kept, value, length)
+
+
+cdef inline uint32_t header_length(const Buffer* kept, size_t most) noexcept nogil:
+    """Of what `header_list` has kept."""
+    return <uint32_t>kept.length if kept.length <= most else 0
 
 
 cdef uint8_t headers_refusal(const Stream* stream) noexcept nogil:

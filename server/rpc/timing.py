@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.rpc import code_pb2
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Timed = Callable[[bytes, Any, "Call"], Awaitable[bytes]]
 Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
 # As the fast lane.
-BAGGAGE_MAX = 1_024
+TRACESTATE_MAX, BAGGAGE_MAX = 512, 1_024
 
 
 def timed(
@@ -49,12 +49,18 @@ def timed(
 
 
 def _begin(engine: Engine, method: str, context: Any) -> Call:
-    parent = state = baggage = b""
+    parent = ""
+    lists: dict[str, list[str]] = {"tracestate": [], "baggage": []}
     for key, value in context.invocation_metadata():
         if key == "traceparent":
-            parent = value.encode()
-        elif key == "tracestate":
-            state = state + b"," + value.encode() if state else value.encode()
-        elif key == "baggage":
-            baggage = baggage + b"," + value.encode() if baggage else value.encode()
-    return engine.begin_call(method, parent, state, baggage if len(baggage) <= BAGGAGE_MAX else b"")
+            parent = value
+        elif key in lists:
+            lists[key].append(value)
+    state = _joined(lists["tracestate"], TRACESTATE_MAX)
+    return engine.begin_call(method, parent.encode(), state, _joined(lists["baggage"], BAGGAGE_MAX))
+
+
+def _joined(values: Sequence[str], most: int) -> bytes:
+    """A header that is a list; one over its bound is none, as on the fast lane."""
+    whole = ",".join(values).encode()
+    return whole if len(whole) <= most else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -48,7 +49,9 @@ def check_seconds(environment: Environment, name: str) -> None:
 def check_endpoint(environment: Environment, name: str, protocol: str) -> None:
     """Refuse what is no address; the exporters read it."""
     text = environment.get(name, "").strip()
-    wrong = f"{name}: {text!r}, allowed: http://host:port or https://host:port"
+    # A password does not belong into an error.
+    shown = re.sub("//[^/]*@", "//...@", text)
+    wrong = f"{name}: {shown!r}, allowed: http://host:port or https://host:port"
     try:
         parts = urlsplit(text)
         # gRPC takes an address without a scheme.

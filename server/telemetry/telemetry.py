@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as Cancelled
 from functools import partial
 from http import HTTPStatus
@@ -128,7 +128,7 @@ class Telemetry:
         if self._events:
             self._events.start()
         self._kept.start()
-        self._tasks = [asyncio.create_task(self.slos.run())]
+        self._begin(self.slos.run())
         if self._push:
             self._push.start(self._sources)
         if address or self._push:
@@ -142,8 +142,13 @@ class Telemetry:
     def _watch(self) -> None:
         """Begin what only who tells of it needs."""
         self._runtime.pauses.start()
-        parts = (self._runtime.lag.run(), self._state.account())
-        self._tasks += [asyncio.create_task(part) for part in parts]
+        self._begin(self._runtime.lag.run(), self._state.account())
+
+    def _begin(self, *parts: Coroutine[None, None, None]) -> None:
+        for part in parts:
+            task = asyncio.create_task(part)
+            task.add_done_callback(_tell_if_failed)
+            self._tasks.append(task)
 
     def readings(self) -> Readings:
         """Every metric as it is now; for any thread but the loop's, which is asked for a part."""
@@ -207,6 +212,12 @@ class Telemetry:
             catalogue.READY: {(): float(self._ready())},
             catalogue.LOOP_LATE: {(): self._runtime.lag.late_s},
         }
+
+
+def _tell_if_failed(task: asyncio.Task[None]) -> None:
+    """Decisions go on without it, but what it counted stands still from now on."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("telemetry: %s has ended", task.get_coro(), exc_info=error)
 
 
 def _events_told(events: Events | None) -> Readings:

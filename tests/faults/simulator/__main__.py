@@ -22,7 +22,7 @@ def seeds_of(text: str) -> range:
 
 
 def outcomes(seeds: range, jobs: int, mode: str) -> Iterator[Outcome]:
-    work = [(number // jobs, seed, mode) for number, seed in enumerate(seeds)]
+    work = [(seed, mode) for seed in seeds]
     if jobs == 1:
         yield from map(run_job, work)
         return

@@ -7,6 +7,7 @@ import gc
 import logging
 import traceback
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 
 from tests.faults.simulator import invariants, scenario
@@ -22,6 +23,7 @@ COLLECT_EVERY = 50
 # fresh pages each time and need not be cleared.
 _LIBC = ctypes.CDLL(None)
 _LIBC.mallopt(-3, 1 << 18)
+_jobs = count()
 
 
 @dataclass(slots=True)
@@ -78,11 +80,10 @@ def _run(seed: int, world_type: type[World], trace: bool, mode: str) -> Outcome:
     return outcome
 
 
-def run_job(job: tuple[int, int, str]) -> Outcome:
-    """Run the seed of (how many came before in this process, seed, mode)."""
-    number, seed, mode = job
-    collect(number)
-    return run(seed, mode=mode)
+def run_job(job: tuple[int, str]) -> Outcome:
+    """Run a (seed, mode), one of many in this process."""
+    collect(next(_jobs))
+    return run(job[0], mode=job[1])
 
 
 def counted(world: World) -> dict[str, int]:
@@ -103,12 +104,12 @@ def counted(world: World) -> dict[str, int]:
     }
 
 
-def collect(number: int) -> None:
-    """Keep memory flat over many seeds, at the same points of every run."""
-    if number == 0:
+def collect(before: int) -> None:
+    """Keep memory flat over many seeds: `before` have run in this process."""
+    if before == 0:
         gc.disable()
         gc.freeze()
-    if number % COLLECT_EVERY == 0:
+    if before % COLLECT_EVERY == 0:
         gc.collect()
         # What is free between blocks that are not: gigabytes after some thousand seeds.
         _LIBC.malloc_trim(0)

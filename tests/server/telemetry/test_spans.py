@@ -74,12 +74,17 @@ def lane(request: Any) -> str:
 
 
 def made(server: Server, lane: str, method: str, request: bytes, **headers: str) -> bytes:
+    """The answer of one call with those headers."""
+    return called(server, lane, method, request, list(headers.items()))
+
+
+def called(
+    server: Server, lane: str, method: str, request: bytes, metadata: list[tuple[str, str]]
+) -> bytes:
     """The answer of one call."""
     address = server.lane if lane == "fast" else server.address
     with grpc.insecure_channel(address) as channel:
-        answer: bytes = channel.unary_unary(method)(
-            request, timeout=20, metadata=tuple(headers.items())
-        )
+        answer: bytes = channel.unary_unary(method)(request, timeout=20, metadata=tuple(metadata))
         return answer
 
 
@@ -215,11 +220,27 @@ def test_only_named_baggage_is_on_spans(server: Server, receiver: Receiver, lane
     assert "jane" not in str(receiver.requests)
 
 
-def test_baggage_over_its_bound_is_none(server: Server, receiver: Receiver, lane: str) -> None:
-    baggage = "tenant=" + "a" * 1_100
-    made(server, lane, DECIDE, decide("home"), traceparent=SAMPLED, baggage=baggage)
+FIRST = "tenant=abc"
+BAGGAGE_MAX = 1_024
+# By what is sent: whether it is kept.
+BAGGAGES = (
+    ((FIRST + ",x=" + "a" * (BAGGAGE_MAX - len(FIRST) - 3),), True),
+    ((FIRST + ",x=" + "a" * (BAGGAGE_MAX - len(FIRST) - 2),), False),
+    ((FIRST, "x=" + "a" * (BAGGAGE_MAX - len(FIRST) - 3)), True),
+    (("x=" + "a" * (BAGGAGE_MAX - len(FIRST) - 2), FIRST), False),
+    # What comes behind one that was too much is not kept alone.
+    (("x=" + "a" * 600, "y=" + "a" * 600, FIRST), False),
+)
+
+
+@pytest.mark.parametrize(("values", "kept"), BAGGAGES)
+def test_baggage_is_whole_or_none(
+    server: Server, receiver: Receiver, lane: str, values: tuple[str, ...], kept: bool
+) -> None:
+    metadata = [("baggage", value) for value in values]
+    called(server, lane, DECIDE, decide("home"), [("traceparent", SAMPLED), *metadata])
     call, _steps = call_and_steps(receiver)
-    assert "baggage.tenant" not in call.attributes
+    assert call.attributes.get("baggage.tenant") == ("abc" if kept else None)
 
 
 @pytest.fixture(scope="module")
