@@ -143,18 +143,45 @@ def _serving() -> list[Alert]:
 
 
 def _telemetry() -> list[Alert]:
-    dropped = by(
-        ("job", "instance"),
+    where = ("job", "instance")
+    spans = by(
+        where,
         f"{rate(catalogue.KEPT_DROPPED, '10m')} + on (job, instance) group_left () "
-        f"{by(('job', 'instance'), rate(catalogue.SPANS_DROPPED, '10m'))}",
+        f"{by(where, rate(catalogue.SPANS_DROPPED, '10m'))}",
     )
+    events = by(where, rate(catalogue.DECISION_EVENTS_DROPPED, "10m"))
+    failed = select(catalogue.PUSHES, 'outcome="failed"')
     return [
         Alert(
             "NextbestTracesDropped",
             "ticket",
-            f"{dropped} > 0",
+            f"{spans} > 0",
             "10m",
             "{{ $labels.instance }} loses {{ $value | humanize }} spans or calls a second.",
             "The receiver of traces is away or slow, or more is sampled than can be told.",
+        ),
+        Alert(
+            "NextbestEventsDropped",
+            "ticket",
+            f"{events} > 0",
+            "10m",
+            "{{ $labels.instance }} loses {{ $value | humanize }} events of decisions a second.",
+            "The receiver of events is away or slow, or more is sampled than can be told.",
+        ),
+        Alert(
+            "NextbestPushFails",
+            "ticket",
+            f"increase({failed}[10m]) > 0",
+            "10m",
+            "{{ $labels.instance }} cannot send its metrics.",
+            "The receiver of metrics is away or slow; /metrics has them still.",
+        ),
+        Alert(
+            "NextbestTracesFail",
+            "ticket",
+            f"{by(where, f'increase({series(catalogue.SINK_FAILURES)}[10m])')} > 0",
+            "0s",
+            "{{ $labels.instance }} fails to tell of calls that are worth a trace.",
+            "A fault of the server: look for `kept calls` in its log, and report it.",
         ),
     ]

@@ -103,6 +103,9 @@ def _usual() -> Series:
         catalogue.READY: {"": _steady(1)},
         catalogue.KEPT_DROPPED: {"": _steady(7)},
         catalogue.SPANS_DROPPED: {'reason="queue_full"': _steady(9)},
+        catalogue.DECISION_EVENTS_DROPPED: {'reason="queue_full"': _steady(4)},
+        catalogue.PUSHES: {'outcome="sent"': _rising(4), 'outcome="failed"': _steady(1)},
+        catalogue.SINK_FAILURES: {'sink="captured"': _steady(1)},
     }
 
 
@@ -135,4 +138,9 @@ def _unusual() -> dict[str, Series]:
             }
         },
         "NextbestTracesDropped": {catalogue.KEPT_DROPPED: {"": _rising(60)}},
+        "NextbestEventsDropped": {
+            catalogue.DECISION_EVENTS_DROPPED: {'reason="export_failed"': _rising(60)}
+        },
+        "NextbestPushFails": {catalogue.PUSHES: {'outcome="failed"': _rising(4)}},
+        "NextbestTracesFail": {catalogue.SINK_FAILURES: {'sink="captured"': _rising(1)}},
     }

@@ -171,6 +171,12 @@ def test_an_endpoint_over_http_is_a_url() -> None:
         read(environment)
 
 
+def test_a_refused_endpoint_is_told_without_its_password() -> None:
+    with pytest.raises(ConfigError, match=r"'http://\.\.\.@collector:port', allowed") as refused:
+        read({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:secret@collector:port"})
+    assert "secret" not in str(refused.value)
+
+
 def test_nothing_is_exported_without_an_endpoint() -> None:
     there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}
     assert not read({}).exports
