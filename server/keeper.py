@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextbest.server.backend import MEMORY, limits, make_log, place_of, snapshots_folder
+from nextbest.server.clock import now_us
 from nextbest.server.config import Config
 from nextbest.server.errors import ConfigError
 from nextbest.server.folder import Folder
@@ -24,7 +25,6 @@ from nextbest.server.log.taker import Taker
 from nextbest.server.peers import Peers
 from nextbest.server.publisher import Publisher
 from nextbest.server.recovery import LOOK_S, STUCK, Recovery
-from nextbest.server.rpc.clock import now_us
 from nextbest.v1 import decision_pb2, log_pb2
 
 if TYPE_CHECKING:

@@ -29,13 +29,13 @@ from nextbest.core.errors import (
 )
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.catalogue import PUBLICATION, Catalogue, Generation
+from nextbest.server.clock import now_us
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Rpc
 from nextbest.server.errors import BusyError, FaultyPlaybookError, ForeignPlaybookError
 from nextbest.server.log.level import APPLIED, LOGGED, REPLICATED
 from nextbest.server.playbook.exchange import Compilation, pack, read_plan
 from nextbest.server.playbook.faults import Fault
-from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.span import span
 from nextbest.v1 import common_pb2, event_pb2, mutation_pb2, playbook_pb2

@@ -8,6 +8,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from nextbest.server.clock import now_us
 from nextbest.server.errors import RecoveryError
 from nextbest.server.log.branch import FETCH, lies_on
 from nextbest.server.log.contents import position_from, unpack
@@ -25,7 +26,6 @@ from nextbest.server.log.repeats import Repeats
 from nextbest.server.log.snapshot import Snapshot, Snapshots
 from nextbest.server.log.taker import load_rest, restore_rows
 from nextbest.server.peers import NoPeerError, Peers
-from nextbest.server.rpc.clock import now_us
 from nextbest.server.span import span
 
 if TYPE_CHECKING:

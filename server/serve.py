@@ -21,6 +21,7 @@ import uvloop
 from nextbest.core import Engine
 from nextbest.core.errors import LogAwayError, LogFailedError, WritesRefusedError
 from nextbest.server.catalogue import Catalogue
+from nextbest.server.clock import now_us
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Config
 from nextbest.server.keeper import Keeper
@@ -29,7 +30,6 @@ from nextbest.server.playbook.folder import read_folder
 from nextbest.server.publisher import Publisher
 from nextbest.server.relief import Relief
 from nextbest.server.rpc.admission import Admission
-from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.waiting import Waiting

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from nextbest.server.clock import now_us
 from nextbest.server.config import Retention
-from nextbest.server.rpc.clock import now_us
 
 if TYPE_CHECKING:
     from nextbest.core import Engine

@@ -17,8 +17,8 @@ from pathlib import Path
 from bench.micro import encode, people, subject
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Attribute, ValueType
+from nextbest.server.clock import now_us
 from nextbest.server.config import load
-from nextbest.server.rpc.clock import now_us
 from nextbest.server.serve import run
 
 FILLED = "filled"

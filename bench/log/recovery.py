@@ -11,12 +11,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.machine import pin
+from nextbest.server.clock import now_us
 from nextbest.server.log.contents import pack_batch
 from nextbest.server.log.limits import Limits
 from nextbest.server.log.log import LOGGED_QUEUE
 from nextbest.server.log.node import Node
 from nextbest.server.log.settings import BackendSettings
-from nextbest.server.rpc.clock import now_us
 
 from . import bare, engines, hosts, pipeline, reading
 from .cores import CORE_GENERATOR, scratch

@@ -138,7 +138,7 @@ def serve_command(
     settings = _settings(config, flags)
     from nextbest.server.telemetry import logs
 
-    logs.configure(settings.telemetry)
+    logs.configure(settings.telemetry.log_format, settings.telemetry.log_level)
     # Imported here: gRPC reads its environment at import, and other commands need no loop.
     from nextbest.server.serve import run
 

@@ -18,7 +18,7 @@ import grpc
 from nextbest.core import status_bytes
 from nextbest.core.engine import READ_WAIT_US
 from nextbest.core.errors import NextbestError, PositionNotReachedError
-from nextbest.server.rpc.clock import deadline_us, now_us
+from nextbest.server.clock import deadline_us, now_us
 from nextbest.server.rpc.message import require_size
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse

@@ -12,7 +12,7 @@ from nextbest.core.errors import (
     NoPlaybookError,
     TooLargeError,
 )
-from nextbest.server.rpc.clock import now_us
+from nextbest.server.clock import now_us
 
 if TYPE_CHECKING:
     from nextbest.core import Engine

@@ -19,8 +19,8 @@ from nextbest.core.errors import (
     LogBusyError,
     NextbestError,
 )
+from nextbest.server.clock import now_us
 from nextbest.server.publisher import Publisher
-from nextbest.server.rpc.clock import now_us
 from nextbest.server.rpc.message import (
     parse,
     require_playbook,

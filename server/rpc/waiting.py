@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from nextbest.core.errors import NextbestError, PositionNotReachedError
-from nextbest.server.rpc.clock import now_us
+from nextbest.server.clock import now_us
 
 if TYPE_CHECKING:
     from nextbest.core import Engine

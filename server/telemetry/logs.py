@@ -14,7 +14,6 @@ from typing import Any
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
-from nextbest.server.config import Telemetry
 from nextbest.server.error_text import stack
 
 CONSOLE = "%(asctime)s %(levelname)s %(message)s"
@@ -22,11 +21,14 @@ CONSOLE = "%(asctime)s %(levelname)s %(message)s"
 _log = logging.getLogger(__name__)
 
 
-def configure(settings: Telemetry) -> None:
-    """Write this process's lines to standard error, those of libraries and of crashes too."""
+def configure(form: str = "console", level: str = "info") -> None:
+    """Write this process's lines to standard error, those of libraries and of crashes too.
+
+    form: console or json.  level: debug, info, warning or error; lower ones are left out.
+    """
     handler = _Handler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else ConsoleFormatter())
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     sys.excepthook = lambda _kind, error, _trace: _uncaught("the process", error)
     sys.unraisablehook = lambda what: _uncaught("a finalizer", what.exc_value)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from nextbest.server.clock import now_us
 from nextbest.server.keeper import Keeper
 from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE, Position
 from nextbest.server.log.node import Node
 from nextbest.server.log.standing import STATES
 from nextbest.server.log.taker import Taker
-from nextbest.server.rpc.clock import now_us
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.readings import Readings, by_name
 

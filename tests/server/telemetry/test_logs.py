@@ -18,7 +18,7 @@ import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from nextbest.core.errors import InvalidRequestError, LogAwayError
-from nextbest.server.config import Telemetry, load
+from nextbest.server.config import load
 from nextbest.server.error_text import stack
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry import logs
@@ -47,7 +47,7 @@ def lines(told: Told) -> list[dict[str, Any]]:
 
 
 def test_a_line_is_one_json_object(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json"))
+    logs.configure("json")
     logging.getLogger("nextbest.a").info("two\nlines of %s", "\u2603")
     [line] = lines(stderr)
     assert RFC_3339.fullmatch(line.pop("time"))
@@ -55,7 +55,7 @@ def test_a_line_is_one_json_object(stderr: Told) -> None:
 
 
 def test_a_line_within_a_span_has_its_ids(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json"))
+    logs.configure("json")
     span = NonRecordingSpan(SpanContext(1 << 127, 0xAB, False, TraceFlags(1)))
     with use_span(span):
         logging.warning("within")
@@ -66,7 +66,7 @@ def test_a_line_within_a_span_has_its_ids(stderr: Told) -> None:
 
 
 def test_the_least_level_is_kept_to(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json", log_level="error"))
+    logs.configure("json", "error")
     logging.warning("no")
     logging.error("yes")
     assert [line["message"] for line in lines(stderr)] == ["yes"]
@@ -74,7 +74,7 @@ def test_the_least_level_is_kept_to(stderr: Told) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_an_error_is_told_without_what_it_quotes(stderr: Told, log_format: str) -> None:
-    logs.configure(Telemetry(log_format=log_format))
+    logs.configure(log_format)
     try:
         try:
             int(SECRET)
@@ -90,7 +90,7 @@ def test_an_error_is_told_without_what_it_quotes(stderr: Told, log_format: str) 
 
 
 def test_an_error_of_ours_is_told_whole(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json"))
+    logs.configure("json")
     logging.error("failed", exc_info=LogAwayError("redis: no route"))
     assert lines(stderr)[0]["exception"] == "LogAwayError: redis: no route"
 
@@ -105,7 +105,7 @@ def test_causes_are_bounded() -> None:
 
 
 def test_a_line_that_cannot_be_written_tells_no_arguments(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json"))
+    logs.configure("json")
     logging.warning("%d", SECRET)
     [line] = lines(stderr)
     assert SECRET not in str(line)
@@ -113,7 +113,7 @@ def test_a_line_that_cannot_be_written_tells_no_arguments(stderr: Told) -> None:
 
 
 def test_libraries_and_hooks_go_the_same_way(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json"))
+    logs.configure("json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("old", DeprecationWarning, stacklevel=1)
@@ -129,7 +129,7 @@ def test_libraries_and_hooks_go_the_same_way(stderr: Told) -> None:
 
 
 async def test_the_loop_tells_no_arguments(stderr: Told) -> None:
-    logs.configure(Telemetry(log_format="json"))
+    logs.configure("json")
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_error)
     loop.call_soon(int, SECRET)
