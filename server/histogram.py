@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+# Of durations that are rare and of any size, in seconds: 1, 2 and 5 of each power of ten.
+DURATION_BOUNDS_S = (
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0),
+)
+
 
 class Exemplar(NamedTuple):
     """One of a bucket's values, when it was counted, and the span that it comes of."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.server.log.node import Node
     from nextbest.server.publisher import Publisher
-from nextbest.v1 import log_pb2
+    from nextbest.v1 import log_pb2
 
 # What waiting for the log does not help.
 STUCK = {"reset", "incompatible"}

@@ -15,6 +15,7 @@ from nextbest.server.command.console import (
     table,
 )
 from nextbest.server.command.units import percent, seconds
+from nextbest.server.telemetry.methods import short_name
 from nextbest.v1 import telemetry_pb2
 
 
@@ -52,21 +53,17 @@ def _show(answer: telemetry_pb2.GetSloResponse) -> None:
     columns = ("method", "objective", "calls#", "good#", "budget left#", "due")
     out().print(table("objectives", columns, map(_cells, answer.slos)))
     windows = [f"{rate.window}#" for rate in answer.slos[0].burn_rates]
-    rates = ((_name(one), *map(_rate, one.burn_rates)) for one in answer.slos)
+    rates = ((short_name(one.method), *map(_rate, one.burn_rates)) for one in answer.slos)
     out().print(table("burn rates", ("method", *windows), rates))
-    if any(rate.covered_s < _length_s(rate) for one in answer.slos for rate in one.burn_rates):
+    if any(rate.covered_s < rate.window_s for one in answer.slos for rate in one.burn_rates):
         seen = max(one.covered_s for one in answer.slos)
         out().print(f"* as far as this process has run, {seconds(seen)}")
-
-
-def _name(slo: telemetry_pb2.Slo) -> str:
-    return slo.method.rpartition("/")[2]
 
 
 def _cells(slo: telemetry_pb2.Slo) -> tuple[str, ...]:
     objective = f"{percent(slo.objective)} < {seconds(slo.threshold_s)}"
     return (
-        _name(slo),
+        short_name(slo.method),
         f"{objective} over {slo.window_s / 86_400:g} d",
         f"{slo.calls:,}",
         percent(slo.compliance),
@@ -76,11 +73,4 @@ def _cells(slo: telemetry_pb2.Slo) -> tuple[str, ...]:
 
 
 def _rate(rate: telemetry_pb2.BurnRate) -> str:
-    return f"{rate.rate:.2f}{'*' if rate.covered_s < _length_s(rate) else ''}"
-
-
-def _length_s(rate: telemetry_pb2.BurnRate) -> float:
-    # Imported here: the command line needs nothing else of the server's telemetry.
-    from nextbest.server.telemetry.slo.burn import WINDOWS
-
-    return WINDOWS.get(rate.window, 0.0)
+    return f"{rate.rate:.2f}{'*' if rate.covered_s < rate.window_s else ''}"

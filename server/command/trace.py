@@ -10,6 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from rich.table import Table
 
 from nextbest.server.command.console import ADDRESS, AsJson, To, connect, out, show_json, table
+from nextbest.server.command.units import seconds
+from nextbest.server.telemetry.methods import short_name
 from nextbest.v1 import trace_pb2
 
 BAR_WIDTH = 32
@@ -52,8 +54,8 @@ def _show_list(calls: Sequence[trace_pb2.TracedCall]) -> None:
         (
             one.trace_id,
             f"{one.began.ToDatetime():%H:%M:%S}",
-            _time(_ns(one.took)),
-            f"{_short(one.method)} {one.code} {one.lane}",
+            seconds(_ns(one.took) / 1e9),
+            f"{short_name(one.method)} {one.code} {one.lane}",
             ", ".join(one.kept_for),
         )
         for one in calls
@@ -66,8 +68,9 @@ def _show_list(calls: Sequence[trace_pb2.TracedCall]) -> None:
 
 def _show(calls: Sequence[trace_pb2.TracedCall]) -> None:
     for one in calls:
+        took = seconds(_ns(one.took) / 1e9)
         out().print(
-            f"{_short(one.method)} {one.code}, {_time(_ns(one.took))} on the {one.lane} lane at "
+            f"{short_name(one.method)} {one.code}, {took} on the {one.lane} lane at "
             f"{one.began.ToDatetime():%Y-%m-%d %H:%M:%S.%f} UTC, kept for: "
             f"{', '.join(one.kept_for)}"
         )
@@ -81,7 +84,7 @@ def _waterfall(call: trace_pb2.TracedCall) -> Table:
     rows = [
         (
             f"{step.name} (sum)" if step.summed else step.name,
-            _time(_ns(step.took)),
+            seconds(_ns(step.took) / 1e9),
             f"{_ns(step.took) / whole:.0%}",
             _bar(_ns(step.after) / whole, _ns(step.took) / whole),
         )
@@ -96,15 +99,5 @@ def _bar(begin: float, length: float) -> str:
     return " " * start + BLOCK * max(round((begin + length) * BAR_WIDTH) - start, 1)
 
 
-def _short(method: str) -> str:
-    return method.rpartition("/")[2]
-
-
 def _ns(span: Duration) -> int:
     return span.ToNanoseconds()
-
-
-def _time(ns: int) -> str:
-    if ns < 1_000_000:
-        return f"{ns / 1_000:.1f} us"
-    return f"{ns / 1_000_000:.1f} ms" if ns < 1_000_000_000 else f"{ns / 1e9:.2f} s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nextbest.server.histogram import Histogram
+from nextbest.server.histogram import DURATION_BOUNDS_S, Histogram
 from nextbest.server.log.log import (
     QUEUES,
     LogError,
@@ -11,11 +11,6 @@ from nextbest.server.log.log import (
     UnknownOutcomeError,
 )
 
-# Of an append, in seconds.
-APPEND_BOUNDS_S = (
-    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-    *(1.0, 2.0, 5.0, 10.0),
-)
 APPENDED = "appended"
 # What an append that failed is counted as, by the first class that fits.
 _OUTCOMES: tuple[tuple[type[LogError], str], ...] = (
@@ -34,7 +29,7 @@ class QueueCounts:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.mutations = 0
         self.bytes = 0
-        self.seconds = Histogram(APPEND_BOUNDS_S)
+        self.seconds = Histogram(DURATION_BOUNDS_S)
 
     def appended(self, size: int, seconds: float) -> None:
         """An entry of so many bytes is in the log."""

@@ -13,7 +13,7 @@ from nextbest.server.rpc.status import refuse
 from nextbest.server.telemetry.catalogue import Metric
 from nextbest.server.telemetry.methods import METHODS
 from nextbest.server.telemetry.readings import Values
-from nextbest.server.telemetry.slo.burn import SEVERITIES
+from nextbest.server.telemetry.slo.burn import SEVERITIES, WINDOWS
 from nextbest.server.telemetry.slo.state import SloState
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.v1 import telemetry_pb2
@@ -86,7 +86,12 @@ def slo_message(state: SloState) -> telemetry_pb2.Slo:
         compliance=state.compliance,
         budget_remaining=state.budget_remaining,
         burn_rates=[
-            telemetry_pb2.BurnRate(window=name, rate=rate, covered_s=state.windows[name].covered_s)
+            telemetry_pb2.BurnRate(
+                window=name,
+                rate=rate,
+                covered_s=state.windows[name].covered_s,
+                window_s=WINDOWS[name],
+            )
             for name, rate in state.burn_rates.items()
         ],
         burning=[severity for severity in SEVERITIES if state.burning(severity)],

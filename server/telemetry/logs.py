@@ -30,6 +30,8 @@ def configure(form: str = "console", level: str = "info") -> None:
     handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # It writes a line for each malformed tracestate, with what the caller sent.
+    logging.getLogger("opentelemetry.trace.span").setLevel(logging.CRITICAL)
     sys.excepthook = lambda _kind, error, _trace: _uncaught("the process", error)
     sys.unraisablehook = lambda what: _uncaught("a finalizer", what.exc_value)
     threading.excepthook = lambda what: _uncaught("a thread", what.exc_value)

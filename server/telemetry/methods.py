@@ -42,6 +42,11 @@ METHODS = {
 }
 
 
+def short_name(method: str) -> str:
+    """The last part of a full name, for people."""
+    return method.rpartition("/")[2]
+
+
 def full_name(method: str) -> str:
     """As `rpc.method` has it."""
     return METHODS.get(method, OTHER)

@@ -9,17 +9,13 @@ import time
 
 from prometheus_client import ProcessCollector
 
-from nextbest.server.histogram import Histogram
+from nextbest.server.histogram import DURATION_BOUNDS_S, Histogram
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.readings import Readings, by_name
 from nextbest.server.version import version
 
 # How often the loop is looked at.
 LOOK_S = 0.1
-BOUNDS_S = (
-    *(0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
-    *(1.0, 2.0, 5.0, 10.0),
-)
 PROCESS = [metric for metric in catalogue.METRICS if metric.name.startswith("process_")]
 
 
@@ -27,7 +23,7 @@ class Pauses:
     """Times Python's collector, which holds up every thread that runs Python."""
 
     def __init__(self) -> None:
-        self.by_generation = [Histogram(BOUNDS_S) for _ in gc.get_threshold()]
+        self.by_generation = [Histogram(DURATION_BOUNDS_S) for _ in gc.get_threshold()]
         self._begun_s = 0.0
 
     def start(self) -> None:
@@ -52,7 +48,7 @@ class LoopLag:
     """How late the event loop comes to what is due."""
 
     def __init__(self) -> None:
-        self.seconds = Histogram(BOUNDS_S)
+        self.seconds = Histogram(DURATION_BOUNDS_S)
         # When it was last seen alive, by time.monotonic, and how late it was then.
         self.seen_s = time.monotonic()
         self.late_s = 0.0

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nextbest.server.telemetry.methods import short_name
 from nextbest.server.top.interval import Interval, quantile, summed
 from nextbest.server.top.look import Labels
 
@@ -144,7 +145,7 @@ def _calls(intervals: Sequence[Interval]) -> list[CallRow]:
             by_method[method, lane].append((one, code, counted))
     return [
         CallRow(
-            _short(method),
+            short_name(method),
             lane,
             sum(sum(c.buckets) / one.seconds for one, _, c in found),
             sum(sum(c.buckets) / one.seconds for one, code, c in found if code != "OK"),
@@ -164,10 +165,10 @@ def _steps(intervals: Sequence[Interval]) -> list[StepRow]:
     calls: dict[str, float] = defaultdict(float)
     for one in intervals:
         for (_, method, _, _), counted in one.counted(CALLS).items():
-            calls[_short(method)] += sum(counted.buckets) / one.seconds
+            calls[short_name(method)] += sum(counted.buckets) / one.seconds
         for (method, step), rate in one.rates(STEPS).items():
             of = spent.setdefault(step, {})
-            of[_short(method)] = of.get(_short(method), 0.0) + rate
+            of[short_name(method)] = of.get(short_name(method), 0.0) + rate
     return [
         StepRow(step, {m: rate / calls[m] for m, rate in methods.items() if calls[m]})
         for step, methods in spent.items()
@@ -181,7 +182,7 @@ def _slos(address: str, one: Interval) -> list[SloRow]:
     return [
         SloRow(
             address,
-            _short(method),
+            short_name(method),
             objective,
             one.gauge("nextbest_slo_threshold_seconds", (method,)) or 0.0,
             one.gauge("nextbest_slo_budget_remaining_ratio", (method,)) or 0.0,
@@ -200,7 +201,3 @@ def _counts(intervals: Iterable[Interval], name: str) -> list[CountRow]:
             rates[labels] += rate
     rows = [CountRow(labels, rate) for labels, rate in rates.items()]
     return sorted(rows, key=lambda row: (-row.rate, row.names))
-
-
-def _short(method: str) -> str:
-    return method.rpartition("/")[2]

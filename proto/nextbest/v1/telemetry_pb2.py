@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from nextbest.v1 import common_pb2 as nextbest_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnextbest/v1/telemetry.proto\x12\x0bnextbest.v1\x1a\x18nextbest/v1/common.proto\"\x0f\n\rGetSloRequest\"\xaf\x01\n\x0eGetSloResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x1e\n\x04slos\x18\x05 \x03(\x0b\x32\x10.nextbest.v1.Slo\"\xef\x01\n\x03Slo\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tobjective\x18\x02 \x01(\x01\x12\x13\n\x0bthreshold_s\x18\x03 \x01(\x01\x12\x10\n\x08window_s\x18\x04 \x01(\x01\x12\r\n\x05\x63\x61lls\x18\x05 \x01(\x04\x12\x12\n\ngood_calls\x18\x06 \x01(\x04\x12\x11\n\tcovered_s\x18\x07 \x01(\x01\x12\x12\n\ncompliance\x18\x08 \x01(\x01\x12\x18\n\x10\x62udget_remaining\x18\t \x01(\x01\x12)\n\nburn_rates\x18\n \x03(\x0b\x32\x15.nextbest.v1.BurnRate\x12\x0f\n\x07\x62urning\x18\x0b \x03(\t\";\n\x08\x42urnRate\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0c\n\x04rate\x18\x02 \x01(\x01\x12\x11\n\tcovered_s\x18\x03 \x01(\x01\"\x15\n\x13GetTelemetryRequest\"\xcc\x01\n\x14GetTelemetryResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x0f\n\x07\x63lock_s\x18\x05 \x01(\x01\x12$\n\x07metrics\x18\x06 \x03(\x0b\x32\x13.nextbest.v1.Metric\"j\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x0e\n\x06\x62ounds\x18\x04 \x03(\x01\x12$\n\x07samples\x18\x05 \x03(\x0b\x32\x13.nextbest.v1.Sample\"8\n\x06Sample\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0f\n\x07\x62uckets\x18\x03 \x03(\x04\x32\xaa\x01\n\x10TelemetryService\x12\x41\n\x06GetSlo\x12\x1a.nextbest.v1.GetSloRequest\x1a\x1b.nextbest.v1.GetSloResponse\x12S\n\x0cGetTelemetry\x12 .nextbest.v1.GetTelemetryRequest\x1a!.nextbest.v1.GetTelemetryResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnextbest/v1/telemetry.proto\x12\x0bnextbest.v1\x1a\x18nextbest/v1/common.proto\"\x0f\n\rGetSloRequest\"\xaf\x01\n\x0eGetSloResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x1e\n\x04slos\x18\x05 \x03(\x0b\x32\x10.nextbest.v1.Slo\"\xef\x01\n\x03Slo\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tobjective\x18\x02 \x01(\x01\x12\x13\n\x0bthreshold_s\x18\x03 \x01(\x01\x12\x10\n\x08window_s\x18\x04 \x01(\x01\x12\r\n\x05\x63\x61lls\x18\x05 \x01(\x04\x12\x12\n\ngood_calls\x18\x06 \x01(\x04\x12\x11\n\tcovered_s\x18\x07 \x01(\x01\x12\x12\n\ncompliance\x18\x08 \x01(\x01\x12\x18\n\x10\x62udget_remaining\x18\t \x01(\x01\x12)\n\nburn_rates\x18\n \x03(\x0b\x32\x15.nextbest.v1.BurnRate\x12\x0f\n\x07\x62urning\x18\x0b \x03(\t\"M\n\x08\x42urnRate\x12\x0e\n\x06window\x18\x01 \x01(\t\x12\x0c\n\x04rate\x18\x02 \x01(\x01\x12\x11\n\tcovered_s\x18\x03 \x01(\x01\x12\x10\n\x08window_s\x18\x04 \x01(\x01\"\x15\n\x13GetTelemetryRequest\"\xcc\x01\n\x14GetTelemetryResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x0f\n\x07\x63lock_s\x18\x05 \x01(\x01\x12$\n\x07metrics\x18\x06 \x03(\x0b\x32\x13.nextbest.v1.Metric\"j\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x0e\n\x06\x62ounds\x18\x04 \x03(\x01\x12$\n\x07samples\x18\x05 \x03(\x0b\x32\x13.nextbest.v1.Sample\"8\n\x06Sample\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0f\n\x07\x62uckets\x18\x03 \x03(\x04\x32\xaa\x01\n\x10TelemetryService\x12\x41\n\x06GetSlo\x12\x1a.nextbest.v1.GetSloRequest\x1a\x1b.nextbest.v1.GetSloResponse\x12S\n\x0cGetTelemetry\x12 .nextbest.v1.GetTelemetryRequest\x1a!.nextbest.v1.GetTelemetryResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLO']._serialized_start=266
   _globals['_SLO']._serialized_end=505
   _globals['_BURNRATE']._serialized_start=507
-  _globals['_BURNRATE']._serialized_end=566
-  _globals['_GETTELEMETRYREQUEST']._serialized_start=568
-  _globals['_GETTELEMETRYREQUEST']._serialized_end=589
-  _globals['_GETTELEMETRYRESPONSE']._serialized_start=592
-  _globals['_GETTELEMETRYRESPONSE']._serialized_end=796
-  _globals['_METRIC']._serialized_start=798
-  _globals['_METRIC']._serialized_end=904
-  _globals['_SAMPLE']._serialized_start=906
-  _globals['_SAMPLE']._serialized_end=962
-  _globals['_TELEMETRYSERVICE']._serialized_start=965
-  _globals['_TELEMETRYSERVICE']._serialized_end=1135
+  _globals['_BURNRATE']._serialized_end=584
+  _globals['_GETTELEMETRYREQUEST']._serialized_start=586
+  _globals['_GETTELEMETRYREQUEST']._serialized_end=607
+  _globals['_GETTELEMETRYRESPONSE']._serialized_start=610
+  _globals['_GETTELEMETRYRESPONSE']._serialized_end=814
+  _globals['_METRIC']._serialized_start=816
+  _globals['_METRIC']._serialized_end=922
+  _globals['_SAMPLE']._serialized_start=924
+  _globals['_SAMPLE']._serialized_end=980
+  _globals['_TELEMETRYSERVICE']._serialized_start=983
+  _globals['_TELEMETRYSERVICE']._serialized_end=1153
 # @@protoc_insertion_point(module_scope)

@@ -52,14 +52,16 @@ class Slo(_message.Message):
     def __init__(self, method: _Optional[str] = ..., objective: _Optional[float] = ..., threshold_s: _Optional[float] = ..., window_s: _Optional[float] = ..., calls: _Optional[int] = ..., good_calls: _Optional[int] = ..., covered_s: _Optional[float] = ..., compliance: _Optional[float] = ..., budget_remaining: _Optional[float] = ..., burn_rates: _Optional[_Iterable[_Union[BurnRate, _Mapping]]] = ..., burning: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BurnRate(_message.Message):
-    __slots__ = ("window", "rate", "covered_s")
+    __slots__ = ("window", "rate", "covered_s", "window_s")
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     COVERED_S_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_S_FIELD_NUMBER: _ClassVar[int]
     window: str
     rate: float
     covered_s: float
-    def __init__(self, window: _Optional[str] = ..., rate: _Optional[float] = ..., covered_s: _Optional[float] = ...) -> None: ...
+    window_s: float
+    def __init__(self, window: _Optional[str] = ..., rate: _Optional[float] = ..., covered_s: _Optional[float] = ..., window_s: _Optional[float] = ...) -> None: ...
 
 class GetTelemetryRequest(_message.Message):
     __slots__ = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,8 +17,6 @@ SPAN_ID_MAX = 2**64 - 1
 STEP_APART = 0x9E3779B97F4A7C15
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
-# It writes a line for each malformed header, with what the caller sent.
-logging.getLogger("opentelemetry.trace.span").setLevel(logging.CRITICAL)
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
