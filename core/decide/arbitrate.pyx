@@ -16,6 +16,11 @@ cdef enum Fate:
 cdef enum:
     # So many of the best are looked for one by one; the rest is sorted when more are needed.
     SELECT_MAX = 16
+    # Eligibility, applicability, suitability.
+    POLICY_GATES = 3
+    # For the count of each gate: a playbook has 16,384 actions at most.
+    HELD_BITS = 16
+    HELD_MOST = 65535
 
 
 cdef struct Candidate:
@@ -141,7 +146,7 @@ cdef bint qualifies(
     if action.valid_until_us and decision.now_us >= action.valid_until_us:
         candidate.fate = FATE_OUTSIDE_VALIDITY
         return False
-    for gate in range(3):
+    for gate in range(POLICY_GATES):
         failing = first_failing(decision, &action.gates[gate])
         if failing >= 0:
             candidate.fate = <uint8_t>(FATE_NOT_ELIGIBLE + gate)
@@ -211,6 +216,14 @@ cdef void rank_in_order(Ranking* ranking) noexcept nogil:
         memset(ranking.candidates[i].factors, 0, sizeof(ranking.candidates[i].factors))
 
 
+cdef inline void count_held(Ranking* ranking, uint64_t held) noexcept nogil:
+    """Add what each gate has held back, counted in a register: counting in memory, each candidate
+    would wait for the one before it."""
+    cdef uint32_t gate
+    for gate in range(POLICY_GATES):
+        ranking.fates[FATE_NOT_ELIGIBLE + gate] += held >> (HELD_BITS * gate) & HELD_MOST
+
+
 cdef void rank_candidates(
     Decision* decision, const PlacementSpec* placement, Ranking* ranking, bint explain,
     bint unscored,
@@ -219,6 +232,7 @@ cdef void rank_candidates(
     cdef Candidate* candidate
     cdef uint32_t i
     cdef uint32_t fate = 0
+    cdef uint64_t held = 0
     cdef uint32_t last = placement.candidates_count
     ranking.ranked = 0
     ranking.dropped = 0
@@ -228,7 +242,7 @@ cdef void rank_candidates(
         if not explain:
             fate = held_back(decision, placement.candidates[i])
         if fate:
-            ranking.fates[fate] += 1
+            held += <uint64_t>1 << (HELD_BITS * (fate - FATE_NOT_ELIGIBLE))
             continue
         candidate = &ranking.candidates[ranking.ranked]
         candidate.action = placement.candidates[i]
@@ -244,6 +258,7 @@ cdef void rank_candidates(
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
+    count_held(ranking, held)
     step_end(decision.trace, STEP_ELIGIBILITY)
     if unscored:
         rank_in_order(ranking)
