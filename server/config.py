@@ -430,7 +430,7 @@ def _nearest(seen: str, names: Mapping[str, object] | Sequence[str]) -> str:
     spelled = {name: name for name in names}
     if seen.startswith(PREFIX):
         spelled = {PREFIX + name.replace(".", "_").upper(): name for name in names}
-    close = difflib.get_close_matches(seen, spelled, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(seen, spelled, n=1, cutoff=0.6)
     return f", nearest: {close[0]}" if close else ""
 
 
@@ -533,10 +533,11 @@ def _overload_faults(overload: Overload) -> list[str]:
     """Each wait is at least as long as the one whose means are milder."""
     names = ("target_ms", "no_scoring_ms", "fallback_ms", "refuse_ms")
     return [
-        f"overload.{name}: {getattr(overload, name)}, allowed: at least {milder} "
+        f"overload.{name}: {getattr(overload, name)}, allowed: at least overload.{milder} "
         f"({getattr(overload, milder)})"
         for milder, name in pairwise(names)
-        if getattr(overload, name) < getattr(overload, milder)
+        # What is out of its own range is told of already.
+        if 0 < getattr(overload, name) < getattr(overload, milder)
     ]
 
 

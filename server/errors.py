@@ -36,7 +36,10 @@ class CompileTimeError(NextbestError):
     status_reason = "COMPILE_TIME"
 
     def __init__(self, compile_ms_max: int) -> None:
-        super().__init__(f"compiling: longer than {compile_ms_max} ms")
+        super().__init__(
+            f"compiling: longer than {compile_ms_max} ms (rpc.compile_ms_max); allowed: a smaller "
+            "playbook, or more time"
+        )
         self.what = "compiling"
         self.bound = compile_ms_max
 
@@ -92,7 +95,10 @@ class UnknownTraceError(NextbestError):
     status_reason = "UNKNOWN_TRACE"
 
     def __init__(self) -> None:
-        super().__init__("trace_id: no call of it is remembered here")
+        super().__init__(
+            "trace_id: no call of it is remembered here; `nextbest trace` lists those that are, "
+            "and other nodes have their own"
+        )
 
 
 class RecoveryError(NextbestError):

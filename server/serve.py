@@ -36,6 +36,7 @@ from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.telemetry import push_settings
 from nextbest.server.telemetry.events import settings as event_settings
+from nextbest.server.telemetry.events.pseudonym import Pseudonym, pseudonyms
 from nextbest.server.telemetry.events.settings import EventSettings
 from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.push_settings import PushSettings
@@ -97,7 +98,9 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     traces = trace_settings.read(os.environ)
     tracing = _tracing(traces, config.telemetry.baggage)
-    events = _events(event_settings.read(os.environ), config.telemetry.pseudonym_key_file)
+    # Read whether or not there are events: a key that cannot be used is told of at once.
+    pseudonym = pseudonyms(config.telemetry.pseudonym_key_file)
+    events = _events(event_settings.read(os.environ), pseudonym)
     push = _push(push_settings.read(os.environ))
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
@@ -164,13 +167,13 @@ def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | Non
     return Tracing(settings, baggage)
 
 
-def _events(settings: EventSettings, key_file: str) -> Events | None:
+def _events(settings: EventSettings, pseudonym: Pseudonym) -> Events | None:
     if not settings.exports:
         return None
     # Imported here as well.
     from nextbest.server.telemetry.events.events import Events
 
-    return Events(settings, key_file)
+    return Events(settings, pseudonym)
 
 
 def _push(settings: PushSettings) -> Push | None:

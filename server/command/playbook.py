@@ -91,7 +91,12 @@ def schema_command(
     if observability is not None:
         from nextbest.server.telemetry.observability.files import write
 
-        for path in write(observability):
+        try:
+            written = write(observability)
+        except OSError as error:
+            fault = f"{observability}: {error.strerror}, allowed: a folder that can be written to"
+            raise typer.BadParameter(fault, param_hint="--observability") from None
+        for path in written:
             out().print(str(path))
         return
     if sample:

@@ -14,8 +14,9 @@ from nextbest.server.command.console import (
     show_json,
     table,
 )
-from nextbest.server.command.units import percent, seconds
+from nextbest.server.command.units import budget, percent, seconds
 from nextbest.server.telemetry.methods import short_name
+from nextbest.server.telemetry.slo.burn import BAD_LEAST
 from nextbest.v1 import telemetry_pb2
 
 
@@ -25,8 +26,9 @@ def slo_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
     A call is good when it ends within its method's threshold and not in a failure of the
     server's own; the objective says what share has to be good, and the budget is the rest.  A
     burn rate of 1 uses the budget up exactly in the objective's time.  Pages are due at 14.4
-    over 1 h and 5 min or 6 over 6 h and 30 min, a ticket at 1 over 3 d and 6 h.  History begins
-    with the node's process: a window that is not covered yet is marked with *.
+    over 1 h and 5 min or 6 over 6 h and 30 min, a ticket at 1 over 3 d and 6 h; none before ten
+    calls were bad in the shorter window, since one slow call in a quiet night is over any rate.
+    History begins with the node's process: a window that is not covered yet is marked with *.
 
     The exit code is 1 where a page is due.
 
@@ -58,6 +60,8 @@ def _show(answer: telemetry_pb2.GetSloResponse) -> None:
     if any(rate.covered_s < rate.window_s for one in answer.slos for rate in one.burn_rates):
         seen = max(one.covered_s for one in answer.slos)
         out().print(f"* as far as this process has run, {seconds(seen)}")
+    if any(one.budget_remaining < 0 and not one.burning for one in answer.slos):
+        out().print(f"nothing is due before {BAD_LEAST} calls were bad in the shorter window")
 
 
 def _cells(slo: telemetry_pb2.Slo) -> tuple[str, ...]:
@@ -67,7 +71,7 @@ def _cells(slo: telemetry_pb2.Slo) -> tuple[str, ...]:
         f"{objective} over {slo.window_s / 86_400:g} d",
         f"{slo.calls:,}",
         percent(slo.compliance),
-        percent(slo.budget_remaining),
+        budget(slo.budget_remaining),
         ", ".join(slo.burning) or "-",
     )
 

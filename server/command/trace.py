@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from nextbest.server.command.units import seconds
 from nextbest.server.telemetry.methods import short_name
 from nextbest.v1 import trace_pb2
 
+TRACE_ID = re.compile("[0-9a-f]{32}")
 BAR_WIDTH = 32
 BLOCK = "█"
 
@@ -36,6 +38,8 @@ def trace_command(
 
       nextbest trace 0af7651916cd43dd8448eb211c80319c
     """
+    if id and not TRACE_ID.fullmatch(id.lower()):
+        raise typer.BadParameter(f"{id!r}, allowed: 32 hexadecimal digits", param_hint="ID")
     with connect(to) as client:
         if id:
             found = client.trace(id.lower())

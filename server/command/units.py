@@ -23,3 +23,8 @@ def percent(ratio: float) -> str:
     # Rounded first: 0.999 * 1e6 is a little less than 999,000.
     cut = math.floor(round(ratio * 1e6, 3)) / 1e4
     return f"{cut:.4f}".rstrip("0").rstrip(".") + " %"
+
+
+def budget(remaining: float) -> str:
+    """What is left of an error budget: "99.95 %"; below none, how often it was spent."""
+    return percent(remaining) if remaining >= 0 else f"spent {1 - remaining:,.3g} times"

@@ -15,6 +15,9 @@ SECONDS_MAX = 3_600
 
 Environment = Mapping[str, str]
 
+# A field name of RFC 9110, 5.1, and a value without spaces or commas (W3C Baggage, 3.3.1).
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=\s*[^\s,;\\\"]*(\s*;.*)?", re.ASCII)
+
 
 def word(
     environment: Environment, names: Sequence[str], default: str, allowed: Sequence[str]
@@ -32,7 +35,7 @@ def count(environment: Environment, name: str, default: int) -> int:
     """A whole number from 1."""
     text = environment.get(name, "").strip() or str(default)
     if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:10]) <= NUMBER_MAX:
-        raise ConfigError([f"{name}: {text!r}, allowed: 1 to {NUMBER_MAX}"])
+        raise ConfigError([f"{name}: {text!r}, allowed: a whole number from 1 to {NUMBER_MAX}"])
     return int(text)
 
 
@@ -63,6 +66,16 @@ def check_endpoint(environment: Environment, name: str, protocol: str) -> None:
         raise ConfigError([wrong])
 
 
+def check_headers(environment: Environment, name: str) -> None:
+    """Refuse what is no list of headers, without its values: they are secrets mostly."""
+    parts = [part for part in environment.get(name, "").split(",") if part.strip()]
+    if wrong := sum(not _HEADER.fullmatch(part.strip()) for part in parts):
+        allowed = "name=value,name=value with the values URL-encoded"
+        raise ConfigError(
+            [f"{name}: {wrong} of {len(parts)} parts are no header, allowed: {allowed}"]
+        )
+
+
 def exporter(environment: Environment, signal: str) -> str:
     """One of EXPORTERS; none without an endpoint: a server without a collector needs no errors.
 
@@ -88,4 +101,6 @@ def protocol(environment: Environment, signal: str) -> str:
         check_seconds(environment, name)
     for name in variables(signal, "ENDPOINT"):
         check_endpoint(environment, name, found)
+    for name in variables(signal, "HEADERS"):
+        check_headers(environment, name)
     return found

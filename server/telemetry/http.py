@@ -15,6 +15,7 @@ from nextbest.server.errors import ListenError
 
 # Answered at once; one more is closed without an answer.
 REQUESTS_MAX = 8
+METHODS = "GET, HEAD"
 # For all of a request to come, and for an answer to be taken.
 REQUEST_S_MAX = 5.0
 STOP_S = 5.0
@@ -120,12 +121,28 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(page(dict(self.headers.items()), query))
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the library refuses, in plain text; it knows no method but ours."""
+        del explain
+        self.close_connection = True
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self._answer(text(HTTPStatus.METHOD_NOT_ALLOWED, f"allowed: {METHODS}\n"))
+        else:
+            status = HTTPStatus(code)
+            self._answer(text(status, f"{message or status.phrase}\n"))
+
     def _answer(self, page: Page) -> None:
         self.send_response(page.status)
+        if page.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", METHODS)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
         self.end_headers()
-        self.wfile.write(page.body)
+        if self.command != "HEAD":
+            self.wfile.write(page.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """A scrape every few seconds is not worth a line."""

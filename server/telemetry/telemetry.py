@@ -71,6 +71,7 @@ class Telemetry:
         push: Push | None,
         objectives: Sequence[Objective],
     ) -> None:
+        self._engine = engine
         self._ready = ready
         # Of the monotonic clock.
         self.began_s = time.monotonic()
@@ -180,11 +181,16 @@ class Telemetry:
 
     def _readyz(self, _headers: Mapping[str, str], query: str) -> Page:
         ready = self._ready()
-        body = "ok\n" if ready else "not ready: the log is away, or the server stops\n"
+        body = "ok\n" if ready else f"not ready: {self._why_not()}\n"
         if query == "verbose":
             body += "".join(_told(self._ask()))
             body += "".join(map(_slo_line, self.slos.look()))
         return text(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, body)
+
+    def _why_not(self) -> str:
+        if not self._engine.generation:
+            return "no playbook is active yet"
+        return "the log is away, or the server stops"
 
     def _ask(self) -> Readings:
         """Called by another thread: what the loop says; only its absence when it hangs."""

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nextbest.server.command.console import table
-from nextbest.server.command.units import percent, seconds
+from nextbest.server.command.units import budget, percent, seconds
 from nextbest.server.top.summary import CallRow, CountRow, NodeRow, SloRow, StepRow, Summary
 
 NODES = ("node", "is", "gen#", "position#", "lag#", "stale#", "calls/s#", "failed/s#")
@@ -99,7 +99,7 @@ def _slo(row: SloRow) -> tuple[str, ...]:
     return (
         row.method,
         f"{percent(row.objective)} < {seconds(row.threshold_s)}",
-        percent(row.budget_remaining),
+        budget(row.budget_remaining),
         f"{row.burn_rates.get('5m', 0.0):.2f}",
         f"{row.burn_rates.get('1h', 0.0):.2f}",
         ", ".join(row.due) or "-",

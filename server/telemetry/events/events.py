@@ -22,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry.environment import HTTP
 from nextbest.server.telemetry.events.evaluation import EvaluationMaker
-from nextbest.server.telemetry.events.pseudonym import pseudonyms
+from nextbest.server.telemetry.events.pseudonym import Pseudonym
 from nextbest.server.telemetry.events.settings import LOSSES, EventSettings
 from nextbest.server.telemetry.resource import resource
 
@@ -43,9 +43,9 @@ class Events:
     What is lost is counted in events where they were made, and in calls before.
     """
 
-    def __init__(self, settings: EventSettings, key_file: str) -> None:
+    def __init__(self, settings: EventSettings, pseudonym: Pseudonym) -> None:
         self._settings = settings
-        self._make = EvaluationMaker(pseudonyms(key_file))
+        self._make = EvaluationMaker(pseudonym)
         self._exporter = _exporter(settings)
         self._calls: deque[KeptCall] = deque()
         self._changed = threading.Condition()

@@ -16,7 +16,7 @@ PERCENT_LEAST, PERCENT_MOST = 50.0, 99.9999
 DAY_S = 86_400.0
 
 _TEXT = re.compile(
-    r"(?P<method>\w+)\s+(?P<percent>\d{1,2}(\.\d{1,4})?)\s*%\s*<\s*"
+    r"(?P<method>\w+)\s+(?P<percent>\d{1,3}(\.\d{1,4})?)\s*%\s*<\s*"
     r"(?P<time>\d{1,6}(\.\d{1,3})?)\s*(?P<unit>us|ms|s)\s+over\s+(?P<days>\d{1,3})\s*d",
     re.ASCII,
 )
@@ -48,7 +48,7 @@ def parse(text: str) -> Objective:
     if not found:
         raise ValueError(f"{text!r}, allowed: METHOD PERCENT% < TIME over DAYSd, {FORM}")
     if found["method"] not in METHODS:
-        raise ValueError(f"{found['method']}, allowed methods: {', '.join(METHODS)}")
+        raise ValueError(f"{found['method']!r}, allowed methods: {', '.join(METHODS)}")
     percent, days = float(found["percent"]), int(found["days"])
     # Read as one number, so that 5ms and 0.005s are the same bound of a histogram.
     threshold_s = float(f"{found['time']}e-{_UNITS[found['unit']]}")

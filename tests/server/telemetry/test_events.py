@@ -162,7 +162,7 @@ def test_what_has_no_room_or_no_receiver_is_counted(monkeypatch: pytest.MonkeyPa
         port = nobody.getsockname()[1]
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-        events = Events(EventSettings("otlp", queue_max=5, delay_s=60), "")
+        events = Events(EventSettings("otlp", queue_max=5, delay_s=60), pseudonyms(""))
         response = decision_pb2.DecideResponse()
         response.placements.add(placement="home")
         call = kept(response.SerializeToString())

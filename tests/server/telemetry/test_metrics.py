@@ -93,6 +93,18 @@ def test_alive_and_ready(tmp_path: Path) -> None:
         assert (status, "/metrics" in body) == (404, True)
 
 
+def test_pages_are_read_and_nothing_else(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        host = server.http.removeprefix("http://")
+        for method, status, body in (("POST", 405, b"allowed: GET, HEAD\n"), ("HEAD", 200, b"")):
+            connection = http.client.HTTPConnection(host, timeout=10)
+            connection.request(method, "/livez")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (status, body)
+            assert (answer.headers["Allow"] == "GET, HEAD") == (status == 405)
+            connection.close()
+
+
 def test_clients_that_drip_are_cut_off(tmp_path: Path) -> None:
     with Server(tmp_path) as server, ExitStack() as stack:
         host, port = server.http.removeprefix("http://").split(":")

@@ -177,6 +177,17 @@ def test_a_refused_endpoint_is_told_without_its_password() -> None:
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("headers", ["secret", "a=1,secret", "=secret", "a b=secret", "a=sec ret"])
+def test_refused_headers_are_told_without_their_values(headers: str) -> None:
+    with pytest.raises(ConfigError, match=r"OTEL_EXPORTER_OTLP_HEADERS: 1 of \d parts") as refused:
+        read({"OTEL_EXPORTER_OTLP_HEADERS": headers})
+    assert "sec" not in str(refused.value)
+
+
+def test_headers_are_a_list() -> None:
+    read({"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20a%3D%3D, x-team = shop ,"})
+
+
 def test_nothing_is_exported_without_an_endpoint() -> None:
     there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}
     assert not read({}).exports

@@ -49,7 +49,8 @@ def test_an_objective_is_read(text: str, expected: Objective) -> None:
     [
         ("Decide", "METHOD PERCENT% < TIME over DAYSd"),
         ("Decide 99.9% < 5 over 30d", "METHOD PERCENT%"),
-        ("Decided 99.9% < 5ms over 30d", "Decided, allowed methods: Decide,"),
+        ("Decided 99.9% < 5ms over 30d", "'Decided', allowed methods: Decide,"),
+        ("Decide 100% < 5ms over 30d", "100%, allowed: 50% to 99.9999%"),
         ("Decide 10% < 5ms over 30d", "10%, allowed: 50% to 99.9999%"),
         ("Decide 99.9% < 1us over 30d", "1us, allowed: 5us to 10s"),
         ("Decide 99.9% < 11s over 30d", "11s, allowed: 5us to 10s"),
