@@ -36,7 +36,7 @@ from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.telemetry import push_settings
 from nextbest.server.telemetry.events import settings as event_settings
-from nextbest.server.telemetry.events.pseudonym import Pseudonym, pseudonyms
+from nextbest.server.telemetry.events.pseudonym import pseudonyms
 from nextbest.server.telemetry.events.settings import EventSettings
 from nextbest.server.telemetry.logs import on_loop_error
 from nextbest.server.telemetry.push_settings import PushSettings
@@ -98,9 +98,7 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(on_loop_error)
     traces = trace_settings.read(os.environ)
     tracing = _tracing(traces, config.telemetry.baggage)
-    # Read whether or not there are events: a key that cannot be used is told of at once.
-    pseudonym = pseudonyms(config.telemetry.pseudonym_key_file)
-    events = _events(event_settings.read(os.environ), pseudonym)
+    events = _events(event_settings.read(os.environ), config.telemetry.pseudonym_key_file)
     push = _push(push_settings.read(os.environ))
     with FastLane(config) as lane, behind(lane.threads, config.lane.cpus):
         engine = Engine(
@@ -167,7 +165,9 @@ def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | Non
     return Tracing(settings, baggage)
 
 
-def _events(settings: EventSettings, pseudonym: Pseudonym) -> Events | None:
+def _events(settings: EventSettings, key_file: str) -> Events | None:
+    # Read whether or not there are events: a key that cannot be used is told of at once.
+    pseudonym = pseudonyms(key_file)
     if not settings.exports:
         return None
     # Imported here as well.

@@ -171,7 +171,8 @@ def figures(found: Found) -> dict[str, float]:
 
 def quartiles(name: str, values: Sequence[float]) -> dict[str, float]:
     """The median, and between what half of the values lie."""
-    low, middle, high = quantiles(values, n=4)
+    # Of one value there are none.
+    low, middle, high = quantiles(values if len(values) > 1 else [*values, *values], n=4)
     return {f"{name}_low": low, f"{name}_median": middle, f"{name}_high": high}
 
 
