@@ -27,4 +27,7 @@ def percent(ratio: float) -> str:
 
 def budget(remaining: float) -> str:
     """What is left of an error budget: "99.95 %"; below none, how often it was spent."""
-    return percent(remaining) if remaining >= 0 else f"spent {1 - remaining:,.3g} times"
+    spent = 1 - remaining
+    if spent <= 1:
+        return percent(remaining)
+    return f"spent {spent:,.0f} times" if spent >= 100 else f"spent {spent:.3g} times"

@@ -15,8 +15,11 @@ SECONDS_MAX = 3_600
 
 Environment = Mapping[str, str]
 
-# A field name of RFC 9110, 5.1, and a value without spaces or commas (W3C Baggage, 3.3.1).
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=\s*[^\s,;\\\"]*(\s*;.*)?", re.ASCII)
+# A field name of RFC 9110, 5.1, and a value of W3C Baggage, 3.3.1, or with spaces: what the
+# exporters take.  They write what they do not take to the log.
+_HEADER = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[\x20\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
+)
 
 
 def word(
@@ -53,7 +56,7 @@ def check_endpoint(environment: Environment, name: str, protocol: str) -> None:
     """Refuse what is no address; the exporters read it."""
     text = environment.get(name, "").strip()
     # A password does not belong into an error.
-    shown = re.sub("//[^/]*@", "//...@", text)
+    shown = re.sub("^([a-z]+://)?.*@", r"\1...@", text, flags=re.IGNORECASE | re.DOTALL)
     wrong = f"{name}: {shown!r}, allowed: http://host:port or https://host:port"
     try:
         parts = urlsplit(text)

@@ -126,13 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the library refuses, in plain text; it knows no method but ours."""
-        del explain
+        # They may quote what was sent.
+        del message, explain
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self._answer(text(HTTPStatus.METHOD_NOT_ALLOWED, f"allowed: {METHODS}\n"))
         else:
             status = HTTPStatus(code)
-            self._answer(text(status, f"{message or status.phrase}\n"))
+            self._answer(text(status, f"{status.phrase}\n"))
 
     def _answer(self, page: Page) -> None:
         self.send_response(page.status)
