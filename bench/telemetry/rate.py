@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -32,6 +31,7 @@ from nextbest.bench.run import run
 from nextbest.bench.settings import Settings
 from nextbest.v1 import decision_pb2
 
+from .agreement import pages_of
 from .builds import ROOT, tree
 
 SCRAPE_S = 5.0
@@ -238,14 +238,6 @@ def _environment(added: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-def pages_of(folder: Path) -> str:
-    """Where a server's pages are, by what it has printed."""
-    told = re.search(r"http://\S+(?=/metrics)", (folder / "printed").read_text())
-    if told is None:
-        raise SystemExit("the server has not said where its metrics are")
-    return told[0]
 
 
 class Scraper:
