@@ -20,6 +20,7 @@ from nextbest.server.config import load
 from nextbest.server.serve import serve
 
 PLAYBOOK = Path(__file__).parent / "cases" / "small"
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @cache
@@ -85,3 +86,16 @@ async def client(address: str) -> AsyncIterator[AsyncClient]:
     """A client of that server."""
     async with AsyncClient(address) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """A public data set's file, or the test is skipped."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"the public data set ../shared/data/{name} is absent")
+        return path
+
+    return find

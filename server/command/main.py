@@ -53,6 +53,7 @@ COMMANDS = {
     "trace": "trace",
     "slo": "slo",
     "top": "top",
+    "experiment": "experiment",
 }
 # Packages add commands by this group of entry points: each a function or a `typer.Typer`.
 ADDED = "nextbest.commands"

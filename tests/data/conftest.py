@@ -1,4 +1,4 @@
-"""The public data sets: where they are, and servers to load them into."""
+"""The public data sets, and servers to load them into."""
 
 import asyncio
 import json
@@ -11,20 +11,6 @@ import pytest
 from nextbest.server.load import Summary, load, read_mapping
 
 HERE = Path(__file__).resolve().parent
-SHARED = HERE.parent.parent.parent / "shared" / "data"
-
-
-@pytest.fixture(scope="session")
-def data_file() -> Callable[[str], Path]:
-    """A public data set's file, or the test is skipped."""
-
-    def find(name: str) -> Path:
-        path = SHARED / name
-        if not path.exists():
-            pytest.skip(f"the public data set ../shared/data/{name} is absent")
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,172 @@
+"""`nextbest experiment`: what a test of variants has shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from nextbest.server.command.console import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    AsJson,
+    complain,
+    out,
+    show_json,
+)
+from nextbest.server.experiment.errors import ExperimentError
+from nextbest.server.experiment.extra import need_analysis
+from nextbest.server.experiment.source import Columns, read
+
+if TYPE_CHECKING:
+    from nextbest.server.experiment.report import Report
+
+experiment_app = typer.Typer(
+    help="Read tests of variants.", no_args_is_help=True, add_completion=False
+)
+COLUMN = "COLUMN"
+# Of a file or a pipe: no table is wider, but for long names.
+WIDTH = 120
+
+
+File: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV, JSON lines or Parquet; .gz too.", metavar="FILE", exists=True, dir_okay=False
+    ),
+]
+Variant: TypeAlias = Annotated[str, typer.Option(help="Names each one's variant.", metavar=COLUMN)]
+Control: TypeAlias = Annotated[
+    str, typer.Option(help="The variant to compare with.", metavar="NAME")
+]
+Conversions: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Whether it happened: 0, 1, true, false. Repeatable.", metavar=COLUMN),
+]
+Values: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="How much; repeatable.", metavar=COLUMN)
+]
+Covariates: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="Known before the test (CUPED); repeatable.", metavar=COLUMN),
+]
+Weights: TypeAlias = Annotated[
+    str, typer.Option(help="The planned split; equal by default.", metavar="a=1,b=1")
+]
+Guardrails: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The difference to the control that is allowed, or in % of it; repeatable.",
+        metavar="METRIC>=BOUND",
+    ),
+]
+Level: TypeAlias = Annotated[float, typer.Option(help="Of all intervals.", metavar="LEVEL")]
+AlarmBelow: TypeAlias = Annotated[
+    float, typer.Option(help="The split's p-value that is an alarm.", metavar="P")
+]
+TunedFor: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        help="Subjects at which the always valid interval is narrowest; fixed at the start.",
+        metavar="NUMBER",
+    ),
+]
+Plot: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Draw it: .png, .svg or .pdf.", metavar="FILE")
+]
+
+
+# A lone command would become the group itself.
+@experiment_app.callback()
+def _group() -> None:
+    """Read tests of variants."""
+
+
+@experiment_app.command("report")
+def report_command(
+    file: File,
+    variant: Variant,
+    control: Control,
+    conversion: Conversions = None,
+    value: Values = None,
+    covariate: Covariates = None,
+    weights: Weights = "",
+    guardrail: Guardrails = None,
+    level: Level = 0.95,
+    alarm_below: AlarmBelow = 0.001,
+    tuned_for: TunedFor = 5_000,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the variants of a test, from a file with one row per subject.
+
+    First comes the split: more or fewer subjects than planned (a sample-ratio mismatch) mean that
+    the rest does not hold.  Then guardrails, means, differences and tests.  Intervals and p-values
+    that may be looked at while the test runs are marked so; all others hold for one look, at the
+    end that was planned.  P(higher) is the probability that a variant's mean is above the
+    control's, from uniform priors.  A guardrail is kept when the whole interval is on the allowed
+    side.
+
+    The exit code is 1 when the split raises an alarm or a guardrail is not kept, and 2 when the
+    file or an option cannot be used.
+
+    Examples:
+
+      nextbest experiment report test.csv.gz --variant arm --control A --conversion bought
+
+      nextbest experiment report test.parquet --variant arm --control A --value spend
+      --covariate spend_before --guardrail 'spend>=-1%' --weights A=9,B=1 --plot test.png
+    """
+    named = tuple(conversion or ()), tuple(value or ()), tuple(covariate or ())
+    numbers = level, alarm_below, tuned_for
+    try:
+        need_analysis()
+        columns = Columns(variant, control, *named)
+        report = _report(file, columns, (weights, guardrail or []), numbers, plot)
+    except ExperimentError as error:
+        # Not 1, which says that the test itself is alarming.
+        complain(str(error))
+        raise typer.Exit(EXIT_USAGE) from error
+    if as_json:
+        show_json(report.as_dict())
+    else:
+        _show(report)
+    if not report.sound:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _report(
+    file: Path,
+    columns: Columns,
+    planned: tuple[str, list[str]],
+    numbers: tuple[float, float, int],
+    plot: Path | None,
+) -> Report:
+    """The file's report, drawn where wanted; options are checked before the file is read."""
+    # Imported here: they are an extra, and take a second.
+    from nextbest.server.experiment.design import Design
+    from nextbest.server.experiment.guardrail import parse_guardrail
+    from nextbest.server.experiment.plot import check_target, draw
+    from nextbest.server.experiment.report import analyse
+    from nextbest.server.experiment.split import parse_weights
+
+    metrics = [*columns.conversions, *columns.values]
+    guardrails = tuple(parse_guardrail(rule, metrics) for rule in planned[1])
+    design = Design(numbers[0], parse_weights(planned[0]), numbers[1], guardrails, numbers[2])
+    if plot:
+        check_target(plot)
+    report = analyse(read(file, columns), design)
+    if plot:
+        draw(report, plot)
+    return report
+
+
+def _show(report: Report) -> None:
+    from nextbest.server.experiment.screen import screen
+
+    console = out()
+    if not console.is_terminal:
+        console.width = WIDTH
+    for part in screen(report):
+        console.print(part)

@@ -1,0 +1,41 @@
+"""The Bayesian probability that a variant's mean is higher than the control's.
+
+Conversions have uniform priors, and the two beta posteriors are integrated numerically.  Other
+means have flat priors and normal posteriors, whose difference is normal.  Nothing is sampled, so
+the same data give the same number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from scipy import stats
+
+from nextbest.server.experiment.contrast import Contrast
+from nextbest.server.experiment.subjects import Floats, Kind
+
+# What the integral leaves out at either end.
+TAIL: Final = 1e-12
+
+
+def chance_of_more(kind: Kind, treated: Floats, control: Floats, found: Contrast) -> float | None:
+    """Between 0 and 1; None for means that do not vary."""
+    if kind is Kind.CONVERSION:
+        return _of_rates(treated, control)
+    if not found.variance:
+        return None
+    return float(stats.norm.cdf(found.difference / math.sqrt(found.variance)))
+
+
+def _of_rates(treated: Floats, control: Floats) -> float:
+    """The integral of P(treated = x) P(control < x) over where `treated` can be."""
+    ours, theirs = _posterior(treated), _posterior(control)
+    ends = float(ours.ppf(TAIL)), float(ours.isf(TAIL))
+    chance = float(ours.expect(theirs.cdf, lb=ends[0], ub=ends[1]))
+    return min(max(chance, 0.0), 1.0)
+
+
+def _posterior(values: Floats) -> stats.rv_continuous:
+    happened = int(values.sum())
+    return stats.beta(1 + happened, 1 + len(values) - happened)
