@@ -51,6 +51,7 @@ COMMANDS = {
     "erase": "person",
     "log": "log",
     "trace": "trace",
+    "ope": "ope",
     "slo": "slo",
     "top": "top",
     "experiment": "experiment",

@@ -27,12 +27,16 @@ FORMATS_ALLOWED: Final = ("csv", "jsonl", "parquet")
 
 @dataclass(slots=True)
 class Row:
-    """One row: its number from 1, its fields or why it has none, and what the file holds."""
+    """One row: its number from 1, its fields or why it has none, and what the file holds.
+
+    line: where it begins in a CSV file, from 1 and with the header; 0 in other files.
+    """
 
     number: int
     fields: Fields | None
     raw: object
     fault: str = ""
+    line: int = 0
 
 
 def format_of(path: Path) -> str:
@@ -160,6 +164,7 @@ def _csv_rows(lines: _Lines, delimiter: str) -> Iterator[Row]:
     number = 0
     while True:
         number += 1
+        line = parser.line_num + 1
         try:
             values = next(parser, None)
             fault = ""
@@ -173,7 +178,8 @@ def _csv_rows(lines: _Lines, delimiter: str) -> Iterator[Row]:
             continue
         if not fault and len(values) != len(header):
             fault = f"columns: {len(values)}, allowed: {len(header)}"
-        yield Row(number, None if fault else dict(zip(header, values, strict=True)), raw, fault)
+        fields = None if fault else dict(zip(header, values, strict=True))
+        yield Row(number, fields, raw, fault, line)
 
 
 def _json_rows(lines: _Lines, _delimiter: str) -> Iterator[Row]:

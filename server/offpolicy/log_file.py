@@ -1,0 +1,226 @@
+"""A log in a file: which action went into which slot, how probably, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nextbest.server.load.errors import LoadError
+from nextbest.server.load.rows import Reader, Row, format_of
+from nextbest.server.offpolicy.errors import LogFileError
+from nextbest.server.offpolicy.feedback import Floats, Integers
+from nextbest.server.playbook.faults import one_of
+
+ROWS_MAX: Final = 5_000_000
+ACTIONS_MAX: Final = 10_000
+# A context column of text becomes as many columns of 0 and 1.
+CATEGORIES_MAX: Final = 256
+ONLY_SLOT: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a log's columns are called; the names are those of the Open Bandit Dataset.
+
+    slot: empty where there is one slot only.
+    context: names or patterns (`user_*`) of what the reward model may see; numbers as they are,
+        each other text as a column of 0 and 1.
+    cluster: whose rows depend on each other, such as a person's; empty: no row on another.
+    """
+
+    action: str = "item_id"
+    slot: str = "position"
+    reward: str = "click"
+    propensity: str = "propensity_score"
+    context: tuple[str, ...] = ("user_feature_*",)
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """A column of names: `code` says for each row which of `names`."""
+
+    names: tuple[str, ...]
+    code: Integers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogFile:
+    """A log's columns, one element for each row; None for those that were not read."""
+
+    action: Coded
+    slot: Coded
+    reward: Floats | None
+    propensity: Floats | None
+    context: Floats
+    cluster: Integers | None
+
+
+def read_log(path: Path, columns: Columns) -> LogFile:
+    """Everything of a log; LogFileError names the first line that is wrong."""
+    return _read(path, columns, {"action", "slot", "reward", "propensity", "cluster"})
+
+
+def read_choices(path: Path, columns: Columns) -> LogFile:
+    """What a log chose, and what came of it where it says so; the rest is not read."""
+    wanted = Columns(columns.action, columns.slot, columns.reward, "", (), columns.cluster)
+    return _read(path, wanted, {"action", "slot"})
+
+
+class _Names:
+    """Collects a column of names as numbers."""
+
+    def __init__(self, most: int) -> None:
+        self._number: dict[str, int] = {}
+        self._code = array("q")
+        self._most = most
+
+    def add(self, value: object) -> None:
+        """ValueError when the value is no name, or one too many."""
+        if value is None:
+            raise ValueError("nothing, allowed: a name")
+        number = self._number.setdefault(str(value), len(self._number))
+        if number >= self._most:
+            raise ValueError(f"one more name, allowed: {self._most:,} different ones")
+        self._code.append(number)
+
+    def coded(self) -> Coded:
+        """The column, its names in the order of their length and letters, so of numbers too."""
+        names = sorted(self._number, key=lambda name: (len(name), name))
+        place = np.empty(len(names), dtype=np.int64)
+        place[[self._number[name] for name in names]] = np.arange(len(names))
+        return Coded(tuple(names), place[np.frombuffer(self._code, dtype=np.int64)])
+
+
+class _Numbers:
+    """Collects a column of numbers; `most` and `over` bound them."""
+
+    def __init__(self, over: float = -math.inf, most: float = math.inf) -> None:
+        self._values = array("d")
+        self._over = over
+        self._most = most
+
+    def add(self, value: Any) -> None:
+        """ValueError when the value is no finite number, or out of bounds."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError("not a finite number")
+        if not self._over < number <= self._most:
+            raise ValueError(f"{number:g}, allowed: over {self._over:g}, at most {self._most:g}")
+        self._values.append(number)
+
+    def values(self) -> Floats:
+        return np.array(self._values, dtype=np.float64)
+
+
+class _Table:
+    """Collects the columns that are wanted of a log, row by row."""
+
+    def __init__(self, path: Path, columns: Columns, needed: set[str], header: list[str]) -> None:
+        self._path = path
+        column = _present(path, columns, needed, header)
+        bounds = {"reward": (-math.inf, math.inf), "propensity": (0.0, 1.0)}
+        most = {"action": ACTIONS_MAX, "slot": ACTIONS_MAX, "cluster": ROWS_MAX}
+        self._numbers = {r: _Numbers(*bounds[r]) for r in bounds if r in column}
+        self._names = {r: _Names(most[r]) for r in most if r in column}
+        self._context = {n: _Names(ROWS_MAX) for n in _matching(columns.context, header)}
+        self._sources: list[tuple[str, _Numbers | _Names]] = [
+            *((column[role], one) for role, one in self._numbers.items()),
+            *((column[role], one) for role, one in self._names.items()),
+            *self._context.items(),
+        ]
+
+    def add(self, row: Row) -> None:
+        """LogFileError with the row's line when one of its cells is wrong."""
+        fields = row.fields or {}
+        for name, collector in self._sources:
+            try:
+                collector.add(fields.get(name))
+            except ValueError as error:
+                raise LogFileError(_place(self._path, row), f"{name}: {error}") from None
+
+    def finish(self) -> LogFile:
+        """The columns; LogFileError when one of the context has too many categories."""
+        action = self._names["action"].coded()
+        slot, cluster = self._names.get("slot"), self._names.get("cluster")
+        rows = len(action.code)
+        numbers = {role: one.values() for role, one in self._numbers.items()}
+        return LogFile(
+            action,
+            slot.coded() if slot else Coded((ONLY_SLOT,), np.zeros(rows, dtype=np.int64)),
+            numbers.get("reward"),
+            numbers.get("propensity"),
+            np.column_stack([np.empty((rows, 0)), *map(self._spread, self._context)]),
+            cluster.coded().code if cluster else None,
+        )
+
+    def _spread(self, name: str) -> Floats:
+        """(rows x columns) a context column as numbers, or each of its texts as 0 and 1."""
+        coded = self._context[name].coded()
+        try:
+            values = np.array(coded.names, dtype=np.float64)
+        except ValueError:
+            values = np.array([math.nan])
+        if np.isfinite(values).all():
+            return values[coded.code, np.newaxis]
+        if len(coded.names) > CATEGORIES_MAX:
+            what = f"{name}: {len(coded.names):,} different texts, allowed: {CATEGORIES_MAX}"
+            raise LogFileError(str(self._path), what)
+        return np.eye(len(coded.names))[coded.code]
+
+
+def _read(path: Path, columns: Columns, needed: set[str]) -> LogFile:
+    table: _Table | None = None
+    for row in _rows(path):
+        table = table or _Table(path, columns, needed, list(row.fields or ()))
+        table.add(row)
+    if table is None:
+        raise LogFileError(str(path), "no rows")
+    return table.finish()
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    """The rows of a file; LogFileError at the first that cannot be read."""
+    try:
+        for row in Reader(path, format_of(path)):
+            if row.fault:
+                raise LogFileError(_place(path, row), row.fault)
+            if row.number > ROWS_MAX:
+                raise LogFileError(str(path), f"rows: more, allowed: {ROWS_MAX:,}")
+            yield row
+    except LoadError as error:
+        raise LogFileError(str(path), str(error).removeprefix(f"{path}: ")) from error
+
+
+def _place(path: Path, row: Row) -> str:
+    return f"{path}:{row.line or row.number}"
+
+
+def _present(
+    path: Path, columns: Columns, needed: set[str], header: Sequence[str]
+) -> dict[str, str]:
+    """The column of each role that is there; LogFileError when a needed one is not."""
+    found = {}
+    for role in ("action", "slot", "reward", "propensity", "cluster"):
+        name = getattr(columns, role)
+        # An empty name means none, though a column may be called just that.
+        if name and name in header:
+            found[role] = name
+        elif name and role in needed:
+            what = f"{role}: no column {name!r}, allowed: {one_of(name, header)}"
+            raise LogFileError(str(path), what)
+    return found
+
+
+def _matching(patterns: Sequence[str], header: Sequence[str]) -> list[str]:
+    return [name for name in header if any(fnmatchcase(name, one) for one in patterns)]
