@@ -147,8 +147,8 @@ class Appender:
         except (StaleEpochError, LogFullError, UnknownOutcomeError) as error:
             await self._refused(batch, error)
         else:
-            self._own.answered(batch, position, data)
             self._done(batch, position)
+            self._own.answered(batch, position, data)
 
     async def _append(self, nonce: int, data: bytes) -> Position:
         async with self._lock:

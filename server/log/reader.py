@@ -60,8 +60,12 @@ class Reader:
         self._own.broken()
         if first is not None:
             await self._pass(first)
-        while True:
-            await self._read()
+        try:
+            while True:
+                await self._read()
+        finally:
+            # What was read when it ended is not applied.
+            self._own.open = False
 
     async def _read(self) -> None:
         context, loop = self._context, asyncio.get_running_loop()
