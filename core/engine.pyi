@@ -39,6 +39,8 @@ class DecisionCounts(NamedTuple):
     degraded: dict[str, int]
     repeated: int
     failed: dict[int, int]
+    exposures: int
+    exposures_lost: int
 
 class KeptCall(NamedTuple):
     method: str
@@ -90,6 +92,7 @@ class Call:
     ) -> None: ...
 
 def status_bytes(error: NextbestError) -> bytes: ...
+def buckets(salt: str, hash: int, keys: Sequence[str]) -> bytes: ...
 
 class QuerySlice(NamedTuple):
     profiles: list[bytes]

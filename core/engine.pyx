@@ -56,6 +56,7 @@ include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
 include "decide/decision.pyx"
+include "decide/experiment.pyx"
 include "decide/score.pyx"
 include "decide/arbitrate.pyx"
 include "decide/answer.pyx"
@@ -1090,7 +1091,7 @@ cdef class Engine:
         cdef StoreStatus status = store_read(self.store.state, identity, &serving.person)
         cdef bint known = status == STORE_OK
         if status == STORE_NO_MEMORY or not decision_begin(
-            decision, playbook, &serving.machine, &serving.person, known, now_us, 0
+            decision, playbook, &serving.machine, &serving.person, known, identity, now_us, 0
         ):
             raise MemoryError("person")
         return known

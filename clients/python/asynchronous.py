@@ -94,6 +94,7 @@ class AsyncClient:
         seed: int = 0,
         explain: bool = False,
         segments: bool = False,
+        preview: bool = False,
         decision_id: str = "",
         min_position: Position | None = None,
         timeout: float = DECIDE_S,
@@ -109,6 +110,7 @@ class AsyncClient:
             seed=seed,
             explain=explain,
             segments=segments,
+            preview=preview,
             decision_id=decision_id,
             min_position=min_position,
         )

@@ -109,6 +109,7 @@ def decide(
     seed: int = 0,
     explain: bool = False,
     segments: bool = False,
+    preview: bool = False,
     decision_id: str = "",
     min_position: common_pb2.Position | None = None,
 ) -> decision_pb2.DecideRequest:
@@ -124,6 +125,7 @@ def decide(
         seed=seed,
         explain=explain,
         segments=segments,
+        preview=preview,
         min_position=min_position,
     )
 

@@ -85,6 +85,7 @@ class Client:
         seed: int = 0,
         explain: bool = False,
         segments: bool = False,
+        preview: bool = False,
         decision_id: str = "",
         min_position: Position | None = None,
         timeout: float = DECIDE_S,
@@ -100,6 +101,7 @@ class Client:
             seed=seed,
             explain=explain,
             segments=segments,
+            preview=preview,
             decision_id=decision_id,
             min_position=min_position,
         )

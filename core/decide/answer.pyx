@@ -190,12 +190,14 @@ cdef void write_candidate(
 
 
 cdef void write_explanation(
-    Decision* decision, Writer* writer, const PlacementSpec* placement, const Ranking* ranking
+    Decision* decision, Writer* writer, const PlacementSpec* placement, Ranking* ranking
 ) noexcept nogil:
     cdef size_t start = message_open(writer, 15)
     cdef uint32_t i
     write_text(writer, 1, placement.name)
     for i in range(ranking.ranked):
+        if not decision.scores_skipped:
+            keep_factors(decision, &ranking.candidates[i])
         write_candidate(decision, writer, &ranking.candidates[i], True)
     # They were kept from the end, so this is the playbook's order.
     for i in range(ranking.dropped):

@@ -176,6 +176,9 @@ cdef uint32_t held_back(Decision* decision, uint32_t action) noexcept nogil:
         while at < end:
             state = states[gate_condition(at[0])]
             if state == CONDITION_UNKNOWN:
+                if held and playbook.conditions[gate_condition(at[0])].exposes:
+                    # What is held back exposes nobody to an experiment.
+                    break
                 state = condition_evaluate(decision, gate_condition(at[0]))
             held |= <uint32_t>(state ^ CONDITION_TRUE) << (2 * gate_number(at[0]))
             at += 1
@@ -278,8 +281,6 @@ cdef void prioritise_all(
     cdef Candidate dropped
     while i < ranking.ranked:
         if prioritise(decision, placement, &ranking.candidates[i]):
-            if explain:
-                keep_factors(decision, &ranking.candidates[i])
             i += 1
             continue
         dropped = ranking.candidates[i]
@@ -310,8 +311,10 @@ cdef void bring_best(Ranking* ranking, uint32_t at) noexcept nogil:
 
 
 cdef void keep_factors(Decision* decision, Candidate* candidate) noexcept nogil:
+    """Compute all factors of a ranked candidate, to be explained."""
     cdef Value value
     cdef uint32_t i
+    begin_action(decision, &decision.playbook.actions[candidate.action])
     for i in range(FACTORS):
         value = factor_value(decision, i)
         # A factor that the formula did not need may be an error: not a number.

@@ -24,6 +24,8 @@ cdef struct Serving:
     # Where the call at hand is timed; `untold` for one that nobody times.
     CallTrace* trace
     CallTrace untold
+    # Whom the last decision has exposed to experiments.
+    Exposures exposures
 
 
 cdef bint serving_init(Serving* serving, StoreState* store) noexcept nogil:
@@ -193,8 +195,8 @@ cdef int begin_call(
     if status != STORE_OK and status != STORE_UNKNOWN:
         return fault_set(fault, FAULT_MEMORY, "profile", "", "")
     if not decision_begin(
-        decision, playbook, machine, &serving.person, status == STORE_OK, call.now_us,
-        call.message.seed,
+        decision, playbook, machine, &serving.person, status == STORE_OK, call.identity,
+        call.now_us, call.message.seed,
     ):
         return fault_arena(fault)
     decision.trace = serving.trace
@@ -229,8 +231,8 @@ cdef int rank_placements(
 
 
 cdef void write_answer(
-    Decision* decision, DecideCall* call, const Ranking* rankings, const Header* header,
-    Writer* writer,
+    Decision* decision, DecideCall* call, Ranking* rankings, const Header* header,
+    Writer* writer, Exposures* exposures,
 ) noexcept nogil:
     cdef const PlaybookState* playbook = decision.playbook
     cdef uint32_t i
@@ -252,6 +254,9 @@ cdef void write_answer(
     write_time(writer, 12, call.now_us)
     write_fixed64(writer, 13, call.message.seed)
     write_text(writer, 14, playbook_hash(playbook))
+    # What follows looks at more than the decision has read.
+    note_exposures(decision, exposures)
+    write_assignments(decision, writer, 16, call.message.explain)
     if call.message.explain:
         for i in range(call.message.placements_count):
             write_explanation(decision, writer, call.placements[i], &rankings[i])
@@ -322,11 +327,11 @@ cdef int decide_call(
     if kind != FAULT_NONE:
         return kind
     bound_reached = decision.bound_reached
-    write_answer(&decision, call, rankings, header, writer)
+    write_answer(&decision, call, rankings, header, writer, &serving.exposures)
     if decision.bound_reached != bound_reached:
         # A score met its bound while it was written: say so at the head of the answer.
         writer.length = start
-        write_answer(&decision, call, rankings, header, writer)
+        write_answer(&decision, call, rankings, header, writer, &serving.exposures)
     serving.left_out |= decision_left_out(&decision)
     serving.degraded |= header.log_away or decision_left_out(&decision) != 0
     step_end(serving.trace, STEP_ENCODE)

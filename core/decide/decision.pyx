@@ -39,11 +39,28 @@ cdef struct ScoreResult:
     uint32_t lines_count
 
 
+cdef struct Assignment:
+    # An AssignmentReason; the variant is -1 where it gives none.
+    uint8_t reason
+    bint exposed
+    int32_t variant
+    double bucket
+
+
+cdef struct Exposures:
+    # Experiments, and the variant read of each.
+    uint16_t experiments[EXPERIMENTS_MAX]
+    uint16_t variants[EXPERIMENTS_MAX]
+    uint32_t count
+
+
 cdef struct Decision:
     const PlaybookState* playbook
     Machine* machine
     const Person* person
     bint person_known
+    # Whom the request names; empty where none does.
+    IdentityRef identity
     int64_t now_us
     uint64_t seed
     uint8_t* states
@@ -51,6 +68,7 @@ cdef struct Decision:
     Value* errors
     ScoreResult* scores
     uint8_t* segments
+    Assignment* assignments
     int32_t stage
     # The action being ranked, and its factors.
     const ActionSpec* action
@@ -69,7 +87,7 @@ cdef struct Decision:
 
 cdef bint decision_begin(
     Decision* decision, const PlaybookState* playbook, Machine* machine, const Person* person,
-    bint person_known, int64_t now_us, uint64_t seed,
+    bint person_known, IdentityRef identity, int64_t now_us, uint64_t seed,
 ) noexcept nogil:
     """Prepare a decision in the machine's arena; False when the arena is too small for it."""
     cdef Arena* arena = &machine.arena
@@ -78,6 +96,7 @@ cdef bint decision_begin(
     decision.machine = machine
     decision.person = person
     decision.person_known = person_known
+    decision.identity = identity
     decision.now_us = now_us
     decision.seed = seed
     decision.stage = STAGE_UNKNOWN
@@ -87,6 +106,9 @@ cdef bint decision_begin(
         arena, playbook.scorecards_count * sizeof(ScoreResult)
     )
     decision.segments = <uint8_t*>arena_zeroed(arena, playbook.segments_count)
+    decision.assignments = <Assignment*>arena_zeroed(
+        arena, playbook.experiments_count * sizeof(Assignment)
+    )
     machine.inputs = <Value*>arena_zeroed(arena, playbook.inputs_count * sizeof(Value))
     machine.inputs_count = playbook.inputs_count
     machine.resolve = resolve_input
@@ -94,7 +116,8 @@ cdef bint decision_begin(
     machine.top = 0
     return (
         decision.states != NULL and decision.errors != NULL and decision.scores != NULL
-        and decision.segments != NULL and machine.inputs != NULL
+        and decision.segments != NULL and decision.assignments != NULL
+        and machine.inputs != NULL
     )
 
 
@@ -192,6 +215,13 @@ cdef void resolve_input(void* owner, uint32_t slot) noexcept nogil:
     decision.machine.inputs[slot] = value
 
 
+cdef inline Value decision_input(Decision* decision, uint32_t slot) noexcept nogil:
+    """What an expression would read in a slot."""
+    if decision.machine.inputs[slot].tag == TAG_ABSENT:
+        resolve_input(decision, slot)
+    return decision.machine.inputs[slot]
+
+
 cdef Value input_value(Decision* decision, const InputSpec* spec) noexcept nogil:
     cdef bint approximate
     if spec.kind == INPUT_ATTRIBUTE:
@@ -212,6 +242,10 @@ cdef Value input_value(Decision* decision, const InputSpec* spec) noexcept nogil
         return stage_value(decision)
     if spec.kind == INPUT_NOW:
         return value_timestamp_us(decision.now_us)
+    if spec.kind == INPUT_EXPERIMENT:
+        return experiment_value(decision, spec.index)
+    if spec.kind == INPUT_HOLDOUT:
+        return value_bool(held_out(decision, spec.index))
     if spec.kind == INPUT_ACTION:
         return decision.action.attributes[spec.index]
     return factor_value(decision, spec.index)

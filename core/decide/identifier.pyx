@@ -34,17 +34,22 @@ cdef bint make_uuid7(
 ) noexcept nogil:
     """Make a UUIDv7 (RFC 9562) in the arena; False when the arena is full."""
     cdef char* text = <char*>arena_take(arena, UUID_LENGTH)
+    if text == NULL:
+        return False
+    write_uuid7(identifiers, now_us, text)
+    to.data = text
+    to.length = UUID_LENGTH
+    return True
+
+
+cdef void write_uuid7(Identifiers* identifiers, int64_t now_us, char* text) noexcept nogil:
+    """Write the 36 characters of a UUIDv7."""
     cdef uint64_t high = next_seed(identifiers)
     cdef uint64_t low = next_seed(identifiers)
     cdef uint64_t ms = <uint64_t>(now_us // 1000)
-    if text == NULL:
-        return False
     write_hex(text, ms >> 16, 8)
     write_hex(text + 9, ms & 0xFFFF, 4)
     write_hex(text + 14, 0x7000 | (high & 0xFFF), 4)
     write_hex(text + 19, 0x8000 | (high >> 48 & 0x3FFF), 4)
     write_hex(text + 24, low & <uint64_t>0xFFFFFFFFFFFF, 12)
     text[8] = text[13] = text[18] = text[23] = c'-'
-    to.data = text
-    to.length = UUID_LENGTH
-    return True

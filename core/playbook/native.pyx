@@ -57,6 +57,8 @@ cdef struct EventSpec:
 cdef struct ConditionSpec:
     Program program
     Text text
+    # Whether evaluating it may expose a person to an experiment.
+    bint exposes
 
 
 cdef struct SegmentSpec:
@@ -161,6 +163,65 @@ cdef struct PlacementSpec:
     uint32_t* told_pairs
 
 
+cdef enum BucketHash:
+    BUCKET_HASH_GROWTHBOOK_1 = 1
+    BUCKET_HASH_GROWTHBOOK_2 = 2
+    BUCKET_HASH_XXH3 = 3
+
+
+cdef enum:
+    EXPERIMENTS_MAX = 256
+
+
+cdef struct BucketingSpec:
+    Text salt
+    # Of the salt, for XXH3.
+    uint64_t seed
+    uint8_t hash
+    # Input slots; without any, the identity's id is the key.
+    uint32_t* keys
+    uint32_t keys_count
+
+
+cdef struct BucketRangeSpec:
+    double start
+    double end
+
+
+cdef struct HoldoutSpec:
+    Text name
+    BucketingSpec bucketing
+    double share
+
+
+cdef struct VariantSpec:
+    Text name
+    BucketRangeSpec* ranges
+    uint32_t ranges_count
+
+
+cdef struct ExperimentSpec:
+    Text name
+    # What exposures name it by.
+    Text key
+    BucketingSpec bucketing
+    VariantSpec* variants
+    uint32_t variants_count
+    Indexes audience
+    bint layered
+    BucketingSpec layer
+    BucketRangeSpec layer_range
+    Indexes holdouts
+    # The store's column of the first exposure's variant; -1 when nobody keeps theirs.
+    int32_t sticky_column
+
+
+cdef struct ReadingSpec:
+    uint32_t experiment
+    # What each variant reads as.
+    Text* texts
+
+
 cdef enum InputKind:
     INPUT_ATTRIBUTE = 1
     INPUT_COUNTER = 2
@@ -172,6 +233,8 @@ cdef enum InputKind:
     INPUT_NOW = 8
     INPUT_ACTION = 9
     INPUT_FACTOR = 10
+    INPUT_EXPERIMENT = 11
+    INPUT_HOLDOUT = 12
 
 
 cdef enum:
@@ -237,6 +300,18 @@ cdef struct PlaybookState:
     PlacementSpec* placements
     uint32_t placements_count
     Names placement_names
+    HoldoutSpec* holdouts
+    ExperimentSpec* experiments
+    uint32_t experiments_count
+    ReadingSpec* readings
+    # The event of exposures; -1 without experiments.
+    int32_t exposure
+
+
+# Inputs that are an experiment, or are computed by expressions that may read one.
+cdef frozenset EXPOSING_KINDS = frozenset(
+    (INPUT_SEGMENT, INPUT_SCORE, INPUT_GRADE, INPUT_STAGE, INPUT_EXPERIMENT)
+)
 
 
 @cython.final
@@ -267,6 +342,7 @@ cdef class Playbook:
         self.load_scores()
         self.load_actions()
         self.load_placements()
+        self.load_experiments(counter_columns)
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -351,9 +427,17 @@ cdef class Playbook:
         for i, code in enumerate(codes):
             program_load(&to[0][i].program, code)
             to[0][i].text = self.text(code.text)
+            to[0][i].exposes = self.exposes(code)
             # Counted one by one, so that a failure half-way frees what was loaded.
             count[0] = i + 1
         return 0
+
+    cdef bint exposes(self, code) except -1:
+        """Whether a code reads an experiment, or what may read one."""
+        if not self.plan.experiments:
+            return False
+        kinds = {int(self.plan.inputs[slot].kind) for slot in code.slots}
+        return bool(kinds & EXPOSING_KINDS)
 
     cdef Value default(self, value) except *:
         return value_from_python(value, &self.values)
@@ -617,4 +701,68 @@ cdef class Playbook:
             )
         names = self.texts([p.name for p in placements])
         names_build(&self.state.placement_names, names, len(placements), len(placements))
+        return 0
+
+    cdef BucketingSpec bucketing(self, bucketing) except *:
+        cdef BucketingSpec spec
+        spec.salt = self.text(bucketing.salt)
+        spec.seed = XXH3_64bits(spec.salt.data, spec.salt.length)
+        spec.hash = int(bucketing.hash)
+        spec.keys = self.indexes(bucketing.keys).items
+        spec.keys_count = <uint32_t>len(bucketing.keys)
+        return spec
+
+    cdef BucketRangeSpec bucket_range(self, range_) except *:
+        cdef BucketRangeSpec spec
+        spec.start = range_.start
+        spec.end = range_.end
+        return spec
+
+    cdef int load_experiments(self, counter_columns) except -1:
+        plan = self.plan
+        if len(plan.experiments) > EXPERIMENTS_MAX:
+            raise ValueError(
+                f"plan.experiments: {len(plan.experiments)}, allowed: {EXPERIMENTS_MAX}"
+            )
+        self.state.holdouts = <HoldoutSpec*>self.take(len(plan.holdouts) * sizeof(HoldoutSpec))
+        for i, each in enumerate(plan.holdouts):
+            self.state.holdouts[i].name = self.text(each.name)
+            self.state.holdouts[i].bucketing = self.bucketing(each.bucketing)
+            self.state.holdouts[i].share = each.share
+        self.state.experiments = <ExperimentSpec*>self.take(
+            len(plan.experiments) * sizeof(ExperimentSpec)
+        )
+        self.state.experiments_count = <uint32_t>len(plan.experiments)
+        for i, each in enumerate(plan.experiments):
+            self.load_experiment(&self.state.experiments[i], each, counter_columns)
+        self.state.readings = <ReadingSpec*>self.take(len(plan.readings) * sizeof(ReadingSpec))
+        for i, each in enumerate(plan.readings):
+            self.state.readings[i].experiment = each.experiment
+            self.state.readings[i].texts = self.texts(each.texts)
+        self.state.exposure = plan.exposure
+        return 0
+
+    cdef int load_experiment(self, ExperimentSpec* to, experiment, counter_columns) except -1:
+        to.name = self.text(experiment.name)
+        to.key = self.text(experiment.key)
+        to.bucketing = self.bucketing(experiment.bucketing)
+        to.audience = self.indexes(experiment.audience)
+        to.holdouts = self.indexes(experiment.holdouts)
+        to.layered = experiment.layer is not None
+        if to.layered:
+            to.layer = self.bucketing(experiment.layer.bucketing)
+            to.layer_range = self.bucket_range(experiment.layer.range)
+        to.sticky_column = -1
+        if experiment.sticky >= 0:
+            to.sticky_column = counter_columns[experiment.sticky]
+        to.variants = <VariantSpec*>self.take(len(experiment.variants) * sizeof(VariantSpec))
+        to.variants_count = <uint32_t>len(experiment.variants)
+        for i, variant in enumerate(experiment.variants):
+            to.variants[i].name = self.text(variant.name)
+            to.variants[i].ranges_count = <uint32_t>len(variant.ranges)
+            to.variants[i].ranges = <BucketRangeSpec*>self.take(
+                len(variant.ranges) * sizeof(BucketRangeSpec)
+            )
+            for j, range_ in enumerate(variant.ranges):
+                to.variants[i].ranges[j] = self.bucket_range(range_)
         return 0

@@ -6,12 +6,17 @@ into C arrays in one pass.  Nothing here validates: the server's compiler has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nextbest.core.expression.code import Code
+
+
+# Of a part that came after playbooks were hashed: where it holds its default it is left out of the
+# hash, so that theirs stand.
+ADDED = {"added": True}
 
 
 class ValueType(IntEnum):
@@ -60,6 +65,8 @@ class InputKind(IntEnum):
     NOW = 8  # a timestamp; index is 0
     ACTION = 9  # Plan.action_attributes of the action being ranked
     FACTOR = 10  # a Factor of the action being ranked, a double
+    EXPERIMENT = 11  # Plan.readings, a string: empty for a person who is not in the experiment
+    HOLDOUT = 12  # Plan.holdouts, a bool
 
 
 class Factor(IntEnum):
@@ -247,6 +254,91 @@ class Placement:
     degrade_to: DegradeTo = DegradeTo.NONE
 
 
+class BucketHash(IntEnum):
+    """How a salt and a key become a bucket, a number from 0 to below 1.
+
+    The first two are GrowthBook's hash versions 1 and 2 (FNV-1a of 32 bits), with 1,000 and
+    10,000 buckets; XXH3, of 64 bits, has 100,000.
+    """
+
+    GROWTHBOOK_1 = 1
+    GROWTHBOOK_2 = 2
+    XXH3 = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bucketing:
+    """What gives a person their bucket.
+
+    `keys` are input slots of strings or whole numbers, the first that is set counts; with none
+    it is the id of the identity that the request names.
+    """
+
+    salt: str
+    hash: BucketHash
+    keys: tuple[int, ...] = ()  # Plan.inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Buckets from `start` to below `end`."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """People kept out of experiments: those whose bucket is below `share`."""
+
+    name: str
+    bucketing: Bucketing
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant and the buckets that get it."""
+
+    name: str
+    ranges: tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Buckets that experiments of one layer divide among them: nobody is in two."""
+
+    bucketing: Bucketing
+    range: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Variants, and who gets which.
+
+    `key` is what exposure events name it by: another one begins anew.  `sticky`, when >= 0, is
+    the counter of the variant that a person was first exposed to, which they keep.
+    """
+
+    name: str
+    key: str
+    bucketing: Bucketing
+    variants: tuple[Variant, ...]
+    audience: tuple[int, ...] = ()  # Plan.conditions
+    layer: Layer | None = None
+    holdouts: tuple[int, ...] = ()  # Plan.holdouts
+    sticky: int = -1  # Plan.counters
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What expressions read of an experiment: for each variant its name, or a factor's level."""
+
+    name: str
+    experiment: int  # Plan.experiments
+    texts: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled playbook.
@@ -274,3 +366,8 @@ class Plan:
     action_attributes: tuple[Field, ...] = ()
     actions: tuple[Action, ...] = ()
     placements: tuple[Placement, ...] = ()
+    holdouts: tuple[Holdout, ...] = field(default=(), metadata=ADDED)
+    experiments: tuple[Experiment, ...] = field(default=(), metadata=ADDED)
+    readings: tuple[Reading, ...] = field(default=(), metadata=ADDED)
+    # Plan.events: the engine's own, which tells of exposures.
+    exposure: int = field(default=-1, metadata=ADDED)

@@ -72,7 +72,10 @@ cdef int seat_decide_new(
     ):
         return fault_arena(&serving.fault)
     header = engine_header(seat.state, playbook, now_us)
-    return decide_call(serving, playbook, seat.state.store, call, &header)
+    kind = decide_call(serving, playbook, seat.state.store, call, &header)
+    if kind == FAULT_NONE and serving.exposures.count and not call.message.preview:
+        seat_expose(seat, playbook, call, now_us)
+    return kind
 
 
 cdef int batch_check(Text request, Fault* fault) noexcept nogil:

@@ -174,7 +174,7 @@ cdef void seat_cross_stage(
     if store_read(seat.state.store, identity, &serving.person) == STORE_NO_MEMORY:
         return
     if not decision_begin(
-        &decision, playbook, &serving.machine, &serving.person, True, now_us, 0
+        &decision, playbook, &serving.machine, &serving.person, True, identity, now_us, 0
     ) or stored_stage(&decision) == stage_index(&decision):
         return
     write_stage_request(
@@ -196,6 +196,80 @@ cdef void write_stage_request(
     write_identity(writer, 2, identity)
     entry = message_open(writer, 3)
     write_text(writer, 1, playbook.attributes[playbook.stage_attribute].name)
+    write_value(writer, 2, &value)
+    message_close(writer, entry)
+
+
+cdef void seat_expose(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, int64_t now_us
+) noexcept nogil:
+    """Store the exposures of a decision, so that the person keeps the variants.
+
+    Nobody waits for the log: where it cannot take them the decision stands all the same, and they
+    are counted.  A decision for a moment ahead of the clock is hypothetical and exposes nobody.
+    """
+    cdef const Exposures* exposures = &seat.serving.exposures
+    cdef Tally* tally = seat.serving.tally
+    cdef bint stored
+    cdef uint32_t i
+    if call.now_us > now_us + AHEAD_US_MAX:
+        return
+    for i in range(exposures.count):
+        write_exposure(
+            seat, playbook, call, &playbook.experiments[exposures.experiments[i]],
+            exposures.variants[i], now_us,
+        )
+        stored = seat_store_exposure(seat, playbook, call.identity, now_us)
+        if TELEMETRY and tally != NULL:
+            counter_add(&tally.exposures if stored else &tally.exposures_lost, 1)
+
+
+cdef bint seat_store_exposure(
+    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, int64_t now_us
+) noexcept nogil:
+    """Accept the exposure that was written; False where the log or the store cannot take it."""
+    cdef Stamping stamping
+    cdef Applied applied
+    cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
+    cdef int64_t ack = ACK_APPLIED
+    cdef Text request
+    if seat.crossing.failed or seat_check_write(seat, identity, &ack) != FAULT_NONE:
+        return False
+    request.data = <const char*>seat.crossing.data
+    request.length = <uint32_t>seat.crossing.length
+    seat_stamp(seat, playbook, &stamping, now_us, identity)
+    return seat_accept(
+        seat, playbook, &stamping, BODY_EVENT, request, NULL, &applied, &awaited
+    ) == FAULT_NONE
+
+
+cdef void write_exposure(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
+    const ExperimentSpec* experiment, uint32_t variant, int64_t now_us,
+) noexcept nogil:
+    """A TrackRequest of the engine's own event."""
+    cdef Writer* writer = &seat.crossing
+    cdef char id[UUID_LENGTH]
+    cdef Text event_id
+    writer.length = 0
+    write_uuid7(&seat.identifiers, now_us, id)
+    event_id.data = id
+    event_id.length = UUID_LENGTH
+    write_text(writer, 1, event_id)
+    write_identity(writer, 2, call.identity)
+    write_text(writer, 3, playbook.events[playbook.exposure].name)
+    write_time(writer, 4, call.now_us)
+    write_text_entry(writer, 5, text_of("experiment"), experiment.key)
+    write_text_entry(writer, 5, text_of("variant"), experiment.variants[variant].name)
+
+
+cdef void write_text_entry(
+    Writer* writer, uint32_t field, Text name, Text text
+) noexcept nogil:
+    """An entry of a map<string, Value>."""
+    cdef Value value = value_string(text.data, text.length)
+    cdef size_t entry = message_open(writer, field)
+    write_text(writer, 1, name)
     write_value(writer, 2, &value)
     message_close(writer, entry)
 

@@ -29,5 +29,8 @@ cdef struct Tally:
     uint64_t degraded[DEGRADATIONS]
     # Answered as before.
     uint64_t repeated
+    # Exposures to experiments that were stored, and that could not be.
+    uint64_t exposures
+    uint64_t exposures_lost
     # Entries of a batch that failed, by code.
     uint64_t failed[METERED_CODES]

@@ -24,6 +24,7 @@ class DecisionCounts(NamedTuple):
     looked at before the validity.
     propositions: by placement and action.  degraded: answers, by `DEGRADATION_NAMES`.
     repeated: answered as before.  failed: entries of batches, by gRPC code.
+    exposures: to experiments, stored.  exposures_lost: those that could not be.
     """
 
     decisions: dict[str, int]
@@ -33,6 +34,8 @@ class DecisionCounts(NamedTuple):
     degraded: dict[str, int]
     repeated: int
     failed: dict[int, int]
+    exposures: int
+    exposures_lost: int
 
 
 @cython.final
@@ -158,6 +161,8 @@ cdef object decision_counts(const Tally* total, dict placements, dict pairs):
         counted({name: total.degraded[i] for i, name in enumerate(DEGRADATION_NAMES)}),
         total.repeated,
         counted({code: total.failed[code] for code in range(METERED_CODES)}),
+        total.exposures,
+        total.exposures_lost,
     )
 
 

@@ -134,6 +134,7 @@ cdef int canonical_decide(
     write_uint(writer, 9, message.explain)
     canonical_position(writer, 10, &message.min_position)
     write_uint(writer, 11, message.segments)
+    write_uint(writer, 12, message.preview)
     return FAULT_NONE
 
 

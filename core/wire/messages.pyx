@@ -44,6 +44,7 @@ cdef struct DecideMessage:
     bint explain
     PositionField min_position
     bint segments
+    bint preview
 
 
 cdef struct TrackMessage:
@@ -191,6 +192,8 @@ cdef int read_decide(
             read_position(reader, &message.min_position)
         elif wire == WIRE_VARINT and field == 11:
             message.segments = read_varint(reader) != 0
+        elif wire == WIRE_VARINT and field == 12:
+            message.preview = read_varint(reader) != 0
         else:
             read_skip(reader, field, wire)
     if reader.failed or (kind != FAULT_NONE and not shape_holds(&whole, SHAPE_DECIDE)):

@@ -13,6 +13,10 @@ _FATES = {
     number: name.removeprefix("FATE_").lower().replace("_", " ")
     for name, number in decision_pb2.Fate.items()
 }
+_REASONS = {
+    number: name.removeprefix("ASSIGNMENT_REASON_").lower().replace("_", " ")
+    for name, number in decision_pb2.AssignmentReason.items()
+}
 
 
 def show_decision(console: Console, response: decision_pb2.DecideResponse) -> None:
@@ -27,6 +31,8 @@ def show_decision(console: Console, response: decision_pb2.DecideResponse) -> No
         else:
             console.print(f"{placement.placement}: nothing to propose")
     show_scores(console, response.scores, response.grades, response.stage, response.segments)
+    if response.experiments:
+        console.print(_experiments(response))
     for explanation in response.explanations:
         console.print(_explanation(explanation))
 
@@ -68,6 +74,18 @@ def _show_ledger(console: Console, score: decision_pb2.Score) -> None:
     unset = sorted({entry.missing for entry in score.ledger if entry.missing and not entry.points})
     if unset:
         console.print(f"  rules without points because these are unset: {', '.join(unset)}")
+
+
+def _experiments(response: decision_pb2.DecideResponse) -> object:
+    rows = [_assignment(each) for each in response.experiments]
+    return table("experiments", ("experiment", "variant", "exposed", "bucket#", "why"), rows)
+
+
+def _assignment(each: decision_pb2.Assignment) -> tuple[object, ...]:
+    bucket = f"{each.bucket:.5f}" if each.HasField("bucket") else ""
+    exposed = "yes" if each.exposed else ""
+    why = _REASONS.get(each.reason, str(each.reason))
+    return each.experiment, each.variant or "none", exposed, bucket, why
 
 
 def _proposition(each: decision_pb2.Proposition) -> tuple[object, ...]:

@@ -72,6 +72,9 @@ def decide_command(
     explain: Annotated[
         bool, typer.Option("--explain", "-e", help="Every candidate's fate.")
     ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Without effect: exposes nobody to an experiment.")
+    ] = False,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -94,6 +97,7 @@ def decide_command(
             seed=seed,
             explain=explain,
             segments=True,
+            preview=preview,
             decision_id=decision_id,
         )
     if as_json:

@@ -6,4 +6,5 @@ FOLDER = Path(__file__).resolve().parent
 LEADS = FOLDER / "leads"
 FIRST = FOLDER / "first"
 SHOP = FOLDER / "shop"
+TESTED = FOLDER / "tested"
 MAPPINGS = FOLDER / "mappings"

@@ -87,4 +87,6 @@ def _feed_fields(update: Callable[[bytes], None], value: Any) -> None:
         return
     update(b"r" + type(value).__name__.encode() + b":")
     for field in dataclasses.fields(value):
-        _feed(update, getattr(value, field.name))
+        item = getattr(value, field.name)
+        if "added" not in field.metadata or item != field.default:
+            _feed(update, item)

@@ -12,6 +12,8 @@ from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.shapes import MISSING, Text, unknown
 from nextbest.server.playbook.source import Node
 
+# The variant of somebody who is not in an experiment, as a test expects it.
+NOBODYS = "none"
 # Values by name, in the order of the file; each of the type the schema names.
 Values = tuple[tuple[str, ValueType, object], ...]
 
@@ -36,6 +38,7 @@ class Expect:
     stage: str | None = None
     segments_in: tuple[str, ...] = ()
     segments_not_in: tuple[str, ...] = ()
+    experiments: tuple[tuple[str, str], ...] = ()  # experiment, variant or NOBODYS
     dropped: tuple[tuple[str, str], ...] = ()  # action, fate in lower case
 
 
@@ -46,6 +49,7 @@ class Case:
     name: str
     file: str
     line: int
+    id: str  # empty: made up
     now_us: int
     attributes: Values
     events: tuple[CaseEvent, ...]
@@ -76,6 +80,11 @@ class _Known:
         self.actions = {one.name for one in plan.actions}
         self.placements = [one.name for one in plan.placements]
         self.stages = plan.stages
+        self.ids: set[str] = set()
+        self.variants = {
+            one.name: [NOBODYS, *(variant.name for variant in one.variants)]
+            for one in plan.experiments
+        }
 
     def case(self, spec: model.CaseSpec) -> Case:
         node = spec.at.node
@@ -83,12 +92,22 @@ class _Known:
             name=str(spec.name),
             file=node.source.path,
             line=node.line,
+            id=self.own_id(spec),
             now_us=spec.now,
             attributes=self.values("attribute", spec.attributes, self.attributes),
             events=tuple(self.event(spec, one) for one in spec.events),
             context=self.values("context field", spec.context, self.context),
             expect=self.expect(spec.expect),
         )
+
+    def own_id(self, spec: model.CaseSpec) -> str:
+        """The id of a test's person; each test has a person of its own."""
+        if spec.id is None:
+            return ""
+        if spec.id in self.ids:
+            self.faults.add(spec.id.node.fault("id of a test", "each id once"))
+        self.ids.add(str(spec.id))
+        return str(spec.id)
 
     def values(
         self, noun: str, nodes: Mapping[Text, Node], types: Mapping[str, ValueType]
@@ -141,6 +160,9 @@ class _Known:
         for grade, value in spec.grades.items():
             if self.name(grade, "grade", self.grades):
                 self.grade(grade, value)
+        for experiment, variant in spec.experiments.items():
+            if self.name(experiment, "experiment", self.variants):
+                self.name(variant, f"variant of {experiment}", self.variants[experiment])
         if spec.stage is not None:
             self.name(spec.stage, "stage", self.stages)
         inside = spec.segments.inside if spec.segments else ()
@@ -154,6 +176,7 @@ class _Known:
             stage=None if spec.stage is None else str(spec.stage),
             segments_in=tuple(map(str, inside)),
             segments_not_in=tuple(map(str, outside)),
+            experiments=tuple((str(name), str(one)) for name, one in spec.experiments.items()),
             dropped=tuple((str(name), fate) for name, fate in spec.dropped.items()),
         )
 

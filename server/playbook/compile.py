@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nextbest.core.playbook.plan import Attribute, Field, Plan, ValueType
-from nextbest.server.playbook import evaluate, offers, rules
+from nextbest.core.playbook.plan import Attribute, Field, Plan, Reading, ValueType
+from nextbest.server.playbook import evaluate, experiments, offers, rules
 from nextbest.server.playbook.canonical import plan_hash
 from nextbest.server.playbook.cases import Case, read_cases
 from nextbest.server.playbook.cycles import check_cycles
@@ -15,6 +15,7 @@ from nextbest.server.playbook.faults import Fault, Faults
 from nextbest.server.playbook.read import Playbook, read_playbook
 from nextbest.server.playbook.scope import Checker, Scope, World, make_scope
 from nextbest.server.playbook.tables import (
+    EXPOSURE,
     STAGE_ATTRIBUTE,
     Tables,
     declare_counters,
@@ -47,9 +48,10 @@ def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
     tables = schema_tables(playbook, faults)
     declare_counters(playbook, tables, faults)
     fields = offers.action_attributes(playbook, faults)
-    scope = make_scope(playbook, tables, fields, evaluate.make_checker, faults)
+    readings = experiments.readings(playbook, faults)
+    scope = make_scope(playbook, tables, fields, readings, evaluate.make_checker, faults)
     rules.visible_counters(playbook, scope)
-    plan = _plan(playbook, tables, scope, fields)
+    plan = _plan(playbook, tables, scope, fields, readings)
     tests = read_cases(playbook, plan, faults)
     if faults.errors():
         return Compiled(None, faults.sorted())
@@ -57,12 +59,20 @@ def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
     return Compiled(plan, faults.sorted(), tests, scope.checkers[World.QUERY])
 
 
-def _plan(playbook: Playbook, tables: Tables, scope: Scope, fields: tuple[Field, ...]) -> Plan:
+def _plan(
+    playbook: Playbook,
+    tables: Tables,
+    scope: Scope,
+    fields: tuple[Field, ...],
+    readings: tuple[Reading, ...],
+) -> Plan:
     segments = rules.segments(playbook, scope)
     scorecards = rules.scorecards(playbook, scope)
     grades = rules.grades(playbook, scope)
     stages, transitions = rules.stages(playbook, scope)
-    check_cycles(playbook, scope, segments, scorecards, grades, transitions)
+    holdouts = experiments.holdouts(playbook, scope)
+    trials = experiments.experiments(playbook, scope)
+    check_cycles(playbook, scope, segments, scorecards, grades, transitions, trials)
     actions = offers.actions(playbook, fields, scope)
     placements = offers.placements(playbook, actions, fields, scope, evaluate.holds)
     attributes = tuple(tables.attributes)
@@ -86,4 +96,8 @@ def _plan(playbook: Playbook, tables: Tables, scope: Scope, fields: tuple[Field,
         action_attributes=fields,
         actions=actions,
         placements=placements,
+        holdouts=holdouts,
+        experiments=trials,
+        readings=readings,
+        exposure=tables.event_index.get(EXPOSURE, -1) if trials else -1,
     )

@@ -1,11 +1,13 @@
-"""Cycles: segments, scores, grades and the stage that would read themselves."""
+"""Cycles: segments, scores, grades, experiments and the stage that would read themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from nextbest.core.playbook.plan import (
+    Experiment,
     Grade,
+    Input,
     InputKind,
     Scorecard,
     ScoreRule,
@@ -17,7 +19,13 @@ from nextbest.server.playbook.scope import Scope
 from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import Node
 
-_DERIVED = (InputKind.SEGMENT, InputKind.SCORE, InputKind.GRADE, InputKind.STAGE)
+_DERIVED = (
+    InputKind.SEGMENT,
+    InputKind.SCORE,
+    InputKind.GRADE,
+    InputKind.STAGE,
+    InputKind.EXPERIMENT,
+)
 
 
 def check_cycles(
@@ -27,6 +35,7 @@ def check_cycles(
     scorecards: Sequence[Scorecard],
     grades: Sequence[Grade],
     transitions: Sequence[Transition],
+    experiments: Sequence[Experiment],
 ) -> None:
     """Report each cycle once, at the first of its members."""
     edges: dict[str, list[str]] = {}
@@ -41,6 +50,8 @@ def check_cycles(
     if playbook.stages is not None:
         steps = [name for step in transitions for name in _reads(scope, step.conditions)]
         edges["stage"] = steps
+    for trial in experiments:
+        edges[f"experiment.{trial.name}"] = _reads(scope, trial.audience)
     for cycle in _cycles(edges):
         node = _place(playbook, cycle[0])
         seen = " reads ".join([*cycle, cycle[0]])
@@ -50,18 +61,28 @@ def check_cycles(
 
 def _reads(scope: Scope, conditions: Iterable[int]) -> list[str]:
     return [
-        scope.inputs[slot].name
+        _read(scope, scope.inputs[slot])
         for index in conditions
         for slot in scope.conditions[index].slots
         if scope.inputs[slot].kind in _DERIVED
     ]
 
 
+def _read(scope: Scope, one: Input) -> str:
+    """The name of what an input is derived by; a factor's level is its experiment's."""
+    if one.kind is not InputKind.EXPERIMENT:
+        return one.name
+    number = scope.readings[one.index].experiment
+    first = next(each for each in scope.readings if each.experiment == number)
+    return f"experiment.{first.name}"
+
+
 def _rule_reads(scope: Scope, rule: ScoreRule) -> list[str]:
     found = _reads(scope, rule.conditions)
     if rule.expression >= 0:
         slots = scope.expressions[rule.expression].slots
-        found += [scope.inputs[s].name for s in slots if scope.inputs[s].kind in _DERIVED]
+        inputs = [scope.inputs[slot] for slot in slots]
+        found += [_read(scope, one) for one in inputs if one.kind in _DERIVED]
     return found
 
 
@@ -103,5 +124,6 @@ def _place(playbook: Playbook, name: str) -> Node:
         "segment": playbook.segments,
         "score": playbook.scores,
         "grade": playbook.grades,
+        "experiment": playbook.experiments,
     }
     return next(other for other in names[kind] if other == rest).node

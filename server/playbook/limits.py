@@ -32,7 +32,19 @@ CONTENT_MAX: Final = 64  # entries of one treatment
 PLACEMENTS_MAX: Final = 1_024
 SLOTS_MAX: Final = 64
 SELECTION_MAX: Final = 16_384  # groups or actions that a placement names
+EXPERIMENTS_MAX: Final = 256
+VARIANTS_MAX: Final = 64  # of one experiment, those that factors make included
+FACTORS_MAX: Final = 6  # of one experiment
+LAYERS_MAX: Final = 256
+HOLDOUTS_MAX: Final = 16
+KEYS_MAX: Final = 4  # that stand in for one another as bucketing keys
+PHASES_MAX: Final = 64  # earlier weights of one experiment
+RANGES_MAX: Final = 256  # of one experiment
+BUCKETS: Final = 100_000  # shares and weights are whole hundred-thousandths
+VERSION_MAX: Final = 1_000_000
+
 CASES_MAX: Final = 10_000
+CASE_ID_BYTES_MAX: Final = 128
 CASE_EVENTS_MAX: Final = 10_000
 
 STRING_BYTES_MAX: Final = 1_024  # an attribute's default, an action's attribute

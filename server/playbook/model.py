@@ -32,6 +32,7 @@ from nextbest.server.playbook.shapes import (
     key,
 )
 from nextbest.server.playbook.source import Node
+from nextbest.server.playbook.trials import ExperimentsFile
 
 FIELD_TYPES = {
     "bool": ValueType.BOOL,
@@ -483,6 +484,11 @@ class ExpectSpec(Spec):
     segments: SegmentsExpectSpec | None = key(
         Record("segments", SegmentsExpectSpec), "the segments they are in and not in"
     )
+    experiments: dict[Text, Text] = key(
+        Mapping("experiment", _NAME, limits.EXPERIMENTS_MAX),
+        "the variant of each experiment, none for nobody's",
+        factory=dict,
+    )
     dropped: dict[Text, str] = key(
         Mapping("action", Choice({fate: fate for fate in _FATES}), limits.ACTIONS_MAX),
         "why actions were not proposed",
@@ -496,6 +502,10 @@ class CaseSpec(Spec):
 
     name: Text = key(Words(limits.TITLE_BYTES_MAX), "what the test shows", required=True)
     now: int = key(Moment(), "the moment of the decision", required=True)
+    id: Text | None = key(
+        Words(limits.CASE_ID_BYTES_MAX),
+        "the person's id, by which experiments put them into buckets; made up when not given",
+    )
     expect: ExpectSpec = key(Record("expectation", ExpectSpec), "what must come out", required=True)
     attributes: dict[Text, Node] = key(
         Mapping("attribute", Anything(), limits.ATTRIBUTES_MAX, _FIELD_NAME),
@@ -520,6 +530,7 @@ FILES: dict[str, Record] = {
     "scores": Record("", ScoresFile),
     "actions": Record("", ActionsFile),
     "placements": Record("", PlacementsFile),
+    "experiments": Record("", ExperimentsFile),
 }
 CASES = Many(Record("test", CaseSpec), limits.CASES_MAX)
-LATER = ("contact", "experiments", "models")
+LATER = ("contact", "models")

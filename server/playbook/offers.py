@@ -18,6 +18,7 @@ from nextbest.core.playbook.plan import (
 )
 from nextbest.server.playbook import limits, model, values
 from nextbest.server.playbook.canonical import one_line
+from nextbest.server.playbook.experiments import held_out_of_actions
 from nextbest.server.playbook.faults import Faults, Severity
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import FACTORS, Scope, Want, World
@@ -56,15 +57,25 @@ def action_attributes(playbook: Playbook, faults: Faults) -> tuple[Field, ...]:
 
 def actions(playbook: Playbook, fields: Sequence[Field], scope: Scope) -> tuple[Action, ...]:
     """The actions in the playbook's order."""
-    return tuple(_action(name, spec, fields, scope) for name, spec in playbook.actions.items())
+    held_out = held_out_of_actions(playbook, scope)
+    return tuple(
+        _action(name, spec, fields, scope, held_out) for name, spec in playbook.actions.items()
+    )
 
 
-def _action(name: Text, spec: model.ActionSpec, fields: Sequence[Field], scope: Scope) -> Action:
+def _action(
+    name: Text,
+    spec: model.ActionSpec,
+    fields: Sequence[Field],
+    scope: Scope,
+    held_out: tuple[int, ...],
+) -> Action:
     start, end = _validity(name, spec, scope)
+    eligibility = scope.gate(spec.eligibility, f"eligibility of {name}")
     return Action(
         name=str(name),
         group=str(spec.group or ""),
-        eligibility=scope.gate(spec.eligibility, f"eligibility of {name}"),
+        eligibility=tuple(dict.fromkeys((*held_out, *eligibility))),
         applicability=scope.gate(spec.applicability, f"applicability of {name}"),
         suitability=scope.gate(spec.suitability, f"suitability of {name}"),
         factors=tuple(_factor(name, spec, word, scope) for word in FACTORS),

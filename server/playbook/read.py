@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nextbest.core.playbook.plan import ValueType
-from nextbest.server.playbook import folder, limits, model, source
+from nextbest.server.playbook import folder, limits, model, source, trials
 from nextbest.server.playbook.faults import Fault, Faults, one_of, shown
 from nextbest.server.playbook.shapes import MISSING, Text
 
@@ -25,6 +25,17 @@ _SECTIONS = (
     "grades",
     "actions",
     "placements",
+    "experiments",
+    "layers",
+    "holdouts",
+)
+
+
+_TOTALS = (
+    ("actions", limits.ACTIONS_MAX),
+    ("segments", limits.SEGMENTS_MAX),
+    ("experiments", limits.EXPERIMENTS_MAX),
+    ("holdouts", limits.HOLDOUTS_MAX),
 )
 
 
@@ -42,6 +53,9 @@ class Playbook:
     stages: model.StagesSpec | None = None
     actions: dict[Text, model.ActionSpec] = field(default_factory=dict)
     placements: dict[Text, model.PlacementSpec] = field(default_factory=dict)
+    experiments: dict[Text, trials.ExperimentSpec] = field(default_factory=dict)
+    layers: dict[Text, trials.LayerSpec] = field(default_factory=dict)
+    holdouts: dict[Text, trials.HoldoutSpec] = field(default_factory=dict)
     cases: list[model.CaseSpec] = field(default_factory=list)
     nodes: int = 0  # YAML nodes read so far
     readable: bool = True  # False when a part was no YAML, so that names in it are not known
@@ -133,7 +147,7 @@ def _merge(found: Playbook, spec: Any, faults: Faults) -> None:
 
 def _check_total(found: Playbook, faults: Faults) -> None:
     """Parts of a section in several files keep the section's bound together."""
-    for section, most in (("actions", limits.ACTIONS_MAX), ("segments", limits.SEGMENTS_MAX)):
+    for section, most in _TOTALS:
         count = len(getattr(found, section))
         if count > most:
             allowed = f"at most {most:,}"

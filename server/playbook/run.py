@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp as ProtoTimestamp
 from nextbest.core.engine import Engine
 from nextbest.core.errors import NextbestError
 from nextbest.core.playbook.plan import Plan, ValueType
-from nextbest.server.playbook.cases import Case, Values
+from nextbest.server.playbook.cases import NOBODYS, Case, Values
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
 
 _SEED = 1
@@ -40,7 +40,7 @@ def run_cases(plan: Plan, cases: Sequence[Case]) -> list[CaseResult]:
 
 def _run(engine: Engine, plan: Plan, number: int, case: Case) -> CaseResult:
     identity = common_pb2.Identity(
-        kind=common_pb2.IDENTITY_KIND_KNOWN, id=f"{number}:{case.name}"[:60]
+        kind=common_pb2.IDENTITY_KIND_KNOWN, id=case.id or f"{number}:{case.name}"[:60]
     )
     try:
         _arrange(engine, identity, number, case)
@@ -109,6 +109,7 @@ def _decide(
         context=_messages(case.context),
         now=_moment(case.now_us),
         seed=_SEED,
+        preview=True,
         explain=True,
         segments=True,
     )
@@ -128,6 +129,11 @@ def _differences(
             yield f"placement {name}: got [{', '.join(got)}], expected [{', '.join(actions)}]"
     yield from _unequal("score", {one.name: one.points for one in response.scores}, wanted.scores)
     yield from _unequal("grade", {one.name: one.value for one in response.grades}, wanted.grades)
+    yield from _unequal(
+        "experiment",
+        {one.experiment: one.variant or NOBODYS for one in response.experiments},
+        wanted.experiments,
+    )
     if wanted.stage is not None and response.stage != wanted.stage:
         yield f"stage: got {response.stage}, expected {wanted.stage}"
     inside = set(response.segments)

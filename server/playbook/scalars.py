@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from nextbest.server.playbook import limits
@@ -18,6 +19,8 @@ _MOMENT = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+SHARE_TEXT: Final = "a share from 0 to 1 with at most 5 decimals, such as 0.25, or 25%"
+SHARE_PATTERN: Final = r"^[0-9]{1,3}(\.[0-9]{1,5})?%?$"
 SPAN_TEXT: Final = "a whole number and s, m, h or d, such as 7d"
 MOMENT_TEXT: Final = "a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z"
 SPAN_PATTERN: Final = r"^[0-9]{1,12}(s|m|h|d)$"
@@ -39,6 +42,14 @@ def span_text(seconds: int) -> str:
         if seconds and seconds % _SPAN_UNITS[unit] == 0:
             return f"{seconds // _SPAN_UNITS[unit]}{unit}"
     return f"{seconds}s"
+
+
+def share(text: str) -> int | None:
+    """A share in hundred-thousandths; None when the text is none."""
+    if re.fullmatch(SHARE_PATTERN, text) is None:
+        return None
+    found = Decimal(text.removesuffix("%")) * (1_000 if text.endswith("%") else limits.BUCKETS)
+    return int(found) if found == int(found) and found <= limits.BUCKETS else None
 
 
 def moment_us(text: str) -> int | None:

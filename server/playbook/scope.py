@@ -18,6 +18,7 @@ from nextbest.core.playbook.plan import (
     Input,
     InputKind,
     Plan,
+    Reading,
     ValueType,
 )
 from nextbest.server.playbook import limits
@@ -30,6 +31,7 @@ from nextbest.server.playbook.tables import Tables
 ROOTS: Final = frozenset(
     (
         *("profile", "context", "segment", "score", "grade", "stage", "now", "event", "action"),
+        *("experiment", "holdout"),
         *(factor.name.lower() for factor in Factor),
     )
 )
@@ -99,13 +101,16 @@ _STORED: Final = frozenset(
     )
 )
 
+# What depends on the request, too: a bucketing key may be the identity it names.
+_ASKED: Final = frozenset((InputKind.CONTEXT, InputKind.EXPERIMENT, InputKind.HOLDOUT))
+
 
 class World(Enum):
     """Which kinds of input an expression may read."""
 
     QUERY = _STORED
-    PERSON = _STORED | {InputKind.CONTEXT}
-    RANKING = _STORED | {InputKind.CONTEXT, InputKind.ACTION, InputKind.FACTOR}
+    PERSON = _STORED | _ASKED
+    RANKING = _STORED | _ASKED | {InputKind.ACTION, InputKind.FACTOR}
     ACTION = frozenset((InputKind.ACTION,))
 
 
@@ -118,6 +123,7 @@ class Scope:
     make: MakeChecker
     tables: Tables
     faults: Faults
+    readings: Sequence[Reading] = ()
     conditions: list[Code] = field(default_factory=list)
     expressions: list[Code] = field(default_factory=list)
     _by_key: dict[object, int] = field(default_factory=dict)
@@ -207,11 +213,12 @@ def make_scope(
     playbook: Playbook,
     tables: Tables,
     action_attributes: Sequence[Field],
+    readings: Sequence[Reading],
     make: MakeChecker,
     faults: Faults,
 ) -> Scope:
     """The inputs of all expressions, and who may read them."""
-    found = list(_inputs(playbook, tables, action_attributes))
+    found = list(_inputs(playbook, tables, action_attributes, readings))
     plan = Plan(
         hash=b"",
         attributes=tuple(tables.attributes),
@@ -221,11 +228,14 @@ def make_scope(
         action_attributes=tuple(action_attributes),
     )
     checkers = {world: make(variables(plan, world)) for world in World}
-    return Scope(found, checkers, make, tables, faults)
+    return Scope(found, checkers, make, tables, faults, readings)
 
 
 def _inputs(
-    playbook: Playbook, tables: Tables, action_attributes: Sequence[Field]
+    playbook: Playbook,
+    tables: Tables,
+    action_attributes: Sequence[Field],
+    readings: Sequence[Reading],
 ) -> Iterator[Input]:
     """Every input; a hidden counter has none."""
     named: tuple[tuple[InputKind, str, Iterable[str]], ...] = (
@@ -239,6 +249,8 @@ def _inputs(
         (InputKind.NOW, "now", [""]),
         (InputKind.ACTION, "action.", [one.name for one in action_attributes]),
         (InputKind.FACTOR, "", FACTORS),
+        (InputKind.EXPERIMENT, "experiment.", [one.name for one in readings]),
+        (InputKind.HOLDOUT, "holdout.", sorted(playbook.holdouts)),
     )
     for kind, prefix, names in named:
         for index, name in enumerate(names):
@@ -278,6 +290,8 @@ _KIND_TYPES: Final = {
     InputKind.STAGE: ValueType.STRING,
     InputKind.NOW: ValueType.TIMESTAMP,
     InputKind.FACTOR: ValueType.DOUBLE,
+    InputKind.EXPERIMENT: ValueType.STRING,
+    InputKind.HOLDOUT: ValueType.BOOL,
 }
 _COUNTS: Final = (Aggregate.COUNT, Aggregate.DISTINCT)
 _NULLABLE: Final = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)

@@ -34,9 +34,14 @@ class Text(str):
     @classmethod
     def of(cls, node: Node) -> Text:
         """The text of a scalar."""
-        text = cls(node.text)
-        text.node = node
-        return text
+        return cls.at(node.text, node)
+
+    @classmethod
+    def at(cls, text: str, node: Node) -> Text:
+        """A text that the compiler makes, with the place it is made for."""
+        found = cls(text)
+        found.node = node
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +281,19 @@ class Span(Shape):
     def schema(self) -> Schema:
         found: Schema = {"type": "string", "pattern": scalars.SPAN_PATTERN}
         return {"anyOf": [found, {"const": self.word}]} if self.word else found
+
+
+@dataclass(frozen=True)
+class Share(Shape):
+    """A share of the buckets, in hundred-thousandths."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> int | Missing:
+        found = scalars.share(node.text) if node.kind is Kind.SCALAR else None
+        return _refuse(node, what, scalars.SHARE_TEXT, faults) if found is None else found
+
+    def schema(self) -> Schema:
+        number: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+        return {"anyOf": [number, {"type": "string", "pattern": scalars.SHARE_PATTERN}]}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,9 @@ from nextbest.server.playbook.shapes import MISSING, Text, unknown
 
 TIME: Final = "time"  # every event's own time, always its last property
 STAGE_ATTRIBUTE: Final = "@stage"
+# The engine's own event: a decision read the variant of an experiment.  Callers may track it, too.
+EXPOSURE: Final = "exposure"
+_EXPOSURE_PROPERTIES: Final = {"experiment": ValueType.STRING, "variant": ValueType.STRING}
 _NUMBERS: Final = (ValueType.INT, ValueType.DOUBLE)
 _ORDERED: Final = (*_NUMBERS, ValueType.TIMESTAMP)
 _SINGLE: Final = (*_ORDERED, ValueType.BOOL, ValueType.STRING)
@@ -82,8 +85,8 @@ def schema_tables(playbook: Playbook, faults: Faults) -> Tables:
     check_alike(playbook.grades, "name of a grade", faults)
     for name in sorted(playbook.attributes):
         found.attributes.append(_attribute(name, playbook.attributes[name], faults))
-    for name, properties in sorted(playbook.events.items()):
-        found.event_index[name] = len(found.events)
+    for name, properties in sorted(_events(playbook, faults).items()):
+        found.event_index[str(name)] = len(found.events)
         found.events.append(_event(name, properties, faults))
     found.context = [Field(str(name), type_) for name, type_ in sorted(playbook.context.items())]
     for name in playbook.counters:
@@ -92,6 +95,22 @@ def schema_tables(playbook: Playbook, faults: Faults) -> Tables:
             allowed = f"a name that no attribute has; the attribute is at line {first.line}"
             faults.add(name.node.fault("name of a counter", allowed))
     return found
+
+
+def _events(playbook: Playbook, faults: Faults) -> Mapping[Text, Mapping[Text, ValueType]]:
+    """The schema's events, and the engine's own where there are experiments."""
+    if not playbook.experiments:
+        return playbook.events
+    node = next(iter(playbook.experiments)).node
+    own = {Text.at(one, node): type_ for one, type_ in _EXPOSURE_PROPERTIES.items()}
+    if EXPOSURE not in playbook.events:
+        return {**playbook.events, Text.at(EXPOSURE, node): own}
+    if playbook.events[Text(EXPOSURE)] != own:
+        declared = next(one for one in playbook.events if one == EXPOSURE)
+        allowed = "experiment and variant, both of type string: experiments use it"
+        faults.add(declared.node.fault(f"properties of {EXPOSURE}", allowed, "others"))
+        return {**playbook.events, declared: own}
+    return playbook.events
 
 
 def _attribute(name: Text, spec: model.AttributeSpec, faults: Faults) -> Attribute:
@@ -111,7 +130,7 @@ def _attribute(name: Text, spec: model.AttributeSpec, faults: Faults) -> Attribu
     return Attribute(str(name), spec.type, default, spec.pii, spec.size if vector else 0)
 
 
-def _event(name: Text, properties: dict[Text, ValueType], faults: Faults) -> Event:
+def _event(name: Text, properties: Mapping[Text, ValueType], faults: Faults) -> Event:
     fields = []
     check_alike(properties, f"property of {name}", faults)
     for property_, type_ in sorted(properties.items()):

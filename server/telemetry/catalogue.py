@@ -86,6 +86,14 @@ DEGRADED = Metric(
 REPEATED = Metric(
     "nextbest_decisions_repeated", "counter", "Decisions answered as the same id was before."
 )
+EXPOSURES = Metric(
+    "nextbest_exposures", "counter", "First exposures to experiments that were stored."
+)
+EXPOSURES_LOST = Metric(
+    "nextbest_exposures_lost",
+    "counter",
+    "First exposures that neither the log nor the store could take; the decisions stand.",
+)
 BATCH_FAILED = Metric(
     "nextbest_batch_failed",
     "counter",

@@ -89,4 +89,6 @@ def _decisions(counts: DecisionCounts) -> Readings:
         catalogue.DEGRADED: {(n,): counts.degraded.get(n, 0) for n in DEGRADATION_NAMES if n},
         catalogue.REPEATED: {(): counts.repeated},
         catalogue.BATCH_FAILED: by_name(failed),
+        catalogue.EXPOSURES: {(): counts.exposures},
+        catalogue.EXPOSURES_LOST: {(): counts.exposures_lost},
     }

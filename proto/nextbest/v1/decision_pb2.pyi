@@ -12,6 +12,17 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AssignmentReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ASSIGNMENT_REASON_UNSPECIFIED: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_BUCKETED: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_STICKY: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_HELD_OUT: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_NOT_IN_AUDIENCE: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_NO_KEY: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_NOT_IN_LAYER: _ClassVar[AssignmentReason]
+    ASSIGNMENT_REASON_NOT_COVERED: _ClassVar[AssignmentReason]
+
 class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FATE_UNSPECIFIED: _ClassVar[Fate]
@@ -25,6 +36,14 @@ class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FATE_NO_PRIORITY: _ClassVar[Fate]
     FATE_DIVERSITY: _ClassVar[Fate]
     FATE_TAKEN: _ClassVar[Fate]
+ASSIGNMENT_REASON_UNSPECIFIED: AssignmentReason
+ASSIGNMENT_REASON_BUCKETED: AssignmentReason
+ASSIGNMENT_REASON_STICKY: AssignmentReason
+ASSIGNMENT_REASON_HELD_OUT: AssignmentReason
+ASSIGNMENT_REASON_NOT_IN_AUDIENCE: AssignmentReason
+ASSIGNMENT_REASON_NO_KEY: AssignmentReason
+ASSIGNMENT_REASON_NOT_IN_LAYER: AssignmentReason
+ASSIGNMENT_REASON_NOT_COVERED: AssignmentReason
 FATE_UNSPECIFIED: Fate
 FATE_PROPOSED: Fate
 FATE_OUTRANKED: Fate
@@ -38,7 +57,7 @@ FATE_DIVERSITY: Fate
 FATE_TAKEN: Fate
 
 class DecideRequest(_message.Message):
-    __slots__ = ("decision_id", "identity", "placements", "scores", "context", "attributes", "now", "seed", "explain", "min_position", "segments")
+    __slots__ = ("decision_id", "identity", "placements", "scores", "context", "attributes", "now", "seed", "explain", "min_position", "segments", "preview")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +83,7 @@ class DecideRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     MIN_POSITION_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     identity: _common_pb2.Identity
     placements: _containers.RepeatedScalarFieldContainer[str]
@@ -75,10 +95,11 @@ class DecideRequest(_message.Message):
     explain: bool
     min_position: _common_pb2.Position
     segments: bool
-    def __init__(self, decision_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., placements: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[str]] = ..., context: _Optional[_Mapping[str, _common_pb2.Value]] = ..., attributes: _Optional[_Mapping[str, _common_pb2.Value]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., explain: _Optional[bool] = ..., min_position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., segments: _Optional[bool] = ...) -> None: ...
+    preview: bool
+    def __init__(self, decision_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., placements: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[str]] = ..., context: _Optional[_Mapping[str, _common_pb2.Value]] = ..., attributes: _Optional[_Mapping[str, _common_pb2.Value]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., explain: _Optional[bool] = ..., min_position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., segments: _Optional[bool] = ..., preview: _Optional[bool] = ...) -> None: ...
 
 class DecideResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "decision_id", "profile_known", "placements", "scores", "grades", "stage", "segments", "now", "seed", "playbook_hash", "explanations")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "decision_id", "profile_known", "placements", "scores", "grades", "stage", "segments", "now", "seed", "playbook_hash", "explanations", "experiments")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +115,7 @@ class DecideResponse(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
     EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -109,7 +131,22 @@ class DecideResponse(_message.Message):
     seed: int
     playbook_hash: str
     explanations: _containers.RepeatedCompositeFieldContainer[PlacementExplanation]
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., decision_id: _Optional[str] = ..., profile_known: _Optional[bool] = ..., placements: _Optional[_Iterable[_Union[PlacementDecision, _Mapping]]] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping]]] = ..., grades: _Optional[_Iterable[_Union[Grade, _Mapping]]] = ..., stage: _Optional[str] = ..., segments: _Optional[_Iterable[str]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., explanations: _Optional[_Iterable[_Union[PlacementExplanation, _Mapping]]] = ...) -> None: ...
+    experiments: _containers.RepeatedCompositeFieldContainer[Assignment]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., decision_id: _Optional[str] = ..., profile_known: _Optional[bool] = ..., placements: _Optional[_Iterable[_Union[PlacementDecision, _Mapping]]] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping]]] = ..., grades: _Optional[_Iterable[_Union[Grade, _Mapping]]] = ..., stage: _Optional[str] = ..., segments: _Optional[_Iterable[str]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., explanations: _Optional[_Iterable[_Union[PlacementExplanation, _Mapping]]] = ..., experiments: _Optional[_Iterable[_Union[Assignment, _Mapping]]] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("experiment", "variant", "exposed", "reason", "bucket")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
+    EXPOSED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    experiment: str
+    variant: str
+    exposed: bool
+    reason: AssignmentReason
+    bucket: float
+    def __init__(self, experiment: _Optional[str] = ..., variant: _Optional[str] = ..., exposed: _Optional[bool] = ..., reason: _Optional[_Union[AssignmentReason, str]] = ..., bucket: _Optional[float] = ...) -> None: ...
 
 class PlacementDecision(_message.Message):
     __slots__ = ("placement", "propositions")
