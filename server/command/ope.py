@@ -28,7 +28,7 @@ from nextbest.server.offpolicy import (
     read_choices,
     read_log,
 )
-from nextbest.server.offpolicy.plot import draw
+from nextbest.server.offpolicy import plot as plots
 from nextbest.server.offpolicy.reward_model import MODELS
 from nextbest.server.playbook.faults import one_of
 
@@ -98,8 +98,9 @@ def ope_command(
 
     FILE has, for each filled slot, the action, the probability with which it was chosen, and the
     reward.  The evaluated policy is what another log did: in each slot it takes each action with
-    that log's share of it.  Five estimators answer; the log's own mean (logged), and what the
-    evaluated policy earned where it ran itself (on_policy), stand beside them.
+    that log's share of it.  Five estimators answer (ips, clipped_ips, snips, dm, dr).  Beside
+    them stand the log's own mean (logged), what the evaluated policy earned where it ran itself
+    (on_policy), and how much more dr is than logged, row by row (gain).
 
     A requirement compares two of the table's figures, or one and a number: ESTIMATOR.FIELD, the
     fields being mean, standard_error, lower, upper, effective_size, weight_max, weight_mean and
@@ -108,22 +109,22 @@ def ope_command(
 
     Examples:
 
-      nextbest ope random.csv.gz --policy-log bts.csv.gz --require 'dr.lower > logged.mean'
+      nextbest ope random.csv.gz --policy-log bts.csv.gz --require 'gain.lower > 0'
 
       nextbest ope log.parquet --policy-log draft.parquet --action offer --slot '' --reward value
     """
-    requirements = [_requirement(text) for text in require or ()]
-    for doubted in filter(None, map(doubt, requirements)):
-        complain(f"warning: {doubted}")
+    requirements = _requirements(require or ())
     _check(clip, level, model)
+    if plot is not None:
+        plots.require()
     columns = Columns(action, slot, reward, propensity, tuple(context or _OBD.context), cluster)
-    trust = Trust(level, bootstrap, seed)
-    settings = Settings(clip, model, folds, seed, trust)
+    settings = Settings(clip, model, folds, seed, Trust(level, bootstrap, seed))
     found = observe(read_log(file, columns), read_choices(policy_log, columns))
     analysis = analyse(found.feedback, settings, found.on_policy)
-    verdicts = _verdicts(requirements, analysis)
     if plot is not None:
-        draw(analysis, plot)
+        plots.draw(analysis, plot)
+    values = analysis.values()
+    verdicts = [judge(one, values) for one in requirements]
     if as_json:
         judged = [asdict(one) for one in verdicts]
         show_json({**analysis.as_dict(), "left_out": found.left_out, "requirements": judged})
@@ -132,11 +133,15 @@ def ope_command(
     _end(analysis, found.left_out, verdicts)
 
 
-def _requirement(text: str) -> Requirement:
+def _requirements(texts: Sequence[str]) -> list[Requirement]:
+    """Read before anything else is, and warned of where one says less than it seems to."""
     try:
-        return parse(text)
+        found = [parse(text) for text in texts]
     except RequirementError as error:
         raise typer.BadParameter(str(error), param_hint="--require") from None
+    for doubted in filter(None, map(doubt, found)):
+        complain(f"warning: {doubted}")
+    return found
 
 
 def _check(clip: float | None, level: float, model: str) -> None:
@@ -151,18 +156,13 @@ def _check(clip: float | None, level: float, model: str) -> None:
         )
 
 
-def _verdicts(requirements: Sequence[Requirement], analysis: Analysis) -> list[Verdict]:
-    values = analysis.values()
-    return [judge(one, values) for one in requirements]
-
-
 def _show(analysis: Analysis) -> None:
     level = f"{100 * analysis.settings.trust.level:.4g} %"
     title = (
         f"{analysis.rows:,} rows, {analysis.actions:,} actions, {analysis.slots:,} slots; "
         f"intervals of {level}, weights clipped at {analysis.clip:.4g}"
     )
-    columns = ("estimator", "mean#", "error#", "lower#", "upper#", "ESS#", "largest#", "clip#")
+    columns = ("estimator", "mean#", "error#", "lower#", "upper#", "ESS#", "max w#", "clip#")
     digits = _digits(analysis.estimates["logged"].standard_error)
     rows = (_cells(name, one, digits) for name, one in analysis.estimates.items())
     out().print(table(title, columns, rows))
@@ -176,9 +176,13 @@ def _digits(error: float) -> int:
 def _cells(name: str, one: Estimate, digits: int) -> tuple[str, ...]:
     figures = (one.mean, one.standard_error, one.lower, one.upper)
     size = "" if one.effective_size is None else f"{one.effective_size:,.0f}"
-    largest = "" if one.weight_max is None else f"{one.weight_max:.3g}"
+    largest = "" if one.weight_max is None else _weight(one.weight_max)
     clipped = "" if one.clipped is None else f"{one.clipped:.1%}"
     return name, *(f"{figure:,.{digits}f}" for figure in figures), size, largest, clipped
+
+
+def _weight(value: float) -> str:
+    return f"{value:.3g}" if value < 1_000 else f"{value:,.0f}"
 
 
 def _end(analysis: Analysis, left_out: int, verdicts: Sequence[Verdict]) -> None:

@@ -137,4 +137,5 @@ def _estimates(
         "dm": estimators.dm(feedback, predicted),
         "dr": estimators.dr(feedback, clipped, predicted),
     }
+    terms["gain"] = estimators.gain(terms["dr"], feedback.reward)
     return {name: estimate(one, trust, feedback.cluster) for name, one in terms.items()}

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from nextbest.server.offpolicy.estimate import Estimate
+from nextbest.server.offpolicy.estimators import plain
 from nextbest.server.offpolicy.feedback import Feedback
+from nextbest.server.offpolicy.interval import gather, normal
 from nextbest.server.offpolicy.support import Missing
 from nextbest.server.offpolicy.weights import weights
 
@@ -48,7 +50,7 @@ def _size(feedback: Feedback, ips: Estimate) -> Iterator[str]:
 def _mean(feedback: Feedback, missing: Sequence[Missing]) -> Iterator[str]:
     found = weights(feedback)
     wanted = 1 - math.fsum(one.mass for one in missing)
-    error = float(found.each.std(ddof=1)) / math.sqrt(feedback.rows)
+    error = normal(gather(plain(found.each), feedback.cluster), 0.95).standard_error
     if abs(found.mean - wanted) > ERRORS_MAX * error + 1e-9:
         yield (
             f"the mean weight is {found.mean:.3g} where {wanted:.3g} is expected: the propensities "

@@ -22,6 +22,7 @@ ESTIMATORS: Final[tuple[str, ...]] = (
     "snips",
     "dm",
     "dr",
+    "gain",
 )
 
 
@@ -82,3 +83,13 @@ def dr(feedback: Feedback, weights: Weights, predicted: Floats) -> Terms:
     chosen = predicted[np.arange(feedback.rows), feedback.action]
     each = feedback.expected(predicted) + weights.each * (feedback.reward - chosen)
     return Terms(each, np.ones(feedback.rows), weights)
+
+
+def gain(doubly_robust: Terms, reward: Floats) -> Terms:
+    """What DR has over the logged mean, row by row.
+
+    Both are of the same rows and rise and fall together: only the difference's own interval tells
+    whether the policy is better than the one that was logged.
+    """
+    numerator = doubly_robust.numerator - reward
+    return Terms(numerator, doubly_robust.denominator, doubly_robust.weights)

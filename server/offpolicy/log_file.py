@@ -30,8 +30,8 @@ class Columns:
     """What a log's columns are called; the names are those of the Open Bandit Dataset.
 
     slot: empty where there is one slot only.
-    context: names or patterns (`user_*`) of what the reward model may see; numbers as they are,
-        each other text as a column of 0 and 1.
+    context: names or patterns (`user_*`) of what the reward model may see: numbers as they are,
+        with the column's mean where there is none, and of other columns each text as 0 or 1.
     cluster: whose rows depend on each other, such as a person's; empty: no row on another.
     """
 
@@ -77,16 +77,18 @@ def read_choices(path: Path, columns: Columns) -> LogFile:
 class _Names:
     """Collects a column of names as numbers."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, may_lack: bool = False) -> None:
+        self._may_lack = may_lack
         self._number: dict[str, int] = {}
         self._code = array("q")
         self._most = most
 
     def add(self, value: object) -> None:
         """ValueError when the value is no name, or one too many."""
-        if value is None:
+        name = "" if value is None else str(value)
+        if not name and not self._may_lack:
             raise ValueError("nothing, allowed: a name")
-        number = self._number.setdefault(str(value), len(self._number))
+        number = self._number.setdefault(name, len(self._number))
         if number >= self._most:
             raise ValueError(f"one more name, allowed: {self._most:,} different ones")
         self._code.append(number)
@@ -133,7 +135,9 @@ class _Table:
         most = {"action": ACTIONS_MAX, "slot": ACTIONS_MAX, "cluster": ROWS_MAX}
         self._numbers = {r: _Numbers(*bounds[r]) for r in bounds if r in column}
         self._names = {r: _Names(most[r]) for r in most if r in column}
-        self._context = {n: _Names(ROWS_MAX) for n in _matching(columns.context, header)}
+        self._context = {
+            n: _Names(ROWS_MAX, may_lack=True) for n in _matching(columns.context, header)
+        }
         self._sources: list[tuple[str, _Numbers | _Names]] = [
             *((column[role], one) for role, one in self._numbers.items()),
             *((column[role], one) for role, one in self._names.items()),
@@ -167,16 +171,26 @@ class _Table:
     def _spread(self, name: str) -> Floats:
         """(rows x columns) a context column as numbers, or each of its texts as 0 and 1."""
         coded = self._context[name].coded()
-        try:
-            values = np.array(coded.names, dtype=np.float64)
-        except ValueError:
-            values = np.array([math.nan])
-        if np.isfinite(values).all():
-            return values[coded.code, np.newaxis]
+        values = _as_numbers(coded)
+        if values is not None:
+            return values[:, np.newaxis]
         if len(coded.names) > CATEGORIES_MAX:
             what = f"{name}: {len(coded.names):,} different texts, allowed: {CATEGORIES_MAX}"
             raise LogFileError(str(self._path), what)
         return np.eye(len(coded.names))[coded.code]
+
+
+def _as_numbers(column: Coded) -> Floats | None:
+    """A column of finite numbers, the mean where there is none; None when it has other texts."""
+    try:
+        values = np.array([name or math.nan for name in column.names], dtype=np.float64)
+    except ValueError:
+        return None
+    lacking = np.array([not name for name in column.names])
+    if lacking.all() or not np.isfinite(values[~lacking]).all():
+        return None
+    found: Floats = values[column.code]
+    return np.where(np.isnan(found), np.nanmean(found), found)
 
 
 def _read(path: Path, columns: Columns, needed: set[str]) -> LogFile:

@@ -12,13 +12,22 @@ INCHES_WIDE = 8.0
 BLUE, RED = "#0072B2", "#D55E00"
 
 
-def draw(analysis: Analysis, path: Path) -> None:
-    """Write a PNG; MissingLibraryError without matplotlib, OSError when it cannot be written."""
+def require() -> None:
+    """MissingLibraryError when there is no matplotlib."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         raise MissingLibraryError("matplotlib", "report") from None
-    names, estimates = zip(*analysis.estimates.items(), strict=True)
+
+
+def draw(analysis: Analysis, path: Path) -> None:
+    """Write a PNG; MissingLibraryError without matplotlib, OSError when it cannot be written."""
+    require()
+    from matplotlib.figure import Figure
+
+    # A difference lies about 0, elsewhere than the means.
+    means = {name: one for name, one in analysis.estimates.items() if name != "gain"}
+    names, estimates = zip(*means.items(), strict=True)
     places = range(len(names))
     figure = Figure(figsize=(INCHES_WIDE, 1.2 + 0.4 * len(names)), layout="constrained")
     axes = figure.subplots()
@@ -28,7 +37,7 @@ def draw(analysis: Analysis, path: Path) -> None:
     axes.axvline(analysis.estimates["logged"].mean, color=RED, linestyle="--", label="logged mean")
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    axes.set_xlabel(f"mean reward, {analysis.settings.trust.level:.4g} intervals")
+    axes.set_xlabel(f"mean reward, {100 * analysis.settings.trust.level:.4g} % intervals")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     figure.savefig(path, format="png", dpi=150)

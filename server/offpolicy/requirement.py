@@ -69,7 +69,7 @@ def judge(requirement: Requirement, values: Mapping[str, float | None]) -> Verdi
 def doubt(requirement: Requirement) -> str:
     """Why a requirement says less than it seems to, or an empty string."""
     spread = {f"dm.{field}" for field in ("standard_error", "lower", "upper")}
-    named = sorted(spread & {requirement.left, requirement.right})
+    named = sorted(spread & {str(requirement.left), str(requirement.right)})
     return f"{named[0]} does not know the reward model's own error: dr has it" if named else ""
 
 

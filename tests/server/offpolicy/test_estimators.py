@@ -137,3 +137,15 @@ def test_one_seed_has_one_result(world) -> None:
     )
     assert one == same
     assert one != other
+
+
+def test_the_gains_interval_is_that_of_the_difference(world, samples) -> None:
+    """Its truth is that of the policy less that of the logging policy, from the same rows."""
+    logged = np.einsum("k,ka,ksa->", world.kinds, world.logging, world.chance) / 2
+    found = estimates(samples, world.predictions, ("gain", "dr", "logged"))
+    gain = found["gain"]
+    covered = sum(one.lower <= world.truth - logged <= one.upper for one in gain)
+    assert 270 <= covered <= 297
+    assert gain[0].mean == pytest.approx(found["dr"][0].mean - found["logged"][0].mean)
+    apart = np.hypot(found["dr"][0].standard_error, found["logged"][0].standard_error)
+    assert gain[0].standard_error < 0.9 * apart

@@ -26,6 +26,7 @@ WRONG = {
     ":2: propensity_score: 1.5, allowed: over 0, at most 1": "2,1,0,1.5,x,3\n",
     ":2: propensity_score: -0.1, allowed": "2,1,0,-0.1,x,3\n",
     ":2: propensity_score: not a finite number": "2,1,0,nan,x,3\n",
+    ":2: item_id: nothing, allowed: a name": ",1,0,0.5,x,3\n",
     ":2: click: not a finite number": "2,1,often,0.5,x,3\n",
     ":3: columns: 2, allowed: 6": "2,1,0,0.5,x,3\n2,1\n",
     ":5: click: not a finite number": '2,1,0,0.5,"x\nz",3\n\n2,1,,0.5,x,3\n',
@@ -103,3 +104,31 @@ def test_a_slot_without_choices_leaves_the_policy_open(tmp_path: Path) -> None:
     choices = read_choices(written(tmp_path, "item_id,position\n2,1\n", "other.csv"), Columns())
     with pytest.raises(FeedbackError, match="policy log: slot 2: no rows"):
         observe(log, choices)
+
+
+def test_people_of_whom_nothing_is_known_are_no_fault(tmp_path: Path) -> None:
+    """A number that lacks is the mean, a text that lacks is one of its own."""
+    rows = "1,1,0,0.5,x,20\n1,1,0,0.5,,\n1,1,0,0.5,y,40\n"
+    log = read_log(written(tmp_path, HEADER + rows), Columns())
+    assert log.context.tolist() == [[0, 1, 0, 20], [1, 0, 0, 30], [0, 0, 1, 40]]
+
+
+def test_parquet_is_read_too(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow reads it: nextbest[parquet]")
+    pyarrow = pytest.importorskip("pyarrow")
+    table = {
+        "item_id": [3, 20],
+        "position": [1, 1],
+        "click": [True, False],
+        "propensity_score": [0.5, 0.0],
+        "user_feature_0": [None, "x"],
+    }
+    parquet.write_table(pyarrow.table(table), tmp_path / "log.parquet")
+    with pytest.raises(LogFileError, match=r"log\.parquet:2: propensity_score: 0"):
+        read_log(tmp_path / "log.parquet", Columns())
+    table["propensity_score"][1] = 0.25
+    parquet.write_table(pyarrow.table(table), tmp_path / "log.parquet")
+    log = read_log(tmp_path / "log.parquet", Columns())
+    assert log.action.names == ("3", "20")
+    assert log.reward.tolist() == [1.0, 0.0]
+    assert log.context.tolist() == [[1, 0], [0, 1]]
