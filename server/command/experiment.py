@@ -51,6 +51,9 @@ Covariates: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(help="Known before the test (CUPED); repeatable.", metavar=COLUMN),
 ]
+SubjectColumn: TypeAlias = Annotated[
+    str, typer.Option(help="Checked: each id has one row.", metavar=COLUMN)
+]
 Weights: TypeAlias = Annotated[
     str, typer.Option(help="The planned split; equal by default.", metavar="a=1,b=1")
 ]
@@ -91,6 +94,7 @@ def report_command(
     conversion: Conversions = None,
     value: Values = None,
     covariate: Covariates = None,
+    subject: SubjectColumn = "",
     weights: Weights = "",
     guardrail: Guardrails = None,
     level: Level = 0.95,
@@ -122,7 +126,7 @@ def report_command(
     numbers = level, alarm_below, tuned_for
     try:
         need_analysis()
-        columns = Columns(variant, control, *named)
+        columns = Columns(variant, control, *named, subject)
         report = _report(file, columns, (weights, guardrail or []), numbers, plot)
     except ExperimentError as error:
         # Not 1, which says that the test itself is alarming.

@@ -8,6 +8,7 @@ the same data give the same number.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from scipy import stats
@@ -29,11 +30,16 @@ def chance_of_more(kind: Kind, treated: Floats, control: Floats, found: Contrast
 
 
 def _of_rates(treated: Floats, control: Floats) -> float:
-    """The integral of P(treated = x) P(control < x) over where `treated` can be."""
+    """The integral over the narrower posterior, along which the other one changes slowly."""
     ours, theirs = _posterior(treated), _posterior(control)
-    ends = float(ours.ppf(TAIL)), float(ours.isf(TAIL))
-    chance = float(ours.expect(theirs.cdf, lb=ends[0], ub=ends[1]))
-    return min(max(chance, 0.0), 1.0)
+    if ours.std() <= theirs.std():
+        return _expected(ours, theirs.cdf)
+    return _expected(theirs, ours.sf)
+
+
+def _expected(narrow: stats.rv_continuous, of: Callable[[float], float]) -> float:
+    ends = float(narrow.ppf(TAIL)), float(narrow.isf(TAIL))
+    return min(max(float(narrow.expect(of, lb=ends[0], ub=ends[1])), 0.0), 1.0)
 
 
 def _posterior(values: Floats) -> stats.rv_continuous:

@@ -37,7 +37,7 @@ def compare(subjects: Subjects, metric: Metric, level: float, tuned_for: int) ->
     for variant, treated in subjects.treated(metric.values):
         found = contrast(metric.kind, treated, control, level)
         look = None
-        if may_look(metric.kind, treated, control):
+        if may_look(metric.kind, treated, control, found):
             look = sequential(found, len(treated) + len(control), level, tuned_for)
         chance = chance_of_more(metric.kind, treated, control, found)
         made.append(Comparison(metric.name, variant, found, None, chance, look, None))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from nextbest.server.experiment.interval import Interval, interval
 from nextbest.server.experiment.subjects import Floats, Kind
+
+# A smaller mean is what rounding leaves of 0.
+CONTROL_LEAST: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ def _lift(
     treated: float, control: float, variances: tuple[float, float], level: float
 ) -> tuple[float | None, Interval | None]:
     quantile = float(stats.norm.ppf((1 + level) / 2))
-    if control <= quantile * float(np.sqrt(variances[1])):
+    spreads = math.sqrt(variances[0]), math.sqrt(variances[1])
+    if control <= max(quantile * spreads[1], CONTROL_LEAST):
         return None, None
-    lift = treated / control - 1
-    variance = variances[0] / control**2 + treated**2 * variances[1] / control**4
-    return lift, Interval.around(lift, quantile * float(np.sqrt(variance)))
+    ratio = treated / control
+    half = quantile * math.hypot(spreads[0] / control, ratio * spreads[1] / control)
+    return ratio - 1, Interval.around(ratio - 1, half)

@@ -45,13 +45,13 @@ def sequential(found: Contrast, subjects: int, level: float, tuned_for: int) -> 
     return Sequential(Interval.around(found.difference, half), p)
 
 
-def may_look(kind: Kind, treated: Floats, control: Floats) -> bool:
+def may_look(kind: Kind, treated: Floats, control: Floats, found: Contrast) -> bool:
     """Whether there is enough for the sequence to hold."""
     subjects = len(treated) + len(control)
     happened = treated.sum() + control.sum()
     if kind is Kind.CONVERSION and min(happened, subjects - happened) < CONVERSIONS_LEAST:
         return False
-    return subjects >= SUBJECTS_LEAST and bool(treated.var() or control.var())
+    return subjects >= SUBJECTS_LEAST and found.variance > 0
 
 
 def _rho_squared(alpha: float, tuned_for: int) -> float:

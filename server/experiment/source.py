@@ -21,6 +21,7 @@ from nextbest.server.experiment.errors import (
     TooFewError,
     UnknownColumnError,
 )
+from nextbest.server.experiment.once import Once
 from nextbest.server.experiment.subjects import (
     NUMBER_MAX,
     VARIANTS_MAX,
@@ -43,13 +44,17 @@ Cell = Callable[[object], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column is what; `control` is a value of the variant's column."""
+    """Which column is what; `control` is a value of the variant's column.
+
+    subject: has each subject's id, which is only compared with the others; "" when none is given.
+    """
 
     variant: str
     control: str
     conversions: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
+    subject: str = ""
 
     def __post_init__(self) -> None:
         named = [name for name, _ in self.numbers()]
@@ -58,7 +63,7 @@ class Columns:
         if len(named) > METRICS_MAX:
             raise OptionError("--conversion, --value", f"{len(named)} columns", f"{METRICS_MAX}")
         for name in named:
-            if named.count(name) > 1 or name == self.variant:
+            if named.count(name) > 1 or name in (self.variant, self.subject):
                 raise OptionError("columns", f"{name!r} is named twice", "each column once")
 
     def numbers(self) -> list[tuple[str, Kind]]:
@@ -72,27 +77,32 @@ def read(file: Path, columns: Columns) -> Subjects:
 
     An ExperimentError names the file, the line and the column of the first fault.
     """
-    reading = _Reading(file, columns)
     try:
-        for where, fields in _rows(file):
-            reading.add(where, fields)
+        reading = _Reading(file, columns)
+        for place, fields in _rows(file):
+            reading.add(place, fields)
     except LoadError as error:
         raise FileError(file, str(error).removeprefix(f"{file}: ")) from error
     return reading.subjects()
 
 
-def _rows(file: Path) -> Iterator[tuple[str, Fields]]:
-    """Each row with where it stands: "line 7", or "row 6" where a file has no lines."""
+def _unit(file: Path) -> str:
+    return "row" if format_of(file) == "parquet" else "line"
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Fields]]:
+    """Each row with its line, or its number where a file has no lines."""
     format_ = format_of(file)
-    lines = 1 if format_ == "csv" else 0
-    for row in Reader(file, format_):
+    before = 1 if format_ == "csv" else 0
+    delimiter = "\t" if ".tsv" in file.suffixes else ","
+    for row in Reader(file, format_, delimiter):
         if row.number > ROWS_MAX:
             raise FileError(file, f"more than {ROWS_MAX:,} rows, allowed: up to that many")
-        where = f"row {row.number}" if format_ == "parquet" else f"line {row.number + lines}"
+        place = row.number + before
         if row.fields is None:
-            raise FileError(file, f"{where}: {row.fault}")
-        lines += _more_lines(row)
-        yield where, row.fields
+            raise FileError(file, f"{_unit(file)} {place}: {row.fault}")
+        before += _more_lines(row)
+        yield place, row.fields
 
 
 def _more_lines(row: Row) -> int:
@@ -106,6 +116,8 @@ class _Reading:
     def __init__(self, file: Path, columns: Columns) -> None:
         self._file = file
         self._columns = columns
+        self._unit = _unit(file)
+        self._once = Once()
         self._codes = array("i")
         self._variants: dict[str, int] = {}
         self._numbers = [
@@ -113,22 +125,25 @@ class _Reading:
             for name, kind in columns.numbers()
         ]
 
-    def add(self, where: str, fields: Fields) -> None:
+    def add(self, place: int, fields: Fields) -> None:
         """Take a row's cells; CellError at the first that is not allowed."""
         if not self._codes:
             self._check_columns(fields)
-        self._codes.append(self._variant(where, fields))
+        self._codes.append(self._variant(place, fields))
+        if self._columns.subject:
+            self._once.add(self._subject(place, fields), place)
         for name, cell, kept in self._numbers:
             number = cell(fields.get(name))
             if number is None:
                 allowed = "0, 1, true or false" if cell is _truth else f"a number, +-{NUMBER_MAX:g}"
-                raise CellError(self._file, where, name, _seen(fields.get(name)), allowed)
+                raise self._fault(place, name, _seen(fields.get(name)), allowed)
             kept.append(number)
 
     def subjects(self) -> Subjects:
         """What was read, the control's code being 0."""
         if not self._codes:
             raise TooFewError(f"{self._file.name}: no rows, allowed: one per subject")
+        self._check_subjects()
         names = list(self._variants)
         control = self._columns.control
         if control not in names:
@@ -147,24 +162,40 @@ class _Reading:
         )
 
     def _check_columns(self, fields: Fields) -> None:
-        for name in (self._columns.variant, *(name for name, _, _ in self._numbers)):
+        subject = (self._columns.subject,) if self._columns.subject else ()
+        for name in (self._columns.variant, *subject, *(name for name, _, _ in self._numbers)):
             if name not in fields:
                 raise UnknownColumnError(self._file, name, one_of(name, map(_shown, fields)))
 
-    def _variant(self, where: str, fields: Fields) -> int:
+    def _check_subjects(self) -> None:
+        repeat = self._once.repeat()
+        if repeat:
+            seen = f"the subject of {self._unit} {repeat.first} again"
+            raise self._fault(repeat.second, self._columns.subject, seen, "one row per subject")
+
+    def _fault(self, place: int, column: str, seen: str, allowed: str) -> CellError:
+        return CellError(self._file, f"{self._unit} {place}", column, seen, allowed)
+
+    def _subject(self, place: int, fields: Fields) -> str:
+        cell = fields.get(self._columns.subject)
+        if cell is None or cell == "":
+            raise self._fault(place, self._columns.subject, _seen(cell), "a subject's id")
+        return str(cell)
+
+    def _variant(self, place: int, fields: Fields) -> int:
         cell = fields.get(self._columns.variant)
         name = str(cell) if isinstance(cell, str | int) else ""
         code = self._variants.get(name)
-        return self._new_variant(where, name, cell) if code is None else code
+        return self._new_variant(place, name, cell) if code is None else code
 
-    def _new_variant(self, where: str, name: str, cell: object) -> int:
+    def _new_variant(self, place: int, name: str, cell: object) -> int:
         column = self._columns.variant
         if not 0 < len(name) <= NAME_CHARACTERS_MAX:
             allowed = f"a variant's name of 1 to {NAME_CHARACTERS_MAX} characters"
-            raise CellError(self._file, where, column, _seen(cell), allowed)
+            raise self._fault(place, column, _seen(cell), allowed)
         if len(self._variants) == VARIANTS_MAX:
             seen = f"the {VARIANTS_MAX + 1}st different name"
-            raise CellError(self._file, where, column, seen, f"up to {VARIANTS_MAX} variants")
+            raise self._fault(place, column, seen, f"up to {VARIANTS_MAX} variants")
         return self._variants.setdefault(name, len(self._variants))
 
 

@@ -1,17 +1,25 @@
 """Experiments that are made up, so that what a report has to find is known."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from nextbest.server.experiment.adjustment import uneven
 from nextbest.server.experiment.contrast import contrast
 from nextbest.server.experiment.design import Design
+from nextbest.server.experiment.errors import ExperimentError
 from nextbest.server.experiment.guardrail import State, parse_guardrail
 from nextbest.server.experiment.report import Report, analyse
+from nextbest.server.experiment.screen import screen
 from nextbest.server.experiment.sequential import may_look, sequential
-from nextbest.server.experiment.subjects import Floats, Kind, Subjects
+from nextbest.server.experiment.split import check_split
+from nextbest.server.experiment.subjects import Covariate, Floats, Kind, Metric, Subjects
 
 Make = Callable[..., Subjects]
 
@@ -39,7 +47,7 @@ def false_alarms(kind: Kind, draw: Callable[..., Floats], seed: int) -> tuple[fl
             treated, control = arms[0][:size], arms[1][:size]
             found = contrast(kind, treated, control, 0.95)
             fixed.append(found.p is not None and found.p < 0.05)
-            ready = may_look(kind, treated, control)
+            ready = may_look(kind, treated, control, found)
             looks.append(ready and sequential(found, 2 * size, 0.95, 5_000).p < 0.05)
         last, any_fixed, any_sequential = (
             last + fixed[-1],
@@ -103,8 +111,6 @@ def test_a_split_that_is_off_is_alarming_only_beside_its_plan(subjects: Make) ->
 
 def test_splits_as_planned_raise_no_alarm_too_often() -> None:
     """At p < 0.01 about one in a hundred of 2,000 fair splits is doubtful or alarming."""
-    from nextbest.server.experiment.split import check_split
-
     random = np.random.default_rng(7)
     alarms = 0
     for _ in range(2_000):
@@ -186,3 +192,46 @@ def test_one_arm_that_never_varies_is_compared(subjects: Make, kind: Kind) -> No
 def test_rare_conversions_are_too_few_to_look_at(subjects: Make) -> None:
     made = subjects(np.arange(3_000) % 400 == 0, np.arange(3_000) % 400 == 0)
     assert analyse(made, Design()).comparisons[0].sequential is None
+
+
+@pytest.mark.parametrize(("few", "many"), [((0, 50), (0, 500_000)), ((25, 50), (250_000, 500_000))])
+def test_the_chance_is_integrated_where_one_side_is_nearly_certain(
+    subjects: Make, few: tuple[int, int], many: tuple[int, int]
+) -> None:
+    """P(few > many) is P(few > m) when `many` is m for certain: of Beta(1, 51) and Beta(26, 26)."""
+    arms = [np.r_[np.ones(k), np.zeros(n - k)] for k, n in (many, few)]
+    chance = analyse(subjects(*arms), Design()).comparisons[0].chance
+    ours, theirs = stats.beta(1 + few[0], 1 + few[1] - few[0]), (1 + many[0]) / (2 + many[1])
+    assert chance == pytest.approx(float(ours.sf(theirs)), abs=1e-6)
+
+
+NUMBERS = st.one_of(
+    st.sampled_from([0.0, 1.0, -1.0, 1e12, -1e12, 1e-300, 5e-324]), st.floats(-1e12, 1e12)
+)
+
+
+@st.composite
+def any_subjects(draw: st.DrawFn) -> tuple[Any, ...]:
+    """What a source might hand over: few, equal, huge and tiny numbers, and empty variants."""
+    variants = draw(st.integers(1, 3))
+    rows = draw(st.lists(st.tuples(st.integers(0, variants - 1), NUMBERS, NUMBERS, st.booleans())))
+    times = draw(st.sampled_from([1, 1, 40]))
+    table = np.array(rows * times, float).reshape(-1, 4)
+    metrics = (
+        Metric("value", Kind.VALUE, table[:, 1]),
+        Metric("conversion", Kind.CONVERSION, table[:, 3]),
+    )
+    covariates = (Covariate("before", table[:, 2]),)[: draw(st.integers(0, 1))]
+    return tuple("abc"[:variants]), table[:, 0].astype(np.int32), metrics, covariates
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(any_subjects(), st.sampled_from([0.5, 0.95, 0.9999]))
+def test_any_subjects_have_a_report_or_a_typed_error(made: tuple[Any, ...], level: float) -> None:
+    """Without a warning, and without a number that JSON does not have."""
+    try:
+        report = analyse(Subjects(*made), Design(level=level))
+    except ExperimentError:
+        return
+    assert json.dumps(report.as_dict(), allow_nan=False)
+    assert list(screen(report))

@@ -191,7 +191,7 @@ def test_hillstrom_split(report: Any) -> None:
 def test_cookie_cats(cookie_cats: Path, invoke: Invoke) -> None:
     """Day-7 retention fell by 0.82 points; the split is doubtful, and no alarm below 0.001."""
     options = ("--variant", "version", "--control", "gate_30", "--conversion", "retention_7")
-    made = invoke(cookie_cats, *options, "--json")
+    made = invoke(cookie_cats, *options, "--subject", "userid", "--json")
     report = json.loads(made.output)
     assert [one["subjects"] for one in report["split"]["shares"]] == [44_700, 45_489]
     assert report["split"]["p"] == pytest.approx(stats.chisquare([44_700, 45_489]).pvalue)

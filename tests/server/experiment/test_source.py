@@ -13,13 +13,14 @@ from typer.testing import Result
 
 from nextbest.server.experiment.errors import (
     CellError,
+    ExperimentError,
     FileError,
     OptionError,
     TooFewError,
     UnknownColumnError,
 )
 from nextbest.server.experiment.source import Columns, read
-from nextbest.server.experiment.subjects import VARIANTS_MAX
+from nextbest.server.experiment.subjects import VARIANTS_MAX, Kind, Metric, Subjects
 
 Invoke = Callable[..., Result]
 COLUMNS = Columns("arm", "A", ("bought",), ("spend",))
@@ -51,6 +52,7 @@ def test_all_formats_are_one(file: Callable[..., Path], tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(named), parquet)
     files = [
         file(GOOD),
+        file(GOOD.replace(",", "\t"), "test.tsv"),
         file(gzip.compress(GOOD.encode()), "test.csv.gz"),
         file("".join(json.dumps(one) + "\n" for one in named), "test.jsonl"),
         parquet,
@@ -144,6 +146,29 @@ def test_too_few(file: Callable[..., Path], content: str, why: str) -> None:
         read(file(content), COLUMNS)
 
 
+def test_a_subject_with_two_rows_is_told_by_its_lines(file: Callable[..., Path]) -> None:
+    """Not by its id, which may be private."""
+    people = ["ann", "bob", "cid", "dan", "bob", "ann", "eve"]
+    rows = "".join(f"{'AB'[n % 2]},1,{name}\n" for n, name in enumerate(people))
+    columns = Columns("arm", "A", ("bought",), subject="person")
+    with pytest.raises(CellError) as caught:
+        read(file(f"arm,bought,person\n{rows}"), columns)
+    assert str(caught.value) == (
+        "test.csv: line 6: column 'person': the subject of line 3 again, "
+        "allowed: one row per subject"
+    )
+
+
+def test_subjects_with_a_row_each_are_read(file: Callable[..., Path]) -> None:
+    columns = Columns("arm", "A", ("bought",), subject="person")
+    rows = "".join(f"{'AB'[n % 2]},1,{n}\n" for n in range(100))
+    assert len(read(file(f"arm,bought,person\n{rows}"), columns).codes) == 100
+    with pytest.raises(
+        CellError, match="line 102: column 'person': empty, allowed: a subject's id"
+    ):
+        read(file(f"arm,bought,person\n{rows}A,1,\n"), columns)
+
+
 def test_too_many_variants_are_a_wrong_column(file: Callable[..., Path]) -> None:
     rows = "".join(f"person-{number},1,1\n" for number in range(VARIANTS_MAX + 1))
     with pytest.raises(CellError, match=r"line 102: column 'arm': .*, allowed: up to 100 variants"):
@@ -233,3 +258,35 @@ def test_a_large_offset_keeps_small_differences(file: Callable[..., Path], invok
     found = json.loads(made.output)["comparisons"][0]["contrast"]
     assert found["difference"] == pytest.approx(0.5, abs=0.2)
     assert found["p"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("variants", "codes", "values", "why"),
+    [
+        (
+            ("a", "b"),
+            [0, 0, 1, 2],
+            [0, 1, 0, 1],
+            "codes: a code without a variant, allowed: 0 to 1",
+        ),
+        (("a", "b"), [0, 0, 1, -1], [0, 1, 0, 1], "codes: a code without a variant"),
+        (("a", "b"), [0, 0, 1, 1], [0, 1, 0], "m: 3 numbers, allowed: one for each of 4 subjects"),
+        (("a", "b"), [0, 0, 1, 1], [0, 1, 0, 2], "m: another number, allowed: 0 and 1"),
+        (("a", "b"), [0, 0, 1, 1], [0, 1, 0, np.nan], "m: another number, allowed: finite ones"),
+        (
+            ("a", "b", "c"),
+            [0, 0, 1, 1],
+            [0, 1, 0, 1],
+            "variant 'c': 0 subjects, allowed: 2 or more",
+        ),
+        ((), [0], [0], "variants: none, allowed: 2 to 100"),
+        (tuple(map(str, range(101))), [0], [0], "variants: 101, allowed: 2 to 100"),
+    ],
+)
+def test_no_source_hands_over_what_cannot_be_analysed(
+    variants: tuple[str, ...], codes: list[int], values: list[float], why: str
+) -> None:
+    metric = Metric("m", Kind.CONVERSION, np.array(values, float))
+    with pytest.raises(ExperimentError) as caught:
+        Subjects(variants, np.array(codes, np.int32), (metric,))
+    assert str(caught.value).startswith(why)
