@@ -98,14 +98,10 @@ def analyse(
     have seen the row's own reward.
     """
     settings = settings or Settings()
-    most = math.sqrt(feedback.rows) if settings.clip is None else settings.clip
-    if not (math.isfinite(most) and most > 0):
-        raise FeedbackError("clip", most, "a finite number over 0")
+    most = _clip(feedback, settings)
     if predicted is None:
         predicted = predict(feedback, settings.model, settings.folds, settings.seed)
-    elif predicted.shape != (feedback.rows, len(feedback.actions)):
-        allowed = f"({feedback.rows}, {len(feedback.actions)})"
-        raise FeedbackError("predicted", f"shape {predicted.shape}", allowed)
+    _check_shape(feedback, predicted)
     estimates = _estimates(feedback, most, predicted, settings.trust)
     if on_policy is not None:
         terms = estimators.plain(on_policy.reward)
@@ -122,6 +118,19 @@ def analyse(
         lacking,
         cautions(feedback, ordered["ips"], lacking),
     )
+
+
+def _clip(feedback: Feedback, settings: Settings) -> float:
+    most = math.sqrt(feedback.rows) if settings.clip is None else settings.clip
+    if not (math.isfinite(most) and most > 0):
+        raise FeedbackError("clip", most, "a finite number over 0")
+    return most
+
+
+def _check_shape(feedback: Feedback, predicted: Floats) -> None:
+    allowed = feedback.rows, len(feedback.actions)
+    if predicted.shape != allowed:
+        raise FeedbackError("predicted", f"shape {predicted.shape}", f"{allowed}")
 
 
 def _estimates(

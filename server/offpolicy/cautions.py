@@ -34,7 +34,7 @@ def _support(missing: Sequence[Missing]) -> Iterator[str]:
         text = ", ".join(named[:SHOWN_MAX]) + (f" and {more:,} more" if more > 0 else "")
         yield (
             f"support is missing for {mass:.2%} of what the policy does: the log never has {text}; "
-            "of those only the reward model tells"
+            "ips counts that as 0, snips as the rest, and dm and dr as the reward model guesses"
         )
 
 

@@ -12,6 +12,7 @@ from nextbest.server.offpolicy.errors import FeedbackError
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
+Booleans: TypeAlias = NDArray[np.bool_]
 
 # Predicted rewards are one number for each row and action: 400 MB at most.
 CELLS_MAX: Final = 50_000_000
@@ -107,9 +108,7 @@ def _check_distributions(evaluation: Floats) -> None:
     _check_each("evaluation", sums, near, f"probabilities that sum to 1 +- {SUM_TOLERANCE:g}")
 
 
-def _check_each(
-    field: str, value: Floats | Integers, sound: NDArray[np.bool_], allowed: str
-) -> None:
+def _check_each(field: str, value: Floats | Integers, sound: Booleans, allowed: str) -> None:
     """FeedbackError with the first row that is not sound."""
     if not sound.all():
         place = tuple(int(one) for one in np.argwhere(~sound)[0])

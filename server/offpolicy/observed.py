@@ -8,7 +8,7 @@ import numpy as np
 
 from nextbest.server.offpolicy.analysis import Outcomes
 from nextbest.server.offpolicy.errors import FeedbackError
-from nextbest.server.offpolicy.feedback import Feedback, Floats, Integers
+from nextbest.server.offpolicy.feedback import Booleans, Feedback, Floats, Integers
 from nextbest.server.offpolicy.log_file import Coded, LogFile
 
 
@@ -83,7 +83,7 @@ def _shares(action: Integers, slot: Integers, actions: tuple[str, ...], slots: C
     return shares
 
 
-def _outcomes(other: LogFile, known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Outcomes | None:
+def _outcomes(other: LogFile, known: Booleans) -> Outcomes | None:
     if other.reward is None or known.sum() < 2:
         return None
     cluster = None if other.cluster is None else other.cluster[known]
