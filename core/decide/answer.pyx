@@ -82,7 +82,7 @@ cdef void write_reasons(
     """The conditions that admitted the action, gate by gate."""
     cdef uint32_t written = 0
     cdef uint32_t gate, i
-    for gate in range(3):
+    for gate in range(GATE_CONTACT):
         for i in range(action.gates[gate].count):
             if written == REASONS_MAX:
                 return
@@ -186,6 +186,8 @@ cdef void write_candidate(
     if ranked:
         write_double(writer, 6, candidate.priority)
         write_factors(writer, candidate)
+    if candidate.fate == FATE_CONTACT_POLICY:
+        write_contact(decision, writer, candidate.condition)
     message_close(writer, start)
 
 

@@ -11,13 +11,12 @@ cdef enum Fate:
     FATE_NO_PRIORITY = 8
     FATE_DIVERSITY = 9
     FATE_TAKEN = 10
+    FATE_CONTACT_POLICY = 11
 
 
 cdef enum:
     # So many of the best are looked for one by one; the rest is sorted when more are needed.
     SELECT_MAX = 16
-    # Eligibility, applicability, suitability.
-    POLICY_GATES = 3
     # For the count of each gate: a playbook has 16,384 actions at most.
     HELD_BITS = 16
     HELD_MOST = 65535
@@ -134,8 +133,14 @@ cdef bint prioritise(
     return False
 
 
+cdef inline uint32_t gate_fate(uint32_t gate) noexcept nogil:
+    """What becomes of a candidate that a gate holds back."""
+    return FATE_CONTACT_POLICY if gate == GATE_CONTACT else FATE_NOT_ELIGIBLE + gate
+
+
 cdef bint qualifies(
-    Decision* decision, const ActionSpec* action, Candidate* candidate
+    Decision* decision, const PlacementSpec* placement, const ActionSpec* action,
+    Candidate* candidate,
 ) noexcept nogil:
     """Pass the gates in their order; else say which one held the candidate back."""
     cdef int64_t failing
@@ -148,8 +153,10 @@ cdef bint qualifies(
         return False
     for gate in range(POLICY_GATES):
         failing = first_failing(decision, &action.gates[gate])
+        if failing < 0 and gate == GATE_CONTACT:
+            failing = first_failing(decision, &placement.contact)
         if failing >= 0:
-            candidate.fate = <uint8_t>(FATE_NOT_ELIGIBLE + gate)
+            candidate.fate = <uint8_t>gate_fate(gate)
             candidate.condition = failing
             return False
     return True
@@ -163,7 +170,7 @@ cdef extern from *:
 
 
 cdef uint32_t held_back(Decision* decision, uint32_t action) noexcept nogil:
-    """The fate of an action that a gate holds back, by the first gate that does; 0 for none."""
+    """One more than the first gate that holds an action back; 0 for none."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
     cdef const uint32_t* end = playbook.gate_items + playbook.gate_starts[action + 1]
@@ -176,16 +183,15 @@ cdef uint32_t held_back(Decision* decision, uint32_t action) noexcept nogil:
         while at < end:
             state = states[gate_condition(at[0])]
             if state == CONDITION_UNKNOWN:
-                if held and playbook.conditions[gate_condition(at[0])].exposes:
-                    # What is held back exposes nobody to an experiment.
+                if held and playbook.conditions[gate_condition(at[0])].spared:
                     break
                 state = condition_evaluate(decision, gate_condition(at[0]))
             held |= <uint32_t>(state ^ CONDITION_TRUE) << (2 * gate_number(at[0]))
             at += 1
-        return FATE_NOT_ELIGIBLE + lowest_bit(held) // 2 if held else 0
+        return 1 + lowest_bit(held) // 2 if held else 0
     while at < end:
         if condition_state(decision, gate_condition(at[0])) != CONDITION_TRUE:
-            return FATE_NOT_ELIGIBLE + gate_number(at[0])
+            return 1 + gate_number(at[0])
         at += 1
     return 0
 
@@ -224,7 +230,7 @@ cdef inline void count_held(Ranking* ranking, uint64_t held) noexcept nogil:
     would wait for the one before it."""
     cdef uint32_t gate
     for gate in range(POLICY_GATES):
-        ranking.fates[FATE_NOT_ELIGIBLE + gate] += held >> (HELD_BITS * gate) & HELD_MOST
+        ranking.fates[gate_fate(gate)] += held >> (HELD_BITS * gate) & HELD_MOST
 
 
 cdef void rank_candidates(
@@ -234,7 +240,8 @@ cdef void rank_candidates(
     """Gate and rank; the dropped ones are kept, from the end, only to be explained."""
     cdef Candidate* candidate
     cdef uint32_t i
-    cdef uint32_t fate = 0
+    # One more than the gate.
+    cdef uint32_t by = 0
     cdef uint64_t held = 0
     cdef uint32_t last = placement.candidates_count
     ranking.ranked = 0
@@ -243,9 +250,9 @@ cdef void rank_candidates(
     memset(ranking.fates, 0, sizeof(ranking.fates))
     for i in range(placement.candidates_count):
         if not explain:
-            fate = held_back(decision, placement.candidates[i])
-        if fate:
-            held += <uint64_t>1 << (HELD_BITS * (fate - FATE_NOT_ELIGIBLE))
+            by = held_back(decision, placement.candidates[i])
+        if by:
+            held += <uint64_t>1 << (HELD_BITS * (by - 1))
             continue
         candidate = &ranking.candidates[ranking.ranked]
         candidate.action = placement.candidates[i]
@@ -253,7 +260,9 @@ cdef void rank_candidates(
         candidate.fate = FATE_OUTRANKED
         candidate.condition = -1
         candidate.error.tag = TAG_NULL
-        if qualifies(decision, &decision.playbook.actions[candidate.action], candidate):
+        if qualifies(
+            decision, placement, &decision.playbook.actions[candidate.action], candidate
+        ):
             ranking.ranked += 1
             continue
         ranking.fates[candidate.fate] += 1
@@ -393,7 +402,12 @@ cdef void fill_slots(
             if treatment == NULL:
                 give_fate(ranking, candidate, FATE_NO_TREATMENT)
                 continue
+        candidate.condition = contact_spent(decision, placement, action)
+        if candidate.condition >= 0:
+            give_fate(ranking, candidate, FATE_CONTACT_POLICY)
+            continue
         give_fate(ranking, candidate, FATE_PROPOSED)
+        contact_spend(decision, placement, action)
         taken[candidate.action] = True
         ranking.slots[ranking.slots_filled].candidate = candidate
         ranking.slots[ranking.slots_filled].action = action
@@ -409,7 +423,8 @@ cdef void fill_fallback(
 ) noexcept nogil:
     """Put the fallback into the first empty slot, whatever its gates and other placements say.
 
-    One of its treatments must suit the channel and the person, when it has any.
+    One of its treatments must suit the channel and the person, when it has any; and the contact
+    policy holds for it as for all else.
     """
     cdef const ActionSpec* action = &decision.playbook.actions[placement.fallback]
     cdef Slot* slot = &ranking.slots[ranking.slots_filled]
@@ -417,10 +432,17 @@ cdef void fill_fallback(
     for i in range(ranking.slots_filled):
         if ranking.slots[i].action == action:
             return
+    if first_failing(decision, &action.gates[<int>GATE_CONTACT]) >= 0:
+        return
+    if first_failing(decision, &placement.contact) >= 0:
+        return
+    if contact_spent(decision, placement, action) >= 0:
+        return
     slot.candidate = NULL
     slot.action = action
     slot.treatment = choose_treatment(decision, placement, action)
     if slot.treatment == NULL and action.treatments_count:
         return
     slot.fallback = True
+    contact_spend(decision, placement, action)
     ranking.slots_filled += 1

@@ -47,6 +47,12 @@ cdef struct Assignment:
     double bucket
 
 
+cdef struct ContactCount:
+    # What a rule of the contact policy has counted, and what this decision adds.
+    int64_t counted
+    int64_t given
+
+
 cdef struct Exposures:
     # Experiments, and the variant read of each.
     uint16_t experiments[EXPERIMENTS_MAX]
@@ -69,6 +75,7 @@ cdef struct Decision:
     ScoreResult* scores
     uint8_t* segments
     Assignment* assignments
+    ContactCount* contact
     int32_t stage
     # The action being ranked, and its factors.
     const ActionSpec* action
@@ -109,6 +116,9 @@ cdef bint decision_begin(
     decision.assignments = <Assignment*>arena_zeroed(
         arena, playbook.experiments_count * sizeof(Assignment)
     )
+    decision.contact = <ContactCount*>arena_zeroed(
+        arena, playbook.contact_count * sizeof(ContactCount)
+    )
     machine.inputs = <Value*>arena_zeroed(arena, playbook.inputs_count * sizeof(Value))
     machine.inputs_count = playbook.inputs_count
     machine.resolve = resolve_input
@@ -117,7 +127,7 @@ cdef bint decision_begin(
     return (
         decision.states != NULL and decision.errors != NULL and decision.scores != NULL
         and decision.segments != NULL and decision.assignments != NULL
-        and machine.inputs != NULL
+        and decision.contact != NULL and machine.inputs != NULL
     )
 
 
@@ -146,10 +156,13 @@ cdef inline Value decision_evaluate(Decision* decision, const Program* program) 
 
 
 cdef inline uint8_t condition_evaluate(Decision* decision, uint32_t index) noexcept nogil:
-    cdef Value value = decision_evaluate(
-        decision, &decision.playbook.conditions[index].program
-    )
+    cdef const ConditionSpec* condition = &decision.playbook.conditions[index]
     cdef uint8_t state = CONDITION_ERROR
+    cdef Value value
+    if condition.contact == NULL:
+        value = decision_evaluate(decision, &condition.program)
+    else:
+        value = contact_holds(decision, condition.contact)
     if value.tag == TAG_BOOL:
         state = CONDITION_TRUE if value.as_.i else CONDITION_FALSE
     elif value.tag == TAG_ERROR:

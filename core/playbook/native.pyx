@@ -54,11 +54,26 @@ cdef struct EventSpec:
     uint32_t counters_count
 
 
+cdef struct ContactSpec:
+    # A rule of the contact policy: see plan.ContactRule.
+    uint8_t kind
+    uint8_t period
+    # Whether propositions of the decision at hand count.
+    bint shown
+    uint32_t column
+    uint32_t limit
+    int64_t window_us
+
+
 cdef struct ConditionSpec:
+    # Of nothing where it is a rule of the contact policy.
     Program program
     Text text
-    # Whether evaluating it may expose a person to an experiment.
-    bint exposes
+    # Whether to leave it alone for what another one holds back: it may expose a person to an
+    # experiment, or is a rule of the contact policy, which comes last.
+    bint spared
+    # NULL for an expression.
+    const ContactSpec* contact
 
 
 cdef struct SegmentSpec:
@@ -133,11 +148,16 @@ cdef enum:
     FACTOR_LEVER = 3
 
 
+cdef enum:
+    POLICY_GATES = 4
+    GATE_CONTACT = 3
+
+
 cdef struct ActionSpec:
     Text name
     Text group
-    # Eligibility, applicability, suitability.
-    Indexes gates[3]
+    # Eligibility, applicability, suitability, the contact policy.
+    Indexes gates[POLICY_GATES]
     FactorSpec factors[FACTORS]
     Value* attributes
     TreatmentSpec* treatments
@@ -158,6 +178,8 @@ cdef struct PlacementSpec:
     int32_t fallback
     # A Leave: how far answers may be cheaper under overload.
     uint8_t degrade_to
+    # The rules of the contact policy that all it shows need to hold.
+    Indexes contact
     # Where a tally counts it, and each of its candidates; the last one is the fallback.
     uint32_t told
     uint32_t* told_pairs
@@ -248,7 +270,7 @@ cdef inline uint32_t gate_condition(uint32_t item) noexcept nogil:
 
 
 cdef inline uint32_t gate_number(uint32_t item) noexcept nogil:
-    """The gate that it belongs to: 0 to 2."""
+    """The gate that it belongs to: 0 to 3."""
     return item & ((1 << GATE_BITS) - 1)
 
 
@@ -270,8 +292,12 @@ cdef struct PlaybookState:
     uint32_t counters_visible
     EventSpec* events
     Names event_names
+    # The expressions, then the rules of the contact policy.
     ConditionSpec* conditions
     uint32_t conditions_count
+    ContactSpec* contact
+    # How many of the conditions are rules of the contact policy.
+    uint32_t contact_count
     ConditionSpec* expressions
     uint32_t expressions_count
     # The conditions of every action's gates in a row, as `gate_condition` and `gate_number` read
@@ -337,6 +363,7 @@ cdef class Playbook:
             raise MemoryError
         self.load_hash(plan.hash)
         self.load_codes()
+        self.load_contact(counter_columns)
         self.load_schema(attribute_columns, counter_columns)
         self.load_inputs()
         self.load_scores()
@@ -416,18 +443,23 @@ cdef class Playbook:
         return 0
 
     cdef int load_codes(self) except -1:
-        self.fill_codes(self.plan.conditions, &self.state.conditions, &self.state.conditions_count)
         self.fill_codes(
-            self.plan.expressions, &self.state.expressions, &self.state.expressions_count
+            self.plan.conditions, len(self.plan.contact), &self.state.conditions,
+            &self.state.conditions_count,
+        )
+        self.fill_codes(
+            self.plan.expressions, 0, &self.state.expressions, &self.state.expressions_count
         )
         return 0
 
-    cdef int fill_codes(self, codes, ConditionSpec** to, uint32_t* count) except -1:
-        to[0] = <ConditionSpec*>self.take(len(codes) * sizeof(ConditionSpec))
+    cdef int fill_codes(
+        self, codes, size_t more, ConditionSpec** to, uint32_t* count
+    ) except -1:
+        to[0] = <ConditionSpec*>self.take((len(codes) + more) * sizeof(ConditionSpec))
         for i, code in enumerate(codes):
             program_load(&to[0][i].program, code)
             to[0][i].text = self.text(code.text)
-            to[0][i].exposes = self.exposes(code)
+            to[0][i].spared = self.exposes(code)
             # Counted one by one, so that a failure half-way frees what was loaded.
             count[0] = i + 1
         return 0
@@ -438,6 +470,31 @@ cdef class Playbook:
             return False
         kinds = {int(self.plan.inputs[slot].kind) for slot in code.slots}
         return bool(kinds & EXPOSING_KINDS)
+
+    cdef int load_contact(self, counter_columns) except -1:
+        cdef ConditionSpec* condition
+        cdef ContactSpec* spec
+        rules = self.plan.contact
+        self.state.contact = <ContactSpec*>self.take(len(rules) * sizeof(ContactSpec))
+        self.state.contact_count = <uint32_t>len(rules)
+        for i, rule in enumerate(rules):
+            spec = &self.state.contact[i]
+            spec.kind = int(rule.kind)
+            spec.period = int(rule.period)
+            spec.shown = rule.shown
+            spec.column = counter_columns[rule.counter]
+            spec.limit = rule.limit
+            spec.window_us = rule.window_s * 1000000
+            condition = &self.state.conditions[self.state.conditions_count]
+            condition.text = self.text(rule.name)
+            condition.spared = True
+            condition.contact = spec
+            self.state.conditions_count += 1
+        return 0
+
+    cdef object contact_conditions(self, rules):
+        """Where rules of the contact policy lie among the conditions."""
+        return [len(self.plan.conditions) + rule for rule in rules]
 
     cdef Value default(self, value) except *:
         return value_from_python(value, &self.values)
@@ -633,6 +690,7 @@ cdef class Playbook:
             action.gates[0] = self.indexes(each.eligibility)
             action.gates[1] = self.indexes(each.applicability)
             action.gates[2] = self.indexes(each.suitability)
+            action.gates[<int>GATE_CONTACT] = self.indexes(self.contact_conditions(each.contact))
             for j, factor in enumerate(each.factors):
                 action.factors[j].given = factor is not None
                 action.factors[j].expression = factor if isinstance(factor, int) else -1
@@ -649,8 +707,9 @@ cdef class Playbook:
         items = []
         starts = [0]
         for each in self.plan.actions:
+            contact = self.contact_conditions(each.contact)
             for gate, conditions in enumerate(
-                (each.eligibility, each.applicability, each.suitability)
+                (each.eligibility, each.applicability, each.suitability, contact)
             ):
                 items += [condition << GATE_BITS | gate for condition in conditions]
             starts.append(len(items))
@@ -693,6 +752,7 @@ cdef class Playbook:
                 placement.diversity_by[j] = key
             placement.fallback = each.fallback
             placement.degrade_to = each.degrade_to
+            placement.contact = self.indexes(self.contact_conditions(each.contact))
             placement.told_pairs = <uint32_t*>self.take(
                 (len(each.candidates) + 1) * sizeof(uint32_t)
             )

@@ -230,6 +230,7 @@ class Action:
     treatments: tuple[Treatment, ...] = ()
     valid_from_us: int = 0
     valid_until_us: int = 0
+    contact: tuple[int, ...] = field(default=(), metadata=ADDED)  # Plan.contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +253,7 @@ class Placement:
     diversity_by: tuple[int, ...] = ()
     fallback: int = -1  # Plan.actions
     degrade_to: DegradeTo = DegradeTo.NONE
+    contact: tuple[int, ...] = field(default=(), metadata=ADDED)  # Plan.contact
 
 
 class BucketHash(IntEnum):
@@ -339,6 +341,40 @@ class Reading:
     texts: tuple[str, ...]
 
 
+class ContactKind(IntEnum):
+    """What a rule of the contact policy looks at."""
+
+    CAP = 1
+
+
+class Period(IntEnum):
+    """What a cap's window is: a span that ends now, or a calendar period in the person's zone."""
+
+    ROLLING = 0
+    DAY = 1
+    WEEK = 2  # from Monday
+    MONTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRule:
+    """A rule of the contact policy; an action or a placement that has it needs it to hold.
+
+    `counter` is a LAST_N counter of the moments of the events it counts, with a limit of `limit`
+    at least and a window that covers the rule's.  A cap holds below `limit` events within
+    `window_s` (0: all time) or the calendar period.  With `shown`, propositions of the decision
+    at hand count, too.
+    """
+
+    name: str  # "cap email_weekly"
+    kind: ContactKind
+    counter: int = -1  # Plan.counters
+    limit: int = 0
+    period: Period = Period.ROLLING
+    window_s: int = 0
+    shown: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled playbook.
@@ -371,3 +407,4 @@ class Plan:
     readings: tuple[Reading, ...] = field(default=(), metadata=ADDED)
     # Plan.events: the engine's own, which tells of exposures.
     exposure: int = field(default=-1, metadata=ADDED)
+    contact: tuple[ContactRule, ...] = field(default=(), metadata=ADDED)

@@ -112,9 +112,18 @@ def _detail(each: decision_pb2.CandidateExplanation) -> str:
     if each.factors and not each.condition:
         factors = {name: value for name, value in each.factors.items() if value != 1.0}
         return ", ".join(f"{name} {factors[name]:.6g}" for name in sorted(factors))
+    if each.fate == decision_pb2.FATE_CONTACT_POLICY:
+        return _contact(each)
     failed = f"not: {each.condition}" if each.condition else ""
     missing = f" ({each.missing} is unset)" if each.missing else ""
     return f"{failed}{missing} {each.error}".strip()
+
+
+def _contact(each: decision_pb2.CandidateExplanation) -> str:
+    """The rule of the contact policy, and how far it is used up."""
+    counted = f": {each.counted:,} of {each.limit:,}" if each.limit else ""
+    wrong = f": {each.missing}: {each.error}" if each.error else ""
+    return f"{each.condition}{counted}{wrong}"
 
 
 def _why(entry: decision_pb2.LedgerEntry) -> str:

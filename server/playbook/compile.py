@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Attribute, Field, Plan, Reading, ValueType
-from nextbest.server.playbook import evaluate, experiments, offers, rules
+from nextbest.server.playbook import contact, evaluate, experiments, offers, rules
 from nextbest.server.playbook.canonical import plan_hash
 from nextbest.server.playbook.cases import Case, read_cases
 from nextbest.server.playbook.cycles import check_cycles
@@ -75,6 +75,7 @@ def _plan(
     check_cycles(playbook, scope, segments, scorecards, grades, transitions, trials)
     actions = offers.actions(playbook, fields, scope)
     placements = offers.placements(playbook, actions, fields, scope, evaluate.holds)
+    policy = contact.policy(playbook, actions, placements, scope)
     attributes = tuple(tables.attributes)
     if stages:
         attributes += (Attribute(STAGE_ATTRIBUTE, ValueType.STRING),)
@@ -94,10 +95,11 @@ def _plan(
         transitions=transitions,
         stage_attribute=len(attributes) - 1 if stages else -1,
         action_attributes=fields,
-        actions=actions,
-        placements=placements,
+        actions=policy.actions,
+        placements=policy.placements,
         holdouts=holdouts,
         experiments=trials,
         readings=readings,
         exposure=tables.event_index.get(EXPOSURE, -1) if trials else -1,
+        contact=policy.rules,
     )

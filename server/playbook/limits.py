@@ -42,6 +42,8 @@ PHASES_MAX: Final = 64  # earlier weights of one experiment
 RANGES_MAX: Final = 256  # of one experiment
 BUCKETS: Final = 100_000  # shares and weights are whole hundred-thousandths
 VERSION_MAX: Final = 1_000_000
+CONTACT_RULES_MAX: Final = 256  # caps, or suppressions, or quiet hours
+CAP_MAX: Final = 1_024  # events of a cap, as many as a counter keeps the moments of
 
 CASES_MAX: Final = 10_000
 CASE_ID_BYTES_MAX: Final = 128

@@ -12,6 +12,7 @@ from typing import Any
 
 from nextbest.core.playbook.plan import DegradeTo, ValueType
 from nextbest.server.playbook import limits
+from nextbest.server.playbook.contacts import ContactFile
 from nextbest.server.playbook.shapes import (
     Anything,
     Choice,
@@ -351,7 +352,7 @@ class ActionsFile(Spec):
     actions: dict[Text, ActionSpec] = key(
         Mapping(
             "action",
-            Record("action", ActionSpec, later=("consents", "caps", "budget")),
+            Record("action", ActionSpec, later=("consents", "budget")),
             limits.ACTIONS_MAX,
         ),
         "the actions, in the order in which ties are broken",
@@ -460,6 +461,7 @@ _FATES = (
     "no_priority",
     "diversity",
     "taken",
+    "contact_policy",
 )
 
 
@@ -531,6 +533,7 @@ FILES: dict[str, Record] = {
     "actions": Record("", ActionsFile),
     "placements": Record("", PlacementsFile),
     "experiments": Record("", ExperimentsFile),
+    "contact": Record("", ContactFile),
 }
 CASES = Many(Record("test", CaseSpec), limits.CASES_MAX)
-LATER = ("contact", "models")
+LATER = ("models",)

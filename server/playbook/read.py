@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nextbest.core.playbook.plan import ValueType
-from nextbest.server.playbook import folder, limits, model, source, trials
+from nextbest.server.playbook import contacts, folder, limits, model, source, trials
 from nextbest.server.playbook.faults import Fault, Faults, one_of, shown
 from nextbest.server.playbook.shapes import MISSING, Text
 
@@ -28,6 +28,7 @@ _SECTIONS = (
     "experiments",
     "layers",
     "holdouts",
+    "caps",
 )
 
 
@@ -36,6 +37,7 @@ _TOTALS = (
     ("segments", limits.SEGMENTS_MAX),
     ("experiments", limits.EXPERIMENTS_MAX),
     ("holdouts", limits.HOLDOUTS_MAX),
+    ("caps", limits.CONTACT_RULES_MAX),
 )
 
 
@@ -56,6 +58,7 @@ class Playbook:
     experiments: dict[Text, trials.ExperimentSpec] = field(default_factory=dict)
     layers: dict[Text, trials.LayerSpec] = field(default_factory=dict)
     holdouts: dict[Text, trials.HoldoutSpec] = field(default_factory=dict)
+    caps: dict[Text, contacts.CapSpec] = field(default_factory=dict)
     cases: list[model.CaseSpec] = field(default_factory=list)
     nodes: int = 0  # YAML nodes read so far
     readable: bool = True  # False when a part was no YAML, so that names in it are not known

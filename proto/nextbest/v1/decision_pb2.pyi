@@ -36,6 +36,7 @@ class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FATE_NO_PRIORITY: _ClassVar[Fate]
     FATE_DIVERSITY: _ClassVar[Fate]
     FATE_TAKEN: _ClassVar[Fate]
+    FATE_CONTACT_POLICY: _ClassVar[Fate]
 ASSIGNMENT_REASON_UNSPECIFIED: AssignmentReason
 ASSIGNMENT_REASON_BUCKETED: AssignmentReason
 ASSIGNMENT_REASON_STICKY: AssignmentReason
@@ -55,6 +56,7 @@ FATE_NO_TREATMENT: Fate
 FATE_NO_PRIORITY: Fate
 FATE_DIVERSITY: Fate
 FATE_TAKEN: Fate
+FATE_CONTACT_POLICY: Fate
 
 class DecideRequest(_message.Message):
     __slots__ = ("decision_id", "identity", "placements", "scores", "context", "attributes", "now", "seed", "explain", "min_position", "segments", "preview")
@@ -230,7 +232,7 @@ class PlacementExplanation(_message.Message):
     def __init__(self, placement: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[CandidateExplanation, _Mapping]]] = ...) -> None: ...
 
 class CandidateExplanation(_message.Message):
-    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors")
+    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit")
     class FactorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +247,8 @@ class CandidateExplanation(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     FACTORS_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     action: str
     fate: Fate
     condition: str
@@ -252,7 +256,9 @@ class CandidateExplanation(_message.Message):
     error: str
     priority: float
     factors: _containers.ScalarMap[str, float]
-    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    counted: int
+    limit: int
+    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class DecideBatchRequest(_message.Message):
     __slots__ = ("requests",)

@@ -1,0 +1,140 @@
+"""The author's language of contact.yaml, as tables; `model` has the other files'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nextbest.core.playbook.plan import Period
+from nextbest.server.playbook import limits
+from nextbest.server.playbook.faults import Faults
+from nextbest.server.playbook.shapes import (
+    MISSING,
+    Choice,
+    Many,
+    Mapping,
+    Missing,
+    Name,
+    Place,
+    Record,
+    Schema,
+    Shape,
+    Span,
+    Spec,
+    Text,
+    Whole,
+    key,
+)
+from nextbest.server.playbook.source import Kind, Node
+
+# What a rule may be about, and the property by which an event names it.
+SUBJECTS = ("action", "group", "placement", "channel")
+CALENDAR = {"day": Period.DAY, "week": Period.WEEK, "month": Period.MONTH}
+
+_NAME = Name()
+
+
+@dataclass(slots=True, kw_only=True)
+class SubjectSpec(Spec):
+    """What a rule is about: named ones, which it counts together, or each by itself."""
+
+    action: tuple[Text, ...] | None = key(
+        Many(_NAME, limits.SELECTION_MAX, least=1, single=True), "these actions together"
+    )
+    group: tuple[Text, ...] | None = key(
+        Many(_NAME, limits.SELECTION_MAX, least=1, single=True), "the actions of these groups"
+    )
+    placement: tuple[Text, ...] | None = key(
+        Many(_NAME, limits.SELECTION_MAX, least=1, single=True), "these placements together"
+    )
+    channel: tuple[Text, ...] | None = key(
+        Many(_NAME, limits.SELECTION_MAX, least=1, single=True), "the placements of these channels"
+    )
+    each: str = ""
+
+    def kind(self) -> str:
+        """One of SUBJECTS."""
+        return self.each or next(one for one in SUBJECTS if getattr(self, one) is not None)
+
+
+@dataclass(frozen=True)
+class Subject(Shape):
+    """A subject's word alone, for each by itself, or a mapping with names."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> SubjectSpec | Missing:
+        """See Shape."""
+        if node.kind is Kind.MAP:
+            return self._named().read(node, what, faults)  # type: ignore[return-value]
+        word: str | Missing = Choice({one: one for one in SUBJECTS}).read(node, what, faults)
+        if isinstance(word, Missing):
+            return word
+        return SubjectSpec(at=Place(node, {}, {}), each=word)
+
+    def schema(self) -> Schema:
+        """See Shape."""
+        return {"anyOf": [{"enum": list(SUBJECTS)}, self._named().schema()]}
+
+    def _named(self) -> Record:
+        return Record("subject", SubjectSpec, one_of=SUBJECTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far back a cap counts: a span in seconds, 0 for all time, or a calendar period."""
+
+    period: Period
+    seconds: int = 0
+
+
+@dataclass(frozen=True)
+class WindowShape(Shape):
+    """A rolling window, or a calendar one in the person's time zone."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> Window | Missing:
+        """See Shape."""
+        if node.kind is Kind.SCALAR and node.text in CALENDAR:
+            return Window(CALENDAR[node.text])
+        quiet = Faults()
+        seconds = self._span().read(node, what, quiet)
+        if not isinstance(seconds, Missing):
+            return Window(Period.ROLLING, seconds)
+        for fault in quiet.sorted():
+            allowed = f"{', '.join(CALENDAR)}, or {fault.allowed}"
+            faults.add(node.fault(what, allowed, fault.seen))
+        return MISSING
+
+    def schema(self) -> Schema:
+        """See Shape."""
+        return {"anyOf": [{"enum": list(CALENDAR)}, *self._span().schema()["anyOf"]]}
+
+    def _span(self) -> Span:
+        return Span(1, limits.WINDOW_S_MAX, word="all")
+
+
+@dataclass(slots=True, kw_only=True)
+class CapSpec(Spec):
+    """At most so many events of a kind within a window."""
+
+    count: Text = key(_NAME, "the event that it counts, such as impression", required=True)
+    of: SubjectSpec | None = key(
+        Subject(),
+        "what it is about: action, group, placement or channel for each by itself, or which; "
+        "everything together when not given",
+    )
+    max: int = key(Whole(1, limits.CAP_MAX), "at most so many", required=True)
+    window: Window = key(
+        WindowShape(),
+        "how far back: a span such as 7d, or day, week (from Monday) or month of the person's time "
+        "zone, or all",
+        required=True,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class ContactFile(Spec):
+    """contact.yaml: how often and when a person may be contacted."""
+
+    caps: dict[Text, CapSpec] = key(
+        Mapping("cap", Record("cap", CapSpec), limits.CONTACT_RULES_MAX),
+        "the frequency caps, each for every person by themselves",
+        factory=dict,
+    )
