@@ -55,6 +55,7 @@ include "telemetry/tally.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
+include "decide/tape.pyx"
 include "decide/decision.pyx"
 include "decide/experiment.pyx"
 include "decide/contact.pyx"
@@ -74,16 +75,29 @@ include "telemetry/ring.pyx"
 include "telemetry/meter.pyx"
 include "serving/waiting.pyx"
 include "serving/history.pyx"
+include "serving/records.pyx"
 include "serving/state.pyx"
 include "serving/seat.pyx"
 include "serving/write.pyx"
 include "serving/hot.pyx"
+include "serving/replay.pyx"
 include "serving/door_types.pyx"
 include "serving/door.pyx"
 include "telemetry/told.pyx"
 include "telemetry/read.pyx"
 include "telemetry/call.pyx"
 include "wire/canonical.pyx"
+
+
+class RecordCounts(NamedTuple):
+    """Decision records: kept, and dropped because the buffer was full; bytes that the sink could
+    not keep, and bytes that wait for it.
+    """
+
+    kept: int
+    dropped: int
+    lost_bytes: int
+    waiting_bytes: int
 
 
 class QuerySlice(NamedTuple):
@@ -373,6 +387,54 @@ cdef class Engine:
         """
         cdef SeatCall method = seat_decide_batch_whole if whole else seat_decide_batch
         return self.serve(method, request, now_us, deadline_us, call)
+
+    def record(self, double share, size_t capacity) -> None:
+        """Keep records of decisions from now on, for `take_records` to take.
+
+        share: of the decisions, by their ids, from 0 to 1; degraded and failed ones are kept too.
+        capacity: bytes that may wait; what finds no room is dropped, and counted.  A second call
+        changes the share alone.  Raises MemoryError.
+        """
+        cdef Records* records = &self.state.records
+        if records.capacity == 0:
+            records.ns_per_tick = 1e9 / ticks_per_s()
+            if not records_open(records, capacity):
+                raise MemoryError("records")
+        records.below = RECORDS_ALL
+        if share < 1.0:
+            records.below = <uint64_t>(max(share, 0.0) * 2.0 ** 64)
+        atomic_write(&records.on, 1)
+
+    def take_records(self) -> bytes:
+        """The records that wait: nextbest.v1.DecisionRecords, each behind its length."""
+        return records_take(&self.state.records)
+
+    def lose_records(self, uint64_t size) -> None:
+        """Count bytes of records that were taken and could not be kept."""
+        atomic_add(&self.state.records.lost_bytes, size)
+
+    def records(self) -> RecordCounts:
+        """Records since the start."""
+        cdef Records* records = &self.state.records
+        return RecordCounts(
+            atomic_read(&records.kept), atomic_read(&records.dropped),
+            atomic_read(&records.lost_bytes), records.length,
+        )
+
+    def replay(self, bytes record, bint explain=False) -> tuple[bytes, int]:
+        """Decide a DecisionRecord again under the active playbook, from what it says was read.
+
+        Returns the DecideResponse, and how many reads the record has nothing of: 0 under the
+        playbook that it was decided by.  Raises what deciding does, and InvalidRequestError for
+        bytes that are no record.
+        """
+        cdef uint32_t missing = 0
+        cdef int kind
+        self.begin()
+        kind = seat_replay(
+            &self.seat, &self.active.state, text_from(record), explain, &missing
+        )
+        return self.result(kind), missing
 
     cdef bytes serve(
         self, SeatCall method, bytes request, int64_t now_us, int64_t deadline_us, Call call

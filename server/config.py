@@ -22,6 +22,7 @@ from nextbest.server.log import LogPlaceError
 from nextbest.server.log.level import LEVELS
 from nextbest.server.log.place import parse
 from nextbest.server.log.settings import BackendSettings
+from nextbest.server.playbook import scalars
 from nextbest.server.telemetry.methods import METHODS
 from nextbest.server.telemetry.slo.objective import parse_all as parse_objectives
 
@@ -248,6 +249,24 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Records:
+    """Decision records: what is needed to decide again, in files."""
+
+    share: str = _text(
+        "0",
+        "of decisions to record, by their ids, such as 1%; all that fail or are degraded, too",
+    )
+    folder: str = _text("", "where; empty: records in data.folder")
+    file_bytes_max: int = number(
+        268_435_456, 1_048_576, 1_099_511_627_776, "when the next file begins"
+    )
+    files_max: int = number(16, 1, 100_000, "files that are kept, the newest")
+    buffer_bytes: int = number(
+        16_777_216, 65_536, 4_294_967_296, "what may wait to be written, twice; more is dropped"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
     """What the server tells of itself."""
 
@@ -298,6 +317,7 @@ class Config:
     retention: Retention = field(default_factory=Retention)
     log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
+    records: Records = field(default_factory=Records)
     telemetry: Telemetry = field(default_factory=Telemetry)
     slo: Slo = field(default_factory=Slo)
 
@@ -316,10 +336,20 @@ class Config:
         faults += _lane_faults(self.lane)
         faults += _overload_faults(self.overload)
         faults += _log_faults(self.log)
+        faults += _record_faults(self.records, self.data)
         faults += _telemetry_faults(self.telemetry)
         faults += _slo_faults(self.slo)
         if faults:
             raise ConfigError(faults)
+
+
+def _record_faults(records: Records, data: Data) -> list[str]:
+    share = scalars.share(records.share)
+    if share is None:
+        return [f"records.share: {records.share!r}, allowed: {scalars.SHARE_TEXT}"]
+    if share and not records.folder and not data.folder:
+        return ["records.folder: empty, allowed: a folder, or data.folder, where share is not 0"]
+    return []
 
 
 def load(

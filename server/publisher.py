@@ -174,6 +174,11 @@ class Publisher:
         with span("playbook.activate", {"nextbest.generation": target}):
             return await self._alone(self._activate(write_id, target))
 
+    def publication(self, hash_bytes: bytes) -> mutation_pb2.Publication | None:
+        """What was published under a content hash, where it is here."""
+        found = (one.publication for one in self._catalogue.generations() if one.hash == hash_bytes)
+        return next(found, None)
+
     def generations(self) -> list[Generation]:
         """The playbooks that can be activated, by their numbers."""
         return self._catalogue.generations()

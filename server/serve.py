@@ -24,10 +24,14 @@ from nextbest.server.catalogue import Catalogue
 from nextbest.server.clock import now_us
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Config
+from nextbest.server.errors import DataError
 from nextbest.server.keeper import Keeper
 from nextbest.server.lane import FastLane
+from nextbest.server.playbook import scalars
 from nextbest.server.playbook.folder import read_folder
+from nextbest.server.playbook.limits import BUCKETS
 from nextbest.server.publisher import Publisher
+from nextbest.server.record.sink import Sink
 from nextbest.server.relief import Relief
 from nextbest.server.rpc.admission import Admission
 from nextbest.server.rpc.listen import Health, bind, make_server
@@ -272,6 +276,8 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     if config.overload.enabled and config.overload.degrade_on_burn:
         lanes = (lane.leave_at_least, parts.admission.leave_at_least)
         tasks.append(asyncio.create_task(Relief(telemetry.slos.burning, lanes).run()))
+    if (sink := _sink(parts)) is not None:
+        tasks.append(asyncio.create_task(sink.run()))
     announce(about.addresses, about.fast_lanes, engine)
     try:
         await parts.stop.wait()
@@ -286,6 +292,22 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     _log.info("stopped")
+
+
+def _sink(parts: _Parts) -> Sink | None:
+    """The sink of decision records, which are kept from here on; raises DataError."""
+    config = parts.config.records
+    share = scalars.share(config.share)
+    if not share:
+        return None
+    folder = Path(config.folder or Path(parts.config.data.folder) / "records")
+    find = parts.publisher.publication
+    sink = Sink(parts.engine, folder, config.file_bytes_max, config.files_max, find)
+    try:
+        sink.open(share / BUCKETS, config.buffer_bytes)
+    except OSError as error:
+        raise DataError(f"records.folder: {error}") from error
+    return sink
 
 
 async def _watch(parts: _Parts, health: Health) -> None:

@@ -24,6 +24,9 @@ cdef struct Serving:
     # Where the call at hand is timed; `untold` for one that nobody times.
     CallTrace* trace
     CallTrace untold
+    # Where a decision keeps what it reads, or has it from; NULL for neither.
+    Writer* tape
+    Replay* replay
     # Whom the last decision has exposed to experiments.
     Exposures exposures
 
@@ -190,8 +193,12 @@ cdef int begin_call(
 ) noexcept nogil:
     """Read the person and lay the request's values over it."""
     cdef Machine* machine = &serving.machine
-    cdef StoreStatus status = store_read(store, call.identity, &serving.person)
+    cdef StoreStatus status
     cdef int kind
+    if serving.replay == NULL:
+        status = store_read(store, call.identity, &serving.person)
+    else:
+        status = STORE_OK if serving.replay.person_known else STORE_UNKNOWN
     if status != STORE_OK and status != STORE_UNKNOWN:
         return fault_set(fault, FAULT_MEMORY, "profile", "", "")
     if not decision_begin(
@@ -201,6 +208,8 @@ cdef int begin_call(
         return fault_arena(fault)
     decision.trace = serving.trace
     decision.leave = serving.leave
+    decision.tape = serving.tape
+    decision.replay = serving.replay
     kind = set_context(playbook, machine, &call.message.context, fault)
     if kind == FAULT_NONE:
         kind = set_attributes(playbook, machine, &call.message.attributes, fault)

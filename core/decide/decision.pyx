@@ -90,6 +90,10 @@ cdef struct Decision:
     bint scores_skipped
     bint fallback_only
     CallTrace* trace
+    # Where what is read of the person is kept; NULL for nowhere.
+    Writer* tape
+    # Where it is read from in place of the person; NULL for a decision that is not decided again.
+    Replay* replay
 
 
 cdef bint decision_begin(
@@ -197,11 +201,57 @@ cdef bint in_segment(Decision* decision, uint32_t index) noexcept nogil:
     return state == CONDITION_TRUE
 
 
+cdef Value decision_attribute(Decision* decision, uint32_t index) noexcept nogil:
+    """An attribute of the person; null when it is unset."""
+    cdef const AttributeSpec* spec = &decision.playbook.attributes[index]
+    cdef Value value
+    if decision.replay != NULL:
+        value = decision.replay.attributes[index].value
+        decision.replay.missing += value.tag == TAG_ABSENT
+        return value if value.tag != TAG_ABSENT else value_null()
+    value = person_attribute(decision.person, spec.column, &decision.machine.arena)
+    if decision.tape != NULL:
+        tape_attribute(decision.tape, spec.name, &value)
+    return value
+
+
+cdef Value decision_counter(Decision* decision, uint32_t index) noexcept nogil:
+    """A counter's value over its window at the decision's moment."""
+    cdef const CounterSpec* spec = &decision.playbook.counters[index]
+    cdef bint approximate = False
+    cdef Value value
+    if decision.replay != NULL:
+        value = decision.replay.counters[index].value
+        decision.replay.missing += value.tag == TAG_ABSENT
+        return value if value.tag != TAG_ABSENT else value_null()
+    value = person_counter(
+        decision.person, spec.column, decision.now_us, &decision.machine.arena, &approximate
+    )
+    if decision.tape != NULL:
+        tape_counter(decision.tape, spec, &value, approximate)
+    return value
+
+
+cdef void decision_ages(Decision* decision, uint32_t index, Ages* ages) noexcept nogil:
+    """How many events of a counter there are, by age."""
+    cdef const CounterSpec* spec = &decision.playbook.counters[index]
+    if decision.replay != NULL:
+        ages_empty(
+            &decision.person.store.counters[spec.column], decision.now_us, ages
+        )
+        decision.replay.missing += not decision.replay.counters[index].has_ages
+        replay_ages(&decision.replay.counters[index], ages)
+        return
+    person_ages(decision.person, spec.column, decision.now_us, ages)
+    if decision.tape != NULL:
+        tape_ages(decision.tape, spec, ages)
+
+
 cdef Value read_attribute(
-    Decision* decision, uint8_t type, uint32_t column, const Value* default_value
+    Decision* decision, uint8_t type, uint32_t index, const Value* default_value
 ) noexcept nogil:
     """An attribute as expressions see it: the default when unset, a list never null."""
-    cdef Value value = person_attribute(decision.person, column, &decision.machine.arena)
+    cdef Value value = decision_attribute(decision, index)
     return value_or_default(value, type, default_value)
 
 
@@ -236,13 +286,10 @@ cdef inline Value decision_input(Decision* decision, uint32_t slot) noexcept nog
 
 
 cdef Value input_value(Decision* decision, const InputSpec* spec) noexcept nogil:
-    cdef bint approximate
     if spec.kind == INPUT_ATTRIBUTE:
-        return read_attribute(decision, spec.type, spec.column, &spec.default_value)
+        return read_attribute(decision, spec.type, spec.index, &spec.default_value)
     if spec.kind == INPUT_COUNTER:
-        return person_counter(
-            decision.person, spec.column, decision.now_us, &decision.machine.arena, &approximate
-        )
+        return decision_counter(decision, spec.index)
     if spec.kind == INPUT_CONTEXT:
         return value_or_default(value_null(), spec.type, &spec.default_value)
     if spec.kind == INPUT_SEGMENT:

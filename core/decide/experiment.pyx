@@ -98,16 +98,12 @@ cdef int32_t sticky_variant(
     Decision* decision, const ExperimentSpec* experiment
 ) noexcept nogil:
     """The variant of the person's first exposure, or -1."""
-    cdef bint approximate
     cdef Value value
     cdef Text seen
     cdef uint32_t i
-    if experiment.sticky_column < 0 or not decision.person_known:
+    if experiment.sticky < 0 or not decision.person_known:
         return -1
-    value = person_counter(
-        decision.person, <uint32_t>experiment.sticky_column, decision.now_us,
-        &decision.machine.arena, &approximate,
-    )
+    value = decision_counter(decision, <uint32_t>experiment.sticky)
     if value.tag != TAG_STRING:
         return -1
     seen = value_text(&value)
@@ -167,7 +163,7 @@ cdef void note_exposures(Decision* decision, Exposures* exposures) noexcept nogi
     for i in range(decision.playbook.experiments_count):
         found = &decision.assignments[i]
         if found.exposed and found.reason == ASSIGNMENT_BUCKETED and (
-            decision.playbook.experiments[i].sticky_column >= 0
+            decision.playbook.experiments[i].sticky >= 0
         ):
             exposures.experiments[exposures.count] = <uint16_t>i
             exposures.variants[exposures.count] = <uint16_t>found.variant

@@ -41,12 +41,11 @@ cdef void rule_points(
 ) noexcept nogil:
     cdef int64_t failing
     cdef int64_t points
+    cdef Ages ages
     cdef int64_t most = rule.most if rule.most > 0 else <int64_t>POINTS_MAX
     if rule.counter >= 0:
-        points = person_decayed(
-            decision.person, decision.playbook.counters[rule.counter].column, decision.now_us,
-            rule.points, rule.half_life_s, &line.count,
-        )
+        decision_ages(decision, <uint32_t>rule.counter, &ages)
+        points = decayed_points(&ages, rule.points, rule.half_life_s, &line.count)
     else:
         failing = first_failing(decision, &rule.conditions)
         if failing >= 0:
@@ -106,10 +105,7 @@ cdef Value grade_value(Decision* decision, uint32_t index) noexcept nogil:
 cdef int32_t stored_stage(Decision* decision) noexcept nogil:
     """The stage the log holds; the first one when there is none or it is no longer known."""
     cdef const PlaybookState* playbook = decision.playbook
-    cdef Value value = person_attribute(
-        decision.person, playbook.attributes[playbook.stage_attribute].column,
-        &decision.machine.arena,
-    )
+    cdef Value value = decision_attribute(decision, <uint32_t>playbook.stage_attribute)
     cdef uint32_t i
     if value.tag == TAG_STRING:
         for i in range(playbook.stages_count):

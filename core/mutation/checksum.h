@@ -53,6 +53,10 @@ static inline uint32_t crc32c_more(uint32_t crc, const uint8_t* data, size_t len
     return crc32c_plain(crc, data, length);
 }
 
+static inline uint32_t crc32c_of(const void* data, size_t length) {
+    return ~crc32c_more(~0u, (const uint8_t*)data, length);
+}
+
 // Over a frame's first byte and what follows the 4 bytes that hold its checksum.
 static inline uint32_t crc32c_of_frame(const void* frame, size_t length) {
     const uint8_t* bytes = (const uint8_t*)frame;

@@ -5,6 +5,7 @@ write nearly all of them; every other one is left to the log's own code, which c
 """
 
 cdef extern from "mutation/checksum.h" nogil:
+    uint32_t crc32c_of(const void* data, size_t length)
     uint32_t crc32c_of_frame(const void* frame, size_t length)
 
 

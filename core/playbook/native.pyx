@@ -10,8 +10,6 @@ cdef struct InputSpec:
     uint8_t kind
     uint8_t type
     uint32_t index
-    # The store's column, for an attribute or a counter.
-    uint32_t column
     # What an unset attribute reads as; TAG_NULL for none.
     Value default_value
     Text name
@@ -36,6 +34,8 @@ cdef struct FieldSpec:
 
 cdef struct CounterSpec:
     Text name
+    # Of the definition.
+    uint8_t key[16]
     uint32_t column
     uint8_t aggregate
     int32_t property
@@ -234,8 +234,8 @@ cdef struct ExperimentSpec:
     BucketingSpec layer
     BucketRangeSpec layer_range
     Indexes holdouts
-    # The store's column of the first exposure's variant; -1 when nobody keeps theirs.
-    int32_t sticky_column
+    # The counter of the first exposure's variant; -1 when nobody keeps theirs.
+    int32_t sticky
 
 
 cdef struct ReadingSpec:
@@ -369,7 +369,7 @@ cdef class Playbook:
         self.load_scores()
         self.load_actions()
         self.load_placements()
-        self.load_experiments(counter_columns)
+        self.load_experiments()
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -540,6 +540,7 @@ cdef class Playbook:
             counter = &self.state.counters[i]
             counter.name = self.text(each.name)
             counter.column = columns[i]
+            memcpy(counter.key, <char*>(<bytes>each.key), min(len(each.key), 16))
             counter.aggregate = int(each.aggregate)
             counter.property = each.property
             counter.window_s = each.window_s
@@ -586,11 +587,8 @@ cdef class Playbook:
             spec.default_value = self.default(None)
             if spec.kind == INPUT_ATTRIBUTE:
                 spec.type = self.state.attributes[spec.index].type
-                spec.column = self.state.attributes[spec.index].column
                 spec.default_value = self.state.attributes[spec.index].default_value
                 self.state.attributes[spec.index].input = i
-            elif spec.kind == INPUT_COUNTER:
-                spec.column = self.state.counters[spec.index].column
             elif spec.kind == INPUT_CONTEXT:
                 spec.type = self.state.context[spec.index].type
                 self.state.context[spec.index].input = i
@@ -778,7 +776,7 @@ cdef class Playbook:
         spec.end = range_.end
         return spec
 
-    cdef int load_experiments(self, counter_columns) except -1:
+    cdef int load_experiments(self) except -1:
         plan = self.plan
         if len(plan.experiments) > EXPERIMENTS_MAX:
             raise ValueError(
@@ -794,7 +792,7 @@ cdef class Playbook:
         )
         self.state.experiments_count = <uint32_t>len(plan.experiments)
         for i, each in enumerate(plan.experiments):
-            self.load_experiment(&self.state.experiments[i], each, counter_columns)
+            self.load_experiment(&self.state.experiments[i], each)
         self.state.readings = <ReadingSpec*>self.take(len(plan.readings) * sizeof(ReadingSpec))
         for i, each in enumerate(plan.readings):
             self.state.readings[i].experiment = each.experiment
@@ -802,7 +800,7 @@ cdef class Playbook:
         self.state.exposure = plan.exposure
         return 0
 
-    cdef int load_experiment(self, ExperimentSpec* to, experiment, counter_columns) except -1:
+    cdef int load_experiment(self, ExperimentSpec* to, experiment) except -1:
         to.name = self.text(experiment.name)
         to.key = self.text(experiment.key)
         to.bucketing = self.bucketing(experiment.bucketing)
@@ -812,9 +810,7 @@ cdef class Playbook:
         if to.layered:
             to.layer = self.bucketing(experiment.layer.bucketing)
             to.layer_range = self.bucket_range(experiment.layer.range)
-        to.sticky_column = -1
-        if experiment.sticky >= 0:
-            to.sticky_column = counter_columns[experiment.sticky]
+        to.sticky = experiment.sticky
         to.variants = <VariantSpec*>self.take(len(experiment.variants) * sizeof(VariantSpec))
         to.variants_count = <uint32_t>len(experiment.variants)
         for i, variant in enumerate(experiment.variants):

@@ -385,34 +385,43 @@ cdef inline void age_add(
         ages[window.last - bucket] += value
 
 
-cdef int64_t person_decayed(
-    const Person* person, uint32_t column, int64_t now_us, int64_t points, int64_t half_life_s,
-    int64_t* count,
-) noexcept nogil:
-    """Points for each event of a COUNT counter, halved with each half-life of whole buckets.
+cdef struct Ages:
+    # How many events each bucket has, by age in whole buckets, the youngest first.
+    int64_t counts[RING_BUCKETS_MAX]
+    uint32_t buckets
+    # Of one bucket, in seconds; 0 where nothing ages.
+    double step_s
 
-    Rounded half away from zero, once.  `count` is the number of events in the window.
-    """
+
+cdef void ages_empty(const CounterColumn* counter, int64_t now_us, Ages* ages) noexcept nogil:
+    """No events in any bucket of the window; one bucket for all time has no age."""
+    cdef BucketRange window = window_at(counter, now_us)
+    ages.step_s = counter.resolution_us / 1e6
+    ages.buckets = 1
+    if counter.resolution_us:
+        ages.buckets = min(window.last - window.first + 1, <uint32_t>RING_BUCKETS_MAX)
+    memset(ages.counts, 0, ages.buckets * sizeof(int64_t))
+
+
+cdef void person_ages(
+    const Person* person, uint32_t column, int64_t now_us, Ages* ages
+) noexcept nogil:
+    """How many events of a COUNT counter its window has, by age in whole buckets."""
     cdef const CounterColumn* counter = &person.store.counters[column]
     cdef BucketRange window = window_at(counter, now_us)
-    cdef int64_t ages[RING_BUCKETS_MAX]
-    cdef double total = 0.0, step_s = counter.resolution_us / 1e6
-    cdef uint32_t i, j, buckets
+    cdef uint32_t i, j
     cdef const PersonRow* at
     cdef const BucketCell* cells
     cdef bint overflowed
-    count[0] = 0
+    ages_empty(counter, now_us, ages)
     if counter.resolution_us == 0:
-        # One bucket for all time has no age.
-        count[0] = person_number(person, counter, column, window, &overflowed).as_.i
-        return points_bounded(<double>points * <double>count[0])
-    buckets = min(window.last - window.first + 1, <uint32_t>RING_BUCKETS_MAX)
-    memset(ages, 0, buckets * sizeof(int64_t))
+        ages.counts[0] = person_number(person, counter, column, window, &overflowed).as_.i
+        return
     for i in range(person.count):
         at = &person.rows[i]
         if column >= at.layout.counters:
             continue
-        age_add(ages, window, newest_bucket(at.row, &at.layout.counter_slots[column])[0],
+        age_add(ages.counts, window, newest_bucket(at.row, &at.layout.counter_slots[column])[0],
                 newest_value(at.row, &at.layout.counter_slots[column]))
         if side_count(at.side, BUCKETS) == 0:
             continue
@@ -421,12 +430,24 @@ cdef int64_t person_decayed(
         for j in range(j, at.side.count[BUCKETS]):
             if cells[j].column != column or cells[j].bucket > window.last:
                 break
-            age_add(ages, window, cells[j].bucket, cells[j].value)
-    for i in range(buckets):
-        if ages[i]:
-            count[0] += ages[i]
-            total += <double>ages[i] * <double>points * (
-                exp2(-(i * step_s) / half_life_s) if half_life_s > 0 else 1.0
+            age_add(ages.counts, window, cells[j].bucket, cells[j].value)
+
+
+cdef int64_t decayed_points(
+    const Ages* ages, int64_t points, int64_t half_life_s, int64_t* count
+) noexcept nogil:
+    """Points for each event, halved with each half-life; `count` is how many events there are.
+
+    Rounded half away from zero, once.
+    """
+    cdef double total = 0.0
+    cdef uint32_t i
+    count[0] = 0
+    for i in range(ages.buckets):
+        if ages.counts[i]:
+            count[0] += ages.counts[i]
+            total += <double>ages.counts[i] * <double>points * (
+                exp2(-(i * ages.step_s) / half_life_s) if half_life_s > 0 else 1.0
             )
     return points_bounded(total)
 

@@ -557,8 +557,10 @@ cdef class Store:
         cdef Scratch scratch = scratch_of(self)
         cdef bytes data = bytes_of(id)
         cdef int64_t count = 0, total
+        cdef Ages ages
         store_read(self.state, reference(kind, data), &scratch.person)
-        total = person_decayed(&scratch.person, column, now_us, points, half_life_s, &count)
+        person_ages(&scratch.person, column, now_us, &ages)
+        total = decayed_points(&ages, points, half_life_s, &count)
         return total, count
 
     def time_reads(self, uint8_t kind, ids, uint64_t rounds) -> float:

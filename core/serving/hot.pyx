@@ -34,7 +34,7 @@ cdef int seat_decide(
             counter_add(&serving.tally.repeated, 1)
         if cached != CACHE_MISS:
             return cached_result(cached, call.message.decision_id, &serving.fault)
-    kind = seat_decide_new(seat, playbook, &call, now_us)
+    kind = seat_decide_new(seat, playbook, &call, request, now_us)
     if kind != FAULT_NONE or request_hash == 0:
         return kind
     cached = cache_put(
@@ -50,7 +50,8 @@ cdef inline int cached_result(int cached, Text decision_id, Fault* fault) noexce
 
 
 cdef int seat_decide_new(
-    EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, int64_t now_us
+    EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, Text request,
+    int64_t now_us,
 ) noexcept nogil:
     """Check and decide what was read, with an id and a seed when it has none."""
     cdef Serving* serving = &seat.serving
@@ -64,6 +65,12 @@ cdef int seat_decide_new(
         )
     step_end(serving.trace, STEP_PARSE)
     if kind != FAULT_NONE:
+        if atomic_read(&seat.state.records.on) and kind != FAULT_NOT_REACHED:
+            seat.tape.length = 0
+            seat_record(
+                seat, playbook, call, request, serving.trace.spent, serving.writer.length, kind,
+                now_us,
+            )
         return kind
     if call.message.seed == 0:
         call.message.seed = next_seed(&seat.identifiers)
@@ -72,10 +79,58 @@ cdef int seat_decide_new(
     ):
         return fault_arena(&serving.fault)
     header = engine_header(seat.state, playbook, now_us)
-    kind = decide_call(serving, playbook, seat.state.store, call, &header)
+    kind = seat_decide_recorded(seat, playbook, call, request, &header, now_us)
     if kind == FAULT_NONE and serving.exposures.count and not call.message.preview:
         seat_expose(seat, playbook, call, now_us)
     return kind
+
+
+cdef inline int seat_decide_recorded(
+    EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, Text request,
+    const Header* header, int64_t now_us,
+) noexcept nogil:
+    """Decide, and record it where records are kept."""
+    cdef Serving* serving = &seat.serving
+    cdef size_t start = serving.writer.length
+    cdef uint64_t before[STEPS]
+    cdef int kind
+    if not atomic_read(&seat.state.records.on):
+        return decide_call(serving, playbook, seat.state.store, call, header)
+    memcpy(before, serving.trace.spent, sizeof(before))
+    seat.tape.length = 0
+    seat.tape.failed = False
+    serving.tape = &seat.tape
+    kind = decide_call(serving, playbook, seat.state.store, call, header)
+    serving.tape = NULL
+    seat_record(seat, playbook, call, request, before, start, kind, now_us)
+    return kind
+
+
+cdef void seat_record(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, Text request,
+    const uint64_t* before, size_t start, int kind, int64_t now_us,
+) noexcept nogil:
+    """Record a decision whose answer stands in the writer from `start`, or its fault."""
+    cdef Serving* serving = &seat.serving
+    cdef Records* records = &seat.state.records
+    cdef Writer* record = &seat.record
+    cdef size_t message
+    if not records_want(
+        records, call.message.decision_id, kind != FAULT_NONE or serving.degraded
+    ):
+        return
+    write_record(record, playbook, request, call, now_us, serving.leave, &seat.tape)
+    if kind == FAULT_NONE:
+        message = message_open(record, 4)
+        put_raw(record, serving.writer.data + start, serving.writer.length - start)
+    else:
+        message = message_open(record, 7)
+        write_status(record, &serving.fault)
+    message_close(record, message)
+    if serving.trace != &serving.untold:
+        write_steps(record, before, serving.trace.spent, records.ns_per_tick)
+    record_end(record)
+    records_put(records, record)
 
 
 cdef int batch_check(Text request, Fault* fault) noexcept nogil:

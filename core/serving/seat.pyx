@@ -15,6 +15,9 @@ cdef struct EngineSeat:
     # The mutation being framed, and the request of a stage crossing.
     Writer mutation
     Writer crossing
+    # What a decision reads, and its record.
+    Writer tape
+    Writer record
     # A status's message, for the lane.
     Line message
     Completions completions
@@ -64,6 +67,8 @@ cdef void seat_free(EngineSeat* seat) noexcept nogil:
         serving_free(&seat.serving)
     writer_free(&seat.mutation)
     writer_free(&seat.crossing)
+    writer_free(&seat.tape)
+    writer_free(&seat.record)
     completions_free(&seat.completions)
 
 

@@ -58,6 +58,7 @@ cdef struct EngineState:
     DecisionCache answers
     WaitingWrites waiting[QUEUES]
     LogGate gate
+    Records records
     # Of a write that names no level.
     int64_t default_ack
     Metering metering
@@ -88,6 +89,7 @@ cdef void engine_free(EngineState* state) noexcept:
     waiting_free(&state.waiting[QUEUE_LOGGED])
     waiting_free(&state.waiting[QUEUE_REPLICATED])
     history_free(&state.history)
+    records_free(&state.records)
     free(state.pins)
 
 

@@ -52,6 +52,7 @@ COMMANDS = {
     "log": "log",
     "trace": "trace",
     "ope": "ope",
+    "replay": "record",
     "slo": "slo",
     "top": "top",
     "experiment": "experiment",

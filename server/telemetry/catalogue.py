@@ -94,6 +94,18 @@ EXPOSURES_LOST = Metric(
     "counter",
     "First exposures that neither the log nor the store could take; the decisions stand.",
 )
+RECORDS = Metric("nextbest_records", "counter", "Decision records that were kept.")
+RECORDS_DROPPED = Metric(
+    "nextbest_records_dropped", "counter", "Decision records that found the buffer full."
+)
+RECORDS_LOST = Metric(
+    "nextbest_records_lost_bytes",
+    "counter",
+    "Decision records that could not be written, in bytes.",
+)
+RECORDS_WAITING = Metric(
+    "nextbest_records_waiting_bytes", "gauge", "Decision records that wait to be written."
+)
 BATCH_FAILED = Metric(
     "nextbest_batch_failed",
     "counter",

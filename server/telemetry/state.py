@@ -55,7 +55,12 @@ class State:
 
     def _store(self) -> Readings:
         engine = self._engine
+        records = engine.records()
         return {
+            catalogue.RECORDS: {(): records.kept},
+            catalogue.RECORDS_DROPPED: {(): records.dropped},
+            catalogue.RECORDS_LOST: {(): records.lost_bytes},
+            catalogue.RECORDS_WAITING: {(): records.waiting_bytes},
             catalogue.GENERATION: {(): engine.generation},
             catalogue.PROFILES: {(): engine.store.profiles},
             catalogue.EVENTS_REMEMBERED: {(): engine.store.remembered},

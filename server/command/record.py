@@ -1,0 +1,125 @@
+"""`nextbest replay` and `nextbest whatif`: recorded decisions made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextbest.core.playbook.plan import Plan
+from nextbest.server.command.console import (
+    EXIT_REFUSED,
+    AsJson,
+    complain,
+    out,
+    show_json,
+)
+from nextbest.server.playbook.compile import compile_playbook
+from nextbest.server.playbook.folder import read_folder
+from nextbest.server.record.errors import DamagedRecordError, RecordError
+from nextbest.server.record.frames import Frame, frames
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.replay import Replayed, replay
+from nextbest.server.record.sink import SUFFIX
+
+SHOWN_MAX = 20
+
+RecordFiles = Annotated[
+    Path, typer.Argument(help="A file of records, or their folder.", metavar="FILE", exists=True)
+]
+
+
+def replay_command(
+    file: RecordFiles,
+    id: Annotated[
+        str, typer.Option("--id", help="Only the decision of this id.", metavar="ID")
+    ] = "",
+    playbook: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A playbook's folder, where it does not stand beside the records; repeatable.",
+            metavar="FOLDER",
+            exists=True,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide recorded decisions again, and compare the answers to the byte.
+
+    The server records where records.share is set; the playbooks stand beside the records. A
+    record that was changed, and one that gives another answer, is named with the first
+    difference; the exit code is 1 then, and where there is no record of that id.
+
+    Examples:
+
+      nextbest serve -p server/examples/shop --data /tmp/shop --set records.share=1
+
+      nextbest replay /tmp/shop/records
+
+      nextbest replay /tmp/shop/records --id 01a212fa-c1b5-7c2e-b25a-379038acb9ab
+    """
+    found = _Found(file, id)
+    folder = file if file.is_dir() else file.parent
+    playbooks = Playbooks(folder, dict(map(_plan, playbook or ())))
+    results = [one for one in replay(found.frames(), playbooks) if one.difference or id]
+    _tell(found, results, as_json)
+    if found.damaged or not found.count or any(one.difference for one in results):
+        raise typer.Exit(EXIT_REFUSED)
+
+
+class _Found:
+    """The records of a file or a folder, and what is damaged."""
+
+    def __init__(self, file: Path, id: str) -> None:
+        self.files = sorted(file.glob(f"*{SUFFIX}")) if file.is_dir() else [file]
+        self.damaged: list[DamagedRecordError] = []
+        self.count = 0
+        self._id = id
+
+    def frames(self) -> Iterator[Frame]:
+        """Each whole record of the wanted id; all of them without one."""
+        for file in self.files:
+            for frame in frames(str(file), file.read_bytes()):
+                if isinstance(frame, DamagedRecordError):
+                    self.damaged.append(frame)
+                elif self._id in ("", frame.decision_id):
+                    self.count += 1
+                    yield frame
+
+
+def _plan(folder: Path) -> tuple[bytes, Plan]:
+    compiled = compile_playbook(read_folder(folder))
+    if compiled.plan is None:
+        raise RecordError(f"{folder}: {compiled.faults[0]}; see nextbest check {folder}")
+    return compiled.plan.hash, compiled.plan
+
+
+def _tell(found: _Found, results: Iterable[Replayed], as_json: bool) -> None:
+    differ = [one for one in results if one.difference]
+    if as_json:
+        show_json(
+            {
+                "records": found.count,
+                "equal": found.count - len(differ),
+                "different": [_named(one) for one in differ],
+                "damaged": [str(error) for error in found.damaged],
+            }
+        )
+        return
+    for error in found.damaged[:SHOWN_MAX]:
+        complain(str(error))
+    for one in differ[:SHOWN_MAX]:
+        complain(f"decision {one.frame.decision_id}: {one.difference}")
+    left = len(differ) + len(found.damaged) - SHOWN_MAX
+    more = f", {left:,} more than shown" if left > 0 else ""
+    equal = f"{found.count - len(differ):,} equal, {len(differ):,} different"
+    out().print(
+        f"{found.count:,} records of {len(found.files):,} files: {equal}, "
+        f"{len(found.damaged):,} damaged{more}"
+    )
+
+
+def _named(one: Replayed) -> dict[str, str]:
+    return {"decision_id": one.frame.decision_id, "difference": one.difference}

@@ -1,0 +1,1 @@
+"""Decision records: kept in files, and decided again."""

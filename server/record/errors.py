@@ -1,0 +1,22 @@
+"""What can be wrong with decision records."""
+
+from __future__ import annotations
+
+from nextbest.core.errors import NextbestError
+
+
+class RecordError(NextbestError):
+    """A record, or what it needs, cannot be used; the text says which, why and what to do."""
+
+
+class DamagedRecordError(RecordError):
+    """Bytes of a file are not the record that was written there."""
+
+    def __init__(self, file: str, number: int, offset: int, why: str) -> None:
+        super().__init__(f"{file}: record {number}, at byte {offset}: {why}")
+        self.number = number
+        self.offset = offset
+
+
+class NoPlaybookFileError(RecordError):
+    """The playbook that a record was decided by is not at hand."""

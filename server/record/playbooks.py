@@ -1,0 +1,65 @@
+"""The playbooks that records were decided by, kept beside them by their hashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from nextbest.core import Engine
+from nextbest.core.playbook.plan import Plan
+from nextbest.server.playbook.compile import compile_playbook
+from nextbest.server.record.errors import NoPlaybookFileError
+from nextbest.v1 import mutation_pb2
+
+FOLDER = "playbooks"
+_SUFFIX = ".publication"
+# A person whom no store has is enough: what was read of people is in the records.
+_PROFILES_MAX, _DEDUPE_MAX = 16, 1_024
+
+
+def keep(folder: Path, publication: mutation_pb2.Publication) -> None:
+    """Write a playbook down once.  Raises OSError."""
+    path = folder / FOLDER / f"{publication.hash.hex()}{_SUFFIX}"
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(publication.SerializeToString())
+    os.replace(partial, path)
+
+
+def engine_of(plan: Plan) -> Engine:
+    """An engine that decides records again under a plan."""
+    engine = Engine(profiles_max=_PROFILES_MAX, dedupe_max=_DEDUPE_MAX)
+    engine.publish(plan)
+    return engine
+
+
+class Playbooks:
+    """Engines by the hashes of their playbooks: those beside the records, and those given."""
+
+    def __init__(self, folder: Path, given: Mapping[bytes, Plan]) -> None:
+        self._folder = folder
+        self._engines = {hash_bytes: engine_of(plan) for hash_bytes, plan in given.items()}
+
+    def engine(self, hash_bytes: bytes) -> Engine:
+        """An engine that runs a playbook.  Raises NoPlaybookFileError."""
+        if hash_bytes not in self._engines:
+            self._engines[hash_bytes] = engine_of(self._plan(hash_bytes))
+        return self._engines[hash_bytes]
+
+    def _plan(self, hash_bytes: bytes) -> Plan:
+        path = self._folder / FOLDER / f"{hash_bytes.hex()}{_SUFFIX}"
+        if not path.exists():
+            raise NoPlaybookFileError(
+                f"playbook {hash_bytes.hex()}: not in {path.parent}; give its folder by --playbook"
+            )
+        publication = mutation_pb2.Publication.FromString(path.read_bytes())
+        compiled = compile_playbook({one.path: one.content for one in publication.request.files})
+        if compiled.plan is None or compiled.plan.hash != hash_bytes:
+            seen = compiled.plan.hash.hex() if compiled.plan else str(compiled.faults[0])
+            raise NoPlaybookFileError(
+                f"{path}: this version compiles it to {seen}; replay with the version that decided"
+            )
+        return compiled.plan

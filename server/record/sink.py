@@ -1,0 +1,117 @@
+"""The sink: takes records from the engine and keeps them in files, the newest ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nextbest.core import Engine
+from nextbest.server.record import playbooks
+from nextbest.v1 import mutation_pb2
+
+SUFFIX = ".records"
+# How long records wait in memory.
+TURN_S = 0.1
+
+_log = logging.getLogger(__name__)
+
+# The publication of a playbook by its hash, where it is known.
+Find = Callable[[bytes], mutation_pb2.Publication | None]
+
+
+class Sink:
+    """Writes what the engine records, a file after another; the oldest files go.
+
+    folder: with the files, and in it the playbooks that they need.
+    file_bytes_max, files_max: when the next file begins, and how many are kept.
+    """
+
+    def __init__(
+        self, engine: Engine, folder: Path, file_bytes_max: int, files_max: int, find: Find
+    ) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._file_bytes_max = file_bytes_max
+        self._files_max = files_max
+        self._find = find
+        self._path: Path | None = None
+        self._kept: set[bytes] = set()
+        self._failing = False
+
+    def open(self, share: float, buffer_bytes: int) -> None:
+        """Make the folder, and have the engine record.  Raises OSError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._engine.record(share, buffer_bytes)
+
+    async def run(self) -> None:
+        """Write until cancelled, and what is left then."""
+        try:
+            while True:
+                await asyncio.sleep(TURN_S)
+                await self._turn()
+        finally:
+            self._write(self._engine.take_records())
+
+    async def _turn(self) -> None:
+        self._keep_playbook()
+        if content := self._engine.take_records():
+            # Whatever becomes of this task, what was taken is written.
+            await asyncio.shield(asyncio.to_thread(self._write, content))
+
+    def _keep_playbook(self) -> None:
+        hash_bytes = self._engine.playbook_hash
+        if not hash_bytes or hash_bytes in self._kept:
+            return
+        if (publication := self._find(hash_bytes)) is None:
+            return
+        with self._told("the playbook"):
+            playbooks.keep(self._folder, publication)
+            self._kept.add(hash_bytes)
+
+    def _write(self, content: bytes) -> None:
+        if not content:
+            return
+        try:
+            with open(self._file(), "ab", opener=_private) as file:
+                file.write(content)
+            self._failing = False
+        except OSError as error:
+            self._engine.lose_records(len(content))
+            self._complain("records", error)
+
+    def _file(self) -> Path:
+        """The file to append to: a new one at the start, and when one is full."""
+        path = self._path
+        if path is None or not path.exists() or path.stat().st_size >= self._file_bytes_max:
+            path = self._path = self._folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}{SUFFIX}"
+            self._forget()
+        return path
+
+    def _forget(self) -> None:
+        """Drop the oldest files, so that with the new one there are as many as may be."""
+        files = sorted(self._folder.glob(f"*{SUFFIX}"))
+        for file in files[: max(len(files) - self._files_max + 1, 0)]:
+            file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._complain(what, error)
+
+    def _complain(self, what: str, error: OSError) -> None:
+        """Once, until something is written again."""
+        if not self._failing:
+            _log.error("records: %s cannot be written to %s: %s", what, self._folder, error)
+        self._failing = True
+
+
+def _private(path: str, flags: int) -> int:
+    """Records hold what is known of people."""
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,155 @@
+"""Replay: a recorded decision gives the same bytes again, and what was changed is named."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from nextbest.core.errors import InvalidRequestError
+from nextbest.server.examples import LEADS, SHOP, TESTED
+from nextbest.server.record.errors import DamagedRecordError
+from nextbest.server.record.frames import Frame, frames
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.replay import replay
+from nextbest.server.varint import varint
+from nextbest.v1 import decision_pb2, record_pb2
+from tests.record.people import START_US, live, plan_of, recording, taken
+
+
+@pytest.mark.parametrize("folder", [SHOP, LEADS, TESTED], ids=lambda folder: folder.name)
+def test_decisions_replay_to_the_byte(folder: Path, tmp_path: Path) -> None:
+    plan = plan_of(folder)
+    engine = recording(plan)
+    live(engine, plan, 1_500)
+    _, found = taken(engine)
+    assert len(found) == 1_500
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    assert [one for one in replay(found, playbooks) if one.difference] == []
+
+
+def test_decisions_replay_across_a_publish(tmp_path: Path) -> None:
+    """Each by the playbook that decided it."""
+    first, second = plan_of(SHOP), plan_of(TESTED)
+    engine = recording(first)
+    live(engine, first, 300)
+    engine.publish(second)
+    live(engine, second, 300, seed=2)
+    engine.publish(first)
+    live(engine, first, 300, seed=3)
+    _, found = taken(engine)
+    playbooks = Playbooks(tmp_path, {first.hash: first, second.hash: second})
+    assert len(found) == 900
+    assert len({frame.record.playbook for frame in found}) == 2
+    assert [one for one in replay(found, playbooks) if one.difference] == []
+
+
+def test_any_changed_bit_names_the_record_and_costs_no_other() -> None:
+    plan = plan_of(TESTED)
+    engine = recording(plan)
+    live(engine, plan, 40)
+    content, found = taken(engine)
+    chance = random.Random(1)
+    for bit in chance.sample(range(8 * len(content)), 400):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        seen = list(frames("changed", bytes(changed)))
+        damaged = [one for one in seen if isinstance(one, DamagedRecordError)]
+        hurt = max(frame.number for frame in found if frame.offset <= bit // 8)
+        assert [one.number for one in damaged] == [hurt]
+        whole = [one.decision_id for one in seen if isinstance(one, Frame)]
+        assert whole == [one.decision_id for one in found if one.number != hurt]
+
+
+def test_a_file_that_ends_within_a_record_says_so() -> None:
+    plan = plan_of(TESTED)
+    engine = recording(plan)
+    live(engine, plan, 3)
+    content, _ = taken(engine)
+    *whole, last = frames("cut", content[:-10])
+    assert len(whole) == 2
+    assert isinstance(last, DamagedRecordError)
+    assert "record 3" in str(last)
+    assert "ends in the middle" in str(last)
+
+
+def forged(record: record_pb2.DecisionRecord) -> Frame:
+    """A changed record with a checksum that holds."""
+    record.ClearField("checksum")
+    body = record.SerializeToString()
+    data = body + b"\x7d" + google_crc32c.value(body).to_bytes(4, "little")
+    (frame,) = frames("forged", varint(len(data)) + data)
+    assert isinstance(frame, Frame)
+    return frame
+
+
+def test_the_first_difference_is_named(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 20)
+    _, found = taken(engine)
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    frame = next(one for one in found if one.record.response.placements[0].propositions)
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(frame.record)
+    action = record.response.placements[0].propositions[0].action
+    record.response.placements[0].propositions[0].action = "another"
+    (one,) = replay([forged(record)], playbooks)
+    path = "placements[0].propositions[0].action"
+    assert one.difference == f"{path}: recorded 'another', again {action!r}"
+
+
+def test_an_input_that_is_not_recorded_is_told(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 1)
+    _, (frame,) = taken(engine)
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(frame.record)
+    del record.inputs[0]
+    (one,) = replay([forged(record)], Playbooks(tmp_path, {plan.hash: plan}))
+    assert one.difference.startswith("inputs: 1 that")
+
+
+def test_a_refused_decision_is_recorded_whatever_the_share(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan, share=0.0)
+    live(engine, plan, 50)
+    request = decision_pb2.DecideRequest(placements=["nowhere"])
+    request.identity.kind, request.identity.id = 1, "ann"
+    with pytest.raises(InvalidRequestError):
+        engine.decide(request.SerializeToString(), START_US)
+    _, (frame,) = taken(engine)
+    assert "nowhere" in frame.record.error.message
+    (one,) = replay([frame], Playbooks(tmp_path, {plan.hash: plan}))
+    assert one.difference == ""
+
+
+def test_a_share_is_recorded_by_the_ids() -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan, share=0.25)
+    live(engine, plan, 2_000)
+    assert abs(len(taken(engine)[1]) - 500) < 120
+
+
+def test_what_finds_the_buffer_full_is_counted() -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan, buffer_bytes=65_536)
+    live(engine, plan, 200)
+    counts = engine.records()
+    _, found = taken(engine)
+    assert counts.kept == len(found) > 10
+    assert counts.kept + counts.dropped == 200
+    assert 0 < counts.waiting_bytes <= 65_536
+    assert engine.records().waiting_bytes == 0
+
+
+def test_a_playbook_that_is_not_at_hand_is_named(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 1)
+    (one,) = replay(taken(engine)[1], Playbooks(tmp_path, {}))
+    assert plan.hash.hex() in one.difference
+    assert "--playbook" in one.difference
