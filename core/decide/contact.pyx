@@ -4,26 +4,6 @@ cdef enum ContactKind:
     CONTACT_CAP = 1
 
 
-cdef int64_t moments_after(
-    const Person* person, uint32_t column, int64_t from_us, int64_t until_us
-) noexcept nogil:
-    """How many events a counter of moments has after `from_us`, up to `until_us`."""
-    cdef const MomentCell* cells
-    cdef const Side* side
-    cdef int64_t found = 0
-    cdef uint32_t i, j
-    for i in range(person.count):
-        side = person.rows[i].side
-        if side == NULL:
-            continue
-        cells = moment_cells(side)
-        for j in range(side_find(side, MOMENTS, column, 0), side.count[MOMENTS]):
-            if cells[j].column != column:
-                break
-            found += from_us < cells[j].time_us <= until_us
-    return found
-
-
 cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
     """Whether a rule lets the person be contacted.
 
@@ -31,8 +11,8 @@ cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept n
     """
     cdef ContactCount* count = &decision.contact[rule - decision.playbook.contact]
     cdef int64_t from_us = decision.now_us - rule.window_us if rule.window_us else -1
-    count.counted = moments_after(
-        decision.person, rule.column, from_us, decision.now_us + AHEAD_US_MAX
+    count.counted = decision_moments(
+        decision, rule.counter, from_us, decision.now_us + AHEAD_US_MAX
     )
     return value_bool(count.counted < rule.limit)
 

@@ -247,6 +247,52 @@ cdef void decision_ages(Decision* decision, uint32_t index, Ages* ages) noexcept
         tape_ages(decision.tape, spec, ages)
 
 
+cdef int64_t decision_moments(
+    Decision* decision, uint32_t index, int64_t from_us, int64_t until_us
+) noexcept nogil:
+    """How many events a counter of moments has after `from_us`, up to `until_us`."""
+    cdef const CounterSpec* spec = &decision.playbook.counters[index]
+    cdef Writer* tape = decision.tape
+    cdef size_t start = 0, list_start = 0
+    cdef int64_t found
+    if decision.replay != NULL:
+        decision.replay.missing += not decision.replay.counters[index].has_moments
+        return replay_moments(&decision.replay.counters[index], from_us, until_us)
+    if tape != NULL:
+        start = message_open(tape, RECORD_INPUT)
+        write_text(tape, 2, spec.name)
+        tape_key(tape, spec)
+        list_start = message_open(tape, 7)
+    found = person_moments(decision.person, spec.column, from_us, until_us, tape)
+    if tape != NULL:
+        message_close(tape, list_start)
+        message_close(tape, start)
+    return found
+
+
+cdef int64_t person_moments(
+    const Person* person, uint32_t column, int64_t from_us, int64_t until_us, Writer* told
+) noexcept nogil:
+    """Count a person's moments within a time, and list them as varints where that is wanted."""
+    cdef const MomentCell* cells
+    cdef const Side* side
+    cdef int64_t found = 0
+    cdef uint32_t i, j
+    for i in range(person.count):
+        side = person.rows[i].side
+        if side == NULL:
+            continue
+        cells = moment_cells(side)
+        for j in range(side_find(side, MOMENTS, column, 0), side.count[MOMENTS]):
+            if cells[j].column != column:
+                break
+            if from_us < cells[j].time_us <= until_us:
+                found += 1
+                if told != NULL:
+                    put_varint(told, <uint64_t>cells[j].time_us)
+    return found
+
+
 cdef Value read_attribute(
     Decision* decision, uint8_t type, uint32_t index, const Value* default_value
 ) noexcept nogil:

@@ -16,6 +16,10 @@ cdef struct TapeEntry:
     const uint8_t* ages
     uint32_t ages_length
     bint has_ages
+    # The moments of a cap's events, which may be none.
+    const uint8_t* moments
+    uint32_t moments_length
+    bint has_moments
 
 
 cdef struct Replay:
@@ -80,3 +84,15 @@ cdef void replay_ages(const TapeEntry* entry, Ages* ages) noexcept nogil:
         count = <int64_t>read_varint(&reader)
         if age < ages.buckets:
             ages.counts[age] += count
+
+
+cdef int64_t replay_moments(
+    const TapeEntry* entry, int64_t from_us, int64_t until_us
+) noexcept nogil:
+    """How many moments of a tape lie within a time."""
+    cdef Reader reader = reader_of(<const char*>entry.moments, entry.moments_length)
+    cdef int64_t found = 0, moment
+    while reader.at < reader.end and not reader.failed:
+        moment = <int64_t>read_varint(&reader)
+        found += from_us < moment <= until_us
+    return found

@@ -60,7 +60,8 @@ cdef struct ContactSpec:
     uint8_t period
     # Whether propositions of the decision at hand count.
     bint shown
-    uint32_t column
+    # Of the moments that it counts.
+    uint32_t counter
     uint32_t limit
     int64_t window_us
 
@@ -363,7 +364,7 @@ cdef class Playbook:
             raise MemoryError
         self.load_hash(plan.hash)
         self.load_codes()
-        self.load_contact(counter_columns)
+        self.load_contact()
         self.load_schema(attribute_columns, counter_columns)
         self.load_inputs()
         self.load_scores()
@@ -471,7 +472,7 @@ cdef class Playbook:
         kinds = {int(self.plan.inputs[slot].kind) for slot in code.slots}
         return bool(kinds & EXPOSING_KINDS)
 
-    cdef int load_contact(self, counter_columns) except -1:
+    cdef int load_contact(self) except -1:
         cdef ConditionSpec* condition
         cdef ContactSpec* spec
         rules = self.plan.contact
@@ -482,7 +483,7 @@ cdef class Playbook:
             spec.kind = int(rule.kind)
             spec.period = int(rule.period)
             spec.shown = rule.shown
-            spec.column = counter_columns[rule.counter]
+            spec.counter = rule.counter
             spec.limit = rule.limit
             spec.window_us = rule.window_s * 1000000
             condition = &self.state.conditions[self.state.conditions_count]

@@ -62,7 +62,7 @@ cdef int read_input(
     cdef Reader value_reader
     cdef TapeEntry read
     cdef TapeEntry* to
-    cdef Text attribute = text_of(""), counter = text_of(""), key = text_of(""), ages
+    cdef Text attribute = text_of(""), counter = text_of(""), key = text_of(""), list_text
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
     memset(&read, 0, sizeof(read))
@@ -78,9 +78,13 @@ cdef int read_input(
             value_reader = read_message(&inner)
             kind = read_value(&value_reader, &read.value, arena, fault)
         elif field == 6 and wire == WIRE_BYTES:
-            ages = read_bytes(&inner)
-            read.ages = <const uint8_t*>ages.data
-            read.ages_length = ages.length
+            list_text = read_bytes(&inner)
+            read.ages = <const uint8_t*>list_text.data
+            read.ages_length = list_text.length
+        elif field == 7 and wire == WIRE_BYTES:
+            list_text = read_bytes(&inner)
+            read.moments = <const uint8_t*>list_text.data
+            read.moments_length = list_text.length
         else:
             read_skip(&inner, field, wire)
     if kind == FAULT_NONE and inner.failed:
@@ -89,11 +93,15 @@ cdef int read_input(
     if to == NULL:
         return kind
     # Without a value it is unset, or a counter that nothing has been counted by.
-    if read.ages != NULL or read.value.tag == TAG_ABSENT:
+    if read.value.tag == TAG_ABSENT and read.moments == NULL:
         to.ages = read.ages
         to.ages_length = read.ages_length
         to.has_ages = True
-    if read.ages == NULL:
+    if read.value.tag == TAG_ABSENT and read.ages == NULL:
+        to.moments = read.moments
+        to.moments_length = read.moments_length
+        to.has_moments = True
+    if read.ages == NULL and read.moments == NULL:
         to.value = read.value if read.value.tag != TAG_ABSENT else value_null()
     return kind
 

@@ -16,6 +16,8 @@ from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
 from nextbest.server.varint import varint
 from nextbest.v1 import decision_pb2, record_pb2
+from tests.contact.playbook import DAY, NOW_US, SECOND, answer, track
+from tests.contact.playbook import plan_of as capped
 from tests.record.people import START_US, live, plan_of, recording, taken
 
 
@@ -153,3 +155,31 @@ def test_a_playbook_that_is_not_at_hand_is_named(tmp_path: Path) -> None:
     (one,) = replay(taken(engine)[1], Playbooks(tmp_path, {}))
     assert plan.hash.hex() in one.difference
     assert "--playbook" in one.difference
+
+
+def test_what_caps_have_counted_is_recorded(tmp_path: Path) -> None:
+    """Impressions of what was shown, over a month: caps hold back more and more, and let go."""
+    chance = random.Random(2)
+    contact = {
+        "caps": {
+            "weekly": {"count": "impression", "of": {"channel": "email"}, "max": 3, "window": "7d"},
+            "each": {"count": "impression", "of": "action", "max": 2, "window": "10d"},
+        }
+    }
+    plan = capped(contact)
+    engine = recording(plan)
+    now_us = NOW_US
+    for _ in range(400):
+        now_us += chance.randrange(DAY // 6)
+        who, placement = f"u{chance.randrange(5)}", chance.choice(["inbox", "phone"])
+        explain = chance.random() < 0.3
+        (shown,) = answer(engine, who, placement, now_us, explain=explain).placements
+        channel = "email" if placement == "inbox" else "push"
+        for one in shown.propositions:
+            at_us = now_us - chance.randrange(SECOND)
+            track(engine, who, "impression", at_us, now_us, action=one.action, channel=channel)
+    _, found = taken(engine)
+    sizes = {len(one.record.response.placements[0].propositions) for one in found}
+    assert {0, 3} <= sizes
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    assert [one for one in replay(found, playbooks) if one.difference] == []

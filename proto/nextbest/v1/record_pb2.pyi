@@ -32,17 +32,19 @@ class DecisionRecord(_message.Message):
     def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Input(_message.Message):
-    __slots__ = ("attribute", "counter", "key", "value", "approximate", "ages")
+    __slots__ = ("attribute", "counter", "key", "value", "approximate", "ages", "moments")
     ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
     COUNTER_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     APPROXIMATE_FIELD_NUMBER: _ClassVar[int]
     AGES_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
     attribute: str
     counter: str
     key: bytes
     value: _common_pb2.Value
     approximate: bool
     ages: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, attribute: _Optional[str] = ..., counter: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., approximate: _Optional[bool] = ..., ages: _Optional[_Iterable[int]] = ...) -> None: ...
+    moments: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, attribute: _Optional[str] = ..., counter: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., approximate: _Optional[bool] = ..., ages: _Optional[_Iterable[int]] = ..., moments: _Optional[_Iterable[int]] = ...) -> None: ...
