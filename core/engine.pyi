@@ -40,6 +40,7 @@ class CallCount(NamedTuple):
 class DecisionCounts(NamedTuple):
     decisions: dict[str, int]
     fallbacks: dict[str, int]
+    explored: dict[str, int]
     candidates: dict[tuple[str, ...], int]
     propositions: dict[tuple[str, ...], int]
     degraded: dict[str, int]

@@ -112,8 +112,7 @@ cdef void write_proposition(
         propensity = factor_value(decision, FACTOR_PROPENSITY_OUTCOME)
         if propensity.tag == TAG_DOUBLE:
             write_double_always(writer, 6, propensity.as_.d)
-    # Rules choose without chance.
-    write_double(writer, 7, 1.0)
+    write_double(writer, 7, slot.propensity_logging)
     write_uint(writer, 8, slot.fallback)
     if slot.treatment != NULL:
         for i in range(slot.treatment.content_count):
@@ -123,6 +122,7 @@ cdef void write_proposition(
             message_close(writer, entry)
     if not slot.fallback:
         write_reasons(decision, writer, action)
+    write_uint(writer, 11, slot.explored)
     message_close(writer, start)
 
 
@@ -171,9 +171,17 @@ cdef void write_factors(Writer* writer, const Candidate* candidate) noexcept nog
     write_factor(writer, candidate, "value", FACTOR_VALUE)
 
 
+cdef inline double first_chance(const Ranking* ranking, const Candidate* candidate) noexcept nogil:
+    """The probability with which a ranked candidate is chosen for the first slot."""
+    if ranking.exploring != NULL:
+        return ranking.exploring.first[candidate.order]
+    return ranking.slots_filled and ranking.slots[0].candidate == candidate
+
+
 cdef void write_candidate(
-    Decision* decision, Writer* writer, const Candidate* candidate, bint ranked
+    Decision* decision, Writer* writer, const Candidate* candidate, const Ranking* ranking
 ) noexcept nogil:
+    """A candidate; `ranking` is NULL for one that was dropped before it was ranked."""
     cdef size_t start = message_open(writer, 2)
     cdef const Value* error = &candidate.error
     write_text(writer, 1, decision.playbook.actions[candidate.action].name)
@@ -183,9 +191,10 @@ cdef void write_candidate(
         if decision.states[candidate.condition] == CONDITION_ERROR:
             error = &decision.errors[candidate.condition]
     write_error(decision, writer, 4, 5, error)
-    if ranked:
+    if ranking != NULL:
         write_double(writer, 6, candidate.priority)
         write_factors(writer, candidate)
+        write_double(writer, 10, first_chance(ranking, candidate))
     if candidate.fate == FATE_CONTACT_POLICY:
         write_contact(decision, writer, candidate.condition)
     message_close(writer, start)
@@ -200,11 +209,11 @@ cdef void write_explanation(
     for i in range(ranking.ranked):
         if not decision.scores_skipped:
             keep_factors(decision, &ranking.candidates[i])
-        write_candidate(decision, writer, &ranking.candidates[i], True)
+        write_candidate(decision, writer, &ranking.candidates[i], ranking)
     # They were kept from the end, so this is the playbook's order.
     for i in range(ranking.dropped):
         write_candidate(
-            decision, writer, &ranking.candidates[placement.candidates_count - 1 - i], False
+            decision, writer, &ranking.candidates[placement.candidates_count - 1 - i], NULL
         )
     message_close(writer, start)
 

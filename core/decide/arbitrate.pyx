@@ -40,6 +40,21 @@ cdef struct Slot:
     const ActionSpec* action
     const TreatmentSpec* treatment
     bint fallback
+    # The probability with which it was chosen, and whether a better one was passed over.
+    double propensity_logging
+    bint explored
+
+
+cdef struct Exploring:
+    # What a slot's action is drawn from: the candidates that may take it, in the playbook's order,
+    # and each one's chance.
+    Candidate** candidates
+    double* chances
+    uint32_t count
+    # Each candidate's chance of the first slot, by its order; NULL where nothing is explained.
+    double* first
+    # Of all draws for the placement.
+    uint64_t key
 
 
 cdef struct Ranking:
@@ -51,6 +66,8 @@ cdef struct Ranking:
     uint32_t slots_filled
     # How many candidates met each fate.
     uint32_t fates[FATES]
+    # NULL where the best candidates have the slots.
+    Exploring* exploring
 
 
 cdef Value factor_value(Decision* decision, uint32_t factor) noexcept nogil:
@@ -214,6 +231,8 @@ cdef void rank_placement(
         return
     if leave == LEAVE_SCORING:
         decision.scores_skipped = True
+        # Without scores nothing tells how likely each one is to be.
+        ranking.exploring = NULL
     rank_candidates(decision, placement, ranking, explain, leave == LEAVE_SCORING)
 
 
@@ -375,15 +394,46 @@ cdef inline void give_fate(Ranking* ranking, Candidate* candidate, uint8_t fate)
     ranking.fates[<int>FATE_OUTRANKED] -= 1
 
 
+cdef inline Slot* take_slot(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, Candidate* candidate,
+    const TreatmentSpec* treatment, uint8_t* taken,
+) noexcept nogil:
+    """Give the next slot to a candidate."""
+    cdef Slot* slot = &ranking.slots[ranking.slots_filled]
+    give_fate(ranking, candidate, FATE_PROPOSED)
+    taken[candidate.action] = True
+    slot.candidate = candidate
+    slot.action = &decision.playbook.actions[candidate.action]
+    contact_spend(decision, placement, slot.action)
+    slot.treatment = treatment
+    slot.fallback = False
+    slot.propensity_logging = 1.0
+    slot.explored = False
+    ranking.slots_filled += 1
+    return slot
+
+
 cdef void fill_slots(
     Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
 ) noexcept nogil:
-    """Give the slots to the best candidates; `taken` marks the actions of this decision."""
+    """Give the slots to candidates, then to the fallback; `taken` marks the decision's actions."""
+    ranking.fates[<int>FATE_OUTRANKED] = ranking.ranked
+    if ranking.exploring != NULL:
+        explore_slots(decision, placement, ranking, taken)
+    else:
+        take_best(decision, placement, ranking, taken)
+    if placement.fallback >= 0 and ranking.slots_filled < placement.slots:
+        fill_fallback(decision, placement, ranking)
+
+
+cdef inline void take_best(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
+) noexcept nogil:
+    """Give the slots to the best candidates."""
     cdef const ActionSpec* action
     cdef const TreatmentSpec* treatment
     cdef Candidate* candidate
     cdef uint32_t i
-    ranking.fates[<int>FATE_OUTRANKED] = ranking.ranked
     for i in range(ranking.ranked):
         if ranking.slots_filled == placement.slots:
             break
@@ -406,16 +456,7 @@ cdef void fill_slots(
         if candidate.condition >= 0:
             give_fate(ranking, candidate, FATE_CONTACT_POLICY)
             continue
-        give_fate(ranking, candidate, FATE_PROPOSED)
-        contact_spend(decision, placement, action)
-        taken[candidate.action] = True
-        ranking.slots[ranking.slots_filled].candidate = candidate
-        ranking.slots[ranking.slots_filled].action = action
-        ranking.slots[ranking.slots_filled].treatment = treatment
-        ranking.slots[ranking.slots_filled].fallback = False
-        ranking.slots_filled += 1
-    if placement.fallback >= 0 and ranking.slots_filled < placement.slots:
-        fill_fallback(decision, placement, ranking)
+        take_slot(decision, placement, ranking, candidate, treatment, taken)
 
 
 cdef void fill_fallback(
@@ -444,5 +485,7 @@ cdef void fill_fallback(
     if slot.treatment == NULL and action.treatments_count:
         return
     slot.fallback = True
+    slot.propensity_logging = 1.0
+    slot.explored = False
     contact_spend(decision, placement, action)
     ranking.slots_filled += 1

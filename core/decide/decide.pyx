@@ -233,6 +233,11 @@ cdef int rank_placements(
         )
         if taken == NULL or rankings[i].slots == NULL or rankings[i].candidates == NULL:
             return fault_arena(fault)
+        rankings[i].exploring = NULL
+        if placement.explorer:
+            rankings[i].exploring = exploring_begin(arena, placement, &call.message)
+            if rankings[i].exploring == NULL:
+                return fault_arena(fault)
         rank_placement(decision, placement, &rankings[i], call.message.explain)
         fill_slots(decision, placement, &rankings[i], taken)
         step_end(decision.trace, STEP_ARBITRATE)
@@ -388,3 +393,5 @@ cdef inline void tally_placement(
             counter_add(&tally.pairs[placement.told_pairs[placement.candidates_count]], 1)
         else:
             counter_add(&tally.pairs[placement.told_pairs[slot.candidate.order]], 1)
+            if slot.explored:
+                counter_add(&told.explored, 1)

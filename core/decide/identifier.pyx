@@ -10,14 +10,19 @@ cdef struct Identifiers:
     uint64_t count
 
 
-cdef uint64_t next_seed(Identifiers* identifiers) noexcept nogil:
-    """SplitMix64 (Steele et al., 2014) over a counter; never 0."""
-    cdef uint64_t z
-    identifiers.count += 1
-    z = identifiers.seed + identifiers.count * <uint64_t>0x9E3779B97F4A7C15
+cdef inline uint64_t split_mix(uint64_t seed, uint64_t count) noexcept nogil:
+    """Number `count` of the sequence that a seed begins: SplitMix64 (Steele et al., 2014)."""
+    cdef uint64_t z = seed + count * <uint64_t>0x9E3779B97F4A7C15
     z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EB
-    z = z ^ (z >> 31)
+    return z ^ (z >> 31)
+
+
+cdef uint64_t next_seed(Identifiers* identifiers) noexcept nogil:
+    """The next number; never 0."""
+    cdef uint64_t z
+    identifiers.count += 1
+    z = split_mix(identifiers.seed, identifiers.count)
     return z if z else 1
 
 

@@ -181,6 +181,9 @@ cdef struct PlacementSpec:
     uint8_t degrade_to
     # The rules of the contact policy that all it shows need to hold.
     Indexes contact
+    # An Explorer, and its epsilon or temperature.
+    uint8_t explorer
+    double explorer_parameter
     # Where a tally counts it, and each of its candidates; the last one is the fallback.
     uint32_t told
     uint32_t* told_pairs
@@ -752,6 +755,9 @@ cdef class Playbook:
             placement.fallback = each.fallback
             placement.degrade_to = each.degrade_to
             placement.contact = self.indexes(self.contact_conditions(each.contact))
+            if each.exploration is not None:
+                placement.explorer = int(each.exploration.kind)
+                placement.explorer_parameter = each.exploration.parameter
             placement.told_pairs = <uint32_t*>self.take(
                 (len(each.candidates) + 1) * sizeof(uint32_t)
             )

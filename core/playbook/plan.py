@@ -233,6 +233,26 @@ class Action:
     contact: tuple[int, ...] = field(default=(), metadata=ADDED)  # Plan.contact
 
 
+class ExplorationKind(IntEnum):
+    """How the chances of a slot's candidates are found."""
+
+    EPSILON_GREEDY = 1
+    SOFTMAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """A slot's action is drawn from the candidates that may take it.
+
+    `parameter` of EPSILON_GREEDY is the probability, 0 to 1, with which all are equally likely in
+    place of the best one; of SOFTMAX the temperature, over 0: a candidate's chance is proportional
+    to exp(priority / temperature).
+    """
+
+    kind: ExplorationKind
+    parameter: float
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where actions are shown.
@@ -254,6 +274,7 @@ class Placement:
     fallback: int = -1  # Plan.actions
     degrade_to: DegradeTo = DegradeTo.NONE
     contact: tuple[int, ...] = field(default=(), metadata=ADDED)  # Plan.contact
+    exploration: Exploration | None = field(default=None, metadata=ADDED)
 
 
 class BucketHash(IntEnum):

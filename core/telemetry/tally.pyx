@@ -18,6 +18,7 @@ cdef enum:
 cdef struct PlacementTally:
     uint64_t decisions
     uint64_t fallbacks
+    uint64_t explored
     uint64_t fates[FATES]
 
 

@@ -21,6 +21,7 @@ class DecisionCounts(NamedTuple):
     decisions: answered, by placement; a batch's entries count each, and one that has to wait for a
     position may count those before it twice.
     fallbacks: slots that a placement's fallback filled.
+    explored: slots for which another candidate than the best was drawn.
     candidates: by placement and fate (`FATE_NAMES`); where nothing is explained the gates are
     looked at before the validity.
     propositions: by placement and action.  degraded: answers, by `DEGRADATION_NAMES`.
@@ -30,6 +31,7 @@ class DecisionCounts(NamedTuple):
 
     decisions: dict[str, int]
     fallbacks: dict[str, int]
+    explored: dict[str, int]
     candidates: dict[tuple[str, str], int]
     propositions: dict[tuple[str, str], int]
     degraded: dict[str, int]
@@ -153,6 +155,7 @@ cdef object decision_counts(const Tally* total, dict placements, dict pairs):
     return DecisionCounts(
         counted({name: total.placements[<int>i].decisions for name, i in placements.items()}),
         counted({name: total.placements[<int>i].fallbacks for name, i in placements.items()}),
+        counted({name: total.placements[<int>i].explored for name, i in placements.items()}),
         counted({
             (name, FATE_NAMES[fate]): total.placements[<int>i].fates[fate]
             for name, i in placements.items()

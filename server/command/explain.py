@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from rich.console import Console
 
@@ -17,17 +18,16 @@ _REASONS = {
     number: name.removeprefix("ASSIGNMENT_REASON_").lower().replace("_", " ")
     for name, number in decision_pb2.AssignmentReason.items()
 }
+_Told: TypeAlias = decision_pb2.Proposition | decision_pb2.CandidateExplanation
 
 
 def show_decision(console: Console, response: decision_pb2.DecideResponse) -> None:
     """Everything in an answer, the propositions first."""
     known = "" if response.profile_known else ", an empty profile: the id is not stored"
     console.print(f"decision {response.decision_id}, generation {response.generation}{known}")
-    columns = ("slot#", "action", "treatment", "group", "priority#", "why")
     for placement in response.placements:
-        rows = [_proposition(each) for each in placement.propositions]
-        if rows:
-            console.print(table(placement.placement, columns, rows))
+        if placement.propositions:
+            console.print(_propositions(placement))
         else:
             console.print(f"{placement.placement}: nothing to propose")
     show_scores(console, response.scores, response.grades, response.stage, response.segments)
@@ -88,18 +88,44 @@ def _assignment(each: decision_pb2.Assignment) -> tuple[object, ...]:
     return each.experiment, each.variant or "none", exposed, bucket, why
 
 
-def _proposition(each: decision_pb2.Proposition) -> tuple[object, ...]:
+def _propositions(placement: decision_pb2.PlacementDecision) -> object:
+    """With the probability of each where the placement explores."""
+    drawn = _drawn(placement.propositions)
+    rows = [_proposition(each, drawn) for each in placement.propositions]
+    chance = ("chance#",) if drawn else ()
+    columns = ("slot#", "action", "treatment", "group", "priority#", *chance, "why")
+    return table(placement.placement, columns, rows)
+
+
+def _proposition(each: decision_pb2.Proposition, drawn: bool) -> tuple[object, ...]:
     why = "fallback" if each.fallback else ", ".join(each.reasons)
-    return each.slot, each.action, each.treatment, each.group, f"{each.priority:.6g}", why
+    if each.explored:
+        why = f"explored: {why}" if why else "explored"
+    chance = (_chance(each),) if drawn else ()
+    return each.slot, each.action, each.treatment, each.group, f"{each.priority:.6g}", *chance, why
+
+
+def _drawn(told: Iterable[_Told]) -> bool:
+    """Whether anything of it was left to chance."""
+    return any(0.0 < each.propensity_logging < 1.0 for each in told)
+
+
+def _chance(each: _Told) -> str:
+    """Empty for what could not be drawn."""
+    return f"{100 * each.propensity_logging:.4g}%" if each.propensity_logging else ""
 
 
 def _explanation(explanation: decision_pb2.PlacementExplanation) -> object:
+    drawn = _drawn(explanation.candidates)
     rows = [
-        (each.action, _FATES.get(each.fate, str(each.fate)), _priority(each), _detail(each))
-        for each in explanation.candidates
+        (*_candidate(each), *([_chance(each)] if drawn else ())) for each in explanation.candidates
     ]
-    columns = ("candidate", "fate", "priority#", "because")
+    columns = ("candidate", "fate", "priority#", "because", *(("first slot#",) if drawn else ()))
     return table(f"{explanation.placement}: every candidate", columns, rows)
+
+
+def _candidate(each: decision_pb2.CandidateExplanation) -> tuple[object, ...]:
+    return each.action, _FATES.get(each.fate, str(each.fate)), _priority(each), _detail(each)
 
 
 def _priority(each: decision_pb2.CandidateExplanation) -> str:

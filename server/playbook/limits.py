@@ -66,6 +66,7 @@ BUCKETS_MAX: Final = 1_023  # of one counter, as the store has it
 RULE_WINDOW_S_MAX: Final = BUCKETS_MAX * 86_400  # a rule on events has buckets of a day
 HALF_LIVES: Final = 10  # the default window of a decaying rule, in half-lives
 DAY_S: Final = 86_400
+TEMPERATURE_MAX: Final = 1_000_000  # in units of a priority
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 NAME_TEXT: Final = "a name: a lower-case letter, then at most 63 of a-z, 0-9 and _"

@@ -23,6 +23,7 @@ from nextbest.server.playbook.shapes import (
     Moment,
     Name,
     PointsOrExpression,
+    Real,
     Record,
     Shape,
     Span,
@@ -382,6 +383,29 @@ class DiversitySpec(Spec):
 
 
 @dataclass(slots=True, kw_only=True)
+class SoftmaxSpec(Spec):
+    """Chances that grow with the priority."""
+
+    temperature: float = key(
+        Real(0, limits.TEMPERATURE_MAX, above=True),
+        "chances are proportional to exp(priority / temperature)",
+        required=True,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class ExplorationSpec(Spec):
+    """How actions are drawn, in place of the best ones."""
+
+    epsilon_greedy: float | None = key(
+        Real(0, 1), "with this probability all candidates are equally likely, else it is the best"
+    )
+    softmax: SoftmaxSpec | None = key(
+        Record("softmax", SoftmaxSpec), "better candidates are likelier"
+    )
+
+
+@dataclass(slots=True, kw_only=True)
 class PlacementSpec(Spec):
     """Where actions are shown."""
 
@@ -404,6 +428,10 @@ class PlacementSpec(Spec):
         "fallback shows that alone when it is worse",
         default=DegradeTo.NONE,
     )
+    exploration: ExplorationSpec | None = key(
+        Record("exploration", ExplorationSpec, one_of=("epsilon_greedy", "softmax")),
+        "draws actions by chance, so that what is not the best yet can show itself",
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -413,7 +441,7 @@ class PlacementsFile(Spec):
     placements: dict[Text, PlacementSpec] = key(
         Mapping(
             "placement",
-            Record("placement", PlacementSpec, later=("exploration",)),
+            Record("placement", PlacementSpec),
             limits.PLACEMENTS_MAX,
         ),
         "the placements by name",

@@ -9,6 +9,8 @@ from nextbest.core.expression.code import Code
 from nextbest.core.playbook.plan import (
     Action,
     DegradeTo,
+    Exploration,
+    ExplorationKind,
     Factor,
     Field,
     InputKind,
@@ -166,7 +168,7 @@ def placements(
 def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placement:
     candidates = _candidates(name, spec, offers)
     sound = offers.actions and not offers.scope.faults.errors()
-    if spec.candidates is not None and sound and not candidates:
+    if spec.candidates is not None and sound and not candidates and spec.exploration is None:
         node = spec.candidates.at.node
         allowed = "at least one action, or the placement only ever shows its fallback"
         fault = node.fault(f"candidates of {name}", allowed, "no action")
@@ -191,7 +193,23 @@ def _placement(name: Text, spec: model.PlacementSpec, offers: Offers) -> Placeme
         diversity_by=keys,
         fallback=fallback,
         degrade_to=_degrade_to(name, spec, offers),
+        exploration=_exploration(name, spec, candidates, offers),
     )
+
+
+def _exploration(
+    name: Text, spec: model.PlacementSpec, candidates: Sequence[int], offers: Offers
+) -> Exploration | None:
+    given = spec.exploration
+    if given is None:
+        return None
+    if not candidates and not offers.scope.faults.errors():
+        at = spec.at.keys["exploration"]
+        allowed = "a placement with candidates to draw from"
+        offers.scope.faults.add(at.fault(f"exploration of {name}", allowed, "no action"))
+    if given.softmax is not None:
+        return Exploration(ExplorationKind.SOFTMAX, given.softmax.temperature)
+    return Exploration(ExplorationKind.EPSILON_GREEDY, given.epsilon_greedy or 0.0)
 
 
 def _degrade_to(name: Text, spec: model.PlacementSpec, offers: Offers) -> DegradeTo:

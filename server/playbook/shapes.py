@@ -228,6 +228,32 @@ class Whole(Shape):
 
 
 @dataclass(frozen=True)
+class Real(Shape):
+    """A number within bounds; with `above`, over the least one."""
+
+    least: float
+    most: float
+    above: bool = False
+
+    def read(self, node: Node, what: str, faults: Faults) -> float | Missing:
+        value = node.scalar() if node.kind is Kind.SCALAR else None
+        if isinstance(value, int | float) and self._holds(value):
+            return float(value)
+        least = f"over {self.least:,}, at most" if self.above else f"from {self.least:,} to"
+        return _refuse(node, what, f"a number {least} {self.most:,}", faults)
+
+    def _holds(self, value: float) -> bool:
+        """Whether it is a number, and one within the bounds; an int may be too large to be real."""
+        if isinstance(value, bool) or (self.above and value == self.least):
+            return False
+        return self.least <= value <= self.most
+
+    def schema(self) -> Schema:
+        least = "exclusiveMinimum" if self.above else "minimum"
+        return {"type": "number", least: self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
 class PointsOrExpression(Shape):
     """Whole points, or an expression that computes them."""
 

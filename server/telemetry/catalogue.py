@@ -77,6 +77,12 @@ CANDIDATES = Metric(
 FALLBACKS = Metric(
     "nextbest_fallbacks", "counter", "Slots that a placement's fallback filled.", ("placement",)
 )
+EXPLORED = Metric(
+    "nextbest_explored",
+    "counter",
+    "Slots for which exploration drew another action than the best.",
+    ("placement",),
+)
 DEGRADED = Metric(
     "nextbest_decisions_degraded",
     "counter",

@@ -83,6 +83,7 @@ def _decisions(counts: DecisionCounts) -> Readings:
     return {
         catalogue.DECISIONS: by_name(counts.decisions),
         catalogue.FALLBACKS: by_name(counts.fallbacks),
+        catalogue.EXPLORED: by_name(counts.explored),
         catalogue.CANDIDATES: counts.candidates,
         catalogue.PROPOSITIONS: counts.propositions,
         # Zero before the first one, so that a rate sees it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
 import pytest
 
 from nextbest.core.errors import InvalidRequestError
+from nextbest.core.playbook.plan import Exploration, ExplorationKind
 from nextbest.server.examples import LEADS, SHOP, TESTED
 from nextbest.server.record.errors import DamagedRecordError
 from nextbest.server.record.frames import Frame, frames
@@ -28,6 +30,25 @@ def test_decisions_replay_to_the_byte(folder: Path, tmp_path: Path) -> None:
     live(engine, plan, 1_500)
     _, found = taken(engine)
     assert len(found) == 1_500
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    assert [one for one in replay(found, playbooks) if one.difference] == []
+
+
+@pytest.mark.parametrize(
+    "exploration",
+    [
+        Exploration(ExplorationKind.EPSILON_GREEDY, 0.5),
+        Exploration(ExplorationKind.SOFTMAX, 2.0),
+    ],
+)
+def test_what_was_drawn_is_drawn_again(exploration: Exploration, tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    placements = tuple(replace(one, exploration=exploration) for one in plan.placements)
+    plan = replace(plan, hash=bytes(16), placements=placements)
+    engine = recording(plan)
+    live(engine, plan, 500)
+    assert sum(engine.telemetry.decisions().explored.values()) > 10
+    _, found = taken(engine)
     playbooks = Playbooks(tmp_path, {plan.hash: plan})
     assert [one for one in replay(found, playbooks) if one.difference] == []
 

@@ -159,7 +159,7 @@ class PlacementDecision(_message.Message):
     def __init__(self, placement: _Optional[str] = ..., propositions: _Optional[_Iterable[_Union[Proposition, _Mapping]]] = ...) -> None: ...
 
 class Proposition(_message.Message):
-    __slots__ = ("slot", "action", "treatment", "group", "priority", "propensity_outcome", "propensity_logging", "fallback", "content", "reasons")
+    __slots__ = ("slot", "action", "treatment", "group", "priority", "propensity_outcome", "propensity_logging", "fallback", "content", "reasons", "explored")
     class ContentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,7 @@ class Proposition(_message.Message):
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_FIELD_NUMBER: _ClassVar[int]
     slot: int
     action: str
     treatment: str
@@ -187,7 +188,8 @@ class Proposition(_message.Message):
     fallback: bool
     content: _containers.ScalarMap[str, str]
     reasons: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, slot: _Optional[int] = ..., action: _Optional[str] = ..., treatment: _Optional[str] = ..., group: _Optional[str] = ..., priority: _Optional[float] = ..., propensity_outcome: _Optional[float] = ..., propensity_logging: _Optional[float] = ..., fallback: _Optional[bool] = ..., content: _Optional[_Mapping[str, str]] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+    explored: bool
+    def __init__(self, slot: _Optional[int] = ..., action: _Optional[str] = ..., treatment: _Optional[str] = ..., group: _Optional[str] = ..., priority: _Optional[float] = ..., propensity_outcome: _Optional[float] = ..., propensity_logging: _Optional[float] = ..., fallback: _Optional[bool] = ..., content: _Optional[_Mapping[str, str]] = ..., reasons: _Optional[_Iterable[str]] = ..., explored: _Optional[bool] = ...) -> None: ...
 
 class Score(_message.Message):
     __slots__ = ("name", "points", "reasons", "ledger")
@@ -232,7 +234,7 @@ class PlacementExplanation(_message.Message):
     def __init__(self, placement: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[CandidateExplanation, _Mapping]]] = ...) -> None: ...
 
 class CandidateExplanation(_message.Message):
-    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit")
+    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit", "propensity_logging")
     class FactorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -249,6 +251,7 @@ class CandidateExplanation(_message.Message):
     FACTORS_FIELD_NUMBER: _ClassVar[int]
     COUNTED_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_LOGGING_FIELD_NUMBER: _ClassVar[int]
     action: str
     fate: Fate
     condition: str
@@ -258,7 +261,8 @@ class CandidateExplanation(_message.Message):
     factors: _containers.ScalarMap[str, float]
     counted: int
     limit: int
-    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+    propensity_logging: float
+    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ..., propensity_logging: _Optional[float] = ...) -> None: ...
 
 class DecideBatchRequest(_message.Message):
     __slots__ = ("requests",)

@@ -27,6 +27,7 @@ CANARY = "canary7f3a"
 NAMED = {
     "nextbest_decisions_total": PLACEMENTS_TOLD + 1,
     "nextbest_fallbacks_total": PLACEMENTS_TOLD + 1,
+    "nextbest_explored_total": PLACEMENTS_TOLD + 1,
     "nextbest_candidates_total": (PLACEMENTS_TOLD + 1) * (len(FATE_NAMES) - 1),
     "nextbest_propositions_total": PAIRS_TOLD + PLACEMENTS_TOLD + 1,
 }
