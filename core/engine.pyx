@@ -422,18 +422,27 @@ cdef class Engine:
             atomic_read(&records.lost_bytes), records.length,
         )
 
-    def replay(self, bytes record, bint explain=False) -> tuple[bytes, int]:
+    def replay(
+        self, bytes record, bytes attributes=b"", bytes counters=b"", bint explain=False
+    ) -> tuple[bytes, int]:
         """Decide a DecisionRecord again under the active playbook, from what it says was read.
 
+        attributes, counters: for another playbook than the one that decided, the index here of
+        each of its attributes and counters, or -1, as int32.
         Returns the DecideResponse, and how many reads the record has nothing of: 0 under the
         playbook that it was decided by.  Raises what deciding does, and InvalidRequestError for
         bytes that are no record.
         """
         cdef uint32_t missing = 0
+        cdef Moved moved
         cdef int kind
+        moved.attributes.items = <const int32_t*><char*>attributes
+        moved.attributes.count = <uint32_t>(len(attributes) // sizeof(int32_t))
+        moved.counters.items = <const int32_t*><char*>counters
+        moved.counters.count = <uint32_t>(len(counters) // sizeof(int32_t))
         self.begin()
         kind = seat_replay(
-            &self.seat, &self.active.state, text_from(record), explain, &missing
+            &self.seat, &self.active.state, text_from(record), &moved, explain, &missing
         )
         return self.result(kind), missing
 

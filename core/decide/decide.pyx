@@ -25,7 +25,7 @@ cdef struct Serving:
     CallTrace* trace
     CallTrace untold
     # Where a decision keeps what it reads, or has it from; NULL for neither.
-    Writer* tape
+    Tape* tape
     Replay* replay
     # Whom the last decision has exposed to experiments.
     Exposures exposures

@@ -91,7 +91,7 @@ cdef struct Decision:
     bint fallback_only
     CallTrace* trace
     # Where what is read of the person is kept; NULL for nowhere.
-    Writer* tape
+    Tape* tape
     # Where it is read from in place of the person; NULL for a decision that is not decided again.
     Replay* replay
 
@@ -211,7 +211,7 @@ cdef Value decision_attribute(Decision* decision, uint32_t index) noexcept nogil
         return value if value.tag != TAG_ABSENT else value_null()
     value = person_attribute(decision.person, spec.column, &decision.machine.arena)
     if decision.tape != NULL:
-        tape_attribute(decision.tape, spec.name, &value)
+        tape_attribute(decision.tape, index, &value)
     return value
 
 
@@ -228,7 +228,7 @@ cdef Value decision_counter(Decision* decision, uint32_t index) noexcept nogil:
         decision.person, spec.column, decision.now_us, &decision.machine.arena, &approximate
     )
     if decision.tape != NULL:
-        tape_counter(decision.tape, spec, &value, approximate)
+        tape_counter(decision.tape, index, &value)
     return value
 
 
@@ -244,7 +244,7 @@ cdef void decision_ages(Decision* decision, uint32_t index, Ages* ages) noexcept
         return
     person_ages(decision.person, spec.column, decision.now_us, ages)
     if decision.tape != NULL:
-        tape_ages(decision.tape, spec, ages)
+        tape_ages(decision.tape, index, ages)
 
 
 cdef int64_t decision_moments(
@@ -252,21 +252,22 @@ cdef int64_t decision_moments(
 ) noexcept nogil:
     """How many events a counter of moments has after `from_us`, up to `until_us`."""
     cdef const CounterSpec* spec = &decision.playbook.counters[index]
-    cdef Writer* tape = decision.tape
-    cdef size_t start = 0, list_start = 0
+    cdef Writer* inputs
+    cdef size_t start, list_start
     cdef int64_t found
     if decision.replay != NULL:
         decision.replay.missing += not decision.replay.counters[index].has_moments
         return replay_moments(&decision.replay.counters[index], from_us, until_us)
-    if tape != NULL:
-        start = message_open(tape, RECORD_INPUT)
-        write_text(tape, 2, spec.name)
-        tape_key(tape, spec)
-        list_start = message_open(tape, 7)
-    found = person_moments(decision.person, spec.column, from_us, until_us, tape)
-    if tape != NULL:
-        message_close(tape, list_start)
-        message_close(tape, start)
+    found = person_moments(decision.person, spec.column, from_us, until_us, NULL)
+    if decision.tape != NULL and found == 0:
+        put_varint(&decision.tape.empty, index + 1)
+    elif decision.tape != NULL:
+        inputs = &decision.tape.inputs
+        start = input_open(inputs, INPUT_OF_COUNTER, index)
+        list_start = message_open(inputs, INPUT_MOMENTS)
+        person_moments(decision.person, spec.column, from_us, until_us, inputs)
+        message_close(inputs, list_start)
+        message_close(inputs, start)
     return found
 
 

@@ -5,8 +5,23 @@ playbook, a decision is the same bytes again.  A tape is fields of nextbest.v1.D
 """
 
 cdef enum:
-    # The field of a DecisionRecord that a tape's entries are.
+    # The fields of a DecisionRecord that a tape's parts are, and those of an Input.
     RECORD_INPUT = 5
+    RECORD_UNSET = 10
+    RECORD_EMPTY = 11
+    INPUT_OF_ATTRIBUTE = 1
+    INPUT_OF_COUNTER = 2
+    INPUT_VALUE = 3
+    INPUT_AGES = 4
+    INPUT_MOMENTS = 5
+
+
+cdef struct Tape:
+    # Inputs, then the places of attributes that are unset and of counters that hold nothing: most
+    # of them do, and a number is less to write than a message.
+    Writer inputs
+    Writer unset
+    Writer empty
 
 
 cdef struct TapeEntry:
@@ -31,47 +46,56 @@ cdef struct Replay:
     uint32_t missing
 
 
-cdef void tape_attribute(Writer* tape, Text name, const Value* value) noexcept nogil:
-    cdef size_t start = message_open(tape, RECORD_INPUT)
-    write_text(tape, 1, name)
-    if value.tag != TAG_NULL:
-        write_value(tape, 4, value)
-    message_close(tape, start)
+cdef inline void tape_begin(Tape* tape) noexcept nogil:
+    tape.inputs.length = tape.unset.length = tape.empty.length = 0
+    tape.inputs.failed = tape.unset.failed = tape.empty.failed = False
 
 
-cdef void tape_counter(
-    Writer* tape, const CounterSpec* counter, const Value* value, bint approximate
-) noexcept nogil:
-    cdef size_t start = message_open(tape, RECORD_INPUT)
-    write_text(tape, 2, counter.name)
-    tape_key(tape, counter)
-    if value.tag != TAG_NULL:
-        write_value(tape, 4, value)
-    write_uint(tape, 5, approximate)
-    message_close(tape, start)
+cdef void tape_free(Tape* tape) noexcept nogil:
+    writer_free(&tape.inputs)
+    writer_free(&tape.unset)
+    writer_free(&tape.empty)
 
 
-cdef void tape_ages(Writer* tape, const CounterSpec* counter, const Ages* ages) noexcept nogil:
+cdef inline size_t input_open(Writer* inputs, uint32_t field, uint32_t index) noexcept nogil:
+    """Begin an Input: what it is of, by its place in the playbook, from 1."""
+    cdef size_t start = message_open(inputs, RECORD_INPUT)
+    write_uint(inputs, field, index + 1)
+    return start
+
+
+cdef void tape_attribute(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
+    cdef size_t start
+    if value.tag == TAG_NULL:
+        put_varint(&tape.unset, index + 1)
+        return
+    start = input_open(&tape.inputs, INPUT_OF_ATTRIBUTE, index)
+    write_value(&tape.inputs, INPUT_VALUE, value)
+    message_close(&tape.inputs, start)
+
+
+cdef void tape_counter(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
+    cdef size_t start
+    if value.tag == TAG_NULL:
+        put_varint(&tape.empty, index + 1)
+        return
+    start = input_open(&tape.inputs, INPUT_OF_COUNTER, index)
+    write_value(&tape.inputs, INPUT_VALUE, value)
+    message_close(&tape.inputs, start)
+
+
+cdef void tape_ages(Tape* tape, uint32_t index, const Ages* ages) noexcept nogil:
     """The buckets that are not empty, as pairs of age and count."""
-    cdef size_t start = message_open(tape, RECORD_INPUT)
-    cdef size_t pairs
+    cdef Writer* inputs = &tape.inputs
+    cdef size_t start = input_open(inputs, INPUT_OF_COUNTER, index)
+    cdef size_t pairs = message_open(inputs, INPUT_AGES)
     cdef uint32_t i
-    write_text(tape, 2, counter.name)
-    tape_key(tape, counter)
-    pairs = message_open(tape, 6)
     for i in range(ages.buckets):
         if ages.counts[i]:
-            put_varint(tape, i)
-            put_varint(tape, <uint64_t>ages.counts[i])
-    message_close(tape, pairs)
-    message_close(tape, start)
-
-
-cdef inline void tape_key(Writer* tape, const CounterSpec* counter) noexcept nogil:
-    cdef Text key
-    key.data = <const char*>counter.key
-    key.length = 16
-    write_text(tape, 3, key)
+            put_varint(inputs, i)
+            put_varint(inputs, <uint64_t>ages.counts[i])
+    message_close(inputs, pairs)
+    message_close(inputs, start)
 
 
 cdef void replay_ages(const TapeEntry* entry, Ages* ages) noexcept nogil:

@@ -34,8 +34,6 @@ cdef struct FieldSpec:
 
 cdef struct CounterSpec:
     Text name
-    # Of the definition.
-    uint8_t key[16]
     uint32_t column
     uint8_t aggregate
     int32_t property
@@ -544,7 +542,6 @@ cdef class Playbook:
             counter = &self.state.counters[i]
             counter.name = self.text(each.name)
             counter.column = columns[i]
-            memcpy(counter.key, <char*>(<bytes>each.key), min(len(each.key), 16))
             counter.aggregate = int(each.aggregate)
             counter.property = each.property
             counter.window_s = each.window_s

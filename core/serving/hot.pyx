@@ -66,7 +66,7 @@ cdef int seat_decide_new(
     step_end(serving.trace, STEP_PARSE)
     if kind != FAULT_NONE:
         if atomic_read(&seat.state.records.on) and kind != FAULT_NOT_REACHED:
-            seat.tape.length = 0
+            tape_begin(&seat.tape)
             seat_record(
                 seat, playbook, call, request, serving.trace.spent, serving.writer.length, kind,
                 now_us,
@@ -97,8 +97,7 @@ cdef inline int seat_decide_recorded(
     if not atomic_read(&seat.state.records.on):
         return decide_call(serving, playbook, seat.state.store, call, header)
     memcpy(before, serving.trace.spent, sizeof(before))
-    seat.tape.length = 0
-    seat.tape.failed = False
+    tape_begin(&seat.tape)
     serving.tape = &seat.tape
     kind = decide_call(serving, playbook, seat.state.store, call, header)
     serving.tape = NULL

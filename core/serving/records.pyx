@@ -4,6 +4,11 @@ Serving threads append whole records to one bounded buffer, and the sink takes a
 as bytes.  What finds it full is counted.
 """
 
+cdef enum:
+    # The form of records: nextbest.v1.DecisionRecord.version.
+    RECORD_VERSION = 1
+
+
 cdef extern from *:
     """
     #define RECORDS_ALL UINT64_MAX
@@ -93,7 +98,7 @@ cdef inline bint records_want(
 
 cdef void write_record(
     Writer* record, const PlaybookState* playbook, Text request, const DecideCall* call,
-    int64_t decided_us, uint8_t leave, const Writer* tape,
+    int64_t decided_us, uint8_t leave, const Tape* tape,
 ) noexcept nogil:
     """The fields of a nextbest.v1.DecisionRecord but what came of it."""
     cdef size_t start
@@ -101,7 +106,7 @@ cdef void write_record(
     hash.data = <const char*>playbook.hash
     hash.length = 16
     record.length = 0
-    record.failed = tape.failed
+    record.failed = tape.inputs.failed or tape.unset.failed or tape.empty.failed
     write_uint(record, 1, <uint64_t>decided_us)
     write_text(record, 2, hash)
     start = message_open(record, 3)
@@ -112,8 +117,20 @@ cdef void write_record(
         write_time(record, 7, call.now_us)
     write_fixed64(record, 8, call.message.seed)
     message_close(record, start)
-    put_raw(record, tape.data, tape.length)
+    put_raw(record, tape.inputs.data, tape.inputs.length)
     write_uint(record, 6, leave)
+    write_uint(record, 9, RECORD_VERSION)
+    write_packed(record, RECORD_UNSET, &tape.unset)
+    write_packed(record, RECORD_EMPTY, &tape.empty)
+
+
+cdef inline void write_packed(
+    Writer* record, uint32_t field, const Writer* numbers
+) noexcept nogil:
+    if numbers.length:
+        put_tag(record, field, WIRE_BYTES)
+        put_varint(record, numbers.length)
+        put_raw(record, numbers.data, numbers.length)
 
 
 cdef void write_steps(

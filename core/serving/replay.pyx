@@ -1,6 +1,18 @@
 """Replay: a recorded decision made again, from what the record says was read."""
 
 
+cdef struct Places32:
+    # For each place in one playbook its index in another, or -1; none where they are the same.
+    const int32_t* items
+    uint32_t count
+
+
+cdef struct Moved:
+    # From the playbook that decided to the one that decides again.
+    Places32 attributes
+    Places32 counters
+
+
 cdef struct Recorded:
     # A DecisionRecord as far as it is decided again from it.
     Text request
@@ -39,76 +51,93 @@ cdef void read_recorded_response(Reader* reader, Recorded* recorded) noexcept no
         reader.failed = True
 
 
-cdef TapeEntry* replay_entry(
-    const PlaybookState* playbook, Replay* replay, Text attribute, Text counter, Text key
+cdef inline TapeEntry* replay_entry(
+    TapeEntry* entries, uint32_t count, uint64_t place, const Places32* places
 ) noexcept nogil:
-    """Where an input belongs in this playbook; NULL where it has no such thing."""
-    cdef int32_t index
-    cdef uint32_t i
-    if attribute.length:
-        index = names_find(&playbook.attribute_names, attribute)
-        return &replay.attributes[index] if index >= 0 else NULL
-    for i in range(playbook.counters_count):
-        if key.length == 16 and memcmp(playbook.counters[i].key, key.data, 16) == 0:
-            return &replay.counters[i]
-    return NULL
+    """Where what was read at a place (from 1) belongs in this playbook; NULL for nowhere."""
+    cdef int64_t index = <int64_t>place - 1
+    if places.count:
+        index = places.items[index] if 0 <= index < <int64_t>places.count else -1
+    return &entries[index] if 0 <= index < <int64_t>count else NULL
 
 
 cdef int read_input(
-    Reader* reader, const PlaybookState* playbook, Replay* replay, Arena* arena, Fault* fault
+    Reader* reader, const PlaybookState* playbook, const Moved* moved, Replay* replay,
+    Arena* arena, Fault* fault,
 ) noexcept nogil:
     """Read an Input into its place."""
     cdef Reader inner = read_message(reader)
     cdef Reader value_reader
     cdef TapeEntry read
-    cdef TapeEntry* to
-    cdef Text attribute = text_of(""), counter = text_of(""), key = text_of(""), list_text
+    cdef TapeEntry* to = NULL
+    cdef Text text
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
     memset(&read, 0, sizeof(read))
-    read.value.tag = TAG_ABSENT
     while kind == FAULT_NONE and read_tag(&inner, &field, &wire):
-        if field == 1 and wire == WIRE_BYTES:
-            attribute = read_bytes(&inner)
-        elif field == 2 and wire == WIRE_BYTES:
-            counter = read_bytes(&inner)
-        elif field == 3 and wire == WIRE_BYTES:
-            key = read_bytes(&inner)
-        elif field == 4 and wire == WIRE_BYTES:
+        if field == INPUT_OF_ATTRIBUTE and wire == WIRE_VARINT:
+            to = replay_entry(
+                replay.attributes, playbook.attribute_names.count, read_varint(&inner),
+                &moved.attributes,
+            )
+        elif field == INPUT_OF_COUNTER and wire == WIRE_VARINT:
+            to = replay_entry(
+                replay.counters, playbook.counters_count, read_varint(&inner), &moved.counters
+            )
+        elif field == INPUT_VALUE and wire == WIRE_BYTES:
             value_reader = read_message(&inner)
             kind = read_value(&value_reader, &read.value, arena, fault)
-        elif field == 6 and wire == WIRE_BYTES:
-            list_text = read_bytes(&inner)
-            read.ages = <const uint8_t*>list_text.data
-            read.ages_length = list_text.length
-        elif field == 7 and wire == WIRE_BYTES:
-            list_text = read_bytes(&inner)
-            read.moments = <const uint8_t*>list_text.data
-            read.moments_length = list_text.length
+        elif field == INPUT_AGES and wire == WIRE_BYTES:
+            text = read_bytes(&inner)
+            read.ages = <const uint8_t*>text.data
+            read.ages_length = text.length
+        elif field == INPUT_MOMENTS and wire == WIRE_BYTES:
+            text = read_bytes(&inner)
+            read.moments = <const uint8_t*>text.data
+            read.moments_length = text.length
         else:
             read_skip(&inner, field, wire)
     if kind == FAULT_NONE and inner.failed:
         kind = fault_malformed(fault)
-    to = replay_entry(playbook, replay, attribute, counter, key)
-    if to == NULL:
-        return kind
-    # Without a value it is unset, or a counter that nothing has been counted by.
-    if read.value.tag == TAG_ABSENT and read.moments == NULL:
-        to.ages = read.ages
-        to.ages_length = read.ages_length
-        to.has_ages = True
-    if read.value.tag == TAG_ABSENT and read.ages == NULL:
-        to.moments = read.moments
-        to.moments_length = read.moments_length
-        to.has_moments = True
-    if read.ages == NULL and read.moments == NULL:
-        to.value = read.value if read.value.tag != TAG_ABSENT else value_null()
+    if to != NULL:
+        replay_put(to, &read)
     return kind
 
 
+cdef void replay_put(TapeEntry* to, const TapeEntry* read) noexcept nogil:
+    """Add what was read; with neither a value nor a list nothing was counted."""
+    cdef bint nothing = (
+        read.value.tag == TAG_ABSENT and read.ages == NULL and read.moments == NULL
+    )
+    if read.ages != NULL or nothing:
+        to.ages = read.ages
+        to.ages_length = read.ages_length
+        to.has_ages = True
+    if read.moments != NULL or nothing:
+        to.moments = read.moments
+        to.moments_length = read.moments_length
+        to.has_moments = True
+    if read.value.tag != TAG_ABSENT or nothing:
+        to.value = read.value if not nothing else value_null()
+
+
+cdef void read_places(
+    Reader* reader, TapeEntry* entries, uint32_t count, const Places32* places
+) noexcept nogil:
+    """A packed list of what was read and had nothing."""
+    cdef Reader inner = read_message(reader)
+    cdef TapeEntry nothing
+    cdef TapeEntry* to
+    memset(&nothing, 0, sizeof(nothing))
+    while inner.at < inner.end and not inner.failed:
+        to = replay_entry(entries, count, read_varint(&inner), places)
+        if to != NULL:
+            replay_put(to, &nothing)
+
+
 cdef int read_record(
-    Text record, const PlaybookState* playbook, Recorded* recorded, Replay* replay, Arena* arena,
-    Fault* fault,
+    Text record, const PlaybookState* playbook, const Moved* moved, Recorded* recorded,
+    Replay* replay, Arena* arena, Fault* fault,
 ) noexcept nogil:
     cdef Reader reader = reader_of(record.data, record.length)
     cdef uint32_t field = 0, wire = 0
@@ -121,7 +150,13 @@ cdef int read_record(
         elif field == 4 and wire == WIRE_BYTES:
             read_recorded_response(&reader, recorded)
         elif field == 5 and wire == WIRE_BYTES:
-            kind = read_input(&reader, playbook, replay, arena, fault)
+            kind = read_input(&reader, playbook, moved, replay, arena, fault)
+        elif field == RECORD_UNSET and wire == WIRE_BYTES:
+            read_places(
+                &reader, replay.attributes, playbook.attribute_names.count, &moved.attributes
+            )
+        elif field == RECORD_EMPTY and wire == WIRE_BYTES:
+            read_places(&reader, replay.counters, playbook.counters_count, &moved.counters)
         elif field == 6 and wire == WIRE_VARINT:
             recorded.leave = <uint8_t>min(read_varint(&reader), <uint64_t>LEAVE_RANKING)
         else:
@@ -130,7 +165,8 @@ cdef int read_record(
 
 
 cdef int seat_replay(
-    EngineSeat* seat, const PlaybookState* playbook, Text record, bint explain, uint32_t* missing
+    EngineSeat* seat, const PlaybookState* playbook, Text record, const Moved* moved, bint explain,
+    uint32_t* missing,
 ) noexcept nogil:
     """Decide a record again into the writer; `missing` is how many reads it has nothing of."""
     cdef Serving* serving = &seat.serving
@@ -148,7 +184,7 @@ cdef int seat_replay(
     replay.counters = <TapeEntry*>arena_zeroed(arena, playbook.counters_count * sizeof(TapeEntry))
     if replay.attributes == NULL or replay.counters == NULL:
         return fault_arena(&serving.fault)
-    kind = read_record(record, playbook, &recorded, &replay, arena, &serving.fault)
+    kind = read_record(record, playbook, moved, &recorded, &replay, arena, &serving.fault)
     if kind != FAULT_NONE:
         return kind
     reader = reader_of(recorded.request.data, recorded.request.length)

@@ -16,7 +16,7 @@ cdef struct EngineSeat:
     Writer mutation
     Writer crossing
     # What a decision reads, and its record.
-    Writer tape
+    Tape tape
     Writer record
     # A status's message, for the lane.
     Line message
@@ -67,7 +67,7 @@ cdef void seat_free(EngineSeat* seat) noexcept nogil:
         serving_free(&seat.serving)
     writer_free(&seat.mutation)
     writer_free(&seat.crossing)
-    writer_free(&seat.tape)
+    tape_free(&seat.tape)
     writer_free(&seat.record)
     completions_free(&seat.completions)
 

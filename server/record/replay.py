@@ -13,6 +13,8 @@ from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.varint import varint
 from nextbest.v1 import decision_pb2
 
+# The form of records that this version reads.
+VERSION = 1
 # The field `response`: a message.
 _RESPONSE_TAG = b"\x22"
 
@@ -32,6 +34,10 @@ def replay(frames: Iterable[Frame], playbooks: Playbooks) -> Iterator[Replayed]:
 
 def _compare(frame: Frame, playbooks: Playbooks) -> str:
     record = frame.record
+    if record.version != VERSION:
+        return (
+            f"version: {record.version}, allowed: {VERSION}: replay with the version that wrote it"
+        )
     failed = record.HasField("error")
     try:
         engine = playbooks.engine(record.playbook)

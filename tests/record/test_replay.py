@@ -131,7 +131,7 @@ def test_an_input_that_is_not_recorded_is_told(tmp_path: Path) -> None:
     _, (frame,) = taken(engine)
     record = record_pb2.DecisionRecord()
     record.CopyFrom(frame.record)
-    del record.inputs[0]
+    del record.unset_attributes[0]
     (one,) = replay([forged(record)], Playbooks(tmp_path, {plan.hash: plan}))
     assert one.difference.startswith("inputs: 1 that")
 

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DecisionRecord(_message.Message):
-    __slots__ = ("decided_at_us", "playbook", "request", "response", "inputs", "leave", "error", "steps_ns", "checksum")
+    __slots__ = ("decided_at_us", "playbook", "request", "response", "inputs", "leave", "error", "steps_ns", "version", "unset_attributes", "empty_counters", "checksum")
     DECIDED_AT_US_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,9 @@ class DecisionRecord(_message.Message):
     LEAVE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     STEPS_NS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UNSET_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_COUNTERS_FIELD_NUMBER: _ClassVar[int]
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     decided_at_us: int
     playbook: bytes
@@ -28,23 +31,22 @@ class DecisionRecord(_message.Message):
     leave: int
     error: _status_pb2.Status
     steps_ns: _containers.RepeatedScalarFieldContainer[int]
+    version: int
+    unset_attributes: _containers.RepeatedScalarFieldContainer[int]
+    empty_counters: _containers.RepeatedScalarFieldContainer[int]
     checksum: int
-    def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., checksum: _Optional[int] = ...) -> None: ...
+    def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., version: _Optional[int] = ..., unset_attributes: _Optional[_Iterable[int]] = ..., empty_counters: _Optional[_Iterable[int]] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Input(_message.Message):
-    __slots__ = ("attribute", "counter", "key", "value", "approximate", "ages", "moments")
+    __slots__ = ("attribute", "counter", "value", "ages", "moments")
     ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
     COUNTER_FIELD_NUMBER: _ClassVar[int]
-    KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
-    APPROXIMATE_FIELD_NUMBER: _ClassVar[int]
     AGES_FIELD_NUMBER: _ClassVar[int]
     MOMENTS_FIELD_NUMBER: _ClassVar[int]
-    attribute: str
-    counter: str
-    key: bytes
+    attribute: int
+    counter: int
     value: _common_pb2.Value
-    approximate: bool
     ages: _containers.RepeatedScalarFieldContainer[int]
     moments: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, attribute: _Optional[str] = ..., counter: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., approximate: _Optional[bool] = ..., ages: _Optional[_Iterable[int]] = ..., moments: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, attribute: _Optional[int] = ..., counter: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., ages: _Optional[_Iterable[int]] = ..., moments: _Optional[_Iterable[int]] = ...) -> None: ...
