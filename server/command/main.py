@@ -53,6 +53,7 @@ COMMANDS = {
     "trace": "trace",
     "ope": "ope",
     "replay": "record",
+    "whatif": "record",
     "slo": "slo",
     "top": "top",
     "experiment": "experiment",

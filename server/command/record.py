@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.command.console import (
@@ -15,6 +17,7 @@ from nextbest.server.command.console import (
     complain,
     out,
     show_json,
+    table,
 )
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
@@ -23,6 +26,7 @@ from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import Replayed, replay
 from nextbest.server.record.sink import SUFFIX
+from nextbest.server.record.whatif import NO_SEGMENT, Change, Draft, Effect, largest, whatif
 
 SHOWN_MAX = 20
 
@@ -67,6 +71,99 @@ def replay_command(
     _tell(found, results, as_json)
     if found.damaged or not found.count or any(one.difference for one in results):
         raise typer.Exit(EXIT_REFUSED)
+
+
+def whatif_command(
+    file: RecordFiles,
+    playbook: Annotated[
+        Path,
+        typer.Option(help="The draft's folder.", metavar="FOLDER", exists=True, show_default=False),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Decide recorded decisions by a draft playbook, and show what would change.
+
+    Each decision is made by what was read when it was made. Where the draft reads what was not
+    read then, the decision is left out, and counted: record with it, or try it on live traffic.
+
+    Examples:
+
+      nextbest whatif /tmp/shop/records --playbook my/draft
+
+      nextbest whatif /tmp/shop/records/20261126T193556.705154.records --playbook my/draft --json
+    """
+    found = _Found(file, "")
+    folder = file if file.is_dir() else file.parent
+    hash_bytes, plan = _plan(playbook)
+    draft = Draft(plan, Playbooks(folder, {hash_bytes: plan}))
+    effect = whatif(found.frames(), draft)
+    for error in found.damaged[:SHOWN_MAX]:
+        complain(str(error))
+    if as_json:
+        show_json(_as_json(effect, len(found.damaged)))
+    else:
+        _show_effect(effect)
+    if found.damaged:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _show_effect(effect: Effect) -> None:
+    share = effect.changed / effect.records if effect.records else 0.0
+    out().print(
+        f"{effect.records:,} decisions, {effect.changed:,} of them changed ({share:.1%}); "
+        f"{effect.incomplete:,} left out, since the draft reads what was not recorded"
+    )
+    for why, count in effect.failed.most_common(SHOWN_MAX):
+        out().print(f"{count:,} refused by the draft: {why}")
+    out().print(_actions(effect))
+    out().print(_groups(effect))
+    if set(effect.by_segment) - {NO_SEGMENT}:
+        out().print(_segments(effect))
+
+
+def _actions(effect: Effect) -> Table:
+    columns = ("placement", "action", "group", "before#", "after#", "more#")
+    changes = largest(effect.by_action, SHOWN_MAX)
+    rows = [(*key, *_numbers(change)) for key, change in changes]
+    return table("propositions by action", columns, rows)
+
+
+def _groups(effect: Effect) -> Table:
+    changes = largest(effect.by_group, SHOWN_MAX)
+    rows = [(key or "none", *_numbers(change)) for key, change in changes]
+    return table("by group", ("group", "before#", "after#", "more#"), rows)
+
+
+def _segments(effect: Effect) -> Table:
+    rows = [
+        (key or "none", f"{one.before:,}", f"{one.after:,}", f"{one.after / one.before:.1%}")
+        for key, one in sorted(effect.by_segment.items())
+    ]
+    return table("by segment", ("segment", "decisions#", "changed#", "share#"), rows)
+
+
+def _numbers(change: Change) -> tuple[str, str, str]:
+    more = change.after - change.before
+    return f"{change.before:,}", f"{change.after:,}", f"{more:+,}" if more else "0"
+
+
+def _as_json(effect: Effect, damaged: int) -> dict[str, object]:
+    return {
+        "records": effect.records,
+        "changed": effect.changed,
+        "incomplete": effect.incomplete,
+        "damaged": damaged,
+        "failed": dict(effect.failed),
+        "by_action": [
+            {"placement": place, "action": action, "group": group} | asdict(change)
+            for (place, action, group), change in sorted(effect.by_action.items())
+        ],
+        "by_group": {key: asdict(one) for key, one in sorted(effect.by_group.items())},
+        "by_segment": {
+            key: {"decisions": one.before, "changed": one.after}
+            for key, one in sorted(effect.by_segment.items())
+        },
+    }
 
 
 class _Found:

@@ -37,19 +37,26 @@ def engine_of(plan: Plan) -> Engine:
 
 
 class Playbooks:
-    """Engines by the hashes of their playbooks: those beside the records, and those given."""
+    """Playbooks by their hashes, those beside the records and those given, and their engines."""
 
     def __init__(self, folder: Path, given: Mapping[bytes, Plan]) -> None:
         self._folder = folder
-        self._engines = {hash_bytes: engine_of(plan) for hash_bytes, plan in given.items()}
+        self._plans = dict(given)
+        self._engines: dict[bytes, Engine] = {}
 
     def engine(self, hash_bytes: bytes) -> Engine:
         """An engine that runs a playbook.  Raises NoPlaybookFileError."""
         if hash_bytes not in self._engines:
-            self._engines[hash_bytes] = engine_of(self._plan(hash_bytes))
+            self._engines[hash_bytes] = engine_of(self.plan(hash_bytes))
         return self._engines[hash_bytes]
 
-    def _plan(self, hash_bytes: bytes) -> Plan:
+    def plan(self, hash_bytes: bytes) -> Plan:
+        """A playbook.  Raises NoPlaybookFileError."""
+        if hash_bytes not in self._plans:
+            self._plans[hash_bytes] = self._read(hash_bytes)
+        return self._plans[hash_bytes]
+
+    def _read(self, hash_bytes: bytes) -> Plan:
         path = self._folder / FOLDER / f"{hash_bytes.hex()}{_SUFFIX}"
         if not path.exists():
             raise NoPlaybookFileError(

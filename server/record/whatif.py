@@ -1,0 +1,151 @@
+"""What if: recorded decisions made by a draft playbook, and what that would change."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from nextbest.core.errors import NextbestError
+from nextbest.core.playbook.plan import Plan
+from nextbest.server.record.errors import RecordError
+from nextbest.server.record.frames import Frame
+from nextbest.server.record.playbooks import Playbooks, engine_of
+from nextbest.v1 import decision_pb2
+
+# A placement, an action, and the action's group.
+Shown = tuple[str, str, str]
+Key = TypeVar("Key")
+# Whoever is in no segment, or whose decision was not asked for segments.
+NO_SEGMENT = ""
+
+
+class Places(NamedTuple):
+    """For each attribute and counter of one playbook its index in another, or -1: int32."""
+
+    attributes: bytes
+    counters: bytes
+
+
+@dataclass(slots=True)
+class Change:
+    """How often something was proposed, and would be."""
+
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(slots=True)
+class Effect:
+    """What a draft would change.
+
+    records: decided by both.  incomplete: left out, since the draft reads what was not recorded.
+    failed: those that the draft refuses, by why.  changed: with other actions, in another order
+    too.  by_action, by_group, by_segment: propositions, and of segments the changed decisions.
+    """
+
+    records: int = 0
+    changed: int = 0
+    incomplete: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    by_action: dict[Shown, Change] = field(default_factory=dict)
+    by_group: dict[str, Change] = field(default_factory=dict)
+    by_segment: dict[str, Change] = field(default_factory=dict)
+
+    def add(self, before: decision_pb2.DecideResponse, after: decision_pb2.DecideResponse) -> None:
+        """Count one decision, as it was and as it would be."""
+        self.records += 1
+        changed = shown(before) != shown(after)
+        self.changed += changed
+        for side, answer in (("before", before), ("after", after)):
+            for one in shown(answer):
+                _count(self.by_action, one, side)
+                _count(self.by_group, one[2], side)
+        for segment in before.segments or (NO_SEGMENT,):
+            _count(self.by_segment, segment, "before")
+            if changed:
+                _count(self.by_segment, segment, "after")
+
+
+def _count(changes: dict[Any, Change], key: object, side: str) -> None:
+    change = changes.setdefault(key, Change())
+    setattr(change, side, getattr(change, side) + 1)
+
+
+def shown(answer: decision_pb2.DecideResponse) -> list[Shown]:
+    """What an answer proposes, placement by placement, best first."""
+    return [
+        (part.placement, one.action, one.group)
+        for part in answer.placements
+        for one in part.propositions
+    ]
+
+
+def places(old: Plan, new: Plan) -> Places:
+    """Where what one playbook reads is in another: attributes by name and type, counters by key."""
+    attributes = {(one.name, one.type, one.size): i for i, one in enumerate(new.attributes)}
+    counters = {one.key: i for i, one in enumerate(new.counters)}
+    return Places(
+        _bytes(attributes.get((one.name, one.type, one.size), -1) for one in old.attributes),
+        _bytes(counters.get(one.key, -1) for one in old.counters),
+    )
+
+
+def _bytes(indexes: Iterable[int]) -> bytes:
+    # An empty list would read as "the same": there is nothing to be found anywhere.
+    return array("i", [*indexes, -1]).tobytes()
+
+
+class Draft:
+    """Decides records by a draft, whichever playbook decided them."""
+
+    def __init__(self, plan: Plan, playbooks: Playbooks) -> None:
+        self._plan = plan
+        self._playbooks = playbooks
+        self._engine = engine_of(plan)
+        self._places: dict[bytes, Places] = {}
+
+    def decide(self, frame: Frame) -> tuple[decision_pb2.DecideResponse, int]:
+        """The draft's answer, and how many of its reads were not recorded.
+
+        Raises what deciding does, and NoPlaybookFileError.
+        """
+        hash_bytes = frame.record.playbook
+        if hash_bytes not in self._places:
+            self._places[hash_bytes] = places(self._playbooks.plan(hash_bytes), self._plan)
+        answer, missing = self._engine.replay(frame.data, *self._places[hash_bytes])
+        return decision_pb2.DecideResponse.FromString(answer), missing
+
+
+def whatif(frames: Iterable[Frame], draft: Draft) -> Effect:
+    """Decide records again by a draft; those that had no answer are left out."""
+    effect = Effect()
+    for frame in frames:
+        if not frame.record.HasField("error"):
+            try_one(frame, draft, effect)
+    return effect
+
+
+def try_one(frame: Frame, draft: Draft, effect: Effect) -> None:
+    """Add what a draft would make of one record."""
+    try:
+        answer, missing = draft.decide(frame)
+    except RecordError:
+        raise
+    except NextbestError as error:
+        effect.failed[str(error)] += 1
+        return
+    if missing:
+        effect.incomplete += 1
+    else:
+        effect.add(frame.record.response, answer)
+
+
+def largest(changes: Mapping[Key, Change], most: int) -> Sequence[tuple[Key, Change]]:
+    """The largest changes first."""
+    by_size = sorted(
+        changes.items(), key=lambda one: (-abs(one[1].after - one[1].before), str(one[0]))
+    )
+    return by_size[:most]

@@ -1,0 +1,83 @@
+"""What if: a draft decides what was recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from nextbest.core.playbook.plan import Factor, Plan
+from nextbest.server.examples import LEADS, SHOP
+from nextbest.server.playbook.compile import compile_playbook
+from nextbest.server.playbook.folder import read_folder
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.whatif import Draft, shown, whatif
+from tests.record.people import live, plan_of, recording, taken
+
+
+def revalued(plan: Plan, action: str, value: float) -> Plan:
+    """The plan with another value of an action."""
+    actions = []
+    for one in plan.actions:
+        factors = list(one.factors)
+        if one.name == action:
+            factors[Factor.VALUE] = value
+        actions.append(dataclasses.replace(one, factors=tuple(factors)))
+    return dataclasses.replace(plan, actions=tuple(actions), hash=b"d" * 16)
+
+
+def test_the_same_playbook_changes_nothing(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 300)
+    _, found = taken(engine)
+    effect = whatif(found, Draft(plan, Playbooks(tmp_path, {plan.hash: plan})))
+    assert (effect.records, effect.changed, effect.incomplete) == (300, 0, 0)
+    assert all(one.before == one.after for one in effect.by_action.values())
+
+
+def test_a_draft_changes_what_it_would_have_changed_live(tmp_path: Path) -> None:
+    """The same people and requests, decided by the draft from the start."""
+    plan = plan_of(SHOP)
+    draft = revalued(plan, "bestsellers", 1_000.0)
+    before, after = recording(plan), recording(draft)
+    live(before, plan, 400)
+    live(after, draft, 400)
+    _, old = taken(before)
+    _, new = taken(after)
+    effect = whatif(old, Draft(draft, Playbooks(tmp_path, {plan.hash: plan})))
+    assert effect.records == 400
+    lists = [[shown(frame.record.response) for frame in frames] for frames in (old, new)]
+    assert effect.changed == sum(one != other for one, other in zip(*lists, strict=True)) > 50
+    for shown_before, side in ((lists[0], "before"), (lists[1], "after")):
+        flat = [one for answer in shown_before for one in answer]
+        for key, change in effect.by_action.items():
+            assert getattr(change, side) == flat.count(key), (key, side)
+
+
+def test_what_a_draft_reads_and_was_not_recorded_is_left_out(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    files = read_folder(SHOP)
+    files["schema.yaml"] = files["schema.yaml"].replace(
+        b"attributes:", b"attributes:\n  shoe: int", 1
+    )
+    files["actions.yaml"] = files["actions.yaml"] + (
+        b"\n  sandals: {eligibility: profile.shoe > 40, value: 1}\n"
+    )
+    draft = compile_playbook(files).plan
+    assert draft is not None
+    engine = recording(plan)
+    live(engine, plan, 100)
+    _, found = taken(engine)
+    effect = whatif(found, Draft(draft, Playbooks(tmp_path, {plan.hash: plan})))
+    assert effect.incomplete > 50
+    assert effect.records + effect.incomplete == 100
+
+
+def test_what_a_draft_refuses_is_told(tmp_path: Path) -> None:
+    plan, draft = plan_of(SHOP), plan_of(LEADS)
+    engine = recording(plan)
+    live(engine, plan, 20)
+    _, found = taken(engine)
+    effect = whatif(found, Draft(draft, Playbooks(tmp_path, {plan.hash: plan})))
+    assert sum(effect.failed.values()) == 20
+    assert "placements" in next(iter(effect.failed))
