@@ -5,6 +5,7 @@ file owns the Engine: the state, and the `def` edge at which requests and errors
 """
 
 import os
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 
 from . import errors
+from .expression.zones import all_zones
 
 cdef int64_t TIMESTAMP_US_FAR = 253402300799000000
 # A sum's addend in micro-units fits in 64 bits; a sum that does not wraps around.
@@ -46,6 +48,7 @@ include "wire/shape.pyx"
 include "wire/writer.pyx"
 include "wire/status.pyx"
 include "playbook/names.pyx"
+include "expression/zones.pyx"
 include "wire/value_reader.pyx"
 include "wire/messages.pyx"
 include "wire/python.pyx"

@@ -2,19 +2,127 @@
 
 cdef enum ContactKind:
     CONTACT_CAP = 1
+    CONTACT_SUPPRESSION = 2
+    CONTACT_QUIET_HOURS = 3
 
 
-cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
-    """Whether a rule lets the person be contacted.
+cdef enum Period:
+    PERIOD_ROLLING = 0
+    PERIOD_DAY = 1
+    PERIOD_WEEK = 2
+    PERIOD_MONTH = 3
+
+
+cdef const Zone* person_zone(Decision* decision) noexcept nogil:
+    """The person's time zone, ZONE_INVALID where what names it is none; found once a decision."""
+    cdef const Indexes* keys = &decision.playbook.zone_keys
+    cdef Value value
+    cdef uint32_t i
+    if decision.zone.kind != ZONE_NONE:
+        return &decision.zone
+    decision.zone = decision.playbook.zone_default
+    for i in range(keys.count):
+        value = decision_input(decision, keys.items[i])
+        if value.tag == TAG_STRING and value.length:
+            decision.zone = zone_of(value_text(&value))
+            decision.zone.slot = <uint16_t>keys.items[i]
+            break
+    return &decision.zone
+
+
+cdef int64_t period_number(int64_t local_s, uint8_t period) noexcept nogil:
+    """The number of the calendar period that a local time lies in."""
+    cdef int64_t day = floor_divide(local_s, DAY_S)
+    cdef Civil civil
+    if period == PERIOD_DAY:
+        return day
+    if period == PERIOD_WEEK:
+        # 1970-01-01 was a Thursday.
+        return floor_divide(day + 3, 7)
+    civil = civil_from_days(day)
+    return civil.year * 12 + civil.month
+
+
+cdef inline bint within(
+    const ContactSpec* rule, int64_t time_us, int64_t now_us, const Zone* zone, int64_t number
+) noexcept nogil:
+    """Whether a moment counts for a cap: in the window, or in the calendar period of a number."""
+    if rule.period == PERIOD_ROLLING:
+        return rule.window_us == 0 or time_us > now_us - rule.window_us
+    return number == period_number(
+        local_seconds(zone, floor_divide(time_us, 1000000)), rule.period
+    )
+
+
+cdef Value cap_holds(
+    Decision* decision, const ContactSpec* rule, const Zone* zone
+) noexcept nogil:
+    """Whether a cap counts less than its limit.
 
     An event a little ahead of the decision counts: clocks differ, and a cap is not to be passed.
     """
     cdef ContactCount* count = &decision.contact[rule - decision.playbook.contact]
-    cdef int64_t from_us = decision.now_us - rule.window_us if rule.window_us else -1
-    count.counted = decision_moments(
-        decision, rule.counter, from_us, decision.now_us + AHEAD_US_MAX
-    )
+    cdef int64_t now_us = decision.now_us
+    cdef int64_t number = 0
+    cdef uint32_t kept, i
+    cdef const int64_t* moments = decision_moments(decision, rule.counter, &kept)
+    if moments == NULL:
+        return value_error(ERROR_MEMORY, SLOT_NONE)
+    if rule.period != PERIOD_ROLLING:
+        number = period_number(local_seconds(zone, floor_divide(now_us, 1000000)), rule.period)
+    for i in range(kept):
+        if moments[i] <= now_us + AHEAD_US_MAX:
+            count.counted += within(rule, moments[i], now_us, zone, number)
     return value_bool(count.counted < rule.limit)
+
+
+cdef Value suppression_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
+    """Whether no event within the pause was the last of `limit` within the window."""
+    cdef int64_t now_us = decision.now_us
+    cdef uint32_t kept, i
+    cdef int64_t* moments = decision_moments(decision, rule.counter, &kept)
+    if moments == NULL:
+        return value_error(ERROR_MEMORY, SLOT_NONE)
+    sort(moments, moments + kept)
+    for i in range(rule.limit - 1, kept):
+        if moments[i] > now_us + AHEAD_US_MAX:
+            break
+        if moments[i] > now_us - rule.pause_us and (
+            rule.limit == 1 or moments[i] - moments[i + 1 - rule.limit] < rule.window_us
+        ):
+            return value_bool(False)
+    return value_bool(True)
+
+
+cdef bint is_quiet(const ContactSpec* rule, int64_t local_s) noexcept nogil:
+    """Whether a clock on the wall shows a time within the quiet hours."""
+    cdef int64_t day = floor_divide(local_s, DAY_S)
+    cdef int64_t of_day = local_s - day * DAY_S
+    # Monday is 0; 1970-01-01 was a Thursday.
+    cdef int64_t weekday = day + 3 - 7 * floor_divide(day + 3, 7)
+    if rule.start_s < rule.end_s:
+        return rule.start_s <= of_day < rule.end_s and rule.days >> weekday & 1
+    if of_day >= rule.start_s:
+        return rule.days >> weekday & 1
+    # They began the day before.
+    return of_day < rule.end_s and rule.days >> ((weekday + 6) % 7) & 1
+
+
+cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
+    """Whether a rule lets the person be contacted; an error, for a bad time zone, does not."""
+    cdef const Zone* zone = NULL
+    if rule.kind == CONTACT_SUPPRESSION:
+        decision.contact[rule - decision.playbook.contact].counted = rule.limit
+        return suppression_holds(decision, rule)
+    if rule.kind == CONTACT_QUIET_HOURS or rule.period != PERIOD_ROLLING:
+        zone = person_zone(decision)
+        if zone.kind == ZONE_INVALID:
+            return value_error(ERROR_ZONE, zone.slot)
+    if rule.kind == CONTACT_CAP:
+        return cap_holds(decision, rule, zone)
+    return value_bool(
+        not is_quiet(rule, local_seconds(zone, floor_divide(decision.now_us, 1000000)))
+    )
 
 
 cdef int64_t spent_of(Decision* decision, const Indexes* rules) noexcept nogil:
@@ -60,5 +168,7 @@ cdef void write_contact(
     """What a rule has counted and allows, as fields of nextbest.v1.CandidateExplanation."""
     cdef const ContactSpec* rule = decision.playbook.conditions[condition].contact
     cdef const ContactCount* count = &decision.contact[rule - decision.playbook.contact]
+    if decision.states[condition] == CONDITION_ERROR:
+        return
     write_uint(writer, 8, <uint64_t>(count.counted + count.given))
     write_uint(writer, 9, rule.limit)

@@ -76,6 +76,8 @@ cdef struct Decision:
     uint8_t* segments
     Assignment* assignments
     ContactCount* contact
+    # The person's time zone, once something has asked for it.
+    Zone zone
     int32_t stage
     # The action being ranked, and its factors.
     const ActionSpec* action
@@ -247,51 +249,20 @@ cdef void decision_ages(Decision* decision, uint32_t index, Ages* ages) noexcept
         tape_ages(decision.tape, index, ages)
 
 
-cdef int64_t decision_moments(
-    Decision* decision, uint32_t index, int64_t from_us, int64_t until_us
+cdef int64_t* decision_moments(
+    Decision* decision, uint32_t index, uint32_t* count
 ) noexcept nogil:
-    """How many events a counter of moments has after `from_us`, up to `until_us`."""
+    """When the events were that a counter of moments keeps, in no order; NULL without memory."""
     cdef const CounterSpec* spec = &decision.playbook.counters[index]
-    cdef Writer* inputs
-    cdef size_t start, list_start
-    cdef int64_t found
+    cdef Arena* arena = &decision.machine.arena
+    cdef int64_t* moments
     if decision.replay != NULL:
         decision.replay.missing += not decision.replay.counters[index].has_moments
-        return replay_moments(&decision.replay.counters[index], from_us, until_us)
-    found = person_moments(decision.person, spec.column, from_us, until_us, NULL)
-    if decision.tape != NULL and found == 0:
-        put_varint(&decision.tape.empty, index + 1)
-    elif decision.tape != NULL:
-        inputs = &decision.tape.inputs
-        start = input_open(inputs, INPUT_OF_COUNTER, index)
-        list_start = message_open(inputs, INPUT_MOMENTS)
-        person_moments(decision.person, spec.column, from_us, until_us, inputs)
-        message_close(inputs, list_start)
-        message_close(inputs, start)
-    return found
-
-
-cdef int64_t person_moments(
-    const Person* person, uint32_t column, int64_t from_us, int64_t until_us, Writer* told
-) noexcept nogil:
-    """Count a person's moments within a time, and list them as varints where that is wanted."""
-    cdef const MomentCell* cells
-    cdef const Side* side
-    cdef int64_t found = 0
-    cdef uint32_t i, j
-    for i in range(person.count):
-        side = person.rows[i].side
-        if side == NULL:
-            continue
-        cells = moment_cells(side)
-        for j in range(side_find(side, MOMENTS, column, 0), side.count[MOMENTS]):
-            if cells[j].column != column:
-                break
-            if from_us < cells[j].time_us <= until_us:
-                found += 1
-                if told != NULL:
-                    put_varint(told, <uint64_t>cells[j].time_us)
-    return found
+        return replay_moments(&decision.replay.counters[index], arena, count)
+    moments = person_moments(decision.person, spec.column, arena, count)
+    if decision.tape != NULL and moments != NULL:
+        tape_moments(decision.tape, index, moments, count[0])
+    return moments
 
 
 cdef Value read_attribute(

@@ -110,13 +110,36 @@ cdef void replay_ages(const TapeEntry* entry, Ages* ages) noexcept nogil:
             ages.counts[age] += count
 
 
-cdef int64_t replay_moments(
-    const TapeEntry* entry, int64_t from_us, int64_t until_us
+cdef void tape_moments(
+    Tape* tape, uint32_t index, const int64_t* moments, uint32_t count
 ) noexcept nogil:
-    """How many moments of a tape lie within a time."""
+    cdef Writer* inputs = &tape.inputs
+    cdef size_t start, listed
+    cdef uint32_t i
+    if count == 0:
+        put_varint(&tape.empty, index + 1)
+        return
+    start = input_open(inputs, INPUT_OF_COUNTER, index)
+    listed = message_open(inputs, INPUT_MOMENTS)
+    for i in range(count):
+        put_varint(inputs, <uint64_t>moments[i])
+    message_close(inputs, listed)
+    message_close(inputs, start)
+
+
+cdef int64_t* replay_moments(
+    const TapeEntry* entry, Arena* arena, uint32_t* count
+) noexcept nogil:
+    """The moments of a tape; NULL without memory."""
     cdef Reader reader = reader_of(<const char*>entry.moments, entry.moments_length)
-    cdef int64_t found = 0, moment
-    while reader.at < reader.end and not reader.failed:
-        moment = <int64_t>read_varint(&reader)
-        found += from_us < moment <= until_us
-    return found
+    # Each takes a byte at least.
+    cdef int64_t* moments = <int64_t*>arena_take(
+        arena, (entry.moments_length + 1) * sizeof(int64_t)
+    )
+    count[0] = 0
+    while moments != NULL and reader.at < reader.end:
+        moments[count[0]] = <int64_t>read_varint(&reader)
+        if reader.failed:
+            break
+        count[0] += 1
+    return moments

@@ -62,6 +62,10 @@ cdef struct ContactSpec:
     uint32_t counter
     uint32_t limit
     int64_t window_us
+    int64_t pause_us
+    int32_t start_s
+    int32_t end_s
+    uint8_t days
 
 
 cdef struct ConditionSpec:
@@ -300,6 +304,9 @@ cdef struct PlaybookState:
     ContactSpec* contact
     # How many of the conditions are rules of the contact policy.
     uint32_t contact_count
+    # Input slots that may name the person's time zone, and what it is where none does.
+    Indexes zone_keys
+    Zone zone_default
     ConditionSpec* expressions
     uint32_t expressions_count
     # The conditions of every action's gates in a row, as `gate_condition` and `gate_number` read
@@ -366,6 +373,7 @@ cdef class Playbook:
         self.load_hash(plan.hash)
         self.load_codes()
         self.load_contact()
+        self.load_time_zone()
         self.load_schema(attribute_columns, counter_columns)
         self.load_inputs()
         self.load_scores()
@@ -484,14 +492,30 @@ cdef class Playbook:
             spec.kind = int(rule.kind)
             spec.period = int(rule.period)
             spec.shown = rule.shown
-            spec.counter = rule.counter
+            if rule.counter >= 0:
+                spec.counter = rule.counter
             spec.limit = rule.limit
             spec.window_us = rule.window_s * 1000000
+            spec.pause_us = rule.pause_s * 1000000
+            spec.start_s = rule.start_s
+            spec.end_s = rule.end_s
+            spec.days = rule.days
             condition = &self.state.conditions[self.state.conditions_count]
             condition.text = self.text(rule.name)
             condition.spared = True
             condition.contact = spec
             self.state.conditions_count += 1
+        return 0
+
+    cdef int load_time_zone(self) except -1:
+        zone = self.plan.time_zone
+        if zone is None:
+            return 0
+        zones_load()
+        self.state.zone_keys = self.indexes(zone.keys)
+        self.state.zone_default = zone_of(self.text(zone.default))
+        if self.state.zone_default.kind == ZONE_INVALID:
+            raise ValueError(f"plan.time_zone: {zone.default!r}, allowed: a known zone")
         return 0
 
     cdef object contact_conditions(self, rules):

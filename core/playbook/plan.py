@@ -366,6 +366,8 @@ class ContactKind(IntEnum):
     """What a rule of the contact policy looks at."""
 
     CAP = 1
+    SUPPRESSION = 2
+    QUIET_HOURS = 3
 
 
 class Period(IntEnum):
@@ -381,10 +383,14 @@ class Period(IntEnum):
 class ContactRule:
     """A rule of the contact policy; an action or a placement that has it needs it to hold.
 
-    `counter` is a LAST_N counter of the moments of the events it counts, with a limit of `limit`
-    at least and a window that covers the rule's.  A cap holds below `limit` events within
-    `window_s` (0: all time) or the calendar period.  With `shown`, propositions of the decision
-    at hand count, too.
+    A cap holds below `limit` events within `window_s` (0: all time) or the calendar period; with
+    `shown`, propositions of the decision at hand count, too.  A suppression fails for `pause_s`
+    after each event that is the last of `limit` within `window_s`.  `counter` is a LAST_N
+    counter of the moments of the events, with a limit of `limit` at least, a window that covers
+    all these, and for a suppression buckets no longer than `window_s`.
+
+    Quiet hours fail on `days` (a bit for each, Monday's the lowest) from `start_s` of the day to
+    before `end_s`, of the next day where that is not after `start_s`.
     """
 
     name: str  # "cap email_weekly"
@@ -393,7 +399,23 @@ class ContactRule:
     limit: int = 0
     period: Period = Period.ROLLING
     window_s: int = 0
+    pause_s: int = 0
     shown: bool = False
+    start_s: int = 0
+    end_s: int = 0
+    days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeZone:
+    """The person's time zone: the first of `keys`, input slots of strings, that is set.
+
+    `default` and what the inputs hold are names of the time zone database, or offsets such as
+    "+02:00".
+    """
+
+    keys: tuple[int, ...]  # Plan.inputs
+    default: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,3 +451,4 @@ class Plan:
     # Plan.events: the engine's own, which tells of exposures.
     exposure: int = field(default=-1, metadata=ADDED)
     contact: tuple[ContactRule, ...] = field(default=(), metadata=ADDED)
+    time_zone: TimeZone | None = field(default=None, metadata=ADDED)

@@ -323,6 +323,32 @@ cdef Value person_last_n(
     return value_list(items, most)
 
 
+cdef int64_t* person_moments(
+    const Person* person, uint32_t column, Arena* arena, uint32_t* count
+) noexcept nogil:
+    """When the events were that a counter of moments keeps, in no order; NULL without memory."""
+    cdef const Side* side
+    cdef BucketRange every
+    cdef int64_t* moments
+    cdef uint32_t i, j, start
+    every.first = 0
+    every.last = 0xFFFFFFFE
+    count[0] = gather_cells(person, MOMENTS, column, every, NULL)
+    moments = <int64_t*>arena_take(arena, (count[0] + 1) * sizeof(int64_t))
+    if moments == NULL:
+        return NULL
+    count[0] = 0
+    for i in range(person.count):
+        side = person.rows[i].side
+        if side == NULL:
+            continue
+        start = side_find(side, MOMENTS, column, every.first)
+        for j in range(start, side_find(side, MOMENTS, column, every.last + 1)):
+            moments[count[0]] = moment_cells(side)[j].time_us
+            count[0] += 1
+    return moments
+
+
 cdef bint hash_before(const HashCell& a, const HashCell& b) noexcept nogil:
     return a.hash < b.hash
 

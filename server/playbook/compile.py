@@ -102,4 +102,5 @@ def _plan(
         readings=readings,
         exposure=tables.event_index.get(EXPOSURE, -1) if trials else -1,
         contact=policy.rules,
+        time_zone=policy.time_zone,
     )

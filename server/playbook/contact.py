@@ -1,34 +1,41 @@
-"""The contact policy: its subjects resolved, each rule over counters of the compiler's own."""
+"""The contact policy: its references resolved, each rule over counters of the compiler's own."""
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from nextbest.core.expression.zones import OFFSET, zone_names
 from nextbest.core.playbook.plan import (
     Action,
     Aggregate,
     ContactKind,
     ContactRule,
     Counter,
+    InputKind,
     Period,
     Placement,
+    TimeZone,
     ValueType,
 )
 from nextbest.server.playbook import contacts, limits
+from nextbest.server.playbook.faults import Faults
 from nextbest.server.playbook.read import Playbook
+from nextbest.server.playbook.scalars import span_text
 from nextbest.server.playbook.scope import Scope
 from nextbest.server.playbook.shapes import Text, unknown
-from nextbest.server.playbook.tables import TIME, counter_key
+from nextbest.server.playbook.source import Node
+from nextbest.server.playbook.tables import TIME, Tables, counter_key
 
 # The event by which a proposition counts once it is shown.
 IMPRESSION: Final = "impression"
 # What counters keep is for one of these: a rule that changes within one keeps what it has counted.
 _HORIZONS: Final = (3_600, *(limits.DAY_S * days for days in (1, 2, 8, 32, 100, 400, 3_650)))
 _LIMIT_LEAST: Final = 8
-# The longest day, week and month that there are, clocks set back included.
+# More than the longest day, week and month that there are, clocks set back included.
 _PERIODS: Final = {
     Period.DAY: 2 * limits.DAY_S,
     Period.WEEK: 8 * limits.DAY_S,
@@ -43,15 +50,22 @@ class Policy:
     rules: tuple[ContactRule, ...]
     actions: tuple[Action, ...]
     placements: tuple[Placement, ...]
+    time_zone: TimeZone | None
 
 
 def policy(
     playbook: Playbook, actions: Sequence[Action], placements: Sequence[Placement], scope: Scope
 ) -> Policy:
     """Compile contact.yaml; without one, actions and placements are as they were."""
-    maker = _Maker(_members(actions, placements), scope)
-    for name, spec in sorted(playbook.caps.items()):
-        maker.cap(name, spec)
+    maker = _Maker(_members(playbook, actions, placements), scope, playbook.time_zone is not None)
+    for name, cap in sorted(playbook.caps.items()):
+        maker.cap(name, cap)
+    for name, suppression in sorted(playbook.suppression.items()):
+        maker.suppression(name, suppression)
+    for name, quiet in sorted(playbook.quiet_hours.items()):
+        maker.quiet_hours(name, quiet)
+    _check_channels(playbook, scope.faults)
+    zone = _time_zone(playbook.time_zone, scope)
     return Policy(
         rules=tuple(maker.rules),
         actions=tuple(
@@ -62,6 +76,7 @@ def policy(
             dataclasses.replace(one, contact=maker.needs("placement", index))
             for index, one in enumerate(placements)
         ),
+        time_zone=zone if any(map(_needs_zone, maker.rules)) else None,
     )
 
 
@@ -69,8 +84,11 @@ def policy(
 _Members = Mapping[str, Mapping[str, Sequence[int]]]
 
 
-def _members(actions: Sequence[Action], placements: Sequence[Placement]) -> _Members:
+def _members(
+    playbook: Playbook, actions: Sequence[Action], placements: Sequence[Placement]
+) -> _Members:
     found: dict[str, dict[str, list[int]]] = {subject: {} for subject in contacts.SUBJECTS}
+    found["channel"] = {str(name): [] for name in sorted(playbook.channels)}
     for index, action in enumerate(actions):
         found["action"][action.name] = [index]
         if action.group:
@@ -80,6 +98,48 @@ def _members(actions: Sequence[Action], placements: Sequence[Placement]) -> _Mem
         if placement.channel:
             found["channel"].setdefault(placement.channel, []).append(index)
     return found
+
+
+def _check_channels(playbook: Playbook, faults: Faults) -> None:
+    """Refuse channels that are not declared, where any is: they would escape their rules."""
+    if not playbook.channels:
+        return
+    placements = [one.channel for one in playbook.placements.values() if one.channel is not None]
+    treatments = [one for spec in playbook.actions.values() for one in spec.treatments]
+    for channel in (*placements, *(each for one in treatments for each in one.channels)):
+        if channel not in playbook.channels:
+            unknown(channel, "channel", playbook.channels, faults)
+
+
+def _needs_zone(rule: ContactRule) -> bool:
+    return rule.kind is ContactKind.QUIET_HOURS or rule.period is not Period.ROLLING
+
+
+def _time_zone(spec: contacts.TimeZoneSpec | None, scope: Scope) -> TimeZone | None:
+    """The inputs that name it, and a default that there is."""
+    if spec is None:
+        return None
+    if spec.default not in zone_names() and OFFSET.fullmatch(spec.default) is None:
+        near = difflib.get_close_matches(spec.default, zone_names(), n=1)
+        allowed = "an offset such as +02:00, or a name of the time zone database"
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        scope.faults.add(spec.default.node.fault("time zone", allowed + hint))
+    known = {
+        one.name: slot
+        for slot, one in enumerate(scope.inputs)
+        if _type(scope.tables, one.kind, one.index) is ValueType.STRING
+    }
+    for name in spec.source:
+        if name not in known:
+            unknown(name, "time zone from", known, scope.faults)
+    return TimeZone(tuple(known[name] for name in spec.source if name in known), str(spec.default))
+
+
+def _type(tables: Tables, kind: InputKind, index: int) -> ValueType | None:
+    """The type of an attribute or a context field; None for other inputs."""
+    if kind is InputKind.ATTRIBUTE:
+        return tables.attributes[index].type
+    return tables.context[index].type if kind is InputKind.CONTEXT else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +164,7 @@ class _Counted:
 class _Maker:
     members: _Members
     scope: Scope
+    zoned: bool  # whether the playbook says where people's clocks are
     rules: list[ContactRule] = field(default_factory=list)
     needed: dict[tuple[str, int], list[int]] = field(default_factory=dict)
 
@@ -115,12 +176,14 @@ class _Maker:
         """A rule for each that the cap is about by itself, or one."""
         what = f"cap {name}"
         window = spec.window.seconds
-        horizon = _PERIODS.get(spec.window.period, window)
+        horizon = _horizon(_PERIODS.get(spec.window.period, window))
+        if spec.window.period is not Period.ROLLING:
+            self.check_zone(spec.at.value("window"), f"window of {what}")
         for counted in self.counted(spec.count, spec.of, what):
             rule = ContactRule(
                 name=what,
                 kind=ContactKind.CAP,
-                counter=self.counter(counted, horizon, spec.max, name, what),
+                counter=self.counter(counted, horizon, horizon, spec.max, name),
                 limit=spec.max,
                 period=spec.window.period,
                 window_s=window,
@@ -128,11 +191,70 @@ class _Maker:
             )
             self.add(rule, counted.subject, counted.names)
 
+    def suppression(self, name: Text, spec: contacts.SuppressionSpec) -> None:
+        """A rule for each that the suppression is about by itself, or one."""
+        what = f"suppression {name}"
+        horizon = _horizon(spec.within + spec.pause)
+        bucket = self.bucket(spec, horizon, what)
+        for counted in self.counted(spec.count, spec.of, what):
+            rule = ContactRule(
+                name=what,
+                kind=ContactKind.SUPPRESSION,
+                counter=self.counter(counted, horizon, bucket, spec.after, name),
+                limit=spec.after,
+                window_s=spec.within,
+                pause_s=spec.pause,
+            )
+            self.add(rule, counted.subject, counted.names)
+
+    def bucket(self, spec: contacts.SuppressionSpec, horizon: int, what: str) -> int:
+        """The resolution of a suppression's counter: not above its window.
+
+        A bucket that forgets a moment then holds `after` later ones, which are a pause themselves.
+        """
+        if spec.after == 1:
+            return horizon
+        if not spec.within:
+            allowed = "within: how long that many may take"
+            self.scope.faults.add(spec.at.node.fault(what, allowed, "no within"))
+            return horizon
+        least = -(-horizon // limits.BUCKETS_MAX)
+        if not horizon or spec.within < least:
+            kept = max(one for one in (0, *_HORIZONS) if one <= spec.within * limits.BUCKETS_MAX)
+            within = span_text(spec.within)
+            allowed = f"at most {span_text(kept - spec.within)} for within: {within}"
+            self.scope.faults.add(spec.at.value("pause").fault(f"pause of {what}", allowed))
+            return horizon
+        return max((one for one in _HORIZONS if least <= one <= spec.within), default=spec.within)
+
+    def quiet_hours(self, name: Text, spec: contacts.QuietHoursSpec) -> None:
+        """A rule for the placements of its channels."""
+        what = f"quiet_hours {name}"
+        if spec.start == spec.end:
+            fault = spec.at.value("to").fault(f"to of {what}", "another time than from")
+            self.scope.faults.add(fault)
+        self.check_zone(spec.at.node, what)
+        rule = ContactRule(
+            name=what,
+            kind=ContactKind.QUIET_HOURS,
+            start_s=spec.start,
+            end_s=spec.end,
+            days=sum({1 << contacts.DAYS.index(day) for day in spec.days}),
+        )
+        self.add(rule, "channel", self.known("channel", spec.channels, what))
+
+    def check_zone(self, node: Node, what: str) -> None:
+        """Report what needs the person's clock where the playbook does not say where it is."""
+        if not self.zoned:
+            allowed = "a time_zone in contact.yaml beside it"
+            self.scope.faults.add(node.fault(what, allowed, "no time_zone"))
+
     def add(self, rule: ContactRule, subject: str, names: Iterable[str]) -> None:
-        """A rule for what the names stand for; without names, for every placement."""
+        """A rule for what the names stand for; without a subject, for every placement."""
         kind = "action" if subject in ("action", "group") else "placement"
         known = self.members[subject or "placement"]
-        for index in sorted({index for name in names or known for index in known[name]}):
+        chosen = names if subject else known
+        for index in sorted({index for name in chosen for index in known[name]}):
             self.needed.setdefault((kind, index), []).append(len(self.rules))
         self.rules.append(rule)
 
@@ -152,15 +274,19 @@ class _Maker:
 
     def names(self, of: contacts.SubjectSpec, what: str) -> tuple[str, ...]:
         """The names that a rule is about, each once and in their order."""
-        kind = of.kind()
-        known = self.members[kind]
         if of.each:
-            return tuple(sorted(known))
-        given: tuple[Text, ...] = getattr(of, kind)
+            return tuple(sorted(self.members[of.each]))
+        return self.known(of.kind(), getattr(of, of.kind()), what)
+
+    def known(self, subject: str, given: Iterable[Text], what: str) -> tuple[str, ...]:
+        """The names of a subject that there are; a fault for each other one."""
+        found = set()
         for name in given:
-            if name not in known:
-                unknown(name, f"{kind} of {what}", known, self.scope.faults)
-        return tuple(sorted({str(name) for name in given if name in known}))
+            if name in self.members[subject]:
+                found.add(str(name))
+            else:
+                unknown(name, f"{subject} of {what}", self.members[subject], self.scope.faults)
+        return tuple(sorted(found))
 
     def named_by(self, event: Text, index: int, of: contacts.SubjectSpec, what: str) -> bool:
         """Whether the event has a property that names the subject; else a fault says so."""
@@ -176,16 +302,15 @@ class _Maker:
         self.scope.faults.add(of.at.node.fault(f"of {what}", allowed, of.kind()))
         return False
 
-    def counter(self, counted: _Counted, window_s: int, limit: int, name: Text, what: str) -> int:
+    def counter(self, counted: _Counted, window: int, bucket: int, limit: int, name: Text) -> int:
         """The index of a counter that keeps the moments of the latest events.
 
-        So many and for so long that a rule is exact whatever the buckets are: where one of the
-        window is forgotten, `limit` later ones are not.  Rules that need the same share it.
+        A rule is exact whatever the buckets are: where one has forgotten a moment of the window,
+        it holds `limit` later ones.  Rules that need the same share a counter.
         """
         tables = self.scope.tables
         text = counted.filter()
         texts = (Text.at(text, name.node),) if text else ()
-        window = _horizon(window_s)
         counter = Counter(
             name=f"@contact.{name}",
             key=b"",
@@ -193,9 +318,9 @@ class _Maker:
             aggregate=Aggregate.LAST_N,
             property=[one.name for one in tables.events[counted.event].properties].index(TIME),
             type=ValueType.TIMESTAMP,
-            filter=self.scope.event_filter(counted.event, texts, what),
+            filter=self.scope.event_filter(counted.event, texts, f"contact rule {name}"),
             window_s=window,
-            resolution_s=window,
+            resolution_s=bucket,
             limit=max(_LIMIT_LEAST, 1 << (limit - 1).bit_length()),
         )
         key = counter_key(counter, tables, text)

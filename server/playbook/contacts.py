@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Period
@@ -29,8 +30,19 @@ from nextbest.server.playbook.source import Kind, Node
 # What a rule may be about, and the property by which an event names it.
 SUBJECTS = ("action", "group", "placement", "channel")
 CALENDAR = {"day": Period.DAY, "week": Period.WEEK, "month": Period.MONTH}
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _NAME = Name()
+_ZONE = Name(
+    pattern=re.compile(r"[A-Za-z+-][A-Za-z0-9_+:/-]{0,63}"),
+    allowed="a time zone such as Europe/Warsaw, or an offset such as +02:00",
+)
+_KEY = Name(
+    pattern=re.compile(r"(profile|context)\.[a-z][a-z0-9_]{0,63}"),
+    allowed="profile.NAME or context.NAME",
+)
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
+_CLOCK_TEXT = "a time of day from 00:00 to 24:00"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,11 +142,112 @@ class CapSpec(Spec):
 
 
 @dataclass(slots=True, kw_only=True)
+class SuppressionSpec(Spec):
+    """A pause after so many events of a kind."""
+
+    after: int = key(Whole(1, limits.CAP_MAX), "after so many events", required=True)
+    count: Text = key(_NAME, "the event that it counts, such as dismissal", required=True)
+    of: SubjectSpec | None = key(Subject(), "what it is about, as for a cap")
+    within: int = key(
+        Span(1, limits.WINDOW_S_MAX), "within how long they must have come", default=0
+    )
+    pause: int = key(
+        Span(1, limits.WINDOW_S_MAX), "how long it pauses from the last of them on", required=True
+    )
+
+
+@dataclass(frozen=True)
+class Clock(Shape):
+    """A time of day, in seconds."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> int | Missing:
+        """See Shape."""
+        if node.kind is not Kind.SCALAR or not _CLOCK.fullmatch(node.text):
+            faults.add(node.fault(what, _CLOCK_TEXT))
+            return MISSING
+        hours, minutes = node.text.split(":")
+        return int(hours) * 3_600 + int(minutes) * 60
+
+    def schema(self) -> Schema:
+        """See Shape."""
+        return {"type": "string", "pattern": f"^(?:{_CLOCK.pattern})$"}
+
+
+@dataclass(slots=True, kw_only=True)
+class QuietHoursSpec(Spec):
+    """Hours in which a person is left alone."""
+
+    channels: tuple[Text, ...] = key(
+        Many(_NAME, limits.SELECTION_MAX, least=1, single=True),
+        "the placements of these channels show nothing",
+        required=True,
+    )
+    start: int = key(Clock(), "when they begin, by the person's clock", required=True, name="from")
+    end: int = key(
+        Clock(), "when they end, the day after where that is earlier", required=True, name="to"
+    )
+    days: tuple[str, ...] = key(
+        Many(Choice({day: day for day in DAYS}), len(DAYS), least=1, single=True),
+        "the days on which they begin; every day when not given",
+        default=DAYS,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class TimeZoneSpec(Spec):
+    """Where a person's clock is."""
+
+    source: tuple[Text, ...] = key(
+        Many(_KEY, limits.ZONE_KEYS_MAX, least=1, single=True),
+        "a string that names it, or some that stand in for one another",
+        default=(),
+        name="from",
+    )
+    default: Text = key(_ZONE, "the zone of somebody for whom none is set", required=True)
+
+
+@dataclass(frozen=True)
+class Channels(Shape):
+    """Names, as a mapping to nothing so that files of a folder add theirs."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> dict[Text, None] | Missing:
+        """See Shape."""
+        names = self._names().read(node, what, faults)
+        return names if isinstance(names, Missing) else dict.fromkeys(names)
+
+    def schema(self) -> Schema:
+        """See Shape."""
+        return self._names().schema()
+
+    def _names(self) -> Many:
+        return Many(_NAME, limits.PLACEMENTS_MAX, single=True)
+
+
+@dataclass(slots=True, kw_only=True)
 class ContactFile(Spec):
     """contact.yaml: how often and when a person may be contacted."""
 
+    channels: dict[Text, None] = key(
+        Channels(),
+        "the channels there are; placements and treatments have no others then",
+        factory=dict,
+    )
+    time_zone: TimeZoneSpec | None = key(
+        Record("time zone", TimeZoneSpec, short="default"),
+        "where the person's clock is, for calendar windows and quiet hours",
+    )
     caps: dict[Text, CapSpec] = key(
         Mapping("cap", Record("cap", CapSpec), limits.CONTACT_RULES_MAX),
         "the frequency caps, each for every person by themselves",
+        factory=dict,
+    )
+    suppression: dict[Text, SuppressionSpec] = key(
+        Mapping("suppression", Record("suppression", SuppressionSpec), limits.CONTACT_RULES_MAX),
+        "pauses after so many events",
+        factory=dict,
+    )
+    quiet_hours: dict[Text, QuietHoursSpec] = key(
+        Mapping("quiet hours", Record("quiet hours", QuietHoursSpec), limits.CONTACT_RULES_MAX),
+        "when channels are quiet",
         factory=dict,
     )

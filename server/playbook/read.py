@@ -28,8 +28,13 @@ _SECTIONS = (
     "experiments",
     "layers",
     "holdouts",
+    "channels",
     "caps",
+    "suppression",
+    "quiet_hours",
 )
+# What there is one of.
+_SINGLE = ("stages", "time_zone")
 
 
 _TOTALS = (
@@ -38,6 +43,8 @@ _TOTALS = (
     ("experiments", limits.EXPERIMENTS_MAX),
     ("holdouts", limits.HOLDOUTS_MAX),
     ("caps", limits.CONTACT_RULES_MAX),
+    ("suppression", limits.CONTACT_RULES_MAX),
+    ("quiet_hours", limits.CONTACT_RULES_MAX),
 )
 
 
@@ -58,7 +65,11 @@ class Playbook:
     experiments: dict[Text, trials.ExperimentSpec] = field(default_factory=dict)
     layers: dict[Text, trials.LayerSpec] = field(default_factory=dict)
     holdouts: dict[Text, trials.HoldoutSpec] = field(default_factory=dict)
+    channels: dict[Text, None] = field(default_factory=dict)
+    time_zone: contacts.TimeZoneSpec | None = None
     caps: dict[Text, contacts.CapSpec] = field(default_factory=dict)
+    suppression: dict[Text, contacts.SuppressionSpec] = field(default_factory=dict)
+    quiet_hours: dict[Text, contacts.QuietHoursSpec] = field(default_factory=dict)
     cases: list[model.CaseSpec] = field(default_factory=list)
     nodes: int = 0  # YAML nodes read so far
     readable: bool = True  # False when a part was no YAML, so that names in it are not known
@@ -138,14 +149,21 @@ def _merge(found: Playbook, spec: Any, faults: Faults) -> None:
             first = next(other for other in whole if other == name).node
             allowed = f"each name once; the first is at {first.source.path}:{first.line}"
             faults.add(name.node.fault(f"duplicate name in {section}", allowed))
-    stages = getattr(spec, "stages", None)
-    if stages is not None and found.stages is not None:
-        first = found.stages.at.node
-        allowed = f"stages once; the first is at {first.source.path}:{first.line}"
-        faults.add(stages.at.node.fault("duplicate stages", allowed))
-    elif stages is not None:
-        found.stages = stages
+    for part in _SINGLE:
+        _set(found, part, getattr(spec, part, None), faults)
     _check_total(found, faults)
+
+
+def _set(found: Playbook, part: str, spec: Any, faults: Faults) -> None:
+    known = getattr(found, part)
+    if spec is None:
+        return
+    if known is None:
+        setattr(found, part, spec)
+        return
+    first = known.at.node
+    allowed = f"{part} once; the first is at {first.source.path}:{first.line}"
+    faults.add(spec.at.node.fault(f"duplicate {part}", allowed))
 
 
 def _check_total(found: Playbook, faults: Faults) -> None:

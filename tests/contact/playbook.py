@@ -38,6 +38,7 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
     "page": {"slots": 4},
 }
 _numbers = itertools.count()
+_plans: dict[str, Plan] = {}
 
 
 def compiled(contact: Mapping[str, Any], **parts: Any) -> Compiled:
@@ -55,9 +56,12 @@ def compiled(contact: Mapping[str, Any], **parts: Any) -> Compiled:
 
 def plan_of(contact: Mapping[str, Any], **parts: Any) -> Plan:
     """Its plan; fails with the faults."""
-    found = compiled(contact, **parts)
-    assert found.plan is not None, [str(fault) for fault in found.faults]
-    return found.plan
+    key = repr((contact, parts))
+    if key not in _plans:
+        found = compiled(contact, **parts)
+        assert found.plan is not None, [str(fault) for fault in found.faults]
+        _plans[key] = found.plan
+    return _plans[key]
 
 
 def faults_of(contact: Mapping[str, Any], **parts: Any) -> list[str]:
@@ -77,25 +81,30 @@ def identity(name: str, kind: int = common_pb2.IDENTITY_KIND_KNOWN) -> common_pb
     return common_pb2.Identity(kind=kind, id=name)
 
 
+def event(who: str | common_pb2.Identity, name: str, at_us: int, **about: str) -> bytes:
+    """A request to track an event of somebody's; `about` are its properties."""
+    request = event_pb2.TrackRequest(
+        event_id=f"event-{next(_numbers)}",
+        identity=identity(who) if isinstance(who, str) else who,
+        event=name,
+    )
+    request.occurred_at.seconds, rest = divmod(at_us, SECOND)
+    request.occurred_at.nanos = rest * 1_000
+    for key, text in about.items():
+        request.properties[key].string_value = text
+    return request.SerializeToString()
+
+
 def track(
     engine: Engine,
     who: str | common_pb2.Identity,
-    event: str,
+    name: str,
     at_us: int,
     now_us: int | None = None,
     **about: str,
 ) -> None:
-    """Let somebody have an event at a moment; `about` are its properties."""
-    request = event_pb2.TrackRequest(
-        event_id=f"event-{next(_numbers)}",
-        identity=identity(who) if isinstance(who, str) else who,
-        event=event,
-    )
-    request.occurred_at.seconds, rest = divmod(at_us, SECOND)
-    request.occurred_at.nanos = rest * 1_000
-    for name, text in about.items():
-        request.properties[name].string_value = text
-    engine.track(request.SerializeToString(), at_us if now_us is None else now_us)
+    """Let somebody have an event at a moment."""
+    engine.track(event(who, name, at_us, **about), at_us if now_us is None else now_us)
 
 
 def link(engine: Engine, first: common_pb2.Identity, second: common_pb2.Identity) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nextbest.core import Engine
+from nextbest.core.engine import STRIPES
 from nextbest.core.playbook.plan import Aggregate
 from nextbest.v1 import common_pb2, decision_pb2
 from tests.contact.playbook import (
@@ -20,6 +23,7 @@ from tests.contact.playbook import (
     SECOND,
     answer,
     engine_of,
+    event,
     held,
     identity,
     link,
@@ -234,3 +238,36 @@ def test_an_event_of_a_clock_ahead_counts(ahead_s: int) -> None:
     engine = engine_of(cap({"channel": "email"}, most=1))
     track(engine, "ann", "impression", NOW_US + ahead_s * SECOND, NOW_US, channel="email")
     assert proposed(engine, "ann", "inbox") == []
+
+
+def test_what_was_counted_is_part_of_a_snapshot_and_of_the_digest() -> None:
+    engine = engine_of(cap("action"))
+    for number in range(40):
+        track(engine, f"person-{number % 9}", "impression", NOW_US - number * DAY // 9, NOW_US)
+        track(engine, "ann", "impression", NOW_US - number * DAY, NOW_US, action="news")
+    copy = Engine(profiles_max=1_024, dedupe_max=65_536)
+    copy.store.load_columns(*engine.store.columns())
+    for stripe in range(STRIPES):
+        copy.store.load_stripe(engine.store.stripe(stripe))
+    copy.store.load_end()
+    assert copy.digest() == engine.digest()
+    copy.publish(plan_of(cap("action")))
+    assert held(copy, "ann", "page") == held(engine, "ann", "page") != {}
+    track(engine, "ann", "impression", NOW_US, action="ten_off")
+    assert copy.digest() != engine.digest()
+
+
+@given(history=HISTORY, seed=st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_nodes_that_hear_in_another_order_agree(history: list[Happened], seed: Random) -> None:
+    """What one tracks and the other applies; repeats count once."""
+    first, second = engine_of(cap("action")), engine_of(cap("action"))
+    requests = [
+        event(one.who, "impression", NOW_US - one.ago_us, action=one.action) for one in history
+    ]
+    for engine in (first, second):
+        seed.shuffle(requests)
+        for request in (*requests, *requests[:3]):
+            engine.track(request, NOW_US)
+    assert first.digest() == second.digest()
+    assert held(first, "ann", "page") == held(second, "ann", "page")

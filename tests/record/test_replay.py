@@ -178,27 +178,49 @@ def test_a_playbook_that_is_not_at_hand_is_named(tmp_path: Path) -> None:
     assert "--playbook" in one.difference
 
 
-def test_what_caps_have_counted_is_recorded(tmp_path: Path) -> None:
-    """Impressions of what was shown, over a month: caps hold back more and more, and let go."""
+def test_what_the_contact_policy_has_read_is_recorded(tmp_path: Path) -> None:
+    """Impressions of what was shown, over a month: rules hold back more and more, and let go."""
     chance = random.Random(2)
+    mail = {"count": "impression", "of": {"channel": "email"}}
     contact = {
+        "time_zone": {"from": "profile.time_zone", "default": "Europe/Warsaw"},
         "caps": {
-            "weekly": {"count": "impression", "of": {"channel": "email"}, "max": 3, "window": "7d"},
             "each": {"count": "impression", "of": "action", "max": 2, "window": "10d"},
-        }
+            "late": mail | {"max": 2, "window": "5d"},  # reads what weekly reads
+            "monthly": mail | {"max": 8, "window": "month"},
+            "weekly": mail | {"max": 3, "window": "7d"},
+        },
+        "suppression": {
+            "tired": {
+                **{"after": 2, "count": "dismissal", "of": "action"},
+                **{"within": "5d", "pause": "3d"},
+            }
+        },
+        "quiet_hours": {"nights": {"channels": "push", "from": "22:00", "to": "06:00"}},
     }
     plan = capped(contact)
     engine = recording(plan)
     now_us = NOW_US
+    rules = set()
     for _ in range(400):
         now_us += chance.randrange(DAY // 6)
         who, placement = f"u{chance.randrange(5)}", chance.choice(["inbox", "phone"])
         explain = chance.random() < 0.3
-        (shown,) = answer(engine, who, placement, now_us, explain=explain).placements
+        zone = chance.choice([None, "America/New_York", "Asia/Tokyo", "Mars"])
+        response = answer(engine, who, placement, now_us, explain=explain, zone=zone)
+        rules |= {one.condition for each in response.explanations for one in each.candidates}
         channel = "email" if placement == "inbox" else "push"
-        for one in shown.propositions:
+        for one in response.placements[0].propositions:
             at_us = now_us - chance.randrange(SECOND)
-            track(engine, who, "impression", at_us, now_us, action=one.action, channel=channel)
+            event = chance.choice(["impression", "impression", "dismissal"])
+            track(engine, who, event, at_us, now_us, action=one.action, channel=channel)
+    assert {
+        "cap each",
+        "cap late",
+        "cap monthly",
+        "suppression tired",
+        "quiet_hours nights",
+    } <= rules
     _, found = taken(engine)
     sizes = {len(one.record.response.placements[0].propositions) for one in found}
     assert {0, 3} <= sizes

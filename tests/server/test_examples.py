@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from nextbest.server.command.day import simulate
-from nextbest.server.examples import FIRST, LEADS, SHOP, TESTED
+from nextbest.server.examples import FIRST, LEADS, POLITE, SHOP, TESTED
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.run import run_cases
 
 DEMO = [sys.executable, "-c", "from nextbest.server.command.main import run; run()", "demo"]
 
 
-@pytest.mark.parametrize("folder", [FIRST, LEADS, SHOP, TESTED], ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", [FIRST, LEADS, SHOP, TESTED, POLITE], ids=lambda folder: folder.name
+)
 def test_an_example_compiles_without_a_fault_and_passes_its_own_tests(folder: Path) -> None:
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.yaml")
