@@ -246,6 +246,8 @@ cdef int seat_track(
     kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &track, &applied, &awaited)
     if kind != FAULT_NONE:
         return kind
+    if message.decision_id.length and not applied.duplicate:
+        seat_record_outcome(seat, message.decision_id, request, now_us)
     seat_cross_stage(seat, playbook, track.identity, now_us)
     step_end(serving.trace, STEP_APPLY)
     if message.ack > ACK_APPLIED:
@@ -256,6 +258,18 @@ cdef int seat_track(
     serving.degraded = header.log_away
     step_end(serving.trace, STEP_ENCODE)
     return FAULT_NONE
+
+
+cdef void seat_record_outcome(
+    EngineSeat* seat, Text decision_id, Text request, int64_t now_us
+) noexcept nogil:
+    """Record what came of a decision, where that was recorded."""
+    cdef Records* records = &seat.state.records
+    if not atomic_read(&records.on) or not records_want(records, decision_id, False):
+        return
+    write_outcome(&seat.record, request, now_us)
+    record_end(&seat.record)
+    records_put(records, &seat.record)
 
 
 cdef inline int check_pending(int64_t ack, const bint* pending, Fault* fault) noexcept nogil:

@@ -124,6 +124,15 @@ cdef void write_record(
     write_packed(record, RECORD_EMPTY, &tape.empty)
 
 
+cdef void write_outcome(Writer* record, Text request, int64_t tracked_us) noexcept nogil:
+    """A nextbest.v1.DecisionRecord of an outcome."""
+    record.length = 0
+    record.failed = False
+    write_uint(record, 1, <uint64_t>tracked_us)
+    write_uint(record, 9, RECORD_VERSION)
+    write_text_always(record, 12, request)
+
+
 cdef inline void write_packed(
     Writer* record, uint32_t field, const Writer* numbers
 ) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -15,12 +16,15 @@ from nextbest.server.command.console import (
     out,
     show_json,
 )
-from nextbest.server.experiment.errors import ExperimentError
+from nextbest.server.experiment.errors import ExperimentError, OptionError
 from nextbest.server.experiment.extra import need_analysis
+from nextbest.server.experiment.recorded import Asked, recorded
 from nextbest.server.experiment.source import Columns, read
+from nextbest.server.record.files import Files
 
 if TYPE_CHECKING:
     from nextbest.server.experiment.report import Report
+    from nextbest.server.experiment.subjects import Subjects
 
 experiment_app = typer.Typer(
     help="Read tests of variants.", no_args_is_help=True, add_completion=False
@@ -33,10 +37,15 @@ WIDTH = 120
 File: TypeAlias = Annotated[
     Path,
     typer.Argument(
-        help="CSV, JSON lines or Parquet; .gz too.", metavar="FILE", exists=True, dir_okay=False
+        help="CSV, JSON lines or Parquet, .gz too; with --experiment a folder of decision records.",
+        metavar="FILE",
+        exists=True,
     ),
 ]
 Variant: TypeAlias = Annotated[str, typer.Option(help="Names each one's variant.", metavar=COLUMN)]
+Experiment: TypeAlias = Annotated[
+    str, typer.Option(help="Of decision records: the experiment.", metavar="NAME")
+]
 Control: TypeAlias = Annotated[
     str, typer.Option(help="The variant to compare with.", metavar="NAME")
 ]
@@ -89,8 +98,9 @@ def _group() -> None:
 @experiment_app.command("report")
 def report_command(
     file: File,
-    variant: Variant,
     control: Control,
+    variant: Variant = "",
+    experiment: Experiment = "",
     conversion: Conversions = None,
     value: Values = None,
     covariate: Covariates = None,
@@ -103,7 +113,7 @@ def report_command(
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the variants of a test, from a file with one row per subject.
+    """Compare the variants of a test, from a file with one row per subject or decision records.
 
     First comes the split: more or fewer subjects than planned (a sample-ratio mismatch) mean that
     the rest does not hold.  Then guardrails, means, differences and tests.  Intervals and p-values
@@ -111,6 +121,10 @@ def report_command(
     end that was planned.  P(higher) is the probability that a variant's mean is above the
     control's, from uniform priors.  A guardrail is kept when the whole interval is on the allowed
     side.
+
+    With --experiment FILE is a folder of decision records (records.share of the server): subjects
+    are identities, from their first exposure on; --conversion names an event that carries a
+    decision id, and --value a property of one, such as purchase.amount.
 
     The exit code is 1 when the split raises an alarm or a guardrail is not kept, and 2 when the
     file or an option cannot be used.
@@ -121,13 +135,17 @@ def report_command(
 
       nextbest experiment report test.parquet --variant arm --control A --value spend
       --covariate spend_before --guardrail 'spend>=-1%' --weights A=9,B=1 --plot test.png
+
+      nextbest experiment report /tmp/shop/records --experiment free_shipping --control control
+      --conversion purchase --value purchase.amount
     """
     named = tuple(conversion or ()), tuple(value or ()), tuple(covariate or ())
     numbers = level, alarm_below, tuned_for
     try:
         need_analysis()
-        columns = Columns(variant, control, *named, subject)
-        report = _report(file, columns, (weights, guardrail or []), numbers, plot)
+        source = _source(file, (variant, experiment, control, subject), named)
+        metrics = [*named[0], *named[1]]
+        report = _report(source, metrics, (weights, guardrail or []), numbers, plot)
     except ExperimentError as error:
         # Not 1, which says that the test itself is alarming.
         complain(str(error))
@@ -140,14 +158,48 @@ def report_command(
         raise typer.Exit(EXIT_REFUSED)
 
 
+def _source(
+    file: Path, names: tuple[str, str, str, str], numbers: tuple[tuple[str, ...], ...]
+) -> Callable[[], Subjects]:
+    """What reads the subjects; options are checked at once."""
+    variant, experiment, control, subject = names
+    if bool(variant) == bool(experiment):
+        seen = "both" if variant else "neither"
+        raise OptionError("--variant, --experiment", seen, "--variant of a file's column, or one")
+    if experiment:
+        if numbers[2] or subject:
+            raise OptionError("--covariate, --subject", "given", "none with --experiment")
+        asked = Asked(experiment, control, *numbers[:2])
+        return lambda: _recorded(file, asked)
+    if file.is_dir():
+        raise OptionError("FILE", "a folder", "a file, or --experiment for a folder of records")
+    conversions, values, covariates = numbers
+    columns = Columns(variant, control, conversions, values, covariates, subject)
+    return lambda: read(file, columns)
+
+
+def _recorded(folder: Path, asked: Asked) -> Subjects:
+    """The subjects of decision records; what is odd about them is told."""
+    files = Files(folder)
+    found = recorded((frame.record for frame in files.frames()), asked)
+    for count, what in (
+        (len(files.damaged), "damaged records"),
+        (found.crossed, "exposures to another variant than a subject's first"),
+        (found.unexposed, "outcomes of people who were not exposed before"),
+    ):
+        if count:
+            complain(f"{count:,} {what} are left out")
+    return found.subjects()
+
+
 def _report(
-    file: Path,
-    columns: Columns,
+    source: Callable[[], Subjects],
+    metrics: Sequence[str],
     planned: tuple[str, list[str]],
     numbers: tuple[float, float, int],
     plot: Path | None,
 ) -> Report:
-    """The file's report, drawn where wanted; options are checked before the file is read."""
+    """The report, drawn where wanted; options are checked before anything is read."""
     # Imported here: they are an extra, and take a second.
     from nextbest.server.experiment.design import Design
     from nextbest.server.experiment.guardrail import parse_guardrail
@@ -155,12 +207,11 @@ def _report(
     from nextbest.server.experiment.report import analyse
     from nextbest.server.experiment.split import parse_weights
 
-    metrics = [*columns.conversions, *columns.values]
     guardrails = tuple(parse_guardrail(rule, metrics) for rule in planned[1])
     design = Design(numbers[0], parse_weights(planned[0]), numbers[1], guardrails, numbers[2])
     if plot:
         check_target(plot)
-    report = analyse(read(file, columns), design)
+    report = analyse(source(), design)
     if plot:
         draw(report, plot)
     return report

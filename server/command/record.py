@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +21,10 @@ from nextbest.server.command.console import (
 )
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
-from nextbest.server.record.errors import DamagedRecordError, RecordError
-from nextbest.server.record.frames import Frame, frames
+from nextbest.server.record.errors import RecordError
+from nextbest.server.record.files import Files
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import Replayed, replay
-from nextbest.server.record.sink import SUFFIX
 from nextbest.server.record.whatif import NO_SEGMENT, Change, Draft, Effect, largest, whatif
 
 SHOWN_MAX = 20
@@ -64,12 +63,14 @@ def replay_command(
 
       nextbest replay /tmp/shop/records --id 01a212fa-c1b5-7c2e-b25a-379038acb9ab
     """
-    found = _Found(file, id)
-    folder = file if file.is_dir() else file.parent
-    playbooks = Playbooks(folder, dict(map(_plan, playbook or ())))
-    results = [one for one in replay(found.frames(), playbooks) if one.difference or id]
-    _tell(found, results, as_json)
-    if found.damaged or not found.count or any(one.difference for one in results):
+    files = Files(file)
+    playbooks = Playbooks(files.folder, dict(map(_plan, playbook or ())))
+    count, different = 0, []
+    for one in replay(files.decisions(id), playbooks):
+        count += 1
+        different += [one] if one.difference else []
+    _tell(files, count, different, as_json)
+    if files.damaged or not count or different:
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -92,18 +93,17 @@ def whatif_command(
 
       nextbest whatif /tmp/shop/records/20261126T193556.705154.records --playbook my/draft --json
     """
-    found = _Found(file, "")
-    folder = file if file.is_dir() else file.parent
+    files = Files(file)
     hash_bytes, plan = _plan(playbook)
-    draft = Draft(plan, Playbooks(folder, {hash_bytes: plan}))
-    effect = whatif(found.frames(), draft)
-    for error in found.damaged[:SHOWN_MAX]:
+    draft = Draft(plan, Playbooks(files.folder, {hash_bytes: plan}))
+    effect = whatif(files.decisions(), draft)
+    for error in files.damaged[:SHOWN_MAX]:
         complain(str(error))
     if as_json:
-        show_json(_as_json(effect, len(found.damaged)))
+        show_json(_as_json(effect, len(files.damaged)))
     else:
         _show_effect(effect)
-    if found.damaged:
+    if files.damaged:
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -166,26 +166,6 @@ def _as_json(effect: Effect, damaged: int) -> dict[str, object]:
     }
 
 
-class _Found:
-    """The records of a file or a folder, and what is damaged."""
-
-    def __init__(self, file: Path, id: str) -> None:
-        self.files = sorted(file.glob(f"*{SUFFIX}")) if file.is_dir() else [file]
-        self.damaged: list[DamagedRecordError] = []
-        self.count = 0
-        self._id = id
-
-    def frames(self) -> Iterator[Frame]:
-        """Each whole record of the wanted id; all of them without one."""
-        for file in self.files:
-            for frame in frames(str(file), file.read_bytes()):
-                if isinstance(frame, DamagedRecordError):
-                    self.damaged.append(frame)
-                elif self._id in ("", frame.decision_id):
-                    self.count += 1
-                    yield frame
-
-
 def _plan(folder: Path) -> tuple[bytes, Plan]:
     compiled = compile_playbook(read_folder(folder))
     if compiled.plan is None:
@@ -193,28 +173,24 @@ def _plan(folder: Path) -> tuple[bytes, Plan]:
     return compiled.plan.hash, compiled.plan
 
 
-def _tell(found: _Found, results: Iterable[Replayed], as_json: bool) -> None:
-    differ = [one for one in results if one.difference]
+def _tell(files: Files, count: int, different: Sequence[Replayed], as_json: bool) -> None:
+    damaged = files.damaged
+    equal = count - len(different)
     if as_json:
-        show_json(
-            {
-                "records": found.count,
-                "equal": found.count - len(differ),
-                "different": [_named(one) for one in differ],
-                "damaged": [str(error) for error in found.damaged],
-            }
-        )
+        named = [_named(one) for one in different]
+        told = {"records": count, "equal": equal, "different": named}
+        show_json(told | {"damaged": [str(error) for error in damaged]})
         return
-    for error in found.damaged[:SHOWN_MAX]:
-        complain(str(error))
-    for one in differ[:SHOWN_MAX]:
-        complain(f"decision {one.frame.decision_id}: {one.difference}")
-    left = len(differ) + len(found.damaged) - SHOWN_MAX
-    more = f", {left:,} more than shown" if left > 0 else ""
-    equal = f"{found.count - len(differ):,} equal, {len(differ):,} different"
+    lines = [
+        *map(str, damaged),
+        *(" ".join(("decision", *_named(one).values())) for one in different),
+    ]
+    for line in lines[:SHOWN_MAX]:
+        complain(line)
+    more = f", {len(lines) - SHOWN_MAX:,} more than shown" if len(lines) > SHOWN_MAX else ""
     out().print(
-        f"{found.count:,} records of {len(found.files):,} files: {equal}, "
-        f"{len(found.damaged):,} damaged{more}"
+        f"{count:,} records of {len(files.paths):,} files: {equal:,} equal, "
+        f"{len(different):,} different, {len(damaged):,} damaged{more}"
     )
 
 

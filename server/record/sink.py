@@ -12,9 +12,9 @@ from pathlib import Path
 
 from nextbest.core import Engine
 from nextbest.server.record import playbooks
+from nextbest.server.record.files import SUFFIX
 from nextbest.v1 import mutation_pb2
 
-SUFFIX = ".records"
 # How long records wait in memory.
 TURN_S = 0.1
 

@@ -1,6 +1,7 @@
 from google.rpc import status_pb2 as _status_pb2
 from nextbest.v1 import common_pb2 as _common_pb2
 from nextbest.v1 import decision_pb2 as _decision_pb2
+from nextbest.v1 import event_pb2 as _event_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -10,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DecisionRecord(_message.Message):
-    __slots__ = ("decided_at_us", "playbook", "request", "response", "inputs", "leave", "error", "steps_ns", "version", "unset_attributes", "empty_counters", "checksum")
+    __slots__ = ("decided_at_us", "playbook", "request", "response", "inputs", "leave", "error", "steps_ns", "version", "unset_attributes", "empty_counters", "outcome", "checksum")
     DECIDED_AT_US_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +23,7 @@ class DecisionRecord(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UNSET_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     EMPTY_COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     decided_at_us: int
     playbook: bytes
@@ -34,8 +36,9 @@ class DecisionRecord(_message.Message):
     version: int
     unset_attributes: _containers.RepeatedScalarFieldContainer[int]
     empty_counters: _containers.RepeatedScalarFieldContainer[int]
+    outcome: _event_pb2.TrackRequest
     checksum: int
-    def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., version: _Optional[int] = ..., unset_attributes: _Optional[_Iterable[int]] = ..., empty_counters: _Optional[_Iterable[int]] = ..., checksum: _Optional[int] = ...) -> None: ...
+    def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., version: _Optional[int] = ..., unset_attributes: _Optional[_Iterable[int]] = ..., empty_counters: _Optional[_Iterable[int]] = ..., outcome: _Optional[_Union[_event_pb2.TrackRequest, _Mapping]] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Input(_message.Message):
     __slots__ = ("attribute", "counter", "value", "ages", "moments")
