@@ -738,8 +738,9 @@ cdef class Playbook:
             starts.append(len(items))
         self.state.gate_items = self.indexes(items).items
         self.state.gate_starts = self.indexes(starts).items
-        conditions = {item >> GATE_BITS for item in items}
-        self.state.gates_shared = len(items) >= 3 * len(conditions)
+        # The contact policy's rules are mostly one action's, and come last.
+        shared = [item >> GATE_BITS for item in items if item & GATE_CONTACT != GATE_CONTACT]
+        self.state.gates_shared = len(shared) >= 3 * len(set(shared))
         return 0
 
     cdef int load_treatments(self, ActionSpec* action, treatments) except -1:

@@ -323,29 +323,44 @@ cdef Value person_last_n(
     return value_list(items, most)
 
 
+# What a counter that has nothing is read as.
+cdef int64_t NO_MOMENTS[1]
+
+
+cdef inline uint32_t moments_end(const Side* side, uint32_t column, uint32_t start) noexcept nogil:
+    """Where the moments of a column end that begin at `start`."""
+    cdef uint32_t end = start
+    while end < side.count[MOMENTS] and moment_cells(side)[end].column == column:
+        end += 1
+    return end
+
+
 cdef int64_t* person_moments(
     const Person* person, uint32_t column, Arena* arena, uint32_t* count
 ) noexcept nogil:
     """When the events were that a counter of moments keeps, in no order; NULL without memory."""
     cdef const Side* side
-    cdef BucketRange every
     cdef int64_t* moments
-    cdef uint32_t i, j, start
-    every.first = 0
-    every.last = 0xFFFFFFFE
-    count[0] = gather_cells(person, MOMENTS, column, every, NULL)
-    moments = <int64_t*>arena_take(arena, (count[0] + 1) * sizeof(int64_t))
-    if moments == NULL:
-        return NULL
+    cdef uint32_t i, j, start, total = 0
     count[0] = 0
     for i in range(person.count):
         side = person.rows[i].side
-        if side == NULL:
-            continue
-        start = side_find(side, MOMENTS, column, every.first)
-        for j in range(start, side_find(side, MOMENTS, column, every.last + 1)):
-            moments[count[0]] = moment_cells(side)[j].time_us
-            count[0] += 1
+        if side != NULL and side.count[MOMENTS]:
+            start = side_find(side, MOMENTS, column, 0)
+            total += moments_end(side, column, start) - start
+    # Of most there is nothing.
+    if total == 0:
+        return NO_MOMENTS
+    moments = <int64_t*>arena_take(arena, total * sizeof(int64_t))
+    if moments == NULL:
+        return NULL
+    for i in range(person.count):
+        side = person.rows[i].side
+        if side != NULL and side.count[MOMENTS]:
+            start = side_find(side, MOMENTS, column, 0)
+            for j in range(start, moments_end(side, column, start)):
+                moments[count[0]] = moment_cells(side)[j].time_us
+                count[0] += 1
     return moments
 
 

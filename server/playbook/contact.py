@@ -33,13 +33,13 @@ from nextbest.server.playbook.tables import TIME, Tables, counter_key
 # The event by which a proposition counts once it is shown.
 IMPRESSION: Final = "impression"
 # What counters keep is for one of these: a rule that changes within one keeps what it has counted.
-_HORIZONS: Final = (3_600, *(limits.DAY_S * days for days in (1, 2, 8, 32, 100, 400, 3_650)))
+_HORIZONS: Final = (3_600, *(limits.DAY_S * days for days in (1, 2, 8, 32, 100, 400, 3_660)))
 _LIMIT_LEAST: Final = 8
-# More than the longest day, week and month that there are, clocks set back included.
+# The longest day, week and month that there are, with clocks set back by up to two hours.
 _PERIODS: Final = {
-    Period.DAY: 2 * limits.DAY_S,
-    Period.WEEK: 8 * limits.DAY_S,
-    Period.MONTH: 32 * limits.DAY_S,
+    Period.DAY: limits.DAY_S + 7_200,
+    Period.WEEK: 7 * limits.DAY_S + 7_200,
+    Period.MONTH: 31 * limits.DAY_S + 7_200,
 }
 
 
@@ -220,9 +220,10 @@ class _Maker:
             return horizon
         least = -(-horizon // limits.BUCKETS_MAX)
         if not horizon or spec.within < least:
-            kept = max(one for one in (0, *_HORIZONS) if one <= spec.within * limits.BUCKETS_MAX)
-            within = span_text(spec.within)
-            allowed = f"at most {span_text(kept - spec.within)} for within: {within}"
+            kept = max(one for one in _HORIZONS if one <= spec.within * limits.BUCKETS_MAX)
+            most = kept - spec.within - limits.AHEAD_S
+            most -= most % (limits.DAY_S if most > limits.DAY_S else 60)
+            allowed = f"at most {span_text(most)} for within: {span_text(spec.within)}"
             self.scope.faults.add(spec.at.value("pause").fault(f"pause of {what}", allowed))
             return horizon
         return max((one for one in _HORIZONS if least <= one <= spec.within), default=spec.within)
@@ -335,5 +336,10 @@ class _Maker:
 
 
 def _horizon(seconds: int) -> int:
-    """How long a counter keeps what is needed for so long; 0 for all time."""
-    return next((one for one in _HORIZONS if one >= seconds), 0) if seconds else 0
+    """How long a counter keeps what is needed for so long; 0 for all time, and for longer than any.
+
+    Whole buckets are forgotten from the newest event on, which may be ahead of the decision.
+    """
+    if not seconds:
+        return 0
+    return next((one for one in _HORIZONS if one >= seconds + limits.AHEAD_S), 0)

@@ -149,7 +149,7 @@ class SuppressionSpec(Spec):
     count: Text = key(_NAME, "the event that it counts, such as dismissal", required=True)
     of: SubjectSpec | None = key(Subject(), "what it is about, as for a cap")
     within: int = key(
-        Span(1, limits.WINDOW_S_MAX), "within how long they must have come", default=0
+        Span(60, limits.WINDOW_S_MAX), "within how long they must have come", default=0
     )
     pause: int = key(
         Span(1, limits.WINDOW_S_MAX), "how long it pauses from the last of them on", required=True

@@ -213,7 +213,7 @@ def test_a_changed_cap_keeps_what_it_has_counted() -> None:
 
 def test_caps_of_the_same_share_a_counter() -> None:
     spec = {"count": "impression", "of": {"channel": "email"}}
-    caps = {"day": spec | {"max": 1, "window": "5d"}, "week": spec | {"max": 8, "window": "8d"}}
+    caps = {"day": spec | {"max": 1, "window": "5d"}, "week": spec | {"max": 8, "window": "7d"}}
     hidden = [one for one in plan_of({"caps": caps}).counters if one.name.startswith("@")]
     assert [(one.aggregate, one.limit) for one in hidden] == [(Aggregate.LAST_N, 8)]
 
@@ -271,3 +271,14 @@ def test_nodes_that_hear_in_another_order_agree(history: list[Happened], seed: R
             engine.track(request, NOW_US)
     assert first.digest() == second.digest()
     assert held(first, "ann", "page") == held(second, "ann", "page")
+
+
+@pytest.mark.parametrize("window_d", [1, 2, 8, 32, 400])
+def test_an_event_ahead_does_not_push_out_the_oldest(window_d: int) -> None:
+    """Counters forget whole buckets: one that begins ahead of the decision must not cost any."""
+    engine = engine_of(cap({"channel": "email"}, window=f"{window_d}d"))
+    begin = (NOW_US // (window_d * DAY) + 1) * window_d * DAY
+    now = begin - 60 * SECOND
+    track(engine, "ann", "impression", now - window_d * DAY + SECOND, now, channel="email")
+    track(engine, "ann", "impression", begin + 10 * SECOND, now, channel="email")
+    assert proposed(engine, "ann", "inbox", now) == []

@@ -66,12 +66,13 @@ BAD_PARTS: list[tuple[dict[str, Any], str]] = [
     ({"suppression": {"one": TIRED | {"pause": "9000d"}}}, "from 1s to 3650d"),
     (
         {"suppression": {"one": TIRED | {"pause": "3650d"}}},
-        "pause of suppression one, seen '3650d', allowed: at most 3620d for within: 30d",
+        "pause of suppression one, seen '3650d', allowed: at most 3629d for within: 30d",
     ),
     (
         {"suppression": {"one": TIRED | {"within": "60s"}}},
-        "pause of suppression one, seen '14d', allowed: at most 59m for within: 1m",
+        "pause of suppression one, seen '14d', allowed: at most 54m for within: 1m",
     ),
+    ({"suppression": {"one": TIRED | {"within": "59s"}}}, "from 1m to 3650d"),
     ({"suppression": {"one": TIRED | {"of": "groups"}}}, "(did you mean group?)"),
     ({"suppression": {"one": TIRED | {"count": "dismissed"}}}, "(did you mean dismissal?)"),
     ({"quiet_hours": {"nights": NIGHTS | {"channels": "emial"}}}, "(did you mean email?)"),
