@@ -55,9 +55,11 @@ class Sink:
                 await asyncio.sleep(TURN_S)
                 await self._turn()
         finally:
+            self._keep_playbook()
             self._write(self._engine.take_records())
 
     async def _turn(self) -> None:
+        # Before what it decided: records without their playbook cannot be decided again.
         self._keep_playbook()
         if content := self._engine.take_records():
             # Whatever becomes of this task, what was taken is written.
