@@ -27,7 +27,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload fuzz debug proto \
+.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload bench-bookkeeping retail fuzz debug proto \
 	otelcol clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
@@ -58,6 +58,12 @@ bench-log: build ## the log beside bare Redis and SQLite, snapshots, recovery: s
 
 bench-telemetry: build ## what telemetry costs, beside a build without it: some five minutes
 	$(BIN)/python -m bench.telemetry
+
+bench-bookkeeping: build ## what records, caps and experiments cost the fast lane
+	$(BIN)/python -m bench.bookkeeping
+
+retail: build ## a quarter of a real shop as live traffic, every decision made again: a minute
+	@$(BIN)/python -m bench.retail
 
 bench-overload: build ## what the fast lane still does at 1.5 and 3 times its highest rate
 	$(BIN)/python -m bench.overload
