@@ -62,6 +62,7 @@ include "decide/tape.pyx"
 include "decide/decision.pyx"
 include "decide/experiment.pyx"
 include "decide/contact.pyx"
+include "decide/consent.pyx"
 include "decide/score.pyx"
 include "decide/arbitrate.pyx"
 include "decide/explore.pyx"
@@ -227,6 +228,11 @@ cdef class Engine:
     def generation(self) -> int:
         """The active generation; 0 before the first publish."""
         return self.active.state.generation if self.active is not None else 0
+
+    @property
+    def plan(self) -> Plan | None:
+        """The active playbook's plan; None before the first publish."""
+        return self.active.plan if self.active is not None else None
 
     @property
     def playbook_hash(self) -> bytes:
@@ -486,6 +492,15 @@ cdef class Engine:
 
     def upsert(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
         """Set attributes: an UpsertProfileRequest answered with an UpsertProfileResponse."""
+        return self.set_attributes(request, now_us, token, False)
+
+    def set_consent(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
+        """As `upsert`, for an UpsertProfileRequest that may name hidden attributes."""
+        return self.set_attributes(request, now_us, token, True)
+
+    cdef bytes set_attributes(
+        self, bytes request, int64_t now_us, uint64_t token, bint hidden
+    ):
         cdef UpsertMessage message
         cdef IdentityRef identity
         cdef Reader reader = reader_of(<char*>request, len(request))
@@ -496,7 +511,7 @@ cdef class Engine:
         cdef int64_t occurred_us = 0
         self.begin()
         if read_upsert(&reader, &message, &self.seat.serving.machine.arena, fault) or check_upsert(
-            &self.active.state, &message, now_us, &occurred_us, &identity, fault
+            &self.active.state, &message, hidden, now_us, &occurred_us, &identity, fault
         ) or seat_check_write(&self.seat, identity, &message.ack):
             fault_raise(fault)
         awaited = self.awaited(message.ack, token)
@@ -1181,6 +1196,7 @@ cdef class Engine:
             write_identity(writer, 1, ref_of(kind, id_bytes))
         write_profile_attributes(decision, writer)
         write_profile_counters(decision, writer)
+        write_profile_consents(decision, writer)
         for i in range(decision.playbook.scorecards_count):
             write_score(decision, writer, 4, i, True)
         for i in range(decision.playbook.grades_count):

@@ -13,13 +13,14 @@ from nextbest.client.errors import (
     UnavailableError,
     Violation,
 )
-from nextbest.client.request import Event, Upsert, anonymous
+from nextbest.client.request import Consent, Event, Upsert, anonymous
 from nextbest.client.synchronous import Client
 
 __all__ = [
     "AlreadyUsedError",
     "AsyncClient",
     "Client",
+    "Consent",
     "DeadlineError",
     "Event",
     "InvalidArgumentError",

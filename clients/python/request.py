@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from nextbest.client.ids import new_id
 from nextbest.client.value import Plain, messages, timestamp
@@ -21,6 +21,7 @@ Identity: TypeAlias = str | common_pb2.Identity
 Files: TypeAlias = Path | str | Mapping[str, bytes]
 # When a write is answered; None leaves it to the server.
 Ack: TypeAlias = Literal["applied", "logged", "replicated"] | None
+ConsentStatus: TypeAlias = Literal["granted", "denied", "revoked"]
 
 _ACKS: Mapping[Ack, common_pb2.AckLevel] = {
     None: common_pb2.ACK_LEVEL_UNSPECIFIED,
@@ -96,6 +97,48 @@ class Upsert:
             occurred_at=None if self.occurred_at is None else timestamp(self.occurred_at),
             ack=ack_level(self.ack),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a person allows: a purpose, or with a `reason` whether to contact them in a channel."""
+
+    identity: Identity
+    subject: str
+    status: ConsentStatus
+    reason: str = ""
+    basis: str = ""
+    occurred_at: datetime | None = None
+    expires_at: datetime | None = None
+    source: str = ""
+    write_id: str = ""
+    ack: Ack = None
+
+    def message(self) -> profile_pb2.SetConsentRequest:
+        """The write as the contract has it; ValueError for an unknown status or basis."""
+        return profile_pb2.SetConsentRequest(
+            write_id=self.write_id or new_id(),
+            identity=identity(self.identity),
+            purpose=None if self.reason else self.subject,
+            channel=self.subject if self.reason else None,
+            reason=self.reason,
+            status=_number("status", self.status, profile_pb2.ConsentStatus),
+            lawful_basis=_number("basis", self.basis or "unspecified", profile_pb2.LawfulBasis),
+            occurred_at=None if self.occurred_at is None else timestamp(self.occurred_at),
+            expires_at=None if self.expires_at is None else timestamp(self.expires_at),
+            source=self.source,
+            ack=ack_level(self.ack),
+        )
+
+
+def _number(field: str, word: str, kind: Any) -> Any:
+    """An enum's value by the end of its name, in lower case."""
+    start = kind.keys()[0].removesuffix("UNSPECIFIED")
+    words = {name.removeprefix(start).lower(): number for name, number in kind.items()}
+    if word not in words:
+        allowed = ", ".join(one for one, number in words.items() if number)
+        raise ValueError(f"{field}: {word!r}, allowed: {allowed}")
+    return words[word]
 
 
 def decide(

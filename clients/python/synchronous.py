@@ -17,7 +17,7 @@ from nextbest.client.channel import target
 from nextbest.client.errors import OverloadedError, from_call
 from nextbest.client.ids import new_id
 from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
-from nextbest.client.request import Ack, Event, Files, Identity, Upsert
+from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import Route
 from nextbest.client.value import Plain
 from nextbest.v1 import (
@@ -165,6 +165,66 @@ class Client:
         """Set attributes; None as a value unsets."""
         message = Upsert(identity, attributes, occurred_at, write_id, ack).message()
         return self._call("UpsertProfile", message, timeout)
+
+    def set_consent(
+        self,
+        identity: Identity,
+        purpose: str,
+        status: ConsentStatus,
+        *,
+        basis: str = "",
+        occurred_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        source: str = "",
+        write_id: str = "",
+        ack: Ack = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.SetConsentResponse:
+        """Record what a person allows; `basis` may be left out where the purpose has one only."""
+        consent = Consent(
+            identity,
+            purpose,
+            status,
+            basis=basis,
+            occurred_at=occurred_at,
+            expires_at=expires_at,
+            source=source,
+            write_id=write_id,
+            ack=ack,
+        )
+        return self.write_consent(consent, timeout=timeout)
+
+    def do_not_contact(
+        self,
+        identity: Identity,
+        channel: str,
+        reason: str,
+        *,
+        over: bool = False,
+        occurred_at: datetime | None = None,
+        source: str = "",
+        write_id: str = "",
+        ack: Ack = None,
+        timeout: float = WRITE_S,
+    ) -> profile_pb2.SetConsentResponse:
+        """Close a channel to a person for a reason; `over` ends that reason."""
+        consent = Consent(
+            identity,
+            channel,
+            "granted" if over else "denied",
+            reason=reason,
+            occurred_at=occurred_at,
+            source=source,
+            write_id=write_id,
+            ack=ack,
+        )
+        return self.write_consent(consent, timeout=timeout)
+
+    def write_consent(
+        self, consent: Consent, *, timeout: float = WRITE_S
+    ) -> profile_pb2.SetConsentResponse:
+        """Record a consent of a purpose or a channel."""
+        return self._call("SetConsent", consent.message(), timeout)
 
     def link_identity(
         self,

@@ -186,7 +186,9 @@ cdef void write_candidate(
     cdef const Value* error = &candidate.error
     write_text(writer, 1, decision.playbook.actions[candidate.action].name)
     write_uint(writer, 2, candidate.fate)
-    if candidate.condition >= 0:
+    if candidate.fate == FATE_NO_CONSENT:
+        write_no_consent(decision, writer, candidate.condition)
+    elif candidate.condition >= 0:
         write_text(writer, 3, decision.playbook.conditions[candidate.condition].text)
         if decision.states[candidate.condition] == CONDITION_ERROR:
             error = &decision.errors[candidate.condition]

@@ -12,6 +12,7 @@ cdef enum Fate:
     FATE_DIVERSITY = 9
     FATE_TAKEN = 10
     FATE_CONTACT_POLICY = 11
+    FATE_NO_CONSENT = 12
 
 
 cdef enum:
@@ -29,7 +30,7 @@ cdef struct Candidate:
     # Its place among the placement's candidates: what breaks ties.
     uint32_t order
     uint8_t fate
-    # The condition that dropped it; -1 for none.
+    # The condition that dropped it; -1 for none, less for a closed channel.
     int64_t condition
     # The error of its formula or condition; TAG_NULL for none.
     Value error
@@ -152,7 +153,11 @@ cdef bint prioritise(
 
 cdef inline uint32_t gate_fate(uint32_t gate) noexcept nogil:
     """What becomes of a candidate that a gate holds back."""
-    return FATE_CONTACT_POLICY if gate == GATE_CONTACT else FATE_NOT_ELIGIBLE + gate
+    if gate == GATE_CONSENT:
+        return FATE_NO_CONSENT
+    if gate == GATE_CONTACT:
+        return FATE_CONTACT_POLICY
+    return FATE_NOT_ELIGIBLE + gate - GATE_ELIGIBILITY
 
 
 cdef bint qualifies(
@@ -229,11 +234,34 @@ cdef void rank_placement(
         ranking.ranked = ranking.dropped = ranking.slots_filled = 0
         memset(ranking.fates, 0, sizeof(ranking.fates))
         return
+    if channel_closed(decision, placement.declared):
+        close_placement(placement, ranking, explain)
+        return
     if leave == LEAVE_SCORING:
         decision.scores_skipped = True
         # Without scores nothing tells how likely each one is to be.
         ranking.exploring = NULL
     rank_candidates(decision, placement, ranking, explain, leave == LEAVE_SCORING)
+
+
+cdef void close_placement(
+    const PlacementSpec* placement, Ranking* ranking, bint explain
+) noexcept nogil:
+    """Drop every candidate: the person is not to be contacted in the placement's channel."""
+    cdef uint32_t last = placement.candidates_count
+    cdef Candidate* candidate
+    cdef uint32_t i
+    ranking.ranked = ranking.slots_filled = 0
+    ranking.dropped = last if explain else 0
+    memset(ranking.fates, 0, sizeof(ranking.fates))
+    ranking.fates[<int>FATE_NO_CONSENT] = last
+    for i in range(ranking.dropped):
+        candidate = &ranking.candidates[last - 1 - i]
+        candidate.action = placement.candidates[i]
+        candidate.order = i
+        candidate.fate = FATE_NO_CONSENT
+        candidate.condition = closed_condition(placement.declared)
+        candidate.error.tag = TAG_NULL
 
 
 cdef void rank_in_order(Ranking* ranking) noexcept nogil:
@@ -244,12 +272,20 @@ cdef void rank_in_order(Ranking* ranking) noexcept nogil:
         memset(ranking.candidates[i].factors, 0, sizeof(ranking.candidates[i].factors))
 
 
-cdef inline void count_held(Ranking* ranking, uint64_t held) noexcept nogil:
-    """Add what each gate has held back, counted in a register: counting in memory, each candidate
-    would wait for the one before it."""
-    cdef uint32_t gate
-    for gate in range(POLICY_GATES):
-        ranking.fates[gate_fate(gate)] += held >> (HELD_BITS * gate) & HELD_MOST
+cdef inline uint64_t held_by(uint32_t by) noexcept nogil:
+    """One, in the bits of a gate; the first one has no bits, and counts what the others do not."""
+    return <uint64_t>(by != 1) << (HELD_BITS * ((by - 2) & 3))
+
+
+cdef inline void count_held(Ranking* ranking, uint64_t held, uint32_t whole) noexcept nogil:
+    """Add what each gate has held back of `whole`, counted in a register: counting in memory, each
+    candidate would wait for the one before it."""
+    cdef uint32_t gate, count
+    for gate in range(1, POLICY_GATES):
+        count = held >> (HELD_BITS * (gate - 1)) & HELD_MOST
+        ranking.fates[gate_fate(gate)] += count
+        whole -= count
+    ranking.fates[gate_fate(0)] += whole
 
 
 cdef void rank_candidates(
@@ -262,6 +298,7 @@ cdef void rank_candidates(
     # One more than the gate.
     cdef uint32_t by = 0
     cdef uint64_t held = 0
+    cdef uint32_t held_whole = 0
     cdef uint32_t last = placement.candidates_count
     ranking.ranked = 0
     ranking.dropped = 0
@@ -271,7 +308,8 @@ cdef void rank_candidates(
         if not explain:
             by = held_back(decision, placement.candidates[i])
         if by:
-            held += <uint64_t>1 << (HELD_BITS * (by - 1))
+            held += held_by(by)
+            held_whole += 1
             continue
         candidate = &ranking.candidates[ranking.ranked]
         candidate.action = placement.candidates[i]
@@ -289,7 +327,7 @@ cdef void rank_candidates(
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
-    count_held(ranking, held)
+    count_held(ranking, held, held_whole)
     step_end(decision.trace, STEP_ELIGIBILITY)
     if unscored:
         rank_in_order(ranking)
@@ -350,16 +388,26 @@ cdef void keep_factors(Decision* decision, Candidate* candidate) noexcept nogil:
 
 
 cdef const TreatmentSpec* choose_treatment(
-    Decision* decision, const PlacementSpec* placement, const ActionSpec* action
+    Decision* decision, const PlacementSpec* placement, const ActionSpec* action, int32_t* closed
 ) noexcept nogil:
-    """The first treatment for the placement's channel whose conditions hold; NULL for none."""
+    """The first treatment for the placement's channel whose conditions hold; NULL for none.
+
+    `closed`, unless NULL and -1 before, is the channel of the first that the person is not to be
+    contacted with.
+    """
     cdef const TreatmentSpec* treatment
+    cdef int32_t channel
     cdef uint32_t i
     for i in range(action.treatments_count):
         treatment = &action.treatments[i]
-        if suits_channel(treatment, placement.channel):
-            if first_failing(decision, &treatment.conditions) < 0:
-                return treatment
+        if not suits_channel(treatment, placement.channel):
+            continue
+        channel = treatment_closed(decision, placement, treatment)
+        if channel >= 0:
+            if closed != NULL and closed[0] < 0:
+                closed[0] = channel
+        elif first_failing(decision, &treatment.conditions) < 0:
+            return treatment
     return NULL
 
 
@@ -413,6 +461,22 @@ cdef inline Slot* take_slot(
     return slot
 
 
+cdef const TreatmentSpec* treatment_or_fate(
+    Decision* decision, const PlacementSpec* placement, Ranking* ranking, Candidate* candidate
+) noexcept nogil:
+    """A ranked candidate's treatment; without one its fate says why not."""
+    cdef int32_t closed = -1
+    cdef const TreatmentSpec* treatment = choose_treatment(
+        decision, placement, &decision.playbook.actions[candidate.action], &closed
+    )
+    if treatment == NULL and closed >= 0:
+        candidate.condition = closed_condition(closed)
+        give_fate(ranking, candidate, FATE_NO_CONSENT)
+    elif treatment == NULL:
+        give_fate(ranking, candidate, FATE_NO_TREATMENT)
+    return treatment
+
+
 cdef void fill_slots(
     Decision* decision, const PlacementSpec* placement, Ranking* ranking, uint8_t* taken
 ) noexcept nogil:
@@ -448,9 +512,8 @@ cdef inline void take_best(
             give_fate(ranking, candidate, FATE_DIVERSITY)
             continue
         if action.treatments_count:
-            treatment = choose_treatment(decision, placement, action)
+            treatment = treatment_or_fate(decision, placement, ranking, candidate)
             if treatment == NULL:
-                give_fate(ranking, candidate, FATE_NO_TREATMENT)
                 continue
         candidate.condition = contact_spent(decision, placement, action)
         if candidate.condition >= 0:
@@ -464,8 +527,8 @@ cdef void fill_fallback(
 ) noexcept nogil:
     """Put the fallback into the first empty slot, whatever its gates and other placements say.
 
-    One of its treatments must suit the channel and the person, when it has any; and the contact
-    policy holds for it as for all else.
+    One of its treatments must suit the channel and the person, when it has any; and consents and
+    the contact policy hold for it as for all else.
     """
     cdef const ActionSpec* action = &decision.playbook.actions[placement.fallback]
     cdef Slot* slot = &ranking.slots[ranking.slots_filled]
@@ -473,6 +536,10 @@ cdef void fill_fallback(
     for i in range(ranking.slots_filled):
         if ranking.slots[i].action == action:
             return
+    if channel_closed(decision, placement.declared):
+        return
+    if first_failing(decision, &action.gates[<int>GATE_CONSENT]) >= 0:
+        return
     if first_failing(decision, &action.gates[<int>GATE_CONTACT]) >= 0:
         return
     if first_failing(decision, &placement.contact) >= 0:
@@ -481,7 +548,7 @@ cdef void fill_fallback(
         return
     slot.candidate = NULL
     slot.action = action
-    slot.treatment = choose_treatment(decision, placement, action)
+    slot.treatment = choose_treatment(decision, placement, action, NULL)
     if slot.treatment == NULL and action.treatments_count:
         return
     slot.fallback = True

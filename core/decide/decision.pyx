@@ -78,6 +78,9 @@ cdef struct Decision:
     ContactCount* contact
     # The person's time zone, once something has asked for it.
     Zone zone
+    # Of the playbook's purposes and channels: PURPOSE_UNKNOWN or CHANNEL_UNKNOWN, and what follows.
+    uint8_t* purposes
+    uint8_t* channels
     int32_t stage
     # The action being ranked, and its factors.
     const ActionSpec* action
@@ -125,6 +128,8 @@ cdef bint decision_begin(
     decision.contact = <ContactCount*>arena_zeroed(
         arena, playbook.contact_count * sizeof(ContactCount)
     )
+    decision.purposes = <uint8_t*>arena_zeroed(arena, playbook.purposes_count)
+    decision.channels = <uint8_t*>arena_zeroed(arena, playbook.channels_count)
     machine.inputs = <Value*>arena_zeroed(arena, playbook.inputs_count * sizeof(Value))
     machine.inputs_count = playbook.inputs_count
     machine.resolve = resolve_input
@@ -133,7 +138,8 @@ cdef bint decision_begin(
     return (
         decision.states != NULL and decision.errors != NULL and decision.scores != NULL
         and decision.segments != NULL and decision.assignments != NULL
-        and decision.contact != NULL and machine.inputs != NULL
+        and decision.contact != NULL and decision.purposes != NULL
+        and decision.channels != NULL and machine.inputs != NULL
     )
 
 
@@ -324,6 +330,8 @@ cdef Value input_value(Decision* decision, const InputSpec* spec) noexcept nogil
         return experiment_value(decision, spec.index)
     if spec.kind == INPUT_HOLDOUT:
         return value_bool(held_out(decision, spec.index))
+    if spec.kind == INPUT_CONSENT:
+        return consent_value(decision, spec.index)
     if spec.kind == INPUT_ACTION:
         return decision.action.attributes[spec.index]
     return factor_value(decision, spec.index)

@@ -58,7 +58,9 @@ cdef void explore_slots(
         candidate = exploring.candidates[drawn]
         slot = take_slot(
             decision, placement, ranking, candidate,
-            choose_treatment(decision, placement, &decision.playbook.actions[candidate.action]),
+            choose_treatment(
+                decision, placement, &decision.playbook.actions[candidate.action], NULL
+            ),
             taken,
         )
         slot.propensity_logging = exploring.chances[drawn]
@@ -94,8 +96,9 @@ cdef inline bint may_take(
     if taken[candidate.action]:
         give_fate(ranking, candidate, FATE_TAKEN)
         return False
-    if action.treatments_count and choose_treatment(decision, placement, action) == NULL:
-        give_fate(ranking, candidate, FATE_NO_TREATMENT)
+    if action.treatments_count and (
+        treatment_or_fate(decision, placement, ranking, candidate) == NULL
+    ):
         return False
     return may_contact(decision, placement, ranking, candidate)
 

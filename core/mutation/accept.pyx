@@ -158,10 +158,13 @@ cdef int check_track(
 
 
 cdef int check_upsert(
-    const PlaybookState* playbook, UpsertMessage* message, int64_t now_us, int64_t* occurred_us,
-    IdentityRef* identity, Fault* fault,
+    const PlaybookState* playbook, UpsertMessage* message, bint hidden, int64_t now_us,
+    int64_t* occurred_us, IdentityRef* identity, Fault* fault,
 ) noexcept nogil:
-    """Check an UpsertProfileRequest against the playbook; -1 us when it names no time."""
+    """Check an UpsertProfileRequest against the playbook; -1 us when it names no time.
+
+    `hidden`: whether it may name attributes that no request of a caller may.
+    """
     cdef const AttributeSpec* spec
     cdef Entry* entry
     cdef int32_t index
@@ -178,7 +181,9 @@ cdef int check_upsert(
             return fault.kind
     for i in range(message.attributes.count):
         entry = &message.attributes.items[i]
-        index = find_attribute(playbook, entry.name)
+        index = names_find(&playbook.attribute_names, entry.name)
+        if index >= <int32_t>playbook.attribute_names.visible and not hidden:
+            index = -1
         if index < 0:
             return fault_unknown(
                 fault, "attributes", "attribute", entry.name, &playbook.attribute_names

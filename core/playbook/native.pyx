@@ -68,6 +68,20 @@ cdef struct ContactSpec:
     uint8_t days
 
 
+cdef struct PurposeSpec:
+    Text name
+    # An index of attributes.
+    uint32_t attribute
+
+
+cdef struct ChannelSpec:
+    Text name
+    Text* reasons
+    # Indexes of attributes, one for each reason.
+    uint32_t* attributes
+    uint32_t reasons_count
+
+
 cdef struct ConditionSpec:
     # Of nothing where it is a rule of the contact policy.
     Program program
@@ -77,6 +91,8 @@ cdef struct ConditionSpec:
     bint spared
     # NULL for an expression.
     const ContactSpec* contact
+    # The purpose whose consent it is; NULL for any other.
+    const PurposeSpec* purpose
 
 
 cdef struct SegmentSpec:
@@ -130,6 +146,8 @@ cdef struct TreatmentSpec:
     Text name
     Text* channels
     uint32_t channels_count
+    # Those of its channels that the playbook declares, as indexes of them.
+    Indexes declared
     Indexes conditions
     # Keys and values in turn.
     Text* content
@@ -152,14 +170,16 @@ cdef enum:
 
 
 cdef enum:
-    POLICY_GATES = 4
-    GATE_CONTACT = 3
+    POLICY_GATES = 5
+    GATE_CONSENT = 0
+    GATE_ELIGIBILITY = 1
+    GATE_CONTACT = 4
 
 
 cdef struct ActionSpec:
     Text name
     Text group
-    # Eligibility, applicability, suitability, the contact policy.
+    # Consents, eligibility, applicability, suitability, the contact policy.
     Indexes gates[POLICY_GATES]
     FactorSpec factors[FACTORS]
     Value* attributes
@@ -186,6 +206,8 @@ cdef struct PlacementSpec:
     # An Explorer, and its epsilon or temperature.
     uint8_t explorer
     double explorer_parameter
+    # Of the playbook's channels; -1 for none that it declares.
+    int32_t declared
     # Where a tally counts it, and each of its candidates; the last one is the fallback.
     uint32_t told
     uint32_t* told_pairs
@@ -263,11 +285,12 @@ cdef enum InputKind:
     INPUT_FACTOR = 10
     INPUT_EXPERIMENT = 11
     INPUT_HOLDOUT = 12
+    INPUT_CONSENT = 13
 
 
 cdef enum:
     BLOCK_BYTES = 65536
-    GATE_BITS = 2
+    GATE_BITS = 3
 
 
 cdef inline uint32_t gate_condition(uint32_t item) noexcept nogil:
@@ -276,7 +299,7 @@ cdef inline uint32_t gate_condition(uint32_t item) noexcept nogil:
 
 
 cdef inline uint32_t gate_number(uint32_t item) noexcept nogil:
-    """The gate that it belongs to: 0 to 3."""
+    """The gate that it belongs to: 0 to 4."""
     return item & ((1 << GATE_BITS) - 1)
 
 
@@ -307,6 +330,10 @@ cdef struct PlaybookState:
     # Input slots that may name the person's time zone, and what it is where none does.
     Indexes zone_keys
     Zone zone_default
+    PurposeSpec* purposes
+    uint32_t purposes_count
+    ChannelSpec* channels
+    uint32_t channels_count
     ConditionSpec* expressions
     uint32_t expressions_count
     # The conditions of every action's gates in a row, as `gate_condition` and `gate_number` read
@@ -374,6 +401,7 @@ cdef class Playbook:
         self.load_codes()
         self.load_contact()
         self.load_time_zone()
+        self.load_consents()
         self.load_schema(attribute_columns, counter_columns)
         self.load_inputs()
         self.load_scores()
@@ -517,6 +545,33 @@ cdef class Playbook:
         if self.state.zone_default.kind == ZONE_INVALID:
             raise ValueError(f"plan.time_zone: {zone.default!r}, allowed: a known zone")
         return 0
+
+    cdef int load_consents(self) except -1:
+        cdef PurposeSpec* purpose
+        cdef ChannelSpec* channel
+        plan = self.plan
+        self.state.purposes = <PurposeSpec*>self.take(len(plan.purposes) * sizeof(PurposeSpec))
+        self.state.purposes_count = <uint32_t>len(plan.purposes)
+        for i, each in enumerate(plan.purposes):
+            purpose = &self.state.purposes[i]
+            purpose.name = self.text(each.name)
+            purpose.attribute = each.attribute
+            if each.condition >= 0:
+                self.state.conditions[<uint32_t>each.condition].purpose = purpose
+        self.state.channels = <ChannelSpec*>self.take(len(plan.channels) * sizeof(ChannelSpec))
+        self.state.channels_count = <uint32_t>len(plan.channels)
+        for i, each in enumerate(plan.channels):
+            channel = &self.state.channels[i]
+            channel.name = self.text(each.name)
+            channel.reasons = self.texts(each.reasons)
+            channel.attributes = self.indexes(each.attributes).items
+            channel.reasons_count = <uint32_t>len(each.reasons)
+        return 0
+
+    cdef list declared(self, names):
+        """Where names lie among the channels that the playbook declares."""
+        channels = [each.name for each in self.plan.channels]
+        return [channels.index(name) for name in names if name in channels]
 
     cdef object contact_conditions(self, rules):
         """Where rules of the contact policy lie among the conditions."""
@@ -710,9 +765,10 @@ cdef class Playbook:
             action = &self.state.actions[i]
             action.name = self.text(each.name)
             action.group = self.text(each.group)
-            action.gates[0] = self.indexes(each.eligibility)
-            action.gates[1] = self.indexes(each.applicability)
-            action.gates[2] = self.indexes(each.suitability)
+            action.gates[<int>GATE_CONSENT] = self.indexes(each.consents)
+            action.gates[1] = self.indexes(each.eligibility)
+            action.gates[2] = self.indexes(each.applicability)
+            action.gates[3] = self.indexes(each.suitability)
             action.gates[<int>GATE_CONTACT] = self.indexes(self.contact_conditions(each.contact))
             for j, factor in enumerate(each.factors):
                 action.factors[j].given = factor is not None
@@ -732,7 +788,10 @@ cdef class Playbook:
         for each in self.plan.actions:
             contact = self.contact_conditions(each.contact)
             for gate, conditions in enumerate(
-                (each.eligibility, each.applicability, each.suitability, contact)
+                (
+                    each.consents, each.eligibility, each.applicability, each.suitability,
+                    contact,
+                )
             ):
                 items += [condition << GATE_BITS | gate for condition in conditions]
             starts.append(len(items))
@@ -752,6 +811,7 @@ cdef class Playbook:
             treatment.name = self.text(each.name)
             treatment.channels = self.texts(each.channels)
             treatment.channels_count = <uint32_t>len(each.channels)
+            treatment.declared = self.indexes(self.declared(each.channels))
             treatment.conditions = self.indexes(each.conditions)
             treatment.content = self.texts([text for pair in each.content for text in pair])
             treatment.content_count = <uint32_t>len(each.content)
@@ -766,6 +826,7 @@ cdef class Playbook:
             placement = &self.state.placements[i]
             placement.name = self.text(each.name)
             placement.channel = self.text(each.channel)
+            placement.declared = (self.declared([each.channel]) or [-1])[0]
             placement.slots = each.slots
             placement.candidates = self.indexes(each.candidates).items
             placement.candidates_count = <uint32_t>len(each.candidates)

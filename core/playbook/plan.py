@@ -67,6 +67,7 @@ class InputKind(IntEnum):
     FACTOR = 10  # a Factor of the action being ranked, a double
     EXPERIMENT = 11  # Plan.readings, a string: empty for a person who is not in the experiment
     HOLDOUT = 12  # Plan.holdouts, a bool
+    CONSENT = 13  # Plan.purposes, a bool: granted and not expired
 
 
 class Factor(IntEnum):
@@ -231,6 +232,8 @@ class Action:
     valid_from_us: int = 0
     valid_until_us: int = 0
     contact: tuple[int, ...] = field(default=(), metadata=ADDED)  # Plan.contact
+    # Plan.conditions, each that of a purpose.
+    consents: tuple[int, ...] = field(default=(), metadata=ADDED)
 
 
 class ExplorationKind(IntEnum):
@@ -419,6 +422,28 @@ class TimeZone:
 
 
 @dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a person may allow: a consent is a hidden attribute, a packed string.
+
+    `condition` is the one that reads consent.NAME, -1 where no action needs the consent.
+    """
+
+    name: str
+    bases: tuple[int, ...]  # values of nextbest.v1.LawfulBasis
+    attribute: int  # Plan.attributes
+    condition: int = -1  # Plan.conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where a person may be contacted, unless one of its reasons (one at least) stands."""
+
+    name: str
+    reasons: tuple[str, ...]
+    attributes: tuple[int, ...]  # Plan.attributes, one for each reason
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled playbook.
 
@@ -452,3 +477,5 @@ class Plan:
     exposure: int = field(default=-1, metadata=ADDED)
     contact: tuple[ContactRule, ...] = field(default=(), metadata=ADDED)
     time_zone: TimeZone | None = field(default=None, metadata=ADDED)
+    purposes: tuple[Purpose, ...] = field(default=(), metadata=ADDED)
+    channels: tuple[Channel, ...] = field(default=(), metadata=ADDED)

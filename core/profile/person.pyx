@@ -169,6 +169,18 @@ cdef Value person_attribute(
     return best
 
 
+cdef uint64_t person_attribute_stamp(const Person* person, uint32_t column) noexcept nogil:
+    """The stamp of what `person_attribute` gives; 0 for what was never written."""
+    cdef const PersonRow* at
+    cdef uint64_t stamp = 0
+    cdef uint32_t i
+    for i in range(person.count):
+        at = &person.rows[i]
+        if column < at.layout.attributes and bit_get(at.row, at.layout.written_at, column):
+            stamp = max(stamp, person_stamp(at, column))
+    return stamp
+
+
 cdef uint64_t person_stamp(const PersonRow* at, uint32_t column) noexcept nogil:
     cdef uint32_t index = side_find(at.side, STAMPS, column, 0)
     if index < side_count(at.side, STAMPS) and stamp_cells(at.side)[index].column == column:

@@ -8,7 +8,7 @@ cdef enum:
     PLACEMENTS_TOLD_MAX = 100
     PAIRS_TOLD_MAX = 1000
     # One more than the last fate of decide/arbitrate.pyx.
-    FATES = 12
+    FATES = 13
     # One more than the last Degradation of the contract.
     DEGRADATIONS = 5
     # gRPC's codes.

@@ -8,7 +8,7 @@ has the name.
 FATE_NAMES = (
     "", "proposed", "outranked", "outside_validity", "not_eligible", "not_applicable",
     "not_suitable", "no_treatment", "no_priority", "diversity", "taken",
-    "contact_policy",
+    "contact_policy", "no_consent",
 )
 DEGRADATION_NAMES = ("", "scores_skipped", "fallback_only", "bound_reached", "log_away")
 # Stands for every name without a place.

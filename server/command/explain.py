@@ -140,6 +140,8 @@ def _detail(each: decision_pb2.CandidateExplanation) -> str:
         return ", ".join(f"{name} {factors[name]:.6g}" for name in sorted(factors))
     if each.fate == decision_pb2.FATE_CONTACT_POLICY:
         return _contact(each)
+    if each.fate == decision_pb2.FATE_NO_CONSENT:
+        return each.condition
     failed = f"not: {each.condition}" if each.condition else ""
     missing = f" ({each.missing} is unset)" if each.missing else ""
     return f"{failed}{missing} {each.error}".strip()

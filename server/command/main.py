@@ -49,6 +49,7 @@ COMMANDS = {
     "query": "person",
     "eval": "evaluate",
     "erase": "person",
+    "consent": "consent",
     "log": "log",
     "trace": "trace",
     "ope": "ope",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nextbest.client.value import plain
+from nextbest.server.command.consent import show_consents
 from nextbest.server.command.console import (
     ADDRESS,
     MOMENT,
@@ -274,6 +275,7 @@ def _show_profile(id: str, response: profile_pb2.GetProfileResponse) -> None:
     if person.counters:
         counters = [(name, _counter(person.counters[name])) for name in sorted(person.counters)]
         console.print(table("Counters", ("name", "value"), counters))
+    show_consents(console, person)
     show_scores(console, person.scores, person.grades, person.stage, person.segments)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Field, Plan, ValueType
@@ -55,6 +55,8 @@ class Case:
     events: tuple[CaseEvent, ...]
     context: Values
     expect: Expect
+    consents: tuple[tuple[str, str], ...] = ()  # purpose, one of model.CONSENTS
+    do_not_contact: tuple[tuple[str, str], ...] = ()  # channel, reason
 
 
 def read_cases(playbook: Playbook, plan: Plan, faults: Faults) -> tuple[Case, ...]:
@@ -80,6 +82,8 @@ class _Known:
         self.actions = {one.name for one in plan.actions}
         self.placements = [one.name for one in plan.placements]
         self.stages = plan.stages
+        self.purposes = [one.name for one in plan.purposes]
+        self.channels = {one.name: one.reasons for one in plan.channels}
         self.ids: set[str] = set()
         self.variants = {
             one.name: [NOBODYS, *(variant.name for variant in one.variants)]
@@ -98,7 +102,21 @@ class _Known:
             events=tuple(self.event(spec, one) for one in spec.events),
             context=self.values("context field", spec.context, self.context),
             expect=self.expect(spec.expect),
+            consents=tuple(
+                (str(purpose), status)
+                for purpose, status in spec.consents.items()
+                if self.name(purpose, "consents", self.purposes)
+            ),
+            do_not_contact=tuple(self.closed(spec)),
         )
+
+    def closed(self, spec: model.CaseSpec) -> Iterator[tuple[str, str]]:
+        """The channels that are closed, each with one reason."""
+        for channel, reasons in spec.do_not_contact.items():
+            if self.name(channel, "do_not_contact", self.channels):
+                for reason in reasons:
+                    if self.name(reason, f"reason of {channel}", self.channels[channel]):
+                        yield str(channel), str(reason)
 
     def own_id(self, spec: model.CaseSpec) -> str:
         """The id of a test's person; each test has a person of its own."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Attribute, Field, Plan, Reading, ValueType
-from nextbest.server.playbook import contact, evaluate, experiments, offers, rules
+from nextbest.server.playbook import consent, contact, evaluate, experiments, offers, rules
 from nextbest.server.playbook.canonical import plan_hash
 from nextbest.server.playbook.cases import Case, read_cases
 from nextbest.server.playbook.cycles import check_cycles
@@ -79,7 +79,7 @@ def _plan(
     attributes = tuple(tables.attributes)
     if stages:
         attributes += (Attribute(STAGE_ATTRIBUTE, ValueType.STRING),)
-    return Plan(
+    plan = Plan(
         hash=b"",
         attributes=attributes,
         events=tuple(tables.events),
@@ -104,3 +104,4 @@ def _plan(
         contact=policy.rules,
         time_zone=policy.time_zone,
     )
+    return consent.with_consents(plan, playbook, scope)

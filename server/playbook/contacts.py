@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Period
 from nextbest.server.playbook import limits
+from nextbest.server.playbook.consents import PURPOSES, Channels, PurposeSpec
 from nextbest.server.playbook.faults import Faults
 from nextbest.server.playbook.shapes import (
     MISSING,
@@ -206,30 +207,14 @@ class TimeZoneSpec(Spec):
     default: Text = key(_ZONE, "the zone of somebody for whom none is set", required=True)
 
 
-@dataclass(frozen=True)
-class Channels(Shape):
-    """Names, as a mapping to nothing so that files of a folder add theirs."""
-
-    def read(self, node: Node, what: str, faults: Faults) -> dict[Text, None] | Missing:
-        """See Shape."""
-        names = self._names().read(node, what, faults)
-        return names if isinstance(names, Missing) else dict.fromkeys(names)
-
-    def schema(self) -> Schema:
-        """See Shape."""
-        return self._names().schema()
-
-    def _names(self) -> Many:
-        return Many(_NAME, limits.PLACEMENTS_MAX, single=True)
-
-
 @dataclass(slots=True, kw_only=True)
 class ContactFile(Spec):
     """contact.yaml: how often and when a person may be contacted."""
 
-    channels: dict[Text, None] = key(
+    channels: dict[Text, tuple[Text, ...]] = key(
         Channels(),
-        "the channels there are; placements and treatments have no others then",
+        "the channels there are, or each with the reasons for which a person may not be contacted "
+        "there; placements and treatments have no others then",
         factory=dict,
     )
     time_zone: TimeZoneSpec | None = key(
@@ -250,4 +235,7 @@ class ContactFile(Spec):
         Mapping("quiet hours", Record("quiet hours", QuietHoursSpec), limits.CONTACT_RULES_MAX),
         "when channels are quiet",
         factory=dict,
+    )
+    purposes: dict[Text, PurposeSpec] = key(
+        PURPOSES, "what a person may allow, read as consent.NAME", factory=dict
     )

@@ -333,6 +333,11 @@ class ActionSpec(Spec):
     context_weight: float | Text | None = key(_FACTOR, "how well it suits the moment")
     value: float | Text | None = key(_FACTOR, "what a positive outcome is worth")
     lever: float | Text | None = key(_FACTOR, "the business's own weight")
+    consents: tuple[Text, ...] = key(
+        Many(_NAME, limits.PURPOSES_MAX, single=True),
+        "the purposes of contact.yaml that the person must have consented to",
+        default=(),
+    )
     valid: ValidSpec | None = key(Record("validity", ValidSpec), "from when until when")
     attributes: dict[Text, Node] = key(
         Mapping("action attribute", Anything(), limits.ACTION_ATTRIBUTES_MAX, _FIELD_NAME),
@@ -353,7 +358,7 @@ class ActionsFile(Spec):
     actions: dict[Text, ActionSpec] = key(
         Mapping(
             "action",
-            Record("action", ActionSpec, later=("consents", "budget")),
+            Record("action", ActionSpec, later=("budget",)),
             limits.ACTIONS_MAX,
         ),
         "the actions, in the order in which ties are broken",
@@ -490,6 +495,7 @@ _FATES = (
     "diversity",
     "taken",
     "contact_policy",
+    "no_consent",
 )
 
 
@@ -526,6 +532,10 @@ class ExpectSpec(Spec):
     )
 
 
+# What a case may say of a purpose: a status, or that what was granted has just ended.
+CONSENTS = ("granted", "denied", "revoked", "expired")
+
+
 @dataclass(slots=True, kw_only=True)
 class CaseSpec(Spec):
     """A test of the playbook: a person, a moment and the decision they must get."""
@@ -540,6 +550,18 @@ class CaseSpec(Spec):
     attributes: dict[Text, Node] = key(
         Mapping("attribute", Anything(), limits.ATTRIBUTES_MAX, _FIELD_NAME),
         "the person's attributes",
+        factory=dict,
+    )
+    consents: dict[Text, str] = key(
+        Mapping("purpose", Choice({one: one for one in CONSENTS}), limits.PURPOSES_MAX),
+        "what the person has said of purposes",
+        factory=dict,
+    )
+    do_not_contact: dict[Text, tuple[Text, ...]] = key(
+        Mapping(
+            "channel", Many(_NAME, limits.REASONS_MAX, single=True), limits.DECLARED_CHANNELS_MAX
+        ),
+        "channels in which they are not to be contacted, with the reason or reasons",
         factory=dict,
     )
     events: tuple[CaseEventSpec, ...] = key(

@@ -18,7 +18,7 @@ from nextbest.core.playbook.plan import (
     Treatment,
     ValueType,
 )
-from nextbest.server.playbook import limits, model, values
+from nextbest.server.playbook import consent, limits, model, values
 from nextbest.server.playbook.canonical import one_line
 from nextbest.server.playbook.experiments import held_out_of_actions
 from nextbest.server.playbook.faults import Faults, Severity
@@ -61,7 +61,11 @@ def actions(playbook: Playbook, fields: Sequence[Field], scope: Scope) -> tuple[
     """The actions in the playbook's order."""
     held_out = held_out_of_actions(playbook, scope)
     return tuple(
-        _action(name, spec, fields, scope, held_out) for name, spec in playbook.actions.items()
+        replace(
+            _action(name, spec, fields, scope, held_out),
+            consents=consent.needed(spec.consents, str(name), playbook, scope),
+        )
+        for name, spec in playbook.actions.items()
     )
 
 

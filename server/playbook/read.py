@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nextbest.core.playbook.plan import ValueType
-from nextbest.server.playbook import contacts, folder, limits, model, source, trials
+from nextbest.server.playbook import consents, contacts, folder, limits, model, source, trials
 from nextbest.server.playbook.faults import Fault, Faults, one_of, shown
 from nextbest.server.playbook.shapes import MISSING, Text
 
@@ -32,6 +32,7 @@ _SECTIONS = (
     "caps",
     "suppression",
     "quiet_hours",
+    "purposes",
 )
 # What there is one of.
 _SINGLE = ("stages", "time_zone")
@@ -45,6 +46,7 @@ _TOTALS = (
     ("caps", limits.CONTACT_RULES_MAX),
     ("suppression", limits.CONTACT_RULES_MAX),
     ("quiet_hours", limits.CONTACT_RULES_MAX),
+    ("purposes", limits.PURPOSES_MAX),
 )
 
 
@@ -65,11 +67,12 @@ class Playbook:
     experiments: dict[Text, trials.ExperimentSpec] = field(default_factory=dict)
     layers: dict[Text, trials.LayerSpec] = field(default_factory=dict)
     holdouts: dict[Text, trials.HoldoutSpec] = field(default_factory=dict)
-    channels: dict[Text, None] = field(default_factory=dict)
     time_zone: contacts.TimeZoneSpec | None = None
     caps: dict[Text, contacts.CapSpec] = field(default_factory=dict)
     suppression: dict[Text, contacts.SuppressionSpec] = field(default_factory=dict)
     quiet_hours: dict[Text, contacts.QuietHoursSpec] = field(default_factory=dict)
+    purposes: dict[Text, consents.PurposeSpec] = field(default_factory=dict)
+    channels: dict[Text, tuple[Text, ...]] = field(default_factory=dict)
     cases: list[model.CaseSpec] = field(default_factory=list)
     nodes: int = 0  # YAML nodes read so far
     readable: bool = True  # False when a part was no YAML, so that names in it are not known

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp as ProtoTimestamp
 from nextbest.core.engine import Engine
 from nextbest.core.errors import NextbestError
 from nextbest.core.playbook.plan import Plan, ValueType
+from nextbest.server.playbook import grants
 from nextbest.server.playbook.cases import NOBODYS, Case, Values
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
 
@@ -44,6 +45,7 @@ def _run(engine: Engine, plan: Plan, number: int, case: Case) -> CaseResult:
     )
     try:
         _arrange(engine, identity, number, case)
+        _consent(engine, plan, identity, number, case)
         differences = tuple(_differences(engine, plan, identity, number, case))
     except NextbestError as error:
         differences = (str(error),)
@@ -69,6 +71,38 @@ def _arrange(engine: Engine, identity: common_pb2.Identity, number: int, case: C
         for time in range(event.times):
             track.event_id = f"case-{number}-{index}-{time}"
             engine.track(track.SerializeToString(), case.now_us)
+
+
+def _consent(
+    engine: Engine, plan: Plan, identity: common_pb2.Identity, number: int, case: Case
+) -> None:
+    """Record what the person has said, a second before the case's moment."""
+    bases = {one.name: one.bases[0] for one in plan.purposes}
+    requests = [_said(name, bases[name], status, case.now_us) for name, status in case.consents]
+    requests += [
+        profile_pb2.SetConsentRequest(
+            channel=channel, reason=reason, status=profile_pb2.CONSENT_STATUS_DENIED
+        )
+        for channel, reason in case.do_not_contact
+    ]
+    for index, request in enumerate(requests):
+        request.write_id = f"case-{number}-consent-{index}"
+        request.identity.CopyFrom(identity)
+        request.occurred_at.CopyFrom(_moment(case.now_us - 1_000_000))
+        upsert = grants.upsert_of(request, plan, case.now_us)
+        engine.set_consent(upsert.SerializeToString(), case.now_us)
+
+
+def _said(purpose: str, basis: int, status: str, now_us: int) -> profile_pb2.SetConsentRequest:
+    """Of a purpose; what is expired was granted until now."""
+    expired = status == "expired"
+    word = "granted" if expired else status
+    return profile_pb2.SetConsentRequest(
+        purpose=purpose,
+        status=f"CONSENT_STATUS_{word.upper()}",
+        lawful_basis=basis,  # type: ignore[arg-type]
+        expires_at=_moment(now_us) if expired else None,
+    )
 
 
 def _moment(microseconds: int) -> ProtoTimestamp:

@@ -31,7 +31,7 @@ from nextbest.server.playbook.tables import Tables
 ROOTS: Final = frozenset(
     (
         *("profile", "context", "segment", "score", "grade", "stage", "now", "event", "action"),
-        *("experiment", "holdout"),
+        *("experiment", "holdout", "consent"),
         *(factor.name.lower() for factor in Factor),
     )
 )
@@ -98,6 +98,7 @@ _STORED: Final = frozenset(
         InputKind.GRADE,
         InputKind.STAGE,
         InputKind.NOW,
+        InputKind.CONSENT,
     )
 )
 
@@ -251,6 +252,7 @@ def _inputs(
         (InputKind.FACTOR, "", FACTORS),
         (InputKind.EXPERIMENT, "experiment.", [one.name for one in readings]),
         (InputKind.HOLDOUT, "holdout.", sorted(playbook.holdouts)),
+        (InputKind.CONSENT, "consent.", sorted(playbook.purposes)),
     )
     for kind, prefix, names in named:
         for index, name in enumerate(names):
@@ -292,6 +294,7 @@ _KIND_TYPES: Final = {
     InputKind.FACTOR: ValueType.DOUBLE,
     InputKind.EXPERIMENT: ValueType.STRING,
     InputKind.HOLDOUT: ValueType.BOOL,
+    InputKind.CONSENT: ValueType.BOOL,
 }
 _COUNTS: Final = (Aggregate.COUNT, Aggregate.DISTINCT)
 _NULLABLE: Final = (Aggregate.MIN, Aggregate.MAX, Aggregate.FIRST, Aggregate.LAST)

@@ -1,6 +1,6 @@
-"""ProfileService's long calls: EraseProfile, ImportProfiles and QueryProfiles.
+"""ProfileService's control and long calls: SetConsent, EraseProfile, ImportProfiles, QueryProfiles.
 
-The latter two work in slices and give way to other calls between them.
+The last two work in slices and give way to other calls between them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from nextbest.core.errors import (
     InvalidRequestError,
     LogBusyError,
     NextbestError,
+    NoPlaybookError,
 )
 from nextbest.server.clock import now_us
+from nextbest.server.playbook.grants import upsert_of
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.message import (
     parse,
@@ -78,6 +80,7 @@ class ProfileService:
         """The handlers by full method name."""
         return {
             SERVICE + "EraseProfile": unary(self._erase),
+            SERVICE + "SetConsent": unary(self._consent),
             SERVICE + "ImportProfiles": grpc.stream_unary_rpc_method_handler(self._import),
             SERVICE + "QueryProfiles": grpc.unary_stream_rpc_method_handler(self._query),
         }
@@ -91,6 +94,22 @@ class ProfileService:
             return await self._waiting.write(self._engine.erase, request)
         except Exception as error:
             await refuse(context, error)
+
+    async def _consent(self, request: bytes, context: Any) -> bytes:
+        try:
+            message = parse(profile_pb2.SetConsentRequest, request, self._bytes_max)
+            upsert = self._consent_of(message).SerializeToString(deterministic=True)
+            return await self._waiting.write(self._engine.set_consent, upsert)
+        except Exception as error:
+            await refuse(context, error)
+
+    def _consent_of(
+        self, message: profile_pb2.SetConsentRequest
+    ) -> profile_pb2.UpsertProfileRequest:
+        plan = self._engine.plan
+        if plan is None:
+            raise NoPlaybookError("no playbook is active: publish one first")
+        return upsert_of(message, plan, now_us())
 
     async def _import(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:

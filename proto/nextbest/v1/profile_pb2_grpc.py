@@ -45,6 +45,11 @@ class ProfileServiceStub:
                 request_serializer=nextbest_dot_v1_dot_profile__pb2.UpsertProfileRequest.SerializeToString,
                 response_deserializer=nextbest_dot_v1_dot_profile__pb2.UpsertProfileResponse.FromString,
                 _registered_method=True)
+        self.SetConsent = channel.unary_unary(
+                '/nextbest.v1.ProfileService/SetConsent',
+                request_serializer=nextbest_dot_v1_dot_profile__pb2.SetConsentRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_profile__pb2.SetConsentResponse.FromString,
+                _registered_method=True)
         self.LinkIdentity = channel.unary_unary(
                 '/nextbest.v1.ProfileService/LinkIdentity',
                 request_serializer=nextbest_dot_v1_dot_profile__pb2.LinkIdentityRequest.SerializeToString,
@@ -80,6 +85,13 @@ class ProfileServiceServicer:
 
     def UpsertProfile(self, request, context):
         """Sets attributes of one identity.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetConsent(self, request, context):
+        """Records what a person allows: a purpose, or being contacted in a channel.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +137,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.UpsertProfile,
                     request_deserializer=nextbest_dot_v1_dot_profile__pb2.UpsertProfileRequest.FromString,
                     response_serializer=nextbest_dot_v1_dot_profile__pb2.UpsertProfileResponse.SerializeToString,
+            ),
+            'SetConsent': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetConsent,
+                    request_deserializer=nextbest_dot_v1_dot_profile__pb2.SetConsentRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_profile__pb2.SetConsentResponse.SerializeToString,
             ),
             'LinkIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.LinkIdentity,
@@ -202,6 +219,33 @@ class ProfileService:
             '/nextbest.v1.ProfileService/UpsertProfile',
             nextbest_dot_v1_dot_profile__pb2.UpsertProfileRequest.SerializeToString,
             nextbest_dot_v1_dot_profile__pb2.UpsertProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetConsent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.ProfileService/SetConsent',
+            nextbest_dot_v1_dot_profile__pb2.SetConsentRequest.SerializeToString,
+            nextbest_dot_v1_dot_profile__pb2.SetConsentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,125 @@
+"""Consents over a real server: both lanes, a restart, and the command."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nextbest.client import AsyncClient, Consent, InvalidArgumentError
+from nextbest.core import LANE_MISSING, lane_available
+from nextbest.server.examples import CONSENT
+from tests.conftest import running
+
+COMMAND = [sys.executable, "-c", "from nextbest.server.command.main import run; run()"]
+WHOLE = ["for_you", "newsletter", "welcome"]
+
+
+async def shown(client: AsyncClient, placement: str) -> list[str]:
+    """What ann is shown."""
+    answer = await client.decide("ann", [placement])
+    return [one.action for one in answer.placements[0].propositions]
+
+
+async def allow(client: AsyncClient) -> None:
+    """Let ann allow everything."""
+    await client.set_consent("ann", "email_marketing", "granted", basis="consent")
+    await client.set_consent("ann", "profiling", "granted")
+
+
+@pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
+async def test_the_decision_after_the_answer_knows_on_both_lanes(tmp_path: Path) -> None:
+    lane = f"unix:{tmp_path}/lane"
+    async with (
+        running(CONSENT, lane__addresses=lane) as address,
+        AsyncClient(address, fast_lane=False) as slow,
+        AsyncClient(address, fast_lane=True) as fast,
+    ):
+        for writer in (slow, fast):
+            for number in range(20):
+                await allow(writer)
+                for client in (slow, fast):
+                    assert await shown(client, "inbox") == WHOLE
+                status = ("revoked", "denied")[number % 2]
+                await writer.set_consent("ann", "profiling", status)
+                for client in (slow, fast):
+                    assert await shown(client, "inbox") == ["newsletter", "welcome"]
+                await writer.do_not_contact("ann", "email", "bounced")
+                for client in (slow, fast):
+                    assert await shown(client, "inbox") == []
+                    assert await shown(client, "home") == ["newsletter", "welcome"]
+                await writer.do_not_contact("ann", "email", "bounced", over=True)
+        assert fast.fast_lane
+
+
+async def test_a_restart_keeps_what_was_said(tmp_path: Path) -> None:
+    async with (
+        running(CONSENT, data__folder=tmp_path) as address,
+        AsyncClient(address, fast_lane=False) as client,
+    ):
+        await allow(client)
+        until = datetime.now(UTC) + timedelta(days=1)
+        await client.set_consent(
+            "ann", "profiling", "granted", expires_at=until, source="web", ack="logged"
+        )
+        await client.do_not_contact("ann", "email", "unsubscribed", source="link")
+        before = (await client.get_profile("ann")).profile
+    async with (
+        running(CONSENT, data__folder=tmp_path) as address,
+        AsyncClient(address, fast_lane=False) as client,
+    ):
+        assert await shown(client, "home") == WHOLE
+        assert await shown(client, "inbox") == []
+        after = (await client.get_profile("ann")).profile
+        assert after == before
+        assert [one.purpose for one in after.consents] == ["email_marketing", "profiling"]
+        # Said before the restart, and taken back after it.
+        await client.set_consent("ann", "profiling", "revoked")
+        assert await shown(client, "home") == ["newsletter", "welcome"]
+        await client.erase_profile("ann")
+        assert await shown(client, "inbox") == ["welcome"]
+        assert not (await client.get_profile("ann")).profile.consents
+
+
+async def test_a_server_refuses_with_the_field_and_what_is_allowed() -> None:
+    async with running(CONSENT) as address, AsyncClient(address, fast_lane=False) as client:
+        with pytest.raises(InvalidArgumentError, match=r"did you mean email_marketing\?"):
+            await client.set_consent("ann", "email_marketin", "granted", basis="consent")
+        with pytest.raises(ValueError, match="status: 'yes', allowed: granted, denied, revoked"):
+            await client.set_consent("ann", "profiling", "yes")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="basis: 'whim', allowed: consent, contract"):
+            Consent("ann", "profiling", "granted", basis="whim").message()
+
+
+async def test_the_command_records_and_shows() -> None:
+    async with running(CONSENT) as address:
+        given = ["--basis", "consent", "--until", "2100-06-01T00:00:00Z", "--source", "shop"]
+        told = await _run(address, "consent", "ann", "email_marketing", "granted", *given)
+        assert told == "email_marketing of ann: granted\n"
+        told = await _run(address, "consent", "ann", "email", "denied", "--reason", "bounced")
+        assert told == "email of ann: denied, bounced\n"
+        profile = " ".join((await _run(address, "profile", "ann")).split())
+        assert "consent email_marketing: granted (consent) since 20" in profile
+        assert "until 2100-06-01T00:00:00Z, shop" in profile
+        assert "channel email, bounced: do not contact since 20" in profile
+        decided = await _run(address, "decide", "ann", "inbox", "--explain")
+        assert "do not contact email: bounced" in decided
+        decided = await _run(address, "decide", "bob", "inbox", "--explain")
+        assert "consent email_marketing: not recorded" in decided
+
+
+async def _run(address: str, *arguments: str) -> str:
+    made = await asyncio.to_thread(
+        subprocess.run,
+        [*COMMAND, *arguments, "--to", address],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return made.stdout
