@@ -46,6 +46,11 @@ cdef int zones_load() except -1:
         texts[i].data = <char*>(<bytes>encoded)
         texts[i].length = <uint32_t>len(encoded)
         zone_fill(&zones[i], changes)
+    # Another thread may have been first; from here on none can be.
+    if ZONES != NULL:
+        free(texts)
+        free(zones)
+        return 0
     names_build(&ZONE_NAMES, texts, <uint32_t>len(known), <uint32_t>len(known))
     ZONES = zones
     return 0
