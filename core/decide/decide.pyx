@@ -304,7 +304,9 @@ cdef void prefetch_playbook(
     Between two calls a server does much else, and the caches hold little of the playbook.
     """
     cdef uint32_t i
-    for i in range(min(playbook.conditions_count, <uint32_t>PREFETCH_CONDITIONS_MAX)):
+    # Rules of the contact policy stand last: few of them are looked at.
+    cdef uint32_t conditions = playbook.conditions_count - playbook.contact_count
+    for i in range(min(conditions, <uint32_t>PREFETCH_CONDITIONS_MAX)):
         prefetch_line(&playbook.conditions[i])
     prefetch(playbook.inputs, playbook.inputs_count * sizeof(InputSpec))
     prefetch(playbook.gate_starts, playbook.actions_count * sizeof(uint32_t))

@@ -128,7 +128,6 @@ cdef void seat_record(
     message_close(record, message)
     if serving.trace != &serving.untold:
         write_steps(record, before, serving.trace.spent, records.ns_per_tick)
-    record_end(record)
     records_put(records, record)
 
 
@@ -268,7 +267,6 @@ cdef void seat_record_outcome(
     if not atomic_read(&records.on) or not records_want(records, decision_id, False):
         return
     write_outcome(&seat.record, request, now_us)
-    record_end(&seat.record)
     records_put(records, &seat.record)
 
 
