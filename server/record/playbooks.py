@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.compile import compile_playbook
+from nextbest.server.record import publications
 from nextbest.server.record.errors import NoPlaybookFileError
 from nextbest.v1 import mutation_pb2
 
-FOLDER = "playbooks"
-_SUFFIX = ".publication"
 # A person whom no store has is enough: what was read of people is in the records.
 _PROFILES_MAX, _DEDUPE_MAX = 16, 1_024
-
-
-def keep(folder: Path, publication: mutation_pb2.Publication) -> None:
-    """Write a playbook down once.  Raises OSError."""
-    path = folder / FOLDER / f"{publication.hash.hex()}{_SUFFIX}"
-    if path.exists():
-        return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(publication.SerializeToString())
-    os.replace(partial, path)
 
 
 def engine_of(plan: Plan) -> Engine:
@@ -57,7 +44,7 @@ class Playbooks:
         return self._plans[hash_bytes]
 
     def _read(self, hash_bytes: bytes) -> Plan:
-        path = self._folder / FOLDER / f"{hash_bytes.hex()}{_SUFFIX}"
+        path = publications.path_of(self._folder, hash_bytes)
         if not path.exists():
             raise NoPlaybookFileError(
                 f"playbook {hash_bytes.hex()}: not in {path.parent}; give its folder by --playbook"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nextbest.core import Engine
-from nextbest.server.record import playbooks
+from nextbest.server.record import publications
 from nextbest.server.record.files import SUFFIX
 from nextbest.v1 import mutation_pb2
 
@@ -72,7 +72,7 @@ class Sink:
         if (publication := self._find(hash_bytes)) is None:
             return
         with self._told("the playbook"):
-            playbooks.keep(self._folder, publication)
+            publications.keep(self._folder, publication)
             self._kept.add(hash_bytes)
 
     def _write(self, content: bytes) -> None:
