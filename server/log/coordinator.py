@@ -17,8 +17,8 @@ from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2
 
 _DEDUPE_HIGH = 0.9
-# Leases remembered, in case the log loses the newest.
-_LEASES_MAX = 64
+# Leases and horizons remembered, in case the log loses the newest.
+_LEASES_MAX = _HORIZONS_MAX = 64
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,11 @@ class _Leased(NamedTuple):
     position: Position
     holder: str
     term: int
+
+
+class _Moved(NamedTuple):
+    position: Position
+    before_ms: int
 
 
 class Coordinator:
@@ -41,7 +46,11 @@ class Coordinator:
         self._asked_term = 0
         self._following_s = 0.0
         self._looked_s = 0.0
-        self._horizon_at = BEFORE
+        # The horizons of the log, which may have lost one that holds here; never empty.
+        self._horizons = [_Moved(context.here, context.engine.store.horizon_ms)]
+        # The first one ever, should the log lose it.
+        self._first_ms = 0
+        self._opened = BEFORE
         self._trim_to = BEFORE
         self._trim_asked = BEFORE
         self._trimmed = BEFORE
@@ -79,10 +88,16 @@ class Coordinator:
         """The reader passed a horizon: the one entry whose order counts."""
         if horizon.term != self.term:
             return
-        self._horizon_at = position
+        self._first_ms = self._first_ms or horizon.before_ms
+        self._horizons.append(_Moved(position, horizon.before_ms))
+        del self._horizons[:-_HORIZONS_MAX]
         engine = self._context.engine
         engine.horizon(horizon.before_ms)
         self._context.ahead.suspect_all([engine.log_waiting(queue) for queue in range(QUEUES)])
+
+    def opened(self, position: Position) -> None:
+        """The reader passed the first entry of an epoch: what was safe in the last may be lost."""
+        self._opened = position
 
     def trim(self, trim: log_pb2.Trim) -> None:
         """The reader passed a permission to trim."""
@@ -97,7 +112,8 @@ class Coordinator:
     def turn_back(self, common: Position) -> None:
         """Forget what lies on the branch that was lost."""
         self._leases = [one for one in self._leases if one.position[:2] <= common[:2]]
-        self._horizon_at = min(self._horizon_at, common)
+        kept = [one for one in self._horizons if one.position[:2] <= common[:2]]
+        self._horizons = kept or self._horizons[:1]
         self._trim_to = self._trim_asked = self._trimmed
 
     async def work(self, now_s: float) -> None:
@@ -128,7 +144,7 @@ class Coordinator:
             return
         self._looked_s = now_s
         before_ms = self._horizon_due()
-        if not before_ms or not self._all_passed(self._horizon_at):
+        if not before_ms or not await self._all_safe():
             return
         horizon = log_pb2.Horizon(before_ms=before_ms, term=self.term)
         await self._notes.append(horizon=horizon)
@@ -141,19 +157,29 @@ class Coordinator:
         if store.remembered >= limits.dedupe_max * _DEDUPE_HIGH:
             span_ms = limits.dedupe_span_ms_min
         target_ms = now_ms - span_ms
-        if not store.remembered or target_ms <= store.oldest_ms:
+        last_ms = self._horizons[-1].before_ms
+        # One that the log has lost and that holds here holds for all again, and soon.
+        lost = store.horizon_ms > last_ms
+        if not lost and (not store.remembered or target_ms <= store.oldest_ms):
             return 0
-        if not store.horizon_ms:
+        if not last_ms:
             # Edges refuse ids up to a step behind it; none may be under way when one is dropped.
-            return int(store.oldest_ms)
+            return self._first_ms or int(store.oldest_ms)
         # From the last one, not from the oldest event here: another member may just have accepted
         # one between the two, which its edge lets through up to an hour behind the last one.
-        before_ms = min(target_ms, store.horizon_ms + limits.horizon_step_ms)
-        return int(before_ms) if before_ms > store.horizon_ms else 0
+        before_ms = min(target_ms, last_ms + limits.horizon_step_ms)
+        return before_ms if before_ms > last_ms else 0
 
-    def _all_passed(self, position: Position) -> bool:
-        smallest = self._members.smallest_position(self._since_ms())
-        return smallest is not None and smallest[:2] >= position[:2]
+    async def _all_safe(self) -> bool:
+        """Whether the log keeps the last horizon and all that edges let through before it.
+
+        What it loses behind the next one, too old by then, nobody could bring back.
+        """
+        since = max(self._horizons[-1].position, self._opened)
+        if self._members.smallest_settled(self._since_ms())[:2] < since[:2]:
+            return False
+        # A master that was replaced may have had a replica still.
+        return await self._context.log.stays() is True
 
     async def _move_start(self) -> None:
         """Append how far to trim; once that was read back, trim."""

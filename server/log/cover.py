@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from nextbest.server.log.context import Context
@@ -58,15 +58,28 @@ class Cover:
         log and known to be on as many replicas as REPLICATED waits for.  Raises
         SnapshotVoidError when that takes too long, or when the log lost something meanwhile.
         """
-        context = self._context
-        ahead, progress = context.ahead, context.progress
-        deadline_s = asyncio.get_running_loop().time() + context.limits.settle_ms_max / 1_000
+        limits = self._context.limits
+        deadline_s = asyncio.get_running_loop().time() + limits.settle_ms_max / 1_000
+        return await self._safe(lambda holds: self._until(mark, holds, deadline_s))
+
+    async def settled(self) -> Position:
+        """Wait as `settle` does, as long as it takes; gives the last entry applied when called.
+
+        For one connection: what a lost tail takes back is not noticed.
+        """
+        here, progress = self._context.here, self._context.progress
+        await self._safe(lambda holds: progress.until(holds, None))
+        return here
+
+    async def _safe(self, until: Callable[[Callable[[], bool]], Awaitable[object]]) -> Position:
+        """Wait for all that was applied by now; gives an entry behind which nothing of it is."""
+        ahead, progress = self._context.ahead, self._context.progress
         queued = [self._queued(queue) for queue in range(QUEUES)]
-        await self._until(mark, lambda: all(gone() for gone in queued), deadline_s)
+        await until(lambda: all(gone() for gone in queued))
         newest = ahead.newest
-        await self._until(mark, lambda: ahead.oldest > newest, deadline_s)
-        end = context.here
-        await self._until(mark, lambda: progress.committed[:2] >= end[:2], deadline_s)
+        await until(lambda: ahead.oldest > newest)
+        end = self._context.here
+        await until(lambda: progress.committed[:2] >= end[:2])
         return end
 
     def _queued(self, queue: int) -> Callable[[], bool]:

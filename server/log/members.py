@@ -21,6 +21,7 @@ class Member(NamedTuple):
     now_ms: int
     seen_s: float
     address: str = ""
+    settled: Position = BEFORE
 
 
 class Members:
@@ -51,6 +52,7 @@ class Members:
             heartbeat.now_ms,
             now_s,
             heartbeat.address,
+            position_from(heartbeat.settled),
         )
         if len(self._members) > self._members_max:
             del self._members[min(self._members, key=lambda one: self._members[one].now_ms)]
@@ -80,10 +82,9 @@ class Members:
         snapshots = [member.snapshot for member in self.since(since_ms)]
         return min(snapshots, default=BEFORE)
 
-    def smallest_position(self, since_ms: int) -> Position | None:
-        """How far every member seen since then has applied the log; None without members."""
-        positions = [member.position for member in self.since(since_ms)]
-        return min(positions, default=None)
+    def smallest_settled(self, since_ms: int) -> Position:
+        """Before which entry no member seen since then accepted what the log may lack or lose."""
+        return min((member.settled for member in self.since(since_ms)), default=BEFORE)
 
     def smallest_format(self, since_ms: int) -> int:
         """The newest format that every member seen since then reads."""
@@ -99,6 +100,7 @@ class Members:
                 format=member.format,
                 now_ms=member.now_ms,
                 address=member.address,
+                settled=position_message(member.settled),
             )
             for name, member in sorted(self._members.items())
         ]

@@ -141,8 +141,8 @@ class Node:
         self.reader = self.reader_type(
             context, self.epochs, self.branch, self.members, self.coordinator, announced, self.own
         )
-        self.pulse = self.pulse_type(context, self.coordinator, self.notes, snapshots)
         self.cover = self.cover_type(context)
+        self.pulse = self.pulse_type(context, self.coordinator, self.notes, self.cover, snapshots)
         self.purge = Purge(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
@@ -424,7 +424,7 @@ class Node:
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
-        parts = [self.pulse.run(), self._check(), self._watch()]
+        parts = [self.pulse.run(), self.pulse.settle(), self._check(), self._watch()]
         parts += (appender.run() for appender in appenders)
         await first_failure(*parts)
 

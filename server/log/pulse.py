@@ -7,7 +7,7 @@ import asyncio
 from nextbest.server.log.contents import position_message
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
-from nextbest.server.log.cover import Snapshots
+from nextbest.server.log.cover import Cover, Snapshots
 from nextbest.server.log.entry import FORMAT
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.notes import Notes
@@ -22,14 +22,24 @@ class Pulse:
         context: Context,
         coordinator: Coordinator,
         notes: Notes,
+        cover: Cover,
         snapshots: Snapshots | None,
     ) -> None:
         self._context = context
         self._coordinator = coordinator
         self._notes = notes
+        self._cover = cover
         self._snapshots = snapshots
         # The log's clock when it was last asked.
         self._there_ms = 0
+        # What was accepted here before this entry was applied is safe.
+        self._settled = BEFORE
+
+    async def settle(self) -> None:
+        """See again and again how far all that was accepted here is safe, until cancelled."""
+        while True:
+            self._settled = await self._cover.settled()
+            await asyncio.sleep(self._context.limits.pulse_ms / 1_000)
 
     async def run(self) -> None:
         """Beat until cancelled, or until the log has to be connected to again."""
@@ -74,6 +84,7 @@ class Pulse:
             now_ms=self._there_ms,
             address=context.address,
             process=context.process,
+            settled=position_message(self._settled),
         )
         await self._notes.append(heartbeat=heartbeat)
 

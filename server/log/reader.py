@@ -166,6 +166,7 @@ class Reader:
         self._context.engine.epoch_opened(position.epoch, position.nonce, here)
         self._context.counts.epochs += 1
         self._epochs.read(position.epoch, replication_id)
+        self._coordinator.opened(position)
 
     def follows(self, previous: Position | None, here: Position) -> bool:
         """Whether an epoch that says it follows `previous` follows this node's last entry."""

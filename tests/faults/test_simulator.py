@@ -43,6 +43,7 @@ BROKEN_ONCE = (
     ("many", 80687),
     ("many", 92451),
     ("single", 65),
+    ("single", 29961),
     ("unsafe", 20),
     ("unsafe", 48),
     ("unsafe", 80),

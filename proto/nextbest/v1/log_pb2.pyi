@@ -41,7 +41,7 @@ class EpochOpen(_message.Message):
     def __init__(self, replication_id: _Optional[str] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., member: _Optional[str] = ..., reseeded: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process")
+    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process", "settled")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class Heartbeat(_message.Message):
     NOW_MS_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     member: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
@@ -56,7 +57,8 @@ class Heartbeat(_message.Message):
     now_ms: int
     address: str
     process: int
-    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ...) -> None: ...
+    settled: _common_pb2.Position
+    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("holder", "term")
@@ -103,20 +105,22 @@ class Epoch(_message.Message):
     def __init__(self, number: _Optional[int] = ..., nonce: _Optional[int] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., replication_id: _Optional[str] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("name", "position", "snapshot", "format", "now_ms", "address")
+    __slots__ = ("name", "position", "snapshot", "format", "now_ms", "address", "settled")
     NAME_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     NOW_MS_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     name: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
     format: int
     now_ms: int
     address: str
-    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ...) -> None: ...
+    settled: _common_pb2.Position
+    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ...) -> None: ...
 
 class SnapshotHead(_message.Message):
     __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member", "erasures")

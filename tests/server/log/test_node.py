@@ -3,6 +3,7 @@
 import asyncio
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from nextbest.server.log.contents import pack, unpack
 from nextbest.server.log.cover import SnapshotVoidError
 from nextbest.server.log.entry import frame
 from nextbest.server.log.limits import RESEED_SKIP
-from nextbest.server.log.log import BEFORE, Position, Record
+from nextbest.server.log.log import BEFORE, LOGGED_QUEUE, Position, Record
 from nextbest.server.log.log import LogAwayError as CutOffError
 from nextbest.server.log.memory import MemoryLog, MemoryStore
 from nextbest.server.log.reseed import ReseedRefusedError
@@ -558,9 +559,90 @@ async def test_the_coordinator_moves_the_horizon_in_steps_for_everybody() -> Non
         assert a.engine.store.horizon_ms == b.engine.store.horizon_ms
         assert a.engine.store.remembered == b.engine.store.remembered == 1
         assert a.views() == b.views() == 2
-        horizons = [unpack(record) for record in store.records]
-        moves = [entry.body.before_ms for entry in horizons if entry.kind == "horizon"]
-        assert all(later - earlier <= hour_ms for earlier, later in pairwise(moves))
+        assert all(later - earlier <= hour_ms for earlier, later in pairwise(moves(store)))
+
+
+def moves(store: MemoryStore) -> list[int]:
+    """Where the log's horizons are."""
+    entries = map(unpack, store.records)
+    return [entry.body.before_ms for entry in entries if entry.kind == "horizon"]
+
+
+async def beats(member: Member, count: int) -> None:
+    """So many heartbeats of a member, each a chance to move the horizon."""
+    end = member.position.sequence + count
+    await eventually(lambda: member.position.sequence >= end)
+
+
+class HoldingLog(MemoryLog):
+    """Appends of mutations at LOGGED take until they are freed."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.free = asyncio.Event()
+
+    async def append(self, queue: int, *entry: Any) -> int:
+        if queue == LOGGED_QUEUE:
+            await self.free.wait()
+        return await super().append(queue, *entry)
+
+
+async def test_the_horizon_waits_for_what_was_accepted_before_the_last_one() -> None:
+    store = MemoryStore(replicas=1)
+    log = HoldingLog(store)
+    a, b = Member(MemoryLog(store), "a", horizon_ms=30), Member(log, "b")
+    async with following(a):
+        await eventually(lambda: a.node.leads)
+        async with following(b):
+            old_us = now_us() - 40 * DAY_US
+            await b.track("held", ack=APPLIED, at_us=old_us + 60_000_000)
+            await a.track("old", at_us=old_us)
+            await eventually(lambda: b.engine.store.horizon_ms > 0)
+            await beats(a, 20)
+            # The one that drops nothing.
+            assert len(moves(store)) == 1
+            log.free.set()
+            await eventually(lambda: len(moves(store)) > 1)
+            await equal(a, b)
+            assert a.views() == b.views() == 2
+            assert not b.node.needs_snapshot
+
+
+class UnsureLog(MemoryLog):
+    """A log of which it is not known whether its master stays."""
+
+    known = False
+
+    async def stays(self) -> bool | None:
+        return True if self.known else None
+
+
+async def test_the_horizon_waits_while_the_master_may_have_been_replaced() -> None:
+    store = MemoryStore()
+    log = UnsureLog(store)
+    member = Member(log, horizon_ms=30)
+    async with following(member):
+        await member.track("old", at_us=now_us() - 40 * DAY_US)
+        await beats(member, 10)
+        assert not moves(store)
+        log.known = True
+        await eventually(lambda: len(moves(store)) > 1)
+
+
+async def test_horizons_that_the_log_lost_come_again_one_by_one() -> None:
+    store = MemoryStore()
+    member = Member(MemoryLog(store), horizon_ms=30)
+    async with following(member):
+        old_us = now_us() - 40 * DAY_US
+        await member.track("young", at_us=old_us + 5_400_000_000)
+        await member.track("old", at_us=old_us)
+        await eventually(lambda: len(moves(store)) == 3)
+        before = moves(store)
+        kinds = [unpack(record).kind for record in store.records]
+        store.fail_over(lost=len(kinds) - kinds.index("horizon"))
+        # Who was away meanwhile has passed none of them, and took what only the first allows.
+        await eventually(lambda: len(moves(store)) == 3)
+        assert moves(store) == before
 
 
 async def test_what_is_older_than_the_horizon_is_listed_and_a_snapshot_asked_for() -> None:
