@@ -245,6 +245,8 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     config, engine, lane = parts.config, parts.engine, parts.lane
     health = Health()
     about = ServerService(engine, config.rpc.request_bytes_max)
+    # Before anybody is served: the first decision is recorded, too.
+    sink = _sink(parts)
     with giving_way():
         server = make_server(
             engine,
@@ -276,7 +278,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     if config.overload.enabled and config.overload.degrade_on_burn:
         lanes = (lane.leave_at_least, parts.admission.leave_at_least)
         tasks.append(asyncio.create_task(Relief(telemetry.slos.burning, lanes).run()))
-    if (sink := _sink(parts)) is not None:
+    if sink is not None:
         tasks.append(asyncio.create_task(sink.run()))
     announce(about.addresses, about.fast_lanes, engine)
     try:

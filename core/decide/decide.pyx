@@ -269,7 +269,8 @@ cdef void write_answer(
     write_fixed64(writer, 13, call.message.seed)
     write_text(writer, 14, playbook_hash(playbook))
     # What follows looks at more than the decision has read.
-    note_exposures(decision, exposures)
+    if exposures != NULL:
+        note_exposures(decision, exposures)
     write_assignments(decision, writer, 16, call.message.explain)
     if call.message.explain:
         for i in range(call.message.placements_count):
@@ -347,7 +348,7 @@ cdef int decide_call(
     if decision.bound_reached != bound_reached:
         # A score met its bound while it was written: say so at the head of the answer.
         writer.length = start
-        write_answer(&decision, call, rankings, header, writer, &serving.exposures)
+        write_answer(&decision, call, rankings, header, writer, NULL)
     serving.left_out |= decision_left_out(&decision)
     serving.degraded |= header.log_away or decision_left_out(&decision) != 0
     step_end(serving.trace, STEP_ENCODE)

@@ -43,6 +43,8 @@ cdef struct Assignment:
     # An AssignmentReason; the variant is -1 where it gives none.
     uint8_t reason
     bint exposed
+    # An earlier exposure is stored, of this variant or of one that is gone.
+    bint known
     int32_t variant
     double bucket
 

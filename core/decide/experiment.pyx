@@ -86,7 +86,7 @@ cdef const Assignment* assignment_of(Decision* decision, uint32_t index) noexcep
     if found.reason == ASSIGNMENT_UNKNOWN:
         # Publishing refuses an audience that reads its own experiment.
         found.reason = ASSIGNMENT_NOT_IN_AUDIENCE
-        found.variant = sticky_variant(decision, experiment)
+        found.variant = sticky_variant(decision, experiment, &found.known)
         if found.variant >= 0:
             found.reason = ASSIGNMENT_STICKY
         else:
@@ -95,9 +95,9 @@ cdef const Assignment* assignment_of(Decision* decision, uint32_t index) noexcep
 
 
 cdef int32_t sticky_variant(
-    Decision* decision, const ExperimentSpec* experiment
+    Decision* decision, const ExperimentSpec* experiment, bint* known
 ) noexcept nogil:
-    """The variant of the person's first exposure, or -1."""
+    """The variant of the person's first exposure, or -1; `known` where there was one at all."""
     cdef Value value
     cdef Text seen
     cdef uint32_t i
@@ -106,6 +106,7 @@ cdef int32_t sticky_variant(
     value = decision_counter(decision, <uint32_t>experiment.sticky)
     if value.tag != TAG_STRING:
         return -1
+    known[0] = True
     seen = value_text(&value)
     for i in range(experiment.variants_count):
         if text_equal(experiment.variants[i].name, seen):
@@ -162,9 +163,8 @@ cdef void note_exposures(Decision* decision, Exposures* exposures) noexcept nogi
     exposures.count = 0
     for i in range(decision.playbook.experiments_count):
         found = &decision.assignments[i]
-        if found.exposed and found.reason == ASSIGNMENT_BUCKETED and (
-            decision.playbook.experiments[i].sticky >= 0
-        ):
+        # A second one would change nothing: the first counts.
+        if found.exposed and not found.known and decision.playbook.experiments[i].sticky >= 0:
             exposures.experiments[exposures.count] = <uint16_t>i
             exposures.variants[exposures.count] = <uint16_t>found.variant
             exposures.count += 1

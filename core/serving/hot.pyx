@@ -93,15 +93,19 @@ cdef inline int seat_decide_recorded(
     cdef Serving* serving = &seat.serving
     cdef size_t start = serving.writer.length
     cdef uint64_t before[STEPS]
+    # Of the calls of a batch before this one.
+    cdef bint degraded = serving.degraded
     cdef int kind
     if not atomic_read(&seat.state.records.on):
         return decide_call(serving, playbook, seat.state.store, call, header)
     memcpy(before, serving.trace.spent, sizeof(before))
     tape_begin(&seat.tape)
     serving.tape = &seat.tape
+    serving.degraded = False
     kind = decide_call(serving, playbook, seat.state.store, call, header)
     serving.tape = NULL
     seat_record(seat, playbook, call, request, before, start, kind, now_us)
+    serving.degraded |= degraded
     return kind
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from nextbest.server import address as addresses
 from nextbest.server.log.link import Address
@@ -19,6 +19,8 @@ SENTINEL_PORT = 26_379
 SENTINELS_MAX = 16
 DATABASE_MAX = 1_023
 _KEY = "log"
+# RFC 3986, appendix B: urlsplit takes no list of hosts in brackets in every version of Python.
+_URL = re.compile(r"([a-z]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 # What lies in a data folder.
 DATABASE = "log.db"
 SNAPSHOTS = "snapshots"
@@ -52,10 +54,10 @@ def parse(value: str) -> Place:
         if not path or "\0" in path:
             raise LogPlaceError(_KEY, f"{value!r}", "sqlite:PATH")
         return Place("sqlite", value, path=path)
-    try:
-        url = urlsplit(value)
-    except ValueError:
-        raise _refused(value) from None
+    parts = _URL.fullmatch(value)
+    if parts is None:
+        raise _refused(value)
+    url = SplitResult(*(part or "" for part in parts.groups()))
     if url.scheme in {"redis", "rediss"}:
         return _redis(value, url)
     if url.scheme == "sentinel":
@@ -109,7 +111,7 @@ def _hosts(value: str, url: SplitResult, port: int, most: int) -> tuple[Address,
     for one in url.netloc.rpartition("@")[2].split(","):
         bare = re.fullmatch(r"[^:\[\]]+|\[[^\]]*\]", one)
         whole = f"{one}:{port}" if bare else one
-        if addresses.fault(whole) or addresses.unix_path(whole):
+        if one.count("[") != one.count("]") or addresses.fault(whole) or addresses.unix_path(whole):
             raise _refused(value)
         host = Address(*addresses.split(whole))
         if host.port == 0:

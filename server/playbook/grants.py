@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from nextbest.core.errors import InvalidRequestError, UnknownNameError
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.faults import one_of, shown
+from nextbest.server.playbook.limits import NAME
 from nextbest.v1 import profile_pb2
 
 # The lawful bases as an author writes them.
@@ -98,7 +99,9 @@ def _unknown(field: str, name: str, known: Iterable[str]) -> InvalidRequestError
     nothing = f"none: the playbook's contact.yaml has no {field}s"
     if not name:
         return InvalidRequestError(field, "empty", one_of("", names, nothing))
-    return UnknownNameError(field, shown(name), one_of(name, names, nothing))
+    # What is no name may be somebody's, and an error ends in the logs of callers.
+    seen = shown(name) if NAME.fullmatch(name) else f"{len(name.encode())} bytes that are no name"
+    return UnknownNameError(field, seen, one_of(name, names, nothing))
 
 
 def _basis(request: profile_pb2.SetConsentRequest, allowed: tuple[int, ...]) -> int:

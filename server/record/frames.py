@@ -46,9 +46,12 @@ def frames(file: str, content: bytes) -> Iterator[Frame | DamagedRecordError]:
             yield frame
             at = end
             continue
-        following = _next_whole(content, at + 1)
-        missing = "it ends in the middle" if following == len(content) else "it was changed"
-        yield DamagedRecordError(file, number, at, f"{missing}: its checksum does not hold")
+        following = end or _next_whole(content, at + 1)
+        why = "it ends in the middle" if following == len(content) else "it was changed"
+        why += ": its checksum does not hold"
+        if end:
+            following, why = end, "no record of this version, though its checksum holds"
+        yield DamagedRecordError(file, number, at, why)
         at = following
 
 

@@ -42,6 +42,7 @@ class Sink:
         self._path: Path | None = None
         self._kept: set[bytes] = set()
         self._failing = False
+        self._writing: asyncio.Task[None] | None = None
 
     def open(self, share: float, buffer_bytes: int) -> None:
         """Make the folder, and have the engine record.  Raises OSError."""
@@ -55,6 +56,8 @@ class Sink:
                 await asyncio.sleep(TURN_S)
                 await self._turn()
         finally:
+            if self._writing is not None:
+                await self._writing
             self._keep_playbook()
             self._write(self._engine.take_records())
 
@@ -62,8 +65,9 @@ class Sink:
         # Before what it decided: records without their playbook cannot be decided again.
         self._keep_playbook()
         if content := self._engine.take_records():
-            # Whatever becomes of this task, what was taken is written.
-            await asyncio.shield(asyncio.to_thread(self._write, content))
+            # Whatever becomes of this task, what was taken is written, and in its order.
+            self._writing = asyncio.create_task(asyncio.to_thread(self._write, content))
+            await asyncio.shield(self._writing)
 
     def _keep_playbook(self) -> None:
         hash_bytes = self._engine.playbook_hash

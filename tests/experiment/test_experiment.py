@@ -63,6 +63,18 @@ def test_a_new_version_and_what_is_not_sticky_assign_anew() -> None:
     assert {decide(engine, name)["one"].variant for name in people} == {"b"}
 
 
+def test_a_variant_that_is_gone_is_not_exposed_again_and_again() -> None:
+    """The first exposure counts and cannot change: another one would only fill the log."""
+    engine = engine_of(plan_of({"one": HALVES}))
+    people = [str(number) for number in range(20)]
+    for name in people:
+        decide(engine, name)
+    engine.publish(plan_of({"one": {"variants": {"c": 0.5, "d": 0.5}}}))
+    for name in 3 * people:
+        assert decide(engine, name)["one"].reason == BUCKETED
+    assert engine.telemetry.decisions().exposures == len(people)
+
+
 def test_the_variant_survives_a_link_of_identities() -> None:
     """The first exposure counts, over both identities and whichever is asked by."""
     engine = engine_of(plan_of({"one": HALVES}))

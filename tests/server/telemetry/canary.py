@@ -185,6 +185,13 @@ REQUESTS: dict[str, Callable[[], Message]] = {
     "ProfileService/EraseProfile": lambda: profile_pb2.EraseProfileRequest(
         write_id=f"x-{TEXT}", identity=identity()
     ),
+    "ProfileService/SetConsent": lambda: profile_pb2.SetConsentRequest(
+        write_id=f"c-{TEXT}",
+        identity=identity(),
+        purpose="mailing",
+        status=profile_pb2.CONSENT_STATUS_GRANTED,
+        source=TEXT,
+    ),
     "ProfileService/ImportProfiles": lambda: profile_pb2.ImportProfilesRequest(
         profiles=[upsert("i-1"), upsert(f"i-{TEXT}")]
     ),
