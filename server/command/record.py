@@ -53,7 +53,7 @@ def replay_command(
 
     The server records where records.share is set; the playbooks stand beside the records. A
     record that was changed, and one that gives another answer, is named with the first
-    difference; the exit code is 1 then, and where there is no record of that id.
+    difference; the exit code is 1 then, and where there is no decision, or none of that id.
 
     Examples:
 
@@ -70,6 +70,8 @@ def replay_command(
         count += 1
         different += [one] if one.difference else []
     _tell(files, count, different, as_json)
+    if not count:
+        complain(_nothing(files, id))
     if files.damaged or not count or different:
         raise typer.Exit(EXIT_REFUSED)
 
@@ -86,6 +88,7 @@ def whatif_command(
 
     Each decision is made by what was read when it was made. Where the draft reads what was not
     read then, the decision is left out, and counted: record with it, or try it on live traffic.
+    The exit code is 1 when nothing could be compared, or a record is damaged.
 
     Examples:
 
@@ -103,8 +106,25 @@ def whatif_command(
         show_json(_as_json(effect, len(files.damaged)))
     else:
         _show_effect(effect)
-    if files.damaged:
+    if not effect.records:
+        complain("nothing was compared: " + _why_nothing(files, effect))
+    if files.damaged or not effect.records:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _why_nothing(files: Files, effect: Effect) -> str:
+    if effect.failed:
+        return "the draft refuses every decision"
+    if effect.incomplete:
+        return "the draft reads what was not recorded, in every decision"
+    return _nothing(files, "")
+
+
+def _nothing(files: Files, id: str) -> str:
+    """Why there is no decision, and what to do."""
+    if id:
+        return f"no decision of the id {id!r} is recorded here"
+    return f"{files.folder}: no decisions are recorded here; serve with --set records.share=1"
 
 
 def _show_effect(effect: Effect) -> None:
@@ -189,7 +209,7 @@ def _tell(files: Files, count: int, different: Sequence[Replayed], as_json: bool
         complain(line)
     more = f", {len(lines) - SHOWN_MAX:,} more than shown" if len(lines) > SHOWN_MAX else ""
     out().print(
-        f"{count:,} records of {len(files.paths):,} files: {equal:,} equal, "
+        f"{count:,} decisions of {len(files.paths):,} file(s): {equal:,} equal, "
         f"{len(different):,} different, {len(damaged):,} damaged{more}"
     )
 

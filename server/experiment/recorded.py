@@ -99,8 +99,10 @@ class Recorded:
         """The subjects so far.  Raises ExperimentError when there is nothing to compare."""
         name = self._asked.experiment
         if not self._subjects:
-            seen = one_of(name, sorted(self._names)) if self._names else "records of experiments"
-            raise TooFewError(f"experiment {name!r}: nobody was exposed to it, allowed: {seen}")
+            allowed = "records of decisions with experiments: serve with --set records.share=1"
+            if self._names:
+                allowed = one_of(name, sorted(self._names))
+            raise TooFewError(f"experiment {name!r}: nobody was exposed to it, allowed: {allowed}")
         people = list(self._subjects.values())
         variants = sorted({one.variant for one in people})
         if self._asked.control not in variants:

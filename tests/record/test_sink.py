@@ -121,3 +121,13 @@ async def test_what_cannot_be_written_is_counted_and_told_once(
     await asyncio.gather(task, return_exceptions=True)
     assert engine.records().lost_bytes == lost
     assert len(list(folder.glob("*.records"))) == 1
+
+
+def test_nothing_to_decide_again_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
+    """A gate must not take it for "nothing changed"."""
+    app = make_app(("replay", "whatif"))
+    draft = ["whatif", str(tmp_path), "--playbook", str(SHOP)]
+    for arguments in (["replay", str(tmp_path)], draft):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1
+        assert "records.share=1" in result.stderr
