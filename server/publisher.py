@@ -174,10 +174,9 @@ class Publisher:
         with span("playbook.activate", {"nextbest.generation": target}):
             return await self._alone(self._activate(write_id, target))
 
-    def publication(self, hash_bytes: bytes) -> mutation_pb2.Publication | None:
-        """What was published under a content hash, where it is here."""
-        found = (one.publication for one in self._catalogue.generations() if one.hash == hash_bytes)
-        return next(found, None)
+    def publications(self) -> list[mutation_pb2.Publication]:
+        """What was published, as far as it is here."""
+        return [one.publication for one in self._catalogue.generations()]
 
     def generations(self) -> list[Generation]:
         """The playbooks that can be activated, by their numbers."""

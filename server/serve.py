@@ -303,8 +303,8 @@ def _sink(parts: _Parts) -> Sink | None:
     if not share:
         return None
     folder = Path(config.folder or Path(parts.config.data.folder) / "records")
-    find = parts.publisher.publication
-    sink = Sink(parts.engine, folder, config.file_bytes_max, config.files_max, find)
+    published = parts.publisher.publications
+    sink = Sink(parts.engine, folder, config.file_bytes_max, config.files_max, published)
     try:
         sink.open(share / BUCKETS, config.buffer_bytes)
     except OSError as error:

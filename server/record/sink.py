@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +20,8 @@ TURN_S = 0.1
 
 _log = logging.getLogger(__name__)
 
-# The publication of a playbook by its hash, where it is known.
-Find = Callable[[bytes], mutation_pb2.Publication | None]
+# What was published, as far as it is known.
+Published = Callable[[], Iterable[mutation_pb2.Publication]]
 
 
 class Sink:
@@ -32,15 +32,21 @@ class Sink:
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, file_bytes_max: int, files_max: int, find: Find
+        self,
+        engine: Engine,
+        folder: Path,
+        file_bytes_max: int,
+        files_max: int,
+        published: Published,
     ) -> None:
         self._engine = engine
         self._folder = folder
         self._file_bytes_max = file_bytes_max
         self._files_max = files_max
-        self._find = find
+        self._published = published
         self._path: Path | None = None
-        self._kept: set[bytes] = set()
+        # Without a playbook there is nothing to keep.
+        self._kept = {b""}
         self._failing = False
         self._writing: asyncio.Task[None] | None = None
 
@@ -58,26 +64,25 @@ class Sink:
         finally:
             if self._writing is not None:
                 await self._writing
-            self._keep_playbook()
+            self._keep_playbooks()
             self._write(self._engine.take_records())
 
     async def _turn(self) -> None:
         # Before what it decided: records without their playbook cannot be decided again.
-        self._keep_playbook()
+        self._keep_playbooks()
         if content := self._engine.take_records():
             # Whatever becomes of this task, what was taken is written, and in its order.
             self._writing = asyncio.create_task(asyncio.to_thread(self._write, content))
             await asyncio.shield(self._writing)
 
-    def _keep_playbook(self) -> None:
-        hash_bytes = self._engine.playbook_hash
-        if not hash_bytes or hash_bytes in self._kept:
+    def _keep_playbooks(self) -> None:
+        """Keep all that are known when another one decides: one may have come and gone since."""
+        if self._engine.playbook_hash in self._kept:
             return
-        if (publication := self._find(hash_bytes)) is None:
-            return
-        with self._told("the playbook"):
-            publications.keep(self._folder, publication)
-            self._kept.add(hash_bytes)
+        with self._told("the playbooks"):
+            for publication in self._published():
+                publications.keep(self._folder, publication)
+                self._kept.add(publication.hash)
 
     def _write(self, content: bytes) -> None:
         if not content:

@@ -77,7 +77,7 @@ async def test_a_changed_file_ends_with_1(tmp_path: Path) -> None:
 
 
 def sink_of(engine: Engine, folder: Path, files_max: int = 3) -> Sink:
-    sink = Sink(engine, folder, 20_000, files_max, lambda _hash: None)
+    sink = Sink(engine, folder, 20_000, files_max, list)
     sink.open(1.0, 1_048_576)
     return sink
 
