@@ -4,7 +4,6 @@ cdef void write_profile_attributes(Decision* decision, Writer* writer) noexcept 
     """The attributes that are set, hidden ones left out."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef Value value
-    cdef size_t entry
     cdef uint32_t i
     for i in range(playbook.attribute_names.visible):
         value = person_attribute(
@@ -12,10 +11,7 @@ cdef void write_profile_attributes(Decision* decision, Writer* writer) noexcept 
         )
         if value.tag == TAG_NULL or (value.tag == TAG_LIST and value.length == 0):
             continue
-        entry = message_open(writer, 2)
-        write_text_always(writer, 1, playbook.attributes[i].name)
-        write_value(writer, 2, &value)
-        message_close(writer, entry)
+        write_value_entry(writer, 2, playbook.attributes[i].name, &value)
 
 
 cdef void write_profile_counters(Decision* decision, Writer* writer) noexcept nogil:

@@ -191,13 +191,9 @@ cdef void write_stage_request(
 ) noexcept nogil:
     """An UpsertProfileRequest of the hidden stage attribute."""
     cdef Value value = value_string(stage.data, stage.length)
-    cdef size_t entry
     writer.length = 0
     write_identity(writer, 2, identity)
-    entry = message_open(writer, 3)
-    write_text(writer, 1, playbook.attributes[playbook.stage_attribute].name)
-    write_value(writer, 2, &value)
-    message_close(writer, entry)
+    write_value_entry(writer, 3, playbook.attributes[playbook.stage_attribute].name, &value)
 
 
 cdef void seat_expose(
@@ -249,6 +245,8 @@ cdef void write_exposure(
 ) noexcept nogil:
     """A TrackRequest of the engine's own event."""
     cdef Writer* writer = &seat.crossing
+    cdef Text name = experiment.variants[variant].name
+    cdef Value value
     cdef char id[UUID_LENGTH]
     cdef Text event_id
     writer.length = 0
@@ -259,19 +257,10 @@ cdef void write_exposure(
     write_identity(writer, 2, call.identity)
     write_text(writer, 3, playbook.events[playbook.exposure].name)
     write_time(writer, 4, call.now_us)
-    write_text_entry(writer, 5, text_of("experiment"), experiment.key)
-    write_text_entry(writer, 5, text_of("variant"), experiment.variants[variant].name)
-
-
-cdef void write_text_entry(
-    Writer* writer, uint32_t field, Text name, Text text
-) noexcept nogil:
-    """An entry of a map<string, Value>."""
-    cdef Value value = value_string(text.data, text.length)
-    cdef size_t entry = message_open(writer, field)
-    write_text(writer, 1, name)
-    write_value(writer, 2, &value)
-    message_close(writer, entry)
+    value = value_string(experiment.key.data, experiment.key.length)
+    write_value_entry(writer, 5, text_of("experiment"), &value)
+    value = value_string(name.data, name.length)
+    write_value_entry(writer, 5, text_of("variant"), &value)
 
 
 cdef void seat_answer_write(

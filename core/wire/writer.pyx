@@ -168,6 +168,16 @@ cdef void write_value(Writer* writer, uint32_t field, const Value* value) noexce
     message_close(writer, start)
 
 
+cdef void write_value_entry(
+    Writer* writer, uint32_t field, Text name, const Value* value
+) noexcept nogil:
+    """An entry of a map<string, Value>."""
+    cdef size_t start = message_open(writer, field)
+    write_text_always(writer, 1, name)
+    write_value(writer, 2, value)
+    message_close(writer, start)
+
+
 cdef void write_vector(Writer* writer, const Value* value) noexcept nogil:
     cdef size_t inner = message_open(writer, 7)
     cdef uint32_t i

@@ -28,7 +28,7 @@ from nextbest.server.playbook.scalars import span_text
 from nextbest.server.playbook.scope import Scope
 from nextbest.server.playbook.shapes import Text, unknown
 from nextbest.server.playbook.source import Node
-from nextbest.server.playbook.tables import TIME, Tables, counter_key
+from nextbest.server.playbook.tables import TIME, Tables, hidden_counter
 
 # The event by which a proposition counts once it is shown.
 IMPRESSION: Final = "impression"
@@ -324,15 +324,7 @@ class _Maker:
             resolution_s=bucket,
             limit=max(_LIMIT_LEAST, 1 << (limit - 1).bit_length()),
         )
-        key = counter_key(counter, tables, text)
-        for index, other in enumerate(tables.counters):
-            if other.key == key:
-                return index
-        tables.counters.append(dataclasses.replace(counter, key=key))
-        if len(tables.counters) == limits.COUNTERS_MAX + 1:
-            allowed = f"at most {limits.COUNTERS_MAX:,} in all, those of caps included"
-            self.scope.faults.add(name.node.fault("number of counters", allowed, "more"))
-        return len(tables.counters) - 1
+        return hidden_counter(counter, text, "caps", tables, name.node, self.scope.faults)
 
 
 def _horizon(seconds: int) -> int:

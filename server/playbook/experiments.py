@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -29,7 +28,7 @@ from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import Scope
 from nextbest.server.playbook.shapes import Text, unknown
 from nextbest.server.playbook.source import Node
-from nextbest.server.playbook.tables import EXPOSURE, Tables, check_alike, counter_key
+from nextbest.server.playbook.tables import EXPOSURE, Tables, check_alike, hidden_counter
 
 _KEY_TYPES = (ValueType.STRING, ValueType.INT)
 
@@ -299,9 +298,4 @@ def _sticky(name: Text, key: str, scope: Scope) -> int:
         type=ValueType.STRING,
         filter=scope.event_filter(event, (text,), f"experiment {name}"),
     )
-    counter = dataclasses.replace(counter, key=counter_key(counter, tables, str(text)))
-    tables.counters.append(counter)
-    if len(tables.counters) == limits.COUNTERS_MAX + 1:
-        allowed = f"at most {limits.COUNTERS_MAX:,} in all, those of experiments included"
-        scope.faults.add(name.node.fault("number of counters", allowed))
-    return len(tables.counters) - 1
+    return hidden_counter(counter, text, "experiments", tables, name.node, scope.faults)

@@ -19,7 +19,7 @@ from nextbest.server.playbook.canonical import one_line
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import Scope
 from nextbest.server.playbook.shapes import Text, unknown
-from nextbest.server.playbook.tables import counter_key
+from nextbest.server.playbook.tables import counter_key, hidden_counter
 
 
 def segments(playbook: Playbook, scope: Scope) -> tuple[Segment, ...]:
@@ -124,17 +124,9 @@ def _hidden_counter(
         resolution_s=resolution,
         filter=scope.event_filter(event, rule.when, what),
     )
-    key = counter_key(counter, scope.tables, _text(rule.when) if rule.when else "")
-    counters = scope.tables.counters
-    for index, other in enumerate(counters):
-        if other.key == key:
-            return index
-    counters.append(dataclasses.replace(counter, key=key))
-    if len(counters) == limits.COUNTERS_MAX + 1:
-        at = rule.at.node
-        allowed = f"at most {limits.COUNTERS_MAX:,} in all, those of score rules included"
-        scope.faults.add(at.fault("number of counters", allowed, f"{len(counters):,}"))
-    return len(counters) - 1
+    text = _text(rule.when) if rule.when else ""
+    at = rule.at.node
+    return hidden_counter(counter, text, "score rules", scope.tables, at, scope.faults)
 
 
 def grades(playbook: Playbook, scope: Scope) -> tuple[Grade, ...]:

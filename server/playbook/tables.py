@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from nextbest.core.playbook.plan import Aggregate, Attribute, Counter, Event, Field, ValueType
@@ -13,6 +13,7 @@ from nextbest.server.playbook.faults import Faults, one_of
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scalars import span_text
 from nextbest.server.playbook.shapes import MISSING, Text, unknown
+from nextbest.server.playbook.source import Node
 
 TIME: Final = "time"  # every event's own time, always its last property
 STAGE_ATTRIBUTE: Final = "@stage"
@@ -233,6 +234,25 @@ def default_resolution(window_s: int) -> int:
         return _RESOLUTIONS[window_s]
     wanted = window_s / 28
     return min(_STEPS, key=lambda step: max(step / wanted, wanted / step))
+
+
+def hidden_counter(
+    counter: Counter, filter_text: str, owners: str, tables: Tables, at: Node, faults: Faults
+) -> int:
+    """The index of a counter of the compiler's own, whose key is still to be found.
+
+    Those that count the same share one.  `owners` need such counters, and `at` asks for this one.
+    """
+    key = counter_key(counter, tables, filter_text)
+    for index, other in enumerate(tables.counters):
+        if other.key == key:
+            return index
+    tables.counters.append(replace(counter, key=key))
+    count = len(tables.counters)
+    if count == limits.COUNTERS_MAX + 1:
+        allowed = f"at most {limits.COUNTERS_MAX:,} in all, those of {owners} included"
+        faults.add(at.fault("number of counters", allowed, f"{count:,}"))
+    return count - 1
 
 
 def counter_key(counter: Counter, tables: Tables, filter_text: str) -> bytes:
