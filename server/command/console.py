@@ -136,6 +136,20 @@ def before_now(text: str, hint: str) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
+def moment_us(text: str, hint: str, otherwise: int) -> int:
+    """A date and time, or a span before now such as 7d, in microseconds since 1970."""
+    if not text:
+        return otherwise
+    if span_s(text) is not None:
+        found = before_now(text, hint)
+    else:
+        given = moment(text, hint)
+        assert given is not None
+        # Without a zone it is UTC: a server's records are the same wherever they are read.
+        found = given if given.tzinfo else given.replace(tzinfo=UTC)
+    return round(found.timestamp() * 1_000_000)
+
+
 def show_json(content: Message | object) -> None:
     """Print a message, or anything JSON has, on one line."""
     if isinstance(content, Message):

@@ -24,6 +24,18 @@ from nextbest.server.command.console import (
     show_json,
     table,
 )
+from nextbest.server.command.decisions import (
+    AsRecorded,
+    Candidates,
+    KeyFile,
+    Output,
+    Since,
+    Until,
+    Values,
+    export_decisions,
+    period_of,
+    told_of,
+)
 from nextbest.server.log.place import DATABASE, SNAPSHOTS
 from nextbest.v1 import common_pb2, log_pb2, mutation_pb2
 
@@ -196,18 +208,53 @@ def verify_command(data: DataFolder, as_json: AsJson = False) -> None:
 
 
 @log_app.command("export")
-def export_command(data: DataFolder) -> None:
-    """Write the mutations of a local log as JSON lines, the oldest first.
+def export_command(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A data folder; with --output also folders and files of records.",
+            metavar="FOLDER",
+            exists=True,
+        ),
+    ],
+    output: Output = None,
+    since: Since = "",
+    until: Until = "",
+    value: Values = None,
+    candidates: Candidates = True,
+    as_recorded: AsRecorded = False,
+    key_file: KeyFile = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write decisions and what came of them to a Parquet file, or the log as JSON lines.
 
-    Each line has the entry's position and one mutation.  The server must not run.
+    With --output: one row for each decision recorded (records.share of the server), with what was
+    asked and read, every candidate's fate, both propensities, and the outcomes that name it. Give
+    the folders of all nodes at once: an outcome may have come to another node than its decision. A
+    server may run meanwhile. Ids are pseudonyms, and attributes tagged pii are left out, unless
+    --as-recorded. Damaged records are named and left out, and the exit code is 1 then.
 
-    Example:
+    Without it: the mutations of a local log, each with its entry's position, the oldest first. The
+    server must not run.
+
+    Examples:
+
+      nextbest log export /var/lib/nextbest -o decisions.parquet --value purchase.amount
+
+      nextbest log export node-1/records node-2/records -o may.parquet --since 2026-05-01T00:00Z
 
       nextbest log export /var/lib/nextbest > mutations.jsonl
     """
-    path = data / DATABASE
-    if not path.exists():
-        complain(f"{path}: no local log; a log in Redis is read with redis-cli XRANGE")
+    if output is not None:
+        told = told_of(value or (), candidates, as_recorded, key_file)
+        export_decisions(places, output, told, period_of(since, until), as_json)
+        return
+    path = places[0] / DATABASE
+    if len(places) > 1 or not path.exists():
+        complain(
+            f"{path}: no local log; a log in Redis is read with redis-cli XRANGE, and decision "
+            "records are written to a file: --output FILE.parquet"
+        )
         raise typer.Exit(EXIT_REFUSED)
     asyncio.run(_export(path))
 

@@ -53,7 +53,8 @@ def replay_command(
 
     The server records where records.share is set; the playbooks stand beside the records. A
     record that was changed, and one that gives another answer, is named with the first
-    difference; the exit code is 1 then, and where there is no decision, or none of that id.
+    difference; the exit code is 1 then, and where there is no decision, or none of that id. One
+    that a crash has cut off at the end of a file is named, and no fault.
 
     Examples:
 
@@ -100,7 +101,7 @@ def whatif_command(
     hash_bytes, plan = _plan(playbook)
     draft = Draft(plan, Playbooks(files.folder, {hash_bytes: plan}))
     effect = whatif(files.decisions(), draft)
-    for error in files.damaged[:SHOWN_MAX]:
+    for error in [*files.damaged, *files.cut][:SHOWN_MAX]:
         complain(str(error))
     if as_json:
         show_json(_as_json(effect, len(files.damaged)))
@@ -199,10 +200,12 @@ def _tell(files: Files, count: int, different: Sequence[Replayed], as_json: bool
     if as_json:
         named = [_named(one) for one in different]
         told = {"records": count, "equal": equal, "different": named}
-        show_json(told | {"damaged": [str(error) for error in damaged]})
+        damage = {"damaged": list(map(str, damaged)), "cut": list(map(str, files.cut))}
+        show_json(told | damage)
         return
     lines = [
         *map(str, damaged),
+        *map(str, files.cut),
         *(" ".join(("decision", *_named(one).values())) for one in different),
     ]
     for line in lines[:SHOWN_MAX]:

@@ -18,5 +18,16 @@ class DamagedRecordError(RecordError):
         self.offset = offset
 
 
+class CutRecordError(DamagedRecordError):
+    """A file ends within its last record, as it does where its server was killed."""
+
+
 class NoPlaybookFileError(RecordError):
     """The playbook that a record was decided by is not at hand."""
+
+
+class MissingLibraryError(RecordError):
+    """An optional library is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what}: not installed: pip install 'nextbest[{extra}]'")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from mmap import mmap
+from typing import NamedTuple, TypeAlias
 
 import google_crc32c
 from google.protobuf.message import DecodeError
 
-from nextbest.server.record.errors import DamagedRecordError
+from nextbest.server.record.errors import CutRecordError, DamagedRecordError
 from nextbest.v1 import record_pb2
 
 # Field 15, four bytes: the last five of each record.
@@ -17,6 +18,9 @@ _CHECKSUM_BYTES = 5
 # More than any answer can be.
 RECORD_BYTES_MAX = 128 * 1024 * 1024
 _LENGTH_BYTES_MAX = 4
+
+# Of a file, as it is mapped into memory.
+Content: TypeAlias = bytes | mmap
 
 
 class Frame(NamedTuple):
@@ -33,7 +37,14 @@ class Frame(NamedTuple):
         return self.record.request.decision_id
 
 
-def frames(file: str, content: bytes) -> Iterator[Frame | DamagedRecordError]:
+class _Span(NamedTuple):
+    """Where a record's bytes begin and end, without its length."""
+
+    start: int
+    end: int
+
+
+def frames(file: str, content: Content) -> Iterator[Frame | DamagedRecordError]:
     """The records of a file in their order; what is none is an error in its place.
 
     Behind damage the next whole record is looked for, so that one changed bit costs one record.
@@ -41,54 +52,76 @@ def frames(file: str, content: bytes) -> Iterator[Frame | DamagedRecordError]:
     at, number = 0, 0
     while at < len(content):
         number += 1
-        end = _end_of(content, at)
-        if end and (frame := _frame(content, at, end, number)):
-            yield frame
-            at = end
-            continue
-        following = end or _next_whole(content, at + 1)
-        why = "it ends in the middle" if following == len(content) else "it was changed"
-        why += ": its checksum does not hold"
-        if end:
-            following, why = end, "no record of this version, though its checksum holds"
-        yield DamagedRecordError(file, number, at, why)
-        at = following
+        span = _whole(content, at)
+        frame = _frame(content, at, span, number) if span else None
+        yield frame or _damage(file, number, at, content, span)
+        at = span.end if span else _next_whole(content, at + 1)
 
 
-def _length(content: bytes, at: int) -> tuple[int, int]:
-    """A varint and where it ends; (0, 0) for what is no length."""
-    found = 0
+def _damage(
+    file: str, number: int, at: int, content: Content, span: _Span | None
+) -> DamagedRecordError:
+    if span:
+        why = "no record of this version, though its checksum holds"
+        return DamagedRecordError(file, number, at, why)
+    if _is_cut(content, at):
+        why = "the file ends within it, as where its server was killed; all before it is whole"
+        return CutRecordError(file, number, at, why)
+    return DamagedRecordError(
+        file, number, at, "it was changed or cut short: its checksum does not hold"
+    )
+
+
+def _is_cut(content: Content, at: int) -> bool:
+    """Whether a record begins here of which only the end is missing."""
+    rest = len(content) - at
+    span = _told(content, at)
+    if span is None:
+        return rest < _LENGTH_BYTES_MAX and all(byte & 0x80 for byte in content[at:])
+    if span.end <= len(content):
+        return False
+    # The end may be there after all, and the length have been changed.
+    starts = range(at + 1, at + 1 + _LENGTH_BYTES_MAX)
+    return not any(_holds(content, _Span(start, len(content))) for start in starts)
+
+
+def _told(content: Content, at: int) -> _Span | None:
+    """Where a record that begins here ends, as its length says; None for what is no length."""
+    length = 0
     for place, byte in enumerate(content[at : at + _LENGTH_BYTES_MAX]):
-        found |= (byte & 0x7F) << (7 * place)
+        length |= (byte & 0x7F) << (7 * place)
         if byte < 0x80:
-            return found, at + place + 1
-    return 0, 0
+            start = at + place + 1
+            sound = _CHECKSUM_BYTES < length <= RECORD_BYTES_MAX
+            return _Span(start, start + length) if sound else None
+    return None
 
 
-def _end_of(content: bytes, at: int) -> int:
-    """Where a record that begins here ends, if its checksum holds; else 0."""
-    length, start = _length(content, at)
-    end = start + length
-    if not _CHECKSUM_BYTES < length <= RECORD_BYTES_MAX or end > len(content):
-        return 0
-    told = end - _CHECKSUM_BYTES
-    if content[told] != _CHECKSUM_TAG:
-        return 0
-    checksum = int.from_bytes(content[told + 1 : end], "little")
-    return end if google_crc32c.value(content[start:told]) == checksum else 0
+def _holds(content: Content, span: _Span) -> bool:
+    """Whether there is a record whose checksum is that of its bytes."""
+    told = span.end - _CHECKSUM_BYTES
+    if told < span.start or span.end > len(content) or content[told] != _CHECKSUM_TAG:
+        return False
+    checksum = int.from_bytes(content[told + 1 : span.end], "little")
+    return bool(google_crc32c.value(content[span.start : told]) == checksum)
 
 
-def _frame(content: bytes, at: int, end: int, number: int) -> Frame | None:
-    _, start = _length(content, at)
-    data = content[start:end]
+def _whole(content: Content, at: int) -> _Span | None:
+    """A record that begins here, if its checksum holds."""
+    span = _told(content, at)
+    return span if span and _holds(content, span) else None
+
+
+def _frame(content: Content, at: int, span: _Span, number: int) -> Frame | None:
+    data = content[span.start : span.end]
     try:
         return Frame(number, at, data, record_pb2.DecisionRecord.FromString(data))
     except DecodeError:
         return None
 
 
-def _next_whole(content: bytes, at: int) -> int:
+def _next_whole(content: Content, at: int) -> int:
     """Where the next record with a checksum that holds begins; the content's end for none."""
-    while at < len(content) and not _end_of(content, at):
+    while at < len(content) and not _whole(content, at):
         at += 1
     return at

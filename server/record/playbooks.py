@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nextbest.core import Engine
@@ -24,10 +24,17 @@ def engine_of(plan: Plan) -> Engine:
 
 
 class Playbooks:
-    """Playbooks by their hashes, those beside the records and those given, and their engines."""
+    """Playbooks by their hashes, those beside the records and those given, and their engines.
 
-    def __init__(self, folder: Path, given: Mapping[bytes, Plan]) -> None:
-        self._folder = folder
+    folder, more: of records; the first that has a playbook gives it.
+    """
+
+    def __init__(
+        self, folder: Path, given: Mapping[bytes, Plan], more: Sequence[Path] = ()
+    ) -> None:
+        self._folders = [folder, *more]
+        # Compiling takes a while, and what fails would be tried for each record.
+        self._missing: dict[bytes, NoPlaybookFileError] = {}
         self._plans = dict(given)
         self._engines: dict[bytes, Engine] = {}
 
@@ -39,16 +46,18 @@ class Playbooks:
 
     def plan(self, hash_bytes: bytes) -> Plan:
         """A playbook.  Raises NoPlaybookFileError."""
+        if error := self._missing.get(hash_bytes):
+            raise error
         if hash_bytes not in self._plans:
-            self._plans[hash_bytes] = self._read(hash_bytes)
+            try:
+                self._plans[hash_bytes] = self._read(hash_bytes)
+            except NoPlaybookFileError as error:
+                self._missing[hash_bytes] = error
+                raise
         return self._plans[hash_bytes]
 
     def _read(self, hash_bytes: bytes) -> Plan:
-        path = publications.path_of(self._folder, hash_bytes)
-        if not path.exists():
-            raise NoPlaybookFileError(
-                f"playbook {hash_bytes.hex()}: not in {path.parent}; give its folder by --playbook"
-            )
+        path = self._path(hash_bytes)
         publication = mutation_pb2.Publication.FromString(path.read_bytes())
         compiled = compile_playbook({one.path: one.content for one in publication.request.files})
         if compiled.plan is None or compiled.plan.hash != hash_bytes:
@@ -57,3 +66,13 @@ class Playbooks:
                 f"{path}: this version compiles it to {seen}; replay with the version that decided"
             )
         return compiled.plan
+
+    def _path(self, hash_bytes: bytes) -> Path:
+        paths = [publications.path_of(folder, hash_bytes) for folder in self._folders]
+        for path in paths:
+            if path.exists():
+                return path
+        where = ", ".join(str(path.parent) for path in paths)
+        raise NoPlaybookFileError(
+            f"playbook {hash_bytes.hex()}: not in {where}; give its folder by --playbook"
+        )

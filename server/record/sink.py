@@ -18,6 +18,8 @@ from nextbest.v1 import mutation_pb2
 # How long records wait in memory.
 TURN_S = 0.1
 
+_PLAYBOOKS, _RECORDS = "the playbooks", "records"
+
 _log = logging.getLogger(__name__)
 
 # What was published, as far as it is known.
@@ -47,7 +49,8 @@ class Sink:
         self._path: Path | None = None
         # Without a playbook there is nothing to keep.
         self._kept = {b""}
-        self._failing = False
+        # What cannot be written at present.
+        self._failing: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
 
     def open(self, share: float, buffer_bytes: int) -> None:
@@ -79,21 +82,21 @@ class Sink:
         """Keep all that are known when another one decides: one may have come and gone since."""
         if self._engine.playbook_hash in self._kept:
             return
-        with self._told("the playbooks"):
+        with self._told(_PLAYBOOKS):
             for publication in self._published():
                 publications.keep(self._folder, publication)
                 self._kept.add(publication.hash)
+            self._failing.discard(_PLAYBOOKS)
 
     def _write(self, content: bytes) -> None:
         if not content:
             return
         try:
-            with open(self._file(), "ab", opener=_private) as file:
-                file.write(content)
-            self._failing = False
-        except OSError as error:
+            _append(self._file(), content)
+            self._failing.discard(_RECORDS)
+        except Exception as error:  # Whatever it is, the next records are to be written.
             self._engine.lose_records(len(content))
-            self._complain("records", error)
+            self._complain(_RECORDS, error)
 
     def _file(self) -> Path:
         """The file to append to: a new one at the start, and when one is full."""
@@ -113,14 +116,27 @@ class Sink:
     def _told(self, what: str) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except Exception as error:
             self._complain(what, error)
 
-    def _complain(self, what: str, error: OSError) -> None:
-        """Once, until something is written again."""
-        if not self._failing:
+    def _complain(self, what: str, error: Exception) -> None:
+        """Once, until it can be written again."""
+        if what not in self._failing:
             _log.error("records: %s cannot be written to %s: %s", what, self._folder, error)
-        self._failing = True
+        self._failing.add(what)
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append all of it, or nothing: what follows half a record would read like damage."""
+    with open(path, "ab", buffering=0, opener=_private) as file:
+        before = file.tell()
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def _private(path: str, flags: int) -> int:

@@ -12,7 +12,7 @@ import pytest
 from nextbest.core.errors import InvalidRequestError
 from nextbest.core.playbook.plan import Exploration, ExplorationKind
 from nextbest.server.examples import LEADS, SHOP, TESTED
-from nextbest.server.record.errors import DamagedRecordError
+from nextbest.server.record.errors import CutRecordError, DamagedRecordError
 from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
@@ -90,12 +90,26 @@ def test_a_file_that_ends_within_a_record_says_so() -> None:
     plan = plan_of(TESTED)
     engine = recording(plan)
     live(engine, plan, 3)
-    content, _ = taken(engine)
-    *whole, last = frames("cut", content[:-10])
-    assert len(whole) == 2
+    content, found = taken(engine)
+    for end in range(found[2].offset + 1, len(content)):
+        *whole, last = frames("cut", content[:end])
+        assert len(whole) == 2
+        assert isinstance(last, CutRecordError)
+        assert "record 3" in str(last)
+        assert "the file ends within it" in str(last)
+
+
+def test_a_changed_length_is_no_cut() -> None:
+    """The end of the last record is there: somebody has changed its length."""
+    plan = plan_of(TESTED)
+    engine = recording(plan)
+    live(engine, plan, 2)
+    content, found = taken(engine)
+    changed = bytearray(content)
+    changed[found[1].offset + 1] ^= 0x40
+    _, last = frames("changed", bytes(changed))
     assert isinstance(last, DamagedRecordError)
-    assert "record 3" in str(last)
-    assert "ends in the middle" in str(last)
+    assert not isinstance(last, CutRecordError)
 
 
 def forged(record: record_pb2.DecisionRecord) -> Frame:

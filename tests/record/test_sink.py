@@ -56,6 +56,7 @@ async def test_what_both_lanes_decide_across_a_publish_replays(tmp_path: Path) -
         "equal": 4 * DECISIONS,
         "different": [],
         "damaged": [],
+        "cut": [],
     }
     assert code == 0
     code, told = await asyncio.to_thread(replayed, data / "records", "--id", ids[0])

@@ -1,0 +1,142 @@
+"""`nextbest log export --output`: decision records as a table for analysts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from nextbest.server.command.console import (
+    EXIT_REFUSED,
+    complain,
+    moment_us,
+    out,
+    show_json,
+)
+
+if TYPE_CHECKING:
+    from nextbest.server.record.export import Exported, Period
+    from nextbest.server.record.files import Files
+    from nextbest.server.record.rows import Told
+
+# Compiling playbooks needs CEL and YAML: only this command imports what reads records.
+SHOWN_MAX = 20
+FIELD = "EVENT.PROPERTY"
+
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Decisions, as Parquet.", metavar="FILE.parquet"),
+]
+Since: TypeAlias = Annotated[
+    str, typer.Option(help="Decisions from then on: a date and time, or 7d.", metavar="TIME")
+]
+Until: TypeAlias = Annotated[
+    str, typer.Option(help="Decisions before then, likewise.", metavar="TIME")
+]
+Values: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--value", help="What an event's outcome is worth; repeatable.", metavar=FIELD),
+]
+Candidates: TypeAlias = Annotated[
+    bool, typer.Option(help="Decide again for every candidate's fate and factors.")
+]
+AsRecorded: TypeAlias = Annotated[
+    bool, typer.Option("--as-recorded", help="Ids, and attributes tagged pii, as they are.")
+]
+KeyFile: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="16 to 64 bytes for pseudonyms; else they hold within one export.", metavar="FILE"
+    ),
+]
+
+
+def told_of(values: Sequence[str], candidates: bool, as_recorded: bool, key_file: str) -> Told:
+    """What rows are to tell, from the options."""
+    from nextbest.server.record.rows import Told
+    from nextbest.server.telemetry.events.pseudonym import pseudonyms
+
+    if as_recorded and key_file:
+        raise typer.BadParameter("with --as-recorded", param_hint="--key-file")
+    pairs = []
+    for text in values:
+        event, dot, name = text.partition(".")
+        if not (event and dot and name):
+            allowed = f"{FIELD}, such as purchase.amount"
+            raise typer.BadParameter(f"{text!r}, allowed: {allowed}", param_hint="--value")
+        pairs.append((event, name))
+    return Told(None if as_recorded else pseudonyms(key_file), candidates, tuple(pairs))
+
+
+def period_of(since: str, until: str) -> Period:
+    """The decisions that are meant."""
+    from nextbest.server.record.export import Period
+
+    everything = Period()
+    return Period(
+        moment_us(since, "--since", everything.since_us),
+        moment_us(until, "--until", everything.until_us),
+    )
+
+
+def export_decisions(
+    places: Sequence[Path], output: Path, told: Told, period: Period, as_json: bool
+) -> None:
+    """Write the file, and say what is in it; exit with 1 where a record is damaged."""
+    from nextbest.server.record.export import export
+    from nextbest.server.record.files import Files, folder_of
+    from nextbest.server.record.playbooks import Playbooks
+
+    files = Files(*map(folder_of, places))
+    playbooks = Playbooks(files.folder, {}, files.folders[1:])
+    with progress(output.name) as report:
+        exported = export(files, playbooks, told, period, output, report)
+    tell_damage(files)
+    if as_json:
+        damage = {"damaged": list(map(str, files.damaged)), "cut": list(map(str, files.cut))}
+        show_json({**asdict(exported), "counts": exported.counts._asdict(), **damage})
+    else:
+        _show(output, exported)
+    if files.damaged or exported.later:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def tell_damage(files: Files) -> None:
+    """Name what could not be read."""
+    lost = [*files.damaged, *files.cut]
+    for error in lost[:SHOWN_MAX]:
+        complain(str(error))
+    if len(lost) > SHOWN_MAX:
+        complain(f"and {len(lost) - SHOWN_MAX:,} more")
+
+
+def _show(output: Path, exported: Exported) -> None:
+    counts = exported.counts
+    out().print(
+        f"{output}: {exported.decisions:,} decisions, {exported.outcomes:,} outcomes of them"
+    )
+    for count, what in (
+        (counts.repeated, "outcomes came again, and count once"),
+        (counts.unknown, "outcomes are of decisions that are not among the records"),
+        (exported.later, "records are of a form that this version does not know"),
+    ):
+        if count:
+            out().print(f"{count:,} {what}")
+    for why, count in exported.undecided.items():
+        out().print(f"{count:,} decisions without candidates: {why}")
+
+
+@contextmanager
+def progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the screen for what is done, of what is to be; nothing where there is no screen."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,147 @@
+"""Outcomes: what came of decisions, found by the decision's id however many there are.
+
+They wait in a temporary database on disk, so that memory stays bounded; SQLite deletes it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
+
+from nextbest.server.record.features import feature
+from nextbest.server.record.frames import Frame
+from nextbest.v1 import decision_pb2, event_pb2
+
+_TABLE = """
+CREATE TABLE outcome (decision TEXT, digest BLOB, event BLOB, at_us INTEGER, met INTEGER,
+PRIMARY KEY (decision, digest)) WITHOUT ROWID
+"""
+_DIGEST_BYTES = 16
+
+
+class Outcome(NamedTuple):
+    """An event that names a decision.
+
+    occurred_us: when it happened, by the caller or the event's id; else when it came.
+    recorded_us: when it came, by the node's clock.
+    """
+
+    event: event_pb2.TrackRequest
+    occurred_us: int
+    recorded_us: int
+
+    def text(self, name: str) -> str:
+        """A property that is a text; else an empty one."""
+        return self.event.properties[name].string_value if name in self.event.properties else ""
+
+    def number(self, name: str) -> float | None:
+        """A property that is a number; else None."""
+        return (
+            feature(self.event.properties[name]).number if name in self.event.properties else None
+        )
+
+
+class Counts(NamedTuple):
+    """How many different outcomes there were; `repeated` came besides.
+
+    unknown: of decisions that are not among the records.
+    """
+
+    outcomes: int
+    repeated: int
+    unknown: int
+
+
+class Outcomes:
+    """Gathers all outcomes of some records, each once; then gives those of each decision."""
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self._base = sqlite3.connect("", isolation_level=None)
+        self._base.execute("PRAGMA journal_mode = OFF")
+        self._base.execute(_TABLE)
+        self._base.execute("BEGIN")
+        self._seen = 0
+        for frame in frames:
+            if frame.record.HasField("outcome"):
+                self._add(frame.record.outcome, frame.record.decided_at_us)
+
+    def _add(self, event: event_pb2.TrackRequest, at_us: int) -> None:
+        self._seen += 1
+        row = (event.decision_id, _digest(event), event.SerializeToString(), at_us)
+        self._base.execute("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, 0)", row)
+
+    def of(self, decision_id: str) -> list[Outcome]:
+        """A decision's outcomes in the order in which they happened."""
+        rows = self._base.execute(
+            "UPDATE outcome SET met = 1 WHERE decision = ? RETURNING event, at_us", (decision_id,)
+        ).fetchall()
+        found = [_outcome(event_pb2.TrackRequest.FromString(one), at_us) for one, at_us in rows]
+        return sorted(found, key=lambda one: (one.occurred_us, one.event.event_id))
+
+    def counts(self) -> Counts:
+        """As far as decisions have been asked for."""
+        row = self._base.execute("SELECT count(*), coalesce(sum(met = 0), 0) FROM outcome")
+        different, unknown = row.fetchone()
+        return Counts(different, self._seen - different, unknown)
+
+    def events(self) -> list[str]:
+        """The names of the events."""
+        rows = self._base.execute("SELECT event FROM outcome")
+        return sorted({event_pb2.TrackRequest.FromString(one).event for (one,) in rows})
+
+    def close(self) -> None:
+        self._base.close()
+
+
+class Credited(NamedTuple):
+    """The proposition that an outcome came of."""
+
+    placement: str
+    proposition: decision_pb2.Proposition
+
+
+def credited(answer: decision_pb2.DecideResponse, outcome: Outcome) -> Credited | None:
+    """What an outcome came of: the proposition in its slot; None where there is none, or several.
+
+    An outcome names a slot and no placement: where a decision has filled several placements, the
+    event's properties `placement` and `action` tell them apart.
+    """
+    placement, action = outcome.text("placement"), outcome.text("action")
+    found = [
+        Credited(part.placement, one)
+        for part in answer.placements
+        for one in part.propositions
+        if one.slot == outcome.event.slot
+        and placement in ("", part.placement)
+        and action in ("", one.action)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _digest(event: event_pb2.TrackRequest) -> bytes:
+    """Of what makes an event the same as another one: a caller may send it again elsewhere."""
+    same = event_pb2.TrackRequest()
+    same.CopyFrom(event)
+    same.ClearField("ack")
+    same.ClearField("occurred_at")
+    content = same.SerializeToString(deterministic=True)
+    return blake2b(content, digest_size=_DIGEST_BYTES).digest()
+
+
+def _outcome(event: event_pb2.TrackRequest, at_us: int) -> Outcome:
+    if event.HasField("occurred_at"):
+        return Outcome(event, event.occurred_at.ToMicroseconds(), at_us)
+    return Outcome(event, uuid7_us(event.event_id) or at_us, at_us)
+
+
+def uuid7_us(id: str) -> int:
+    """The moment in a UUIDv7, in microseconds since 1970; 0 for another id."""
+    digits = id.replace("-", "")
+    if len(id) != 36 or len(digits) != 32 or digits[12] != "7":
+        return 0
+    try:
+        return int(digits[:12], 16) * 1_000
+    except ValueError:
+        return 0
