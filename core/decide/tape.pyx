@@ -16,12 +16,19 @@ cdef enum:
     INPUT_MOMENTS = 5
 
 
+cdef struct TapeRead:
+    # One read; `value.length` bytes follow for a string, and for what is encoded by then.
+    Value value
+    uint32_t index
+    # INPUT_OF_ATTRIBUTE or INPUT_OF_COUNTER.
+    uint16_t of
+    # What follows is the rest of an Input: of lists, ages and moments there are few.
+    uint16_t encoded
+
+
 cdef struct Tape:
-    # Inputs, then the places of attributes that are unset and of counters that hold nothing: most
-    # of them do, and a number is less to write than a message.
-    Writer inputs
-    Writer unset
-    Writer empty
+    # Reads as they came: whoever decides has better to do than to write messages.
+    Writer reads
 
 
 cdef struct TapeEntry:
@@ -47,55 +54,135 @@ cdef struct Replay:
 
 
 cdef inline void tape_begin(Tape* tape) noexcept nogil:
-    tape.inputs.length = tape.unset.length = tape.empty.length = 0
-    tape.inputs.failed = tape.unset.failed = tape.empty.failed = False
+    tape.reads.length = 0
+    tape.reads.failed = False
 
 
-cdef void tape_free(Tape* tape) noexcept nogil:
-    writer_free(&tape.inputs)
-    writer_free(&tape.unset)
-    writer_free(&tape.empty)
-
-
-cdef inline size_t input_open(Writer* inputs, uint32_t field, uint32_t index) noexcept nogil:
-    """Begin an Input: what it is of, by its place in the playbook, from 1."""
-    cdef size_t start = message_open(inputs, RECORD_INPUT)
-    write_uint(inputs, field, index + 1)
-    return start
-
-
-cdef void tape_attribute(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
+cdef inline void tape_put(
+    Tape* tape, uint16_t of, uint32_t index, const Value* value
+) noexcept nogil:
+    cdef Writer* reads = &tape.reads
+    cdef TapeRead read
     cdef size_t start
-    if value.tag == TAG_NULL:
-        put_varint(&tape.unset, index + 1)
+    read.value = value[0]
+    read.index = index
+    read.of = of
+    read.encoded = value.tag == TAG_LIST
+    if read.encoded:
+        start = tape_open(tape, of, index)
+        write_value(reads, INPUT_VALUE, value)
+        tape_close(tape, start)
         return
-    start = input_open(&tape.inputs, INPUT_OF_ATTRIBUTE, index)
-    write_value(&tape.inputs, INPUT_VALUE, value)
-    message_close(&tape.inputs, start)
+    put_raw(reads, &read, sizeof(TapeRead))
+    if value.tag == TAG_STRING:
+        put_raw(reads, value.as_.s, value.length)
 
 
-cdef void tape_counter(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
-    cdef size_t start
-    if value.tag == TAG_NULL:
-        put_varint(&tape.empty, index + 1)
+cdef inline size_t tape_open(Tape* tape, uint16_t of, uint32_t index) noexcept nogil:
+    """Begin a read whose bytes are encoded at once; give what it returns to tape_close."""
+    cdef TapeRead read
+    memset(&read, 0, sizeof(TapeRead))
+    read.index = index
+    read.of = of
+    read.encoded = True
+    put_raw(&tape.reads, &read, sizeof(TapeRead))
+    return tape.reads.length
+
+
+cdef inline void tape_close(Tape* tape, size_t start) noexcept nogil:
+    cdef Writer* reads = &tape.reads
+    cdef TapeRead read
+    if reads.failed:
         return
-    start = input_open(&tape.inputs, INPUT_OF_COUNTER, index)
-    write_value(&tape.inputs, INPUT_VALUE, value)
-    message_close(&tape.inputs, start)
+    memcpy(&read, reads.data + start - sizeof(TapeRead), sizeof(TapeRead))
+    read.value.length = <uint32_t>(reads.length - start)
+    memcpy(reads.data + start - sizeof(TapeRead), &read, sizeof(TapeRead))
+
+
+cdef inline void tape_attribute(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
+    tape_put(tape, INPUT_OF_ATTRIBUTE, index, value)
+
+
+cdef inline void tape_counter(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
+    tape_put(tape, INPUT_OF_COUNTER, index, value)
 
 
 cdef void tape_ages(Tape* tape, uint32_t index, const Ages* ages) noexcept nogil:
     """The buckets that are not empty, as pairs of age and count."""
-    cdef Writer* inputs = &tape.inputs
-    cdef size_t start = input_open(inputs, INPUT_OF_COUNTER, index)
-    cdef size_t pairs = message_open(inputs, INPUT_AGES)
+    cdef Writer* reads = &tape.reads
+    cdef size_t start = tape_open(tape, INPUT_OF_COUNTER, index)
+    cdef size_t pairs = message_open(reads, INPUT_AGES)
     cdef uint32_t i
     for i in range(ages.buckets):
         if ages.counts[i]:
-            put_varint(inputs, i)
-            put_varint(inputs, <uint64_t>ages.counts[i])
-    message_close(inputs, pairs)
-    message_close(inputs, start)
+            put_varint(reads, i)
+            put_varint(reads, <uint64_t>ages.counts[i])
+    message_close(reads, pairs)
+    tape_close(tape, start)
+
+
+cdef void tape_moments(
+    Tape* tape, uint32_t index, const int64_t* moments, uint32_t count
+) noexcept nogil:
+    cdef Writer* reads = &tape.reads
+    cdef Value nothing = value_null()
+    cdef size_t start, listed
+    cdef uint32_t i
+    if count == 0:
+        tape_put(tape, INPUT_OF_COUNTER, index, &nothing)
+        return
+    start = tape_open(tape, INPUT_OF_COUNTER, index)
+    listed = message_open(reads, INPUT_MOMENTS)
+    for i in range(count):
+        put_varint(reads, <uint64_t>moments[i])
+    message_close(reads, listed)
+    tape_close(tape, start)
+
+
+cdef void write_reads(
+    Writer* record, const uint8_t* at, size_t length, Writer* unset, Writer* empty
+) noexcept nogil:
+    """Reads as fields of a nextbest.v1.DecisionRecord.
+
+    Most attributes are unset and most counters hold nothing: a number is less than a message.
+    """
+    cdef const uint8_t* end = at + length
+    cdef TapeRead read
+    unset.length = empty.length = 0
+    while at < end:
+        memcpy(&read, at, sizeof(TapeRead))
+        at += sizeof(TapeRead)
+        if read.value.tag == TAG_NULL and not read.encoded:
+            put_varint(unset if read.of == INPUT_OF_ATTRIBUTE else empty, read.index + 1)
+            continue
+        write_read(record, &read, at)
+        if read.encoded or read.value.tag == TAG_STRING:
+            at += read.value.length
+    write_packed(record, RECORD_UNSET, unset)
+    write_packed(record, RECORD_EMPTY, empty)
+    record.failed |= unset.failed or empty.failed
+
+
+cdef inline void write_read(Writer* record, TapeRead* read, const uint8_t* bytes) noexcept nogil:
+    """An Input: what it is of, by its place in the playbook, from 1."""
+    cdef size_t start = message_open(record, RECORD_INPUT)
+    write_uint(record, read.of, read.index + 1)
+    if read.encoded:
+        put_raw(record, bytes, read.value.length)
+    else:
+        if read.value.tag == TAG_STRING:
+            read.value.as_.s = <const char*>bytes
+        write_value(record, INPUT_VALUE, &read.value)
+    message_close(record, start)
+
+
+cdef inline void write_packed(
+    Writer* record, uint32_t field, const Writer* numbers
+) noexcept nogil:
+    if numbers.length:
+        put_tag(record, field, WIRE_BYTES)
+        put_varint(record, numbers.length)
+        put_raw(record, numbers.data, numbers.length)
 
 
 cdef void replay_ages(const TapeEntry* entry, Ages* ages) noexcept nogil:
@@ -108,23 +195,6 @@ cdef void replay_ages(const TapeEntry* entry, Ages* ages) noexcept nogil:
         count = <int64_t>read_varint(&reader)
         if age < ages.buckets:
             ages.counts[age] += count
-
-
-cdef void tape_moments(
-    Tape* tape, uint32_t index, const int64_t* moments, uint32_t count
-) noexcept nogil:
-    cdef Writer* inputs = &tape.inputs
-    cdef size_t start, listed
-    cdef uint32_t i
-    if count == 0:
-        put_varint(&tape.empty, index + 1)
-        return
-    start = input_open(inputs, INPUT_OF_COUNTER, index)
-    listed = message_open(inputs, INPUT_MOMENTS)
-    for i in range(count):
-        put_varint(inputs, <uint64_t>moments[i])
-    message_close(inputs, listed)
-    message_close(inputs, start)
 
 
 cdef int64_t* replay_moments(

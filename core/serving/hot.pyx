@@ -116,23 +116,39 @@ cdef void seat_record(
     """Record a decision whose answer stands in the writer from `start`, or its fault."""
     cdef Serving* serving = &seat.serving
     cdef Records* records = &seat.state.records
-    cdef Writer* record = &seat.record
-    cdef size_t message
+    cdef RecordHead head
+    cdef RecordParts parts
+    cdef int step
     if not records_want(
         records, call.message.decision_id, kind != FAULT_NONE or serving.degraded
     ):
         return
-    write_record(record, playbook, request, call, now_us, serving.leave, &seat.tape)
-    if kind == FAULT_NONE:
-        message = message_open(record, 4)
-        put_raw(record, serving.writer.data + start, serving.writer.length - start)
-    else:
-        message = message_open(record, 7)
-        write_status(record, &serving.fault)
-    message_close(record, message)
-    if serving.trace != &serving.untold:
-        write_steps(record, before, serving.trace.spent, records.ns_per_tick)
-    records_put(records, record)
+    head.kind = RECORD_OF_ANSWER
+    if kind != FAULT_NONE:
+        head.kind = RECORD_OF_ERROR
+        serving.writer.length = start
+        write_status(&serving.writer, &serving.fault)
+    parts.request = request
+    parts.decision_id = call.message.decision_id
+    parts.reads = written(&seat.tape.reads, 0)
+    parts.result = written(&serving.writer, start)
+    head.leave = serving.leave
+    head.dated = call.message.now.present
+    head.at_us = now_us
+    head.now_us = call.now_us
+    head.seed = call.message.seed
+    memcpy(head.playbook, playbook.hash, sizeof(head.playbook))
+    head.timed = serving.trace != &serving.untold
+    for step in range(RECORD_STEPS):
+        # A batch's trace has all of its decisions.
+        head.ticks[step] = serving.trace.spent[step] - before[step]
+    records_put(records, &head, &parts, seat.tape.reads.failed or serving.writer.failed)
+    if kind != FAULT_NONE:
+        serving.writer.length = start
+
+
+cdef inline Text written(const Writer* writer, size_t start) noexcept nogil:
+    return text_at(writer.data + start, <uint32_t>(writer.length - start))
 
 
 cdef int batch_check(Text request, Fault* fault) noexcept nogil:
@@ -268,10 +284,16 @@ cdef void seat_record_outcome(
 ) noexcept nogil:
     """Record what came of a decision, where that was recorded."""
     cdef Records* records = &seat.state.records
+    cdef RecordHead head
+    cdef RecordParts parts
     if not atomic_read(&records.on) or not records_want(records, decision_id, False):
         return
-    write_outcome(&seat.record, request, now_us)
-    records_put(records, &seat.record)
+    memset(&head, 0, sizeof(RecordHead))
+    memset(&parts, 0, sizeof(RecordParts))
+    head.kind = RECORD_OF_OUTCOME
+    head.at_us = now_us
+    parts.request = request
+    records_put(records, &head, &parts, False)
 
 
 cdef inline int check_pending(int64_t ack, const bint* pending, Fault* fault) noexcept nogil:

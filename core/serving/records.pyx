@@ -1,15 +1,22 @@
 """Records: decisions on their way to a sink, from the threads that made them.
 
-Serving threads append whole records to one bounded buffer, and the sink takes all of it at once
-as bytes.  What finds it full is counted.
+Serving threads append what they have, as it is, to one bounded buffer.  The sink takes all of it
+at once, as messages that its own thread writes.  What finds the buffer full is counted.
 """
 
 cdef enum:
     # The form of records: nextbest.v1.DecisionRecord.version.
     RECORD_VERSION = 1
-    # The last field: a checksum of all before it, with its tag.
+    # The last field: a checksum of all before it.
     RECORD_CHECKSUM = 15
-    RECORD_CHECKSUM_BYTES = 5
+    # STEPS of trace.h: Cython wants to know an array's length.
+    RECORD_STEPS = 10
+
+
+cdef enum RecordKind:
+    RECORD_OF_ANSWER = 4
+    RECORD_OF_ERROR = 7
+    RECORD_OF_OUTCOME = 12
 
 
 cdef extern from *:
@@ -17,6 +24,39 @@ cdef extern from *:
     #define RECORDS_ALL UINT64_MAX
     """
     const uint64_t RECORDS_ALL
+
+
+cdef extern from *:
+    """
+    static_assert(STEPS == 10, "RECORD_STEPS");
+    """
+
+
+cdef struct RecordHead:
+    # A record as it waits: this, then the bytes of its parts.
+    uint32_t size
+    uint32_t request
+    uint32_t decision_id
+    uint32_t reads
+    # What came of it: the field of a DecisionRecord that it is, and its bytes.
+    uint32_t result
+    uint16_t kind
+    uint8_t leave
+    # Whether the request names its own moment, and whether the steps were timed.
+    bint dated
+    bint timed
+    int64_t at_us
+    int64_t now_us
+    uint64_t seed
+    char playbook[16]
+    uint64_t ticks[RECORD_STEPS]
+
+
+cdef struct RecordParts:
+    Text request
+    Text decision_id
+    Text reads
+    Text result
 
 
 cdef struct Records:
@@ -54,51 +94,49 @@ cdef void records_free(Records* records) noexcept nogil:
     records.data = records.spare = NULL
 
 
-cdef void records_put(Records* records, Writer* record) noexcept nogil:
-    """Append a record behind its length, or count it as dropped; its checksum is still to come."""
-    cdef uint8_t head[10]
-    cdef size_t size = 0
-    cdef uint32_t checksum = 0
-    cdef uint64_t rest
-    put_tag(record, RECORD_CHECKSUM, WIRE_FIXED32)
-    put_raw(record, &checksum, 4)
-    rest = record.length
-    while rest >= 0x80:
-        head[size] = <uint8_t>(rest | 0x80)
-        rest >>= 7
-        size += 1
-    head[size] = <uint8_t>rest
-    size += 1
+cdef void records_put(
+    Records* records, RecordHead* head, const RecordParts* parts, bint failed
+) noexcept nogil:
+    """Append a record, or count it as dropped: where there is no room, or its reads have failed."""
+    cdef Writer to
+    head.request = parts.request.length
+    head.decision_id = parts.decision_id.length
+    head.reads = parts.reads.length
+    head.result = parts.result.length
+    head.size = <uint32_t>sizeof(RecordHead) + (
+        head.request + head.decision_id + head.reads + head.result
+    )
     latch_take(&records.latch)
-    if record.failed or records.length + size + record.length > records.capacity:
+    if failed or records.length + head.size > records.capacity:
         counter_add(&records.dropped, 1)
     else:
-        memcpy(records.data + records.length, head, size)
-        memcpy(records.data + records.length + size, record.data, record.length)
-        records.length += size + record.length
+        to.data = records.data
+        to.length = records.length
+        to.capacity = records.capacity
+        to.failed = False
+        put_raw(&to, head, sizeof(RecordHead))
+        put_raw(&to, parts.request.data, head.request)
+        put_raw(&to, parts.decision_id.data, head.decision_id)
+        put_raw(&to, parts.reads.data, head.reads)
+        put_raw(&to, parts.result.data, head.result)
+        records.length = to.length
         counter_add(&records.kept, 1)
     latch_drop(&records.latch)
 
 
-cdef void records_sum(uint8_t* data, size_t length) noexcept nogil:
-    """Put a checksum into each record; the threads that serve have better to do."""
-    cdef uint8_t* end = data + length
-    cdef Reader reader = reader_of(<const char*>data, length)
-    cdef uint64_t size
-    cdef uint8_t* start
-    cdef uint32_t checksum
-    while reader.at < end:
-        size = read_varint(&reader)
-        start = <uint8_t*>reader.at
-        checksum = crc32c_of(start, size - RECORD_CHECKSUM_BYTES)
-        memcpy(start + size - 4, &checksum, 4)
-        reader.at = start + size
+cdef struct RecordWriters:
+    # Messages behind their lengths, and lists of one of them.
+    Writer text
+    Writer unset
+    Writer empty
 
 
 cdef bytes records_take(Records* records):
     """All records that wait, and an empty buffer for those to come.  One thread takes."""
+    cdef RecordWriters to
     cdef uint8_t* data
     cdef size_t length
+    memset(&to, 0, sizeof(RecordWriters))
     with nogil:
         latch_take(&records.latch)
         data = records.data
@@ -107,8 +145,94 @@ cdef bytes records_take(Records* records):
         records.length = 0
         records.spare = data
         latch_drop(&records.latch)
-        records_sum(data, length)
-    return PyBytes_FromStringAndSize(<char*>data, length)
+        records_write(records, &to, data, length)
+        writer_free(&to.unset)
+        writer_free(&to.empty)
+    try:
+        return PyBytes_FromStringAndSize(<char*>to.text.data, to.text.length)
+    finally:
+        writer_free(&to.text)
+
+
+cdef void records_write(
+    Records* records, RecordWriters* to, const uint8_t* at, size_t length
+) noexcept nogil:
+    """Write records as messages; one that finds no memory is dropped, and counted."""
+    cdef Writer* text = &to.text
+    cdef const uint8_t* end = at + length
+    cdef RecordHead head
+    cdef size_t start
+    cdef uint32_t dropped = 0
+    # No record is longer as a message.
+    text.most = 2 * records.capacity
+    while at < end:
+        memcpy(&head, at, sizeof(RecordHead))
+        start = text.length
+        put_varint(text, 0)
+        write_record(to, &head, at + sizeof(RecordHead), records.ns_per_tick)
+        message_close(text, start + 1)
+        if text.failed:
+            text.failed = to.unset.failed = to.empty.failed = False
+            text.length = start
+            dropped += 1
+        at += head.size
+    if dropped:
+        latch_take(&records.latch)
+        counter_add(&records.kept, -<uint64_t>dropped)
+        counter_add(&records.dropped, dropped)
+        latch_drop(&records.latch)
+
+
+cdef void write_record(
+    RecordWriters* to, const RecordHead* head, const uint8_t* at, double ns_per_tick
+) noexcept nogil:
+    """The fields of a nextbest.v1.DecisionRecord."""
+    cdef Writer* record = &to.text
+    cdef size_t start = record.length
+    cdef uint32_t checksum
+    write_uint(record, 1, <uint64_t>head.at_us)
+    if head.kind == RECORD_OF_OUTCOME:
+        write_uint(record, 9, RECORD_VERSION)
+        write_text_always(record, RECORD_OF_OUTCOME, text_at(at, head.request))
+    else:
+        write_decided(to, head, at, ns_per_tick)
+    if record.failed:
+        return
+    checksum = crc32c_of(record.data + start, record.length - start)
+    put_tag(record, RECORD_CHECKSUM, WIRE_FIXED32)
+    put_raw(record, &checksum, 4)
+
+
+cdef inline Text text_at(const uint8_t* at, uint32_t length) noexcept nogil:
+    cdef Text text
+    text.data = <const char*>at
+    text.length = length
+    return text
+
+
+cdef void write_decided(
+    RecordWriters* to, const RecordHead* head, const uint8_t* at, double ns_per_tick
+) noexcept nogil:
+    """What is told of a decision besides when it was."""
+    cdef Writer* record = &to.text
+    cdef const uint8_t* decision_id = at + head.request
+    cdef const uint8_t* reads = decision_id + head.decision_id
+    cdef size_t start
+    write_text(record, 2, text_at(<const uint8_t*>&head.playbook[0], sizeof(head.playbook)))
+    start = message_open(record, 3)
+    # The last one of a field counts: what the node has put in stands behind what was sent.
+    put_raw(record, at, head.request)
+    write_text(record, 1, text_at(decision_id, head.decision_id))
+    if not head.dated:
+        write_time(record, 7, head.now_us)
+    write_fixed64(record, 8, head.seed)
+    message_close(record, start)
+    write_uint(record, 6, head.leave)
+    write_uint(record, 9, RECORD_VERSION)
+    write_reads(record, reads, head.reads, &to.unset, &to.empty)
+    write_text_always(record, head.kind, text_at(reads + head.reads, head.result))
+    if head.timed:
+        write_steps(record, head.ticks, ns_per_tick)
 
 
 cdef inline bint records_want(
@@ -119,60 +243,9 @@ cdef inline bint records_want(
     )
 
 
-cdef void write_record(
-    Writer* record, const PlaybookState* playbook, Text request, const DecideCall* call,
-    int64_t decided_us, uint8_t leave, const Tape* tape,
-) noexcept nogil:
-    """The fields of a nextbest.v1.DecisionRecord but what came of it."""
-    cdef size_t start
-    cdef Text hash
-    hash.data = <const char*>playbook.hash
-    hash.length = 16
-    record.length = 0
-    record.failed = tape.inputs.failed or tape.unset.failed or tape.empty.failed
-    write_uint(record, 1, <uint64_t>decided_us)
-    write_text(record, 2, hash)
-    start = message_open(record, 3)
-    # The last one of a field counts: what the node has put in stands behind what was sent.
-    put_raw(record, request.data, request.length)
-    write_text(record, 1, call.message.decision_id)
-    if not call.message.now.present:
-        write_time(record, 7, call.now_us)
-    write_fixed64(record, 8, call.message.seed)
-    message_close(record, start)
-    put_raw(record, tape.inputs.data, tape.inputs.length)
-    write_uint(record, 6, leave)
-    write_uint(record, 9, RECORD_VERSION)
-    write_packed(record, RECORD_UNSET, &tape.unset)
-    write_packed(record, RECORD_EMPTY, &tape.empty)
-
-
-cdef void write_outcome(Writer* record, Text request, int64_t tracked_us) noexcept nogil:
-    """A nextbest.v1.DecisionRecord of an outcome."""
-    record.length = 0
-    record.failed = False
-    write_uint(record, 1, <uint64_t>tracked_us)
-    write_uint(record, 9, RECORD_VERSION)
-    write_text_always(record, 12, request)
-
-
-cdef inline void write_packed(
-    Writer* record, uint32_t field, const Writer* numbers
-) noexcept nogil:
-    if numbers.length:
-        put_tag(record, field, WIRE_BYTES)
-        put_varint(record, numbers.length)
-        put_raw(record, numbers.data, numbers.length)
-
-
-cdef void write_steps(
-    Writer* record, const uint64_t* before, const uint64_t* after, double ns_per_tick
-) noexcept nogil:
-    """How long this decision took in each step: a batch's trace has all of its decisions."""
+cdef void write_steps(Writer* record, const uint64_t* ticks, double ns_per_tick) noexcept nogil:
     cdef size_t start = message_open(record, 8)
     cdef int step
-    for step in range(STEPS):
-        put_varint(
-            record, <uint64_t>((after[step] - before[step]) * ns_per_tick)
-        )
+    for step in range(RECORD_STEPS):
+        put_varint(record, <uint64_t>(ticks[step] * ns_per_tick))
     message_close(record, start)

@@ -15,9 +15,8 @@ cdef struct EngineSeat:
     # The mutation being framed, and the request of a stage crossing.
     Writer mutation
     Writer crossing
-    # What a decision reads, and its record.
+    # What a decision reads, for its record.
     Tape tape
-    Writer record
     # A status's message, for the lane.
     Line message
     Completions completions
@@ -67,8 +66,7 @@ cdef void seat_free(EngineSeat* seat) noexcept nogil:
         serving_free(&seat.serving)
     writer_free(&seat.mutation)
     writer_free(&seat.crossing)
-    tape_free(&seat.tape)
-    writer_free(&seat.record)
+    writer_free(&seat.tape.reads)
     completions_free(&seat.completions)
 
 
