@@ -14,6 +14,8 @@ cdef enum:
     INPUT_VALUE = 3
     INPUT_AGES = 4
     INPUT_MOMENTS = 5
+    # Events of one age: with all ages together no int64 is passed.
+    REPLAY_COUNT_MAX = 1099511627776
 
 
 cdef struct TapeRead:
@@ -189,12 +191,14 @@ cdef void replay_ages(const TapeEntry* entry, Ages* ages) noexcept nogil:
     """Lay the pairs of a tape over empty buckets."""
     cdef Reader reader = reader_of(<const char*>entry.ages, entry.ages_length)
     cdef uint64_t age
-    cdef int64_t count
+    cdef uint64_t count
     while reader.at < reader.end and not reader.failed:
         age = read_varint(&reader)
-        count = <int64_t>read_varint(&reader)
+        count = min(read_varint(&reader), <uint64_t>REPLAY_COUNT_MAX)
         if age < ages.buckets:
-            ages.counts[age] += count
+            ages.counts[age] = min(
+                ages.counts[age] + <int64_t>count, <int64_t>REPLAY_COUNT_MAX
+            )
 
 
 cdef int64_t* replay_moments(

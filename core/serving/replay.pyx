@@ -1,6 +1,11 @@
 """Replay: a recorded decision made again, from what the record says was read."""
 
 
+cdef enum:
+    # Of a list of ages or moments: more than all that a person's counter can keep.
+    REPLAY_LIST_BYTES_MAX = 4194304
+
+
 cdef struct Places32:
     # For each place in one playbook its index in another, or -1; none where they are the same.
     const int32_t* items
@@ -61,9 +66,42 @@ cdef inline TapeEntry* replay_entry(
     return &entries[index] if 0 <= index < <int64_t>count else NULL
 
 
+cdef int fit_input(
+    const PlaybookState* playbook, const StoreState* store, const Replay* replay,
+    const TapeEntry* to, TapeEntry* read, Fault* fault,
+) noexcept nogil:
+    """Refuse what the playbook could not have read there: a file may be anybody's."""
+    cdef const AttributeSpec* attribute
+    cdef const CounterColumn* column
+    cdef Text name
+    cdef uint8_t type
+    cdef uint32_t size = 0
+    if read.ages_length > REPLAY_LIST_BYTES_MAX or read.moments_length > REPLAY_LIST_BYTES_MAX:
+        return fault_set(fault, FAULT_INVALID, "inputs", "a list over 4 MiB", "a shorter one")
+    if read.value.tag == TAG_ABSENT or to == NULL:
+        return FAULT_NONE
+    if replay.attributes <= to < replay.attributes + playbook.attribute_names.count:
+        attribute = &playbook.attributes[to - replay.attributes]
+        name, type, size = attribute.name, attribute.type, attribute.size
+    else:
+        name = playbook.counters[to - replay.counters].name
+        column = &store.counters[playbook.counters[to - replay.counters].column]
+        type = counted_type(column)
+    return fit_value(&read.value, type, size, True, "inputs", name, fault)
+
+
+cdef inline uint8_t counted_type(const CounterColumn* column) noexcept nogil:
+    """The type of what a counter makes of its events."""
+    if column.aggregate == COUNTS or column.aggregate == DISTINCT:
+        return TYPE_INT
+    if column.aggregate == LAST_N:
+        return TYPE_STRING_LIST if column.type == TYPE_STRING else TYPE_VECTOR
+    return column.type
+
+
 cdef int read_input(
-    Reader* reader, const PlaybookState* playbook, const Moved* moved, Replay* replay,
-    Arena* arena, Fault* fault,
+    Reader* reader, const PlaybookState* playbook, const StoreState* store, const Moved* moved,
+    Replay* replay, Arena* arena, Fault* fault,
 ) noexcept nogil:
     """Read an Input into its place."""
     cdef Reader inner = read_message(reader)
@@ -87,6 +125,8 @@ cdef int read_input(
         elif field == INPUT_VALUE and wire == WIRE_BYTES:
             value_reader = read_message(&inner)
             kind = read_value(&value_reader, &read.value, arena, fault)
+            if value_reader.failed:
+                inner.failed = True
         elif field == INPUT_AGES and wire == WIRE_BYTES:
             text = read_bytes(&inner)
             read.ages = <const uint8_t*>text.data
@@ -99,7 +139,9 @@ cdef int read_input(
             read_skip(&inner, field, wire)
     if kind == FAULT_NONE and inner.failed:
         kind = fault_malformed(fault)
-    if to != NULL:
+    if kind == FAULT_NONE:
+        kind = fit_input(playbook, store, replay, to, &read, fault)
+    if kind == FAULT_NONE and to != NULL:
         replay_put(to, &read)
     return kind
 
@@ -136,8 +178,8 @@ cdef void read_places(
 
 
 cdef int read_record(
-    Text record, const PlaybookState* playbook, const Moved* moved, Recorded* recorded,
-    Replay* replay, Arena* arena, Fault* fault,
+    Text record, const PlaybookState* playbook, const StoreState* store, const Moved* moved,
+    Recorded* recorded, Replay* replay, Arena* arena, Fault* fault,
 ) noexcept nogil:
     cdef Reader reader = reader_of(record.data, record.length)
     cdef uint32_t field = 0, wire = 0
@@ -150,7 +192,7 @@ cdef int read_record(
         elif field == 4 and wire == WIRE_BYTES:
             read_recorded_response(&reader, recorded)
         elif field == 5 and wire == WIRE_BYTES:
-            kind = read_input(&reader, playbook, moved, replay, arena, fault)
+            kind = read_input(&reader, playbook, store, moved, replay, arena, fault)
         elif field == RECORD_UNSET and wire == WIRE_BYTES:
             read_places(
                 &reader, replay.attributes, playbook.attribute_names.count, &moved.attributes
@@ -184,7 +226,9 @@ cdef int seat_replay(
     replay.counters = <TapeEntry*>arena_zeroed(arena, playbook.counters_count * sizeof(TapeEntry))
     if replay.attributes == NULL or replay.counters == NULL:
         return fault_arena(&serving.fault)
-    kind = read_record(record, playbook, moved, &recorded, &replay, arena, &serving.fault)
+    kind = read_record(
+        record, playbook, seat.state.store, moved, &recorded, &replay, arena, &serving.fault
+    )
     if kind != FAULT_NONE:
         return kind
     reader = reader_of(recorded.request.data, recorded.request.length)

@@ -6,15 +6,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import typer
 
-from nextbest.server.command.console import EXIT_REFUSED, AsJson, complain, out, show_json, table
+from nextbest.server.command.console import (
+    EXIT_REFUSED,
+    EXIT_USAGE,
+    AsJson,
+    complain,
+    out,
+    show_json,
+    table,
+)
+from nextbest.server.command.decisions import Since, Until
+from nextbest.server.command.policy import FromRecords, Window, judge_draft
+from nextbest.server.command.record import plan_of
 from nextbest.server.offpolicy import (
     Analysis,
     Columns,
     Estimate,
+    OffPolicyError,
     Requirement,
     RequirementError,
     Settings,
@@ -31,6 +43,7 @@ from nextbest.server.offpolicy import (
 from nextbest.server.offpolicy import plot as plots
 from nextbest.server.offpolicy.reward_model import MODELS
 from nextbest.server.playbook.faults import one_of
+from nextbest.server.record.errors import RecordError
 
 RESAMPLES_MAX = 100_000
 FOLDS_MAX = 100
@@ -38,10 +51,21 @@ _OBD = Columns()
 
 
 Log: TypeAlias = Annotated[
-    Path, typer.Argument(help="The log: CSV, JSON lines, Parquet.", metavar="FILE")
+    Path,
+    typer.Argument(
+        help="A log: CSV, JSON lines, Parquet; with --policy decision records.", metavar="FILE"
+    ),
 ]
 PolicyLog: TypeAlias = Annotated[
-    Path, typer.Option("--policy-log", help="What the evaluated policy did.", metavar="FILE")
+    Path | None, typer.Option("--policy-log", help="What the evaluated policy did.", metavar="FILE")
+]
+Policy: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="A draft playbook's folder, to evaluate from records.", metavar="FOLDER"),
+]
+More: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--and", help="Another node's records; repeatable.", metavar="FOLDER"),
 ]
 Clip: TypeAlias = Annotated[
     float | None,
@@ -77,7 +101,8 @@ Cluster: TypeAlias = Annotated[
 
 def ope_command(
     file: Log,
-    policy_log: PolicyLog,
+    policy: Policy = None,
+    policy_log: PolicyLog = None,
     clip: Clip = None,
     level: Level = 0.95,
     bootstrap: Bootstrap = 0,
@@ -92,48 +117,101 @@ def ope_command(
     propensity: Column = _OBD.propensity,
     context: Context = None,
     cluster: Cluster = _OBD.cluster,
+    window: Window = "",
+    since: Since = "",
+    until: Until = "",
+    more: More = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a policy from the log of another one, without running it.
+    """Evaluate a policy without running it, from what another one did.
 
-    FILE has, for each filled slot, the action, the probability with which it was chosen, and the
-    reward.  The evaluated policy is what another log did: in each slot it takes each action with
-    that log's share of it.  Five estimators answer (ips, clipped_ips, snips, dm, dr).  Beside
-    them stand the log's own mean (logged), what the evaluated policy earned where it ran itself
-    (on_policy), and how much more dr is than logged, row by row (gain).
+    With --policy FILE is a folder of decision records (records.share of the server) and the policy
+    a draft playbook: with what probability it would show each action to whoever was decided for,
+    by what was recorded of them.  Rows are the first slots of placements; --reward is an event
+    that carries a decision id, or a property of one that is summed: purchase.amount.
 
-    A requirement compares two of the table's figures, or one and a number: ESTIMATOR.FIELD, the
-    fields being mean, standard_error, lower, upper, effective_size, weight_max, weight_mean and
-    clipped; and support.missing, the share of the policy of which the log cannot tell.  The exit
-    code is 1 where one does not hold.
+    With --policy-log FILE has, for each filled slot, the action, the probability with which it was
+    chosen, and the reward; the policy takes each action with the other log's share of it.
+
+    Five estimators answer (ips, clipped_ips, snips, dm, dr), beside the log's own mean (logged),
+    what the policy earned where it ran itself (on_policy), and how much more dr is (gain).
+
+    A requirement compares two figures, or one and a number: ESTIMATOR.FIELD (mean, standard_error,
+    lower, upper, effective_size, weight_max, weight_mean, clipped), and support.missing.  The exit
+    code is 1 where one does not hold, and 2 where nothing can be evaluated.
 
     Examples:
 
-      nextbest ope random.csv.gz --policy-log bts.csv.gz --require 'gain.lower > 0'
+      nextbest ope /tmp/shop/records --policy my/draft --reward purchase.amount --window 7d
 
-      nextbest ope log.parquet --policy-log draft.parquet --action offer --slot '' --reward value
+      nextbest ope random.csv.gz --policy-log bts.csv.gz --require 'gain.lower > 0'
     """
-    requirements = _requirements(require or ())
+    requirements = requirements_of(require or ())
     _check(clip, level, model)
-    if plot is not None:
-        plots.require()
-    columns = Columns(action, slot, reward, propensity, tuple(context or _OBD.context), cluster)
+    if bool(policy) == bool(policy_log):
+        seen = "both" if policy else "neither"
+        hint = "--policy, --policy-log"
+        raise typer.BadParameter(f"{seen}, allowed: a draft, or what a policy did", param_hint=hint)
     settings = Settings(clip, model, folds, seed, Trust(level, bootstrap, seed))
+    try:
+        if plot is not None:
+            plots.require()
+        if policy:
+            places = [file, *(more or ())]
+            found = _of_draft(policy, FromRecords(places, reward, window, since, until), settings)
+        else:
+            named = tuple(context or _OBD.context)
+            columns = Columns(action, slot, reward, propensity, named, cluster)
+            found = _of_log(file, policy_log or file, columns, settings)
+        verdicts = [judge(one, found.analysis.values()) for one in requirements]
+    except (OffPolicyError, RecordError) as error:
+        # Not 1, which says that a requirement does not hold.
+        complain(str(error))
+        raise typer.Exit(EXIT_USAGE) from error
+    _tell(found, verdicts, plot, as_json)
+
+
+class _Found(NamedTuple):
+    """An analysis, what else its JSON has, and what should be known besides its cautions."""
+
+    analysis: Analysis
+    more: dict[str, object]
+    notes: tuple[str, ...]
+
+
+def _of_log(file: Path, policy_log: Path, columns: Columns, settings: Settings) -> _Found:
     found = observe(read_log(file, columns), read_choices(policy_log, columns))
+    count = found.left_out
+    note = f"{count:,} rows of the policy log are in slots that the log never has"
     analysis = analyse(found.feedback, settings, found.on_policy)
+    return _Found(analysis, {"left_out": count}, (note,) if count else ())
+
+
+def _of_draft(draft: Path, records: FromRecords, settings: Settings) -> _Found:
+    _, plan = plan_of(draft)
+    judged = judge_draft(plan, records, settings)
+    return _Found(judged.analysis, {"left_out": judged.left_out_dict()}, tuple(judged.notes()))
+
+
+def _tell(found: _Found, verdicts: Sequence[Verdict], plot: Path | None, as_json: bool) -> None:
+    """Show all of it; exit with 1 where a requirement does not hold."""
     if plot is not None:
-        plots.draw(analysis, plot)
-    values = analysis.values()
-    verdicts = [judge(one, values) for one in requirements]
+        plots.draw(found.analysis, plot)
     if as_json:
         judged = [asdict(one) for one in verdicts]
-        show_json({**analysis.as_dict(), "left_out": found.left_out, "requirements": judged})
+        show_json({**found.analysis.as_dict(), **found.more, "requirements": judged})
     else:
-        _show(analysis)
-    _end(analysis, found.left_out, verdicts)
+        show_analysis(found.analysis)
+    for text in (*found.analysis.cautions, *found.notes):
+        complain(f"warning: {text}")
+    for verdict in verdicts:
+        if not verdict.holds:
+            complain(str(verdict))
+    if not all(verdict.holds for verdict in verdicts):
+        raise typer.Exit(EXIT_REFUSED)
 
 
-def _requirements(texts: Sequence[str]) -> list[Requirement]:
+def requirements_of(texts: Sequence[str]) -> list[Requirement]:
     """Read before anything else is, and warned of where one says less than it seems to."""
     try:
         found = [parse(text) for text in texts]
@@ -156,7 +234,7 @@ def _check(clip: float | None, level: float, model: str) -> None:
         )
 
 
-def _show(analysis: Analysis) -> None:
+def show_analysis(analysis: Analysis) -> None:
     level = f"{100 * analysis.settings.trust.level:.4g} %"
     title = (
         f"{analysis.rows:,} rows, {analysis.actions:,} actions, {analysis.slots:,} slots; "
@@ -183,18 +261,3 @@ def _cells(name: str, one: Estimate, digits: int) -> tuple[str, ...]:
 
 def _weight(value: float) -> str:
     return f"{value:.3g}" if value < 1_000 else f"{value:,.0f}"
-
-
-def _end(analysis: Analysis, left_out: int, verdicts: Sequence[Verdict]) -> None:
-    """Say what should be known; exit with 1 where a requirement does not hold."""
-    for caution in analysis.cautions:
-        complain(f"warning: {caution}")
-    if left_out:
-        complain(
-            f"warning: {left_out:,} rows of the policy log are in slots that the log never has"
-        )
-    for verdict in verdicts:
-        if not verdict.holds:
-            complain(str(verdict))
-    if not all(verdict.holds for verdict in verdicts):
-        raise typer.Exit(EXIT_REFUSED)

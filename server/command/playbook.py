@@ -118,14 +118,38 @@ def publish_command(
         str, typer.Option("--description", "-m", help="What changed and why.", metavar="TEXT")
     ] = "",
     write_id: Annotated[str, typer.Option(help="The same id publishes once.", metavar="ID")] = "",
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="Must hold of the records, as for `ope`; repeatable.", metavar="A > B"),
+    ] = None,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", help="Decision records, of each node.", metavar="FOLDER", exists=True
+        ),
+    ] = None,
+    reward: Annotated[
+        str, typer.Option(help="With --from: the outcome, or its property.", metavar="EVENT")
+    ] = "click",
+    window: Annotated[
+        str, typer.Option(help="With --from: how long outcomes count.", metavar="SPAN")
+    ] = "",
+    since: Annotated[str, typer.Option(help="With --from.", metavar="TIME")] = "",
+    until: Annotated[str, typer.Option(help="With --from.", metavar="TIME")] = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
     """Publish a playbook and make it active.
 
+    With --require it is first evaluated from decision records, as `nextbest ope` does, and is
+    published only if each requirement holds: else the exit code is 1, and 2 where nothing can be
+    evaluated.
+
     Examples:
 
       nextbest publish server/examples/shop -m "spring offers"
+
+      nextbest publish my/draft --require 'dr.lower > logged.mean' --from /tmp/shop/records
     """
     from nextbest.server.playbook.compile import compile_playbook
 
@@ -137,6 +161,15 @@ def publish_command(
         else:
             out().print(render(compiled.faults, files), end="")
         raise typer.Exit(EXIT_REFUSED)
+    if require or records:
+        from nextbest.server.command.gate import pass_gate, records_of
+
+        pass_gate(
+            compiled.plan,
+            require or (),
+            records_of(records, reward, window, (since, until)),
+            as_json,
+        )
     with connect(to) as client:
         response = client.publish_playbook(files, description=description, write_id=write_id)
     if as_json:

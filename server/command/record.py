@@ -65,7 +65,7 @@ def replay_command(
       nextbest replay /tmp/shop/records --id 01a212fa-c1b5-7c2e-b25a-379038acb9ab
     """
     files = Files(file)
-    playbooks = Playbooks(files.folder, dict(map(_plan, playbook or ())))
+    playbooks = Playbooks(files.folder, dict(map(plan_of, playbook or ())))
     count, different = 0, []
     for one in replay(files.decisions(id), playbooks):
         count += 1
@@ -98,7 +98,7 @@ def whatif_command(
       nextbest whatif /tmp/shop/records/20261126T193556.705154.records --playbook my/draft --json
     """
     files = Files(file)
-    hash_bytes, plan = _plan(playbook)
+    hash_bytes, plan = plan_of(playbook)
     draft = Draft(plan, Playbooks(files.folder, {hash_bytes: plan}))
     effect = whatif(files.decisions(), draft)
     for error in [*files.damaged, *files.cut][:SHOWN_MAX]:
@@ -187,7 +187,8 @@ def _as_json(effect: Effect, damaged: int) -> dict[str, object]:
     }
 
 
-def _plan(folder: Path) -> tuple[bytes, Plan]:
+def plan_of(folder: Path) -> tuple[bytes, Plan]:
+    """A draft's hash and plan.  Raises RecordError with its first fault."""
     compiled = compile_playbook(read_folder(folder))
     if compiled.plan is None:
         raise RecordError(f"{folder}: {compiled.faults[0]}; see nextbest check {folder}")

@@ -90,12 +90,15 @@ def analyse(
     settings: Settings | None = None,
     on_policy: Outcomes | None = None,
     predicted: Floats | None = None,
+    lacking: tuple[Missing, ...] | None = None,
 ) -> Analysis:
     """Evaluate a policy from feedback.
 
     on_policy: outcomes of the evaluated policy itself, where there are some, to compare with.
     predicted: (rows x actions) rewards of a model of the caller's instead of ours; it must not
     have seen the row's own reward.
+    lacking: what the log could not have, where the caller knows it of each row; else it is found
+    by what was never logged.
     """
     settings = settings or Settings()
     most = _clip(feedback, settings)
@@ -107,7 +110,7 @@ def analyse(
         terms = estimators.plain(on_policy.reward)
         estimates["on_policy"] = estimate(terms, settings.trust, on_policy.cluster)
     ordered = {name: estimates[name] for name in estimators.ESTIMATORS if name in estimates}
-    lacking = missing(feedback)
+    lacking = missing(feedback) if lacking is None else lacking
     return Analysis(
         feedback.rows,
         len(feedback.actions),

@@ -33,8 +33,9 @@ def _support(missing: Sequence[Missing]) -> Iterator[str]:
         more = len(named) - SHOWN_MAX
         text = ", ".join(named[:SHOWN_MAX]) + (f" and {more:,} more" if more > 0 else "")
         yield (
-            f"support is missing for {mass:.2%} of what the policy does: the log never has {text}; "
-            "ips counts that as 0, snips as the rest, and dm and dr as the reward model guesses"
+            f"support is missing for {mass:.2%} of what the policy does, {text}, which the log "
+            "does not have there: ips counts that as 0, snips as the rest, and dm and dr as the "
+            "reward model guesses"
         )
 
 

@@ -39,6 +39,10 @@ class NoOverlapError(OffPolicyError):
         )
 
 
+class NothingRecordedError(OffPolicyError):
+    """No recorded decision can be compared; the text says why."""
+
+
 class RequirementError(OffPolicyError, ValueError):
     """A requirement cannot be read, or compares what does not exist."""
 

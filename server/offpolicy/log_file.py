@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from nextbest.server.load.errors import LoadError
 from nextbest.server.load.rows import Reader, Row, format_of
+from nextbest.server.offpolicy.columns import CATEGORIES_MAX, Coded, Names, Numbers, as_numbers
 from nextbest.server.offpolicy.errors import LogFileError
 from nextbest.server.offpolicy.feedback import Floats, Integers
 from nextbest.server.playbook.faults import one_of
 
 ROWS_MAX: Final = 5_000_000
 ACTIONS_MAX: Final = 10_000
-# A context column of text becomes as many columns of 0 and 1.
-CATEGORIES_MAX: Final = 256
 ONLY_SLOT: Final = "all"
 
 
@@ -41,14 +39,6 @@ class Columns:
     propensity: str = "propensity_score"
     context: tuple[str, ...] = ("user_feature_*",)
     cluster: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coded:
-    """A column of names: `code` says for each row which of `names`."""
-
-    names: tuple[str, ...]
-    code: Integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,57 +64,6 @@ def read_choices(path: Path, columns: Columns) -> LogFile:
     return _read(path, wanted, {"action", "slot"})
 
 
-class _Names:
-    """Collects a column of names as numbers."""
-
-    def __init__(self, most: int, may_lack: bool = False) -> None:
-        self._may_lack = may_lack
-        self._number: dict[str, int] = {}
-        self._code = array("q")
-        self._most = most
-
-    def add(self, value: object) -> None:
-        """ValueError when the value is no name, or one too many."""
-        name = "" if value is None else str(value)
-        if not name and not self._may_lack:
-            raise ValueError("nothing, allowed: a name")
-        number = self._number.setdefault(name, len(self._number))
-        if number >= self._most:
-            raise ValueError(f"one more name, allowed: {self._most:,} different ones")
-        self._code.append(number)
-
-    def coded(self) -> Coded:
-        """The column, its names in the order of their length and letters, so of numbers too."""
-        names = sorted(self._number, key=lambda name: (len(name), name))
-        place = np.empty(len(names), dtype=np.int64)
-        place[[self._number[name] for name in names]] = np.arange(len(names))
-        return Coded(tuple(names), place[np.frombuffer(self._code, dtype=np.int64)])
-
-
-class _Numbers:
-    """Collects a column of numbers; `most` and `over` bound them."""
-
-    def __init__(self, over: float = -math.inf, most: float = math.inf) -> None:
-        self._values = array("d")
-        self._over = over
-        self._most = most
-
-    def add(self, value: Any) -> None:
-        """ValueError when the value is no finite number, or out of bounds."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError("not a finite number")
-        if not self._over < number <= self._most:
-            raise ValueError(f"{number:g}, allowed: over {self._over:g}, at most {self._most:g}")
-        self._values.append(number)
-
-    def values(self) -> Floats:
-        return np.array(self._values, dtype=np.float64)
-
-
 class _Table:
     """Collects the columns that are wanted of a log, row by row."""
 
@@ -133,12 +72,12 @@ class _Table:
         column = _present(path, columns, needed, header)
         bounds = {"reward": (-math.inf, math.inf), "propensity": (0.0, 1.0)}
         most = {"action": ACTIONS_MAX, "slot": ACTIONS_MAX, "cluster": ROWS_MAX}
-        self._numbers = {r: _Numbers(*bounds[r]) for r in bounds if r in column}
-        self._names = {r: _Names(most[r]) for r in most if r in column}
+        self._numbers = {r: Numbers(*bounds[r]) for r in bounds if r in column}
+        self._names = {r: Names(most[r]) for r in most if r in column}
         self._context = {
-            n: _Names(ROWS_MAX, may_lack=True) for n in _matching(columns.context, header)
+            n: Names(ROWS_MAX, may_lack=True) for n in _matching(columns.context, header)
         }
-        self._sources: list[tuple[str, _Numbers | _Names]] = [
+        self._sources: list[tuple[str, Numbers | Names]] = [
             *((column[role], one) for role, one in self._numbers.items()),
             *((column[role], one) for role, one in self._names.items()),
             *self._context.items(),
@@ -171,26 +110,13 @@ class _Table:
     def _spread(self, name: str) -> Floats:
         """(rows x columns) a context column as numbers, or each of its texts as 0 and 1."""
         coded = self._context[name].coded()
-        values = _as_numbers(coded)
+        values = as_numbers(coded)
         if values is not None:
             return values[:, np.newaxis]
         if len(coded.names) > CATEGORIES_MAX:
             what = f"{name}: {len(coded.names):,} different texts, allowed: {CATEGORIES_MAX}"
             raise LogFileError(str(self._path), what)
         return np.eye(len(coded.names))[coded.code]
-
-
-def _as_numbers(column: Coded) -> Floats | None:
-    """A column of finite numbers, the mean where there is none; None when it has other texts."""
-    try:
-        values = np.array([name or math.nan for name in column.names], dtype=np.float64)
-    except ValueError:
-        return None
-    lacking = np.array([not name for name in column.names])
-    if lacking.all() or not np.isfinite(values[~lacking]).all():
-        return None
-    found: Floats = values[column.code]
-    return np.where(np.isnan(found), np.nanmean(found), found)
 
 
 def _read(path: Path, columns: Columns, needed: set[str]) -> LogFile:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nextbest.server.offpolicy.analysis import Outcomes
+from nextbest.server.offpolicy.columns import Coded
 from nextbest.server.offpolicy.errors import FeedbackError
 from nextbest.server.offpolicy.feedback import Booleans, Feedback, Floats, Integers
-from nextbest.server.offpolicy.log_file import Coded, LogFile
+from nextbest.server.offpolicy.log_file import LogFile
 
 
 @dataclass(frozen=True, slots=True, eq=False)

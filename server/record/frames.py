@@ -18,6 +18,8 @@ _CHECKSUM_BYTES = 5
 # More than any answer can be.
 RECORD_BYTES_MAX = 128 * 1024 * 1024
 _LENGTH_BYTES_MAX = 4
+# Wire types of protobuf; 5 is of four bytes.
+_VARINT, _FIXED64, _BYTES = 0, 1, 2
 
 # Of a file, as it is mapped into memory.
 Content: TypeAlias = bytes | mmap
@@ -35,6 +37,35 @@ class Frame(NamedTuple):
     def decision_id(self) -> str:
         """Of the decision."""
         return self.record.request.decision_id
+
+
+def part(message: bytes, field: int) -> bytes:
+    """The bytes of a field that is a message; empty where it is not there, or in pieces."""
+    at, found = 0, []
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            _, at = _varint(message, at)
+        elif kind == _BYTES:
+            length, at = _varint(message, at)
+            if tag >> 3 == field:
+                found.append(message[at : at + length])
+            at += length
+        else:
+            at += 8 if kind == _FIXED64 else 4
+    return found[0] if len(found) == 1 else b""
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """A varint of a message that was parsed before, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if byte < 0x80:
+            return value, at
 
 
 class _Span(NamedTuple):

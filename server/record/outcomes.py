@@ -86,10 +86,14 @@ class Outcomes:
         different, unknown = row.fetchone()
         return Counts(different, self._seen - different, unknown)
 
-    def events(self) -> list[str]:
-        """The names of the events."""
-        rows = self._base.execute("SELECT event FROM outcome")
-        return sorted({event_pb2.TrackRequest.FromString(one).event for (one,) in rows})
+    def events(self) -> dict[str, set[str]]:
+        """The names of the events, and of each the properties that are numbers."""
+        found: dict[str, set[str]] = {}
+        for (content,) in self._base.execute("SELECT event FROM outcome"):
+            event = event_pb2.TrackRequest.FromString(content)
+            known = found.setdefault(event.event, set())
+            known.update(k for k, v in event.properties.items() if feature(v).number is not None)
+        return found
 
     def close(self) -> None:
         self._base.close()

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from google.rpc import status_pb2
+
+from nextbest.core.engine import status_bytes
 from nextbest.core.errors import NextbestError
 from nextbest.server.record.difference import difference
 from nextbest.server.record.errors import RecordError
-from nextbest.server.record.frames import Frame
+from nextbest.server.record.frames import Frame, part
 from nextbest.server.record.playbooks import Playbooks
-from nextbest.server.varint import varint
-from nextbest.v1 import decision_pb2
+from nextbest.v1 import decision_pb2, record_pb2
 
 # The form of records that this version reads.
 VERSION = 1
-# The field `response`: a message.
-_RESPONSE_TAG = b"\x22"
+# The field `response`.
+_RESPONSE = 4
 
 
 class Replayed(NamedTuple):
@@ -38,22 +40,27 @@ def _compare(frame: Frame, playbooks: Playbooks) -> str:
         return (
             f"version: {record.version}, allowed: {VERSION}: replay with the version that wrote it"
         )
-    failed = record.HasField("error")
     try:
         engine = playbooks.engine(record.playbook)
         answer, missing = engine.replay(frame.data)
     except RecordError as error:
         return str(error)
     except NextbestError as error:
-        if failed and error.status_code == record.error.code:
-            return ""
-        return f"error: recorded {record.error.message or 'an answer'!r}, again {str(error)!r}"
-    if failed:
+        return _compare_errors(record, error)
+    if record.HasField("error"):
         return f"error: recorded {record.error.message!r}, again an answer"
     if missing:
         return f"inputs: {missing} that the playbook reads are not recorded"
     # A field that is a message stands in the record as its own bytes.
-    if _RESPONSE_TAG + varint(len(answer)) + answer in frame.data:
+    if part(frame.data, _RESPONSE) == answer:
         return ""
     again = decision_pb2.DecideResponse.FromString(answer)
     return difference(record.response, again) or "response: the same fields in other bytes"
+
+
+def _compare_errors(record: record_pb2.DecisionRecord, error: NextbestError) -> str:
+    """What differs between the refusal that is recorded and that of deciding again."""
+    if not record.HasField("error"):
+        return f"error: recorded an answer, again {str(error)!r}"
+    again = status_pb2.Status.FromString(status_bytes(error))
+    return difference(record.error, again, "error")

@@ -107,7 +107,9 @@ class Draft:
         self._engine = engine_of(plan)
         self._places: dict[bytes, Places] = {}
 
-    def decide(self, frame: Frame) -> tuple[decision_pb2.DecideResponse, int]:
+    def decide(
+        self, frame: Frame, explain: bool = False
+    ) -> tuple[decision_pb2.DecideResponse, int]:
         """The draft's answer, and how many of its reads were not recorded.
 
         Raises what deciding does, and NoPlaybookFileError.
@@ -115,7 +117,7 @@ class Draft:
         hash_bytes = frame.record.playbook
         if hash_bytes not in self._places:
             self._places[hash_bytes] = places(self._playbooks.plan(hash_bytes), self._plan)
-        answer, missing = self._engine.replay(frame.data, *self._places[hash_bytes])
+        answer, missing = self._engine.replay(frame.data, *self._places[hash_bytes], explain)
         return decision_pb2.DecideResponse.FromString(answer), missing
 
 

@@ -17,7 +17,7 @@ from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
 from nextbest.server.varint import varint
-from nextbest.v1 import decision_pb2, record_pb2
+from nextbest.v1 import common_pb2, decision_pb2, record_pb2
 from tests.contact.playbook import DAY, NOW_US, SECOND, answer, track
 from tests.contact.playbook import plan_of as capped
 from tests.record.people import START_US, live, plan_of, recording, taken
@@ -136,6 +136,79 @@ def test_the_first_difference_is_named(tmp_path: Path) -> None:
     (one,) = replay([forged(record)], playbooks)
     path = "placements[0].propositions[0].action"
     assert one.difference == f"{path}: recorded 'another', again {action!r}"
+
+
+def test_inputs_of_another_type_are_refused(tmp_path: Path) -> None:
+    """A file may be anybody's: expressions are compiled for the types that they declare."""
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 30)
+    _, found = taken(engine)
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    wrong = [
+        common_pb2.Value(string_value="text" * 9),
+        common_pb2.Value(bool_value=True),
+        common_pb2.Value(double_value=float("nan")),
+        common_pb2.Value(string_list=common_pb2.StringList(values=["a"] * 5_000)),
+        common_pb2.Value(vector=common_pb2.DoubleList(values=[1.0] * 9)),
+    ]
+    refused = 0
+    for frame in found:
+        for number in range(len(frame.record.inputs)):
+            for value in wrong:
+                record = record_pb2.DecisionRecord()
+                record.CopyFrom(frame.record)
+                record.inputs[number].value.CopyFrom(value)
+                (one,) = replay([forged(record)], playbooks)
+                refused += "inputs." in one.difference
+    assert refused > 100
+
+
+def test_lists_that_no_counter_keeps_are_bounded(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 1)
+    _, (frame,) = taken(engine)
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(frame.record)
+    for one in record.inputs:
+        one.ages[:] = [0, 2**62] * 9
+    (told,) = replay([forged(record)], playbooks)
+    assert "Traceback" not in told.difference
+    record.inputs[0].moments.extend([1] * 4_200_000)
+    (told,) = replay([forged(record)], playbooks)
+    assert "a list over 4 MiB" in told.difference
+
+
+def test_an_answer_that_stands_elsewhere_is_not_the_recorded_one(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 1)
+    _, (frame,) = taken(engine)
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(frame.record)
+    answer = record.response.SerializeToString()
+    tag = b"\x22" + varint(len(answer))
+    record.request.context["page"].string_value = (tag + answer).decode("latin-1")
+    record.response.stage = "another"
+    (one,) = replay([forged(record)], Playbooks(tmp_path, {plan.hash: plan}))
+    assert one.difference
+
+
+def test_another_refusal_is_named(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan, share=0.0)
+    request = decision_pb2.DecideRequest(placements=["nowhere"])
+    request.identity.kind, request.identity.id = 1, "ann"
+    with pytest.raises(InvalidRequestError):
+        engine.decide(request.SerializeToString(), START_US)
+    _, (frame,) = taken(engine)
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(frame.record)
+    record.error.message = "identity: empty"
+    (one,) = replay([forged(record)], Playbooks(tmp_path, {plan.hash: plan}))
+    assert one.difference.startswith("error.message: recorded 'identity: empty', again")
 
 
 def test_an_input_that_is_not_recorded_is_told(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_json_has_every_figure(log: Path, policy: Path) -> None:
 def test_a_requirement_that_does_not_hold_is_code_1(log: Path, policy: Path) -> None:
     text = ope(log, "--policy-log", policy, "--require", "dr.upper < logged.mean", code=1)
     assert "dr.upper < logged.mean: does not hold, 0.7" in text
-    missing = ope(log, "--policy-log", policy, "--require", "on_policy.mean > 0", code=1)
+    missing = ope(log, "--policy-log", policy, "--require", "on_policy.mean > 0", code=2)
     assert "no such figure" in missing
 
 
@@ -78,10 +78,10 @@ def test_wrong_use_is_code_2_before_anything_is_read(policy: Path) -> None:
     assert "away.csv" in ope(*away, code=2)
 
 
-def test_a_wrong_line_is_code_1(log: Path, policy: Path) -> None:
+def test_a_wrong_line_is_code_2(log: Path, policy: Path) -> None:
     wrong = log.with_name("wrong.csv")
     wrong.write_text("item_id,position,click,propensity_score\n1,1,0,0\n", encoding="utf-8")
-    text = ope(wrong, "--policy-log", policy, code=1)
+    text = ope(wrong, "--policy-log", policy, code=2)
     assert "wrong.csv:2: propensity_score: 0, allowed: over 0, at most 1" in text
 
 
@@ -115,7 +115,7 @@ def test_without_scikit_learn_it_says_what_to_install(log: Path, policy: Path) -
     )
     command = [sys.executable, "-c", code, str(log), "--policy-log", str(policy)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "scikit-learn: not installed: pip install 'nextbest[analysis]'" in result.stderr
 
 

@@ -1,0 +1,89 @@
+"""A draft as a policy, judged by decision records: for `nextbest ope` and `nextbest publish`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeAlias
+
+import typer
+
+from nextbest.core.playbook.plan import Plan
+from nextbest.server.command.decisions import period_of, tell_damage
+from nextbest.server.offpolicy import Analysis, Settings, analyse
+from nextbest.server.offpolicy.recorded import LeftOut, gather
+from nextbest.server.offpolicy.reward import NO_WINDOW_US, reward_of
+from nextbest.server.playbook.scalars import SPAN_TEXT, span_s
+from nextbest.server.record.files import Files, folder_of
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.whatif import Draft
+
+Window: TypeAlias = Annotated[
+    str,
+    typer.Option(help="How long an outcome counts for its decision; always.", metavar="SPAN"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FromRecords:
+    """Which records, and what counts as their reward, as the options have it."""
+
+    places: Sequence[Path]
+    reward: str
+    window: str = ""
+    since: str = ""
+    until: str = ""
+
+
+class Judged(NamedTuple):
+    """What records say of a draft."""
+
+    analysis: Analysis
+    left_out: LeftOut
+    damaged: int
+
+    def left_out_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self.left_out) | {"damaged": self.damaged}
+
+    def notes(self) -> Iterator[str]:
+        """What stands in no row, as sentences."""
+        out = self.left_out
+        for count, what in (
+            (out.failed, "decisions had no answer"),
+            (out.previews, "decisions were previews"),
+            (out.incomplete, "decisions are left out, since the draft reads what was not recorded"),
+            (out.different, "decisions could not be made again: see nextbest replay"),
+            (out.young, "decisions are younger than the window: --until leaves them out"),
+            (out.late, "outcomes came after the window"),
+            (out.unplaced, "outcomes fit no proposition, or several"),
+            (out.repeated, "outcomes came again, and count once"),
+            (out.unknown, "outcomes are of decisions that are not among the records"),
+            (self.damaged, "records are damaged"),
+        ):
+            if count:
+                yield f"{count:,} {what}"
+        for why, count in out.refused.most_common():
+            yield f"{count:,} decisions are refused by the draft: {why}"
+
+
+def judge_draft(plan: Plan, records: FromRecords, settings: Settings) -> Judged:
+    """Evaluate a draft from records.  Raises OffPolicyError, RecordError and OSError."""
+    reward = reward_of(records.reward, _window_us(records.window))
+    period = period_of(records.since, records.until)
+    files = Files(*map(folder_of, records.places))
+    playbooks = Playbooks(files.folder, {plan.hash: plan}, files.folders[1:])
+    found = gather(files, playbooks, Draft(plan, playbooks), reward, period)
+    tell_damage(files)
+    analysis = analyse(found.feedback, settings, lacking=found.lacking)
+    return Judged(analysis, found.left_out, len(files.damaged))
+
+
+def _window_us(text: str) -> int:
+    if not text:
+        return NO_WINDOW_US
+    seconds = span_s(text)
+    if seconds is None:
+        raise typer.BadParameter(f"{text!r}, allowed: {SPAN_TEXT}", param_hint="--window")
+    return int(seconds * 1_000_000)

@@ -1,0 +1,83 @@
+"""The reward: what the outcomes of a decision are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from nextbest.server.offpolicy.errors import FeedbackError
+from nextbest.server.playbook.faults import one_of
+from nextbest.server.record.outcomes import Outcome, Outcomes, credited
+from nextbest.v1 import record_pb2
+
+# Longer than anything is kept.
+NO_WINDOW_US: Final = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """An event ("click": 1 where there was one, else 0), or the sum of a property ("buy.amount").
+
+    amount: the property that is summed; empty for whether there was one.
+    window_us: how long after the decision it counts, in microseconds.
+    """
+
+    event: str
+    amount: str = ""
+    window_us: int = NO_WINDOW_US
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a window."""
+        return self.window_us < NO_WINDOW_US
+
+    def check(self, outcomes: Outcomes) -> None:
+        """Refuse a reward that no outcome has: all would be 0.  Raises FeedbackError."""
+        events = outcomes.events()
+        if self.event not in events:
+            seen = f"{self.event!r}, of which no outcome is recorded"
+            allowed = one_of(self.event, sorted(events)) if events else "events with a decision id"
+            raise FeedbackError("reward", seen, allowed)
+        properties = events[self.event]
+        if self.amount and self.amount not in properties:
+            seen = f"{self.amount!r}, which no outcome {self.event!r} has as a number"
+            allowed = one_of(self.amount, sorted(properties)) if properties else "none has any"
+            raise FeedbackError("reward", seen, allowed)
+
+
+class Earned(NamedTuple):
+    """By placement, what its first slot has earned; outcomes that came late or fit nowhere."""
+
+    by_placement: dict[str, float]
+    late: int
+    unplaced: int
+
+
+def reward_of(text: str, window_us: int = NO_WINDOW_US) -> Reward:
+    """A reward as it is written.  Raises FeedbackError."""
+    event, dot, amount = text.partition(".")
+    if not event or (dot and not amount):
+        raise FeedbackError("reward", repr(text), "EVENT or EVENT.PROPERTY")
+    return Reward(event, amount, window_us)
+
+
+def earned(
+    record: record_pb2.DecisionRecord, outcomes: Sequence[Outcome], reward: Reward
+) -> Earned:
+    """What came of a decision; an outcome from before it is of clocks that differ, and counts."""
+    found: dict[str, float] = {}
+    late = unplaced = 0
+    for one in outcomes:
+        if one.event.event != reward.event:
+            continue
+        of = credited(record.response, one)
+        if one.occurred_us - record.decided_at_us > reward.window_us:
+            late += 1
+        elif of is None:
+            unplaced += 1
+        elif of.proposition.slot == 0:
+            worth = one.number(reward.amount) or 0.0
+            before = found.get(of.placement, 0.0)
+            found[of.placement] = before + worth if reward.amount else 1.0
+    return Earned(found, late, unplaced)
