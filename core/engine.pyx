@@ -415,6 +415,10 @@ cdef class Engine:
             records.below = <uint64_t>(max(share, 0.0) * 2.0 ** 64)
         atomic_write(&records.on, 1)
 
+    def attribute(self, int64_t window_us) -> None:
+        """Say how long after its decision an outcome is expected; older ones count as expired."""
+        self.state.attribution_us = window_us
+
     def take_records(self) -> bytes:
         """The records that wait: nextbest.v1.DecisionRecords, each behind its length."""
         return records_take(&self.state.records)

@@ -238,6 +238,9 @@ class Log(BackendSettings):
     )
 
 
+ATTRIBUTION_S_MAX = 3_650 * 86_400
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """What is kept on disk."""
@@ -261,6 +264,9 @@ class Records:
         268_435_456, 1_048_576, 1_099_511_627_776, "when the next file begins"
     )
     files_max: int = number(16, 1, 100_000, "files that are kept, the newest")
+    attribution: str = _text(
+        "30d", "how long after its decision an outcome is expected: older ones count as expired"
+    )
     buffer_bytes: int = number(
         16_777_216, 65_536, 4_294_967_296, "what may wait to be written, twice; more is dropped"
     )
@@ -347,6 +353,9 @@ def _record_faults(records: Records, data: Data) -> list[str]:
     share = scalars.share(records.share)
     if share is None:
         return [f"records.share: {records.share!r}, allowed: {scalars.SHARE_TEXT}"]
+    if not 0 < (scalars.span_s(records.attribution) or 0) <= ATTRIBUTION_S_MAX:
+        allowed = f"{scalars.SPAN_TEXT}; over 0, at most 3650d"
+        return [f"records.attribution: {records.attribution!r}, allowed: {allowed}"]
     if share and not records.folder and not data.folder:
         return ["records.folder: empty, allowed: a folder, or data.folder, where share is not 0"]
     return []

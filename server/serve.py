@@ -112,6 +112,7 @@ async def serve(
             generations_max=config.engine.generations_max,
             decisions_max=config.engine.decisions_max,
         )
+        engine.attribute((scalars.span_s(config.records.attribution) or 0) * 1_000_000)
         used = compiler or Compiler(config.rpc.compile_ms_max)
         waiting = Waiting(engine)
         admission = Admission(config.overload)

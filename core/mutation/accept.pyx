@@ -16,6 +16,16 @@ cdef struct Stamping:
     uint32_t second_incarnation
 
 
+cdef enum:
+    # As the playbook's language has it.
+    SLOTS_MAX = 64
+    # The values of DecisionAge.
+    DECISION_AGE_NONE = 0
+    DECISION_AGE_RECENT = 1
+    DECISION_AGE_EXPIRED = 2
+    DECISION_AGE_UNKNOWN = 3
+
+
 cdef struct TrackEvent:
     # A TrackRequest as it was read: the edge checks it, and applies what it has checked.
     TrackMessage message
@@ -25,6 +35,8 @@ cdef struct TrackEvent:
     Value* values
     int64_t id_ms
     int64_t occurred_us
+    # Of the decision that it came of, a DecisionAge of the contract: 0 where it names none.
+    uint8_t decision_age
 
 
 cdef void write_mutation(
@@ -89,6 +101,35 @@ cdef int event_times(
     return FAULT_NONE
 
 
+cdef int check_outcome(TrackEvent* track, int64_t now_us, Fault* fault) noexcept nogil:
+    """Check what makes an event an outcome.  That its decision is not known here is no fault."""
+    cdef const TrackMessage* message = &track.message
+    cdef char seen[32]
+    if message.slot >= SLOTS_MAX:
+        snprintf(seen, sizeof(seen), "%u", message.slot)
+        return fault_set(fault, FAULT_INVALID, "slot", seen, "0 to 63")
+    if message.decision_id.length == 0:
+        return FAULT_NONE
+    if check_id(message.decision_id, "decision_id", False, fault):
+        return fault.kind
+    if uuid7_ms(message.decision_id) * 1000 > now_us + AHEAD_US_MAX:
+        return fault_id(
+            fault, FAULT_INVALID, "decision_id", message.decision_id,
+            "a UUIDv7 of at most 5 minutes after the server's clock",
+        )
+    return FAULT_NONE
+
+
+cdef uint8_t age_of_decision(Text id, int64_t now_us, int64_t attribution_us) noexcept nogil:
+    """Whether a decision is recent, by the time in its id."""
+    cdef int64_t ms = uuid7_ms(id)
+    if id.length == 0:
+        return DECISION_AGE_NONE
+    if ms < 0:
+        return DECISION_AGE_UNKNOWN
+    return DECISION_AGE_RECENT if ms * 1000 >= now_us - attribution_us else DECISION_AGE_EXPIRED
+
+
 cdef int fit_properties(
     const EventSpec* event, Entries* properties, Value* values, Fault* fault
 ) noexcept nogil:
@@ -138,7 +179,7 @@ cdef int check_track(
         return fault.kind
     if check_ack(message.ack, fault) or event_times(
         message, now_us, &track.id_ms, &track.occurred_us, fault
-    ):
+    ) or check_outcome(track, now_us, fault):
         return fault.kind
     if track.id_ms < horizon_ms:
         snprintf(seen, sizeof(seen), "an id of %lld ms since 1970", <long long>track.id_ms)

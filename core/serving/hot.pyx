@@ -260,11 +260,15 @@ cdef int seat_track(
     ):
         return serving.fault.kind
     step_end(serving.trace, STEP_PARSE)
+    track.decision_age = age_of_decision(
+        message.decision_id, now_us, seat.state.attribution_us
+    )
     seat_stamp(seat, playbook, &stamping, now_us, track.identity)
     awaited = awaited_by(message.ack, token)
     kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &track, &applied, &awaited)
     if kind != FAULT_NONE:
         return kind
+    seat_count_outcome(seat, &track, applied.duplicate)
     if message.decision_id.length and not applied.duplicate:
         seat_record_outcome(seat, message.decision_id, request, now_us)
     seat_cross_stage(seat, playbook, track.identity, now_us)
@@ -273,10 +277,24 @@ cdef int seat_track(
         pending[0] = True
         return FAULT_NONE
     header = engine_header(seat.state, playbook, now_us)
-    seat_answer_write(seat, &header, applied.duplicate, ACK_APPLIED)
+    seat_answer_write(
+        seat, &header, <uint8_t>(applied.duplicate | track.decision_age << 1), ACK_APPLIED
+    )
     serving.degraded = header.log_away
     step_end(serving.trace, STEP_ENCODE)
     return FAULT_NONE
+
+
+cdef inline void seat_count_outcome(
+    EngineSeat* seat, const TrackEvent* track, bint duplicate
+) noexcept nogil:
+    """Count an outcome by the age of its decision, and one that came again apart."""
+    cdef Tally* tally = seat.serving.tally
+    if not TELEMETRY or tally == NULL or track.decision_age == DECISION_AGE_NONE:
+        return
+    counter_add(
+        &tally.outcomes_repeated if duplicate else &tally.outcomes[track.decision_age], 1
+    )
 
 
 cdef void seat_record_outcome(

@@ -59,6 +59,8 @@ cdef struct EngineState:
     WaitingWrites waiting[QUEUES]
     LogGate gate
     Records records
+    # How long after its decision an outcome is expected.
+    int64_t attribution_us
     # Of a write that names no level.
     int64_t default_ack
     Metering metering
@@ -73,6 +75,7 @@ cdef int engine_init(EngineState* state, StoreState* store, uint32_t decisions_m
     state.history.position.epoch = 1
     state.history.position.nonce = int.from_bytes(os.urandom(8), "little")
     state.default_ack = ACK_APPLIED
+    state.attribution_us = INT64_MAX // 4
     state.waiting[QUEUE_LOGGED].wake_fd = -1
     state.waiting[QUEUE_REPLICATED].wake_fd = -1
     state.pins = <SeatPin*>calloc(SEATS_MAX, sizeof(SeatPin))

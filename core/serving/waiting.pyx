@@ -37,7 +37,8 @@ cdef struct Completion:
     uint64_t token
     int kind
     # That a write was a duplicate, or created its identity.
-    bint flag
+    # Its duplicate or created; above that bit the DecisionAge of an event.
+    uint8_t flag
     int64_t ack
     uint64_t generation
     Position position
@@ -57,7 +58,8 @@ cdef struct WaitingWrite:
     # Whose call waits; NULL for nobody's.
     EngineSeat* seat
     uint64_t token
-    bint flag
+    # As in a WaitingWrite.
+    uint8_t flag
     uint64_t generation
 
 

@@ -108,6 +108,8 @@ cdef int seat_accept(
         waiting_release(waiting, write.seat)
         return kind
     write.flag = applied.duplicate or applied.created
+    if track != NULL:
+        write.flag |= track.decision_age << 1
     write.generation = playbook.generation if playbook != NULL else 0
     waiting_put(waiting, &write)
     return FAULT_NONE
@@ -264,13 +266,15 @@ cdef void write_exposure(
 
 
 cdef void seat_answer_write(
-    EngineSeat* seat, const Header* header, bint flag, int64_t ack
+    EngineSeat* seat, const Header* header, uint8_t flag, int64_t ack
 ) noexcept nogil:
-    """The fields that every answer to a write has; `flag` is its duplicate or created."""
+    """The fields that every answer to a write has; `flag` as in a WaitingWrite."""
     cdef Writer* writer = &seat.serving.writer
     write_header(writer, header)
-    write_uint(writer, 5, flag)
+    write_uint(writer, 5, flag & 1)
     write_uint(writer, 6, <uint64_t>ack)
+    # Of an event alone.
+    write_uint(writer, 7, flag >> 1)
 
 
 cdef uint32_t seat_log_told(

@@ -11,6 +11,8 @@ cdef enum:
     FATES = 13
     # One more than the last Degradation of the contract.
     DEGRADATIONS = 5
+    # One more than the last DecisionAge of the contract.
+    DECISION_AGES = 4
     # gRPC's codes.
     METERED_CODES = 17
 
@@ -33,5 +35,8 @@ cdef struct Tally:
     # Exposures to experiments that were stored, and that could not be.
     uint64_t exposures
     uint64_t exposures_lost
+    # Outcomes by DecisionAge, and those that came again.
+    uint64_t outcomes[DECISION_AGES]
+    uint64_t outcomes_repeated
     # Entries of a batch that failed, by code.
     uint64_t failed[METERED_CODES]

@@ -13,6 +13,8 @@ FATE_NAMES = (
 DEGRADATION_NAMES = ("", "scores_skipped", "fallback_only", "bound_reached", "log_away")
 # Stands for every name without a place.
 OTHER_NAME = "_OTHER"
+# By the values of DecisionAge.
+DECISION_AGE_NAMES = ("", "recent", "expired", "unknown")
 
 
 class DecisionCounts(NamedTuple):
@@ -27,6 +29,7 @@ class DecisionCounts(NamedTuple):
     propositions: by placement and action.  degraded: answers, by `DEGRADATION_NAMES`.
     repeated: answered as before.  failed: entries of batches, by gRPC code.
     exposures: to experiments, stored.  exposures_lost: those that could not be.
+    outcomes: by the age of their decision (`DECISION_AGE_NAMES`).  outcomes_repeated: came again.
     """
 
     decisions: dict[str, int]
@@ -39,6 +42,8 @@ class DecisionCounts(NamedTuple):
     failed: dict[int, int]
     exposures: int
     exposures_lost: int
+    outcomes: dict[str, int]
+    outcomes_repeated: int
 
 
 @cython.final
@@ -167,6 +172,8 @@ cdef object decision_counts(const Tally* total, dict placements, dict pairs):
         counted({code: total.failed[code] for code in range(METERED_CODES)}),
         total.exposures,
         total.exposures_lost,
+        {name: total.outcomes[age] for age, name in enumerate(DECISION_AGE_NAMES) if name},
+        total.outcomes_repeated,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -18,9 +18,14 @@ from nextbest.server.command.console import (
 )
 from nextbest.server.experiment.errors import ExperimentError, OptionError
 from nextbest.server.experiment.extra import need_analysis
-from nextbest.server.experiment.recorded import Asked, recorded
+from nextbest.server.experiment.recorded import NO_WINDOW_US, Asked, Features, Recorded
 from nextbest.server.experiment.source import Columns, read
-from nextbest.server.record.files import Files
+from nextbest.server.playbook.scalars import SPAN_TEXT, span_s
+from nextbest.server.record.errors import RecordError
+from nextbest.server.record.features import Feature
+from nextbest.server.record.files import Files, folder_of
+from nextbest.server.record.outcomes import Outcomes
+from nextbest.v1 import record_pb2
 
 if TYPE_CHECKING:
     from nextbest.server.experiment.report import Report
@@ -84,6 +89,13 @@ TunedFor: TypeAlias = Annotated[
         metavar="NUMBER",
     ),
 ]
+Window: TypeAlias = Annotated[
+    str, typer.Option(help="Of records: how long after the exposure events count.", metavar="SPAN")
+]
+More: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--and", help="Another node's records; repeatable.", metavar="FOLDER"),
+]
 Plot: TypeAlias = Annotated[
     Path | None, typer.Option(help="Draw it: .png, .svg or .pdf.", metavar="FILE")
 ]
@@ -110,6 +122,8 @@ def report_command(
     level: Level = 0.95,
     alarm_below: AlarmBelow = 0.001,
     tuned_for: TunedFor = 5_000,
+    window: Window = "",
+    more: More = None,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
@@ -124,7 +138,8 @@ def report_command(
 
     With --experiment FILE is a folder of decision records (records.share of the server): subjects
     are identities, from their first exposure on; --conversion names an event that carries a
-    decision id, and --value a property of one, such as purchase.amount.
+    decision id, and --value a property of one, such as purchase.amount.  --covariate names what
+    the exposing decision has read (profile.orders), or such an event from before it.
 
     The exit code is 1 when the split raises an alarm or a guardrail is not kept, and 2 when the
     file or an option cannot be used.
@@ -143,10 +158,11 @@ def report_command(
     numbers = level, alarm_below, tuned_for
     try:
         need_analysis()
-        source = _source(file, (variant, experiment, control, subject), named)
+        records = (file, *(more or ())), _window_us(window)
+        source = _source(records, (variant, experiment, control, subject), named)
         metrics = [*named[0], *named[1]]
         report = _report(source, metrics, (weights, guardrail or []), numbers, plot)
-    except ExperimentError as error:
+    except (ExperimentError, RecordError) as error:
         # Not 1, which says that the test itself is alarming.
         complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
@@ -158,38 +174,81 @@ def report_command(
         raise typer.Exit(EXIT_REFUSED)
 
 
+def _window_us(text: str) -> int:
+    if not text:
+        return NO_WINDOW_US
+    seconds = span_s(text)
+    if not seconds:
+        raise OptionError("--window", repr(text), SPAN_TEXT)
+    return seconds * 1_000_000
+
+
 def _source(
-    file: Path, names: tuple[str, str, str, str], numbers: tuple[tuple[str, ...], ...]
+    records: tuple[Sequence[Path], int],
+    names: tuple[str, str, str, str],
+    numbers: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]],
 ) -> Callable[[], Subjects]:
     """What reads the subjects; options are checked at once."""
+    places, window_us = records
     variant, experiment, control, subject = names
     if bool(variant) == bool(experiment):
         seen = "both" if variant else "neither"
         raise OptionError("--variant, --experiment", seen, "--variant of a file's column, or one")
     if experiment:
-        if numbers[2] or subject:
-            raise OptionError("--covariate, --subject", "given", "none with --experiment")
-        asked = Asked(experiment, control, *numbers[:2])
-        return lambda: _recorded(file, asked)
-    if file.is_dir():
+        if subject:
+            raise OptionError("--subject", "given", "none with --experiment")
+        asked = Asked(experiment, control, *numbers, window_us)
+        return lambda: _recorded(places, asked)
+    if len(places) > 1 or window_us != NO_WINDOW_US:
+        raise OptionError("--and, --window", "given", "with --experiment only")
+    if places[0].is_dir():
         raise OptionError("FILE", "a folder", "a file, or --experiment for a folder of records")
     conversions, values, covariates = numbers
     columns = Columns(variant, control, conversions, values, covariates, subject)
-    return lambda: read(file, columns)
+    return lambda: read(places[0], columns)
 
 
-def _recorded(folder: Path, asked: Asked) -> Subjects:
+def _recorded(places: Sequence[Path], asked: Asked) -> Subjects:
     """The subjects of decision records; what is odd about them is told."""
-    files = Files(folder)
-    found = recorded((frame.record for frame in files.frames()), asked)
+    files = Files(*map(folder_of, places))
+    outcomes = Outcomes(files.frames())
+    found = Recorded(asked, _features(files) if asked.read else lambda _: {}, outcomes.take)
+    for frame in files.frames():
+        if not frame.record.HasField("outcome"):
+            outcomes.meet(frame.decision_id)
+        found.add(frame.record)
+    unknown = outcomes.counts().unknown
+    outcomes.close()
     for count, what in (
-        (len(files.damaged), "damaged records"),
-        (found.crossed, "exposures to another variant than a subject's first"),
-        (found.unexposed, "outcomes of people who were not exposed before"),
+        (len(files.damaged), "damaged records are left out"),
+        (found.crossed, "exposures to another variant than a subject's first are left out"),
+        (found.unexposed, "outcomes of people who were not exposed before are left out"),
+        (found.late, "outcomes after the window are left out"),
+        (found.repeated, "outcomes came again, and count once"),
+        (unknown, "outcomes are of decisions that are not among the records"),
+        (found.young, "subjects are younger than the window: more may come of them"),
+        *((found.unknown(one), f"subjects have the mean of {one}") for one in asked.covariates),
     ):
         if count:
-            complain(f"{count:,} {what} are left out")
+            complain(f"{count:,} {what}")
     return found.subjects()
+
+
+def _features(files: Files) -> Features:
+    """What decisions have read, by the playbooks beside the records."""
+    # Compiling needs CEL and YAML: only a covariate needs it.
+    from nextbest.server.record.features import Names
+    from nextbest.server.record.playbooks import Playbooks
+
+    playbooks = Playbooks(files.folder, {}, files.folders[1:])
+    names: dict[bytes, Names] = {}
+
+    def of(record: record_pb2.DecisionRecord) -> Mapping[str, Feature]:
+        if record.playbook not in names:
+            names[record.playbook] = Names(playbooks.plan(record.playbook), private=True)
+        return names[record.playbook].features(record)
+
+    return of
 
 
 def _report(

@@ -21,6 +21,7 @@ from nextbest.server.command.console import (
     To,
     ack_of,
     before_now,
+    complain,
     connect,
     identity,
     moment,
@@ -30,7 +31,7 @@ from nextbest.server.command.console import (
     values,
 )
 from nextbest.server.command.explain import show_decision, show_scores
-from nextbest.v1 import common_pb2, profile_pb2
+from nextbest.v1 import common_pb2, event_pb2, profile_pb2
 
 Id = Annotated[str, typer.Argument(help="The person's id.", metavar="ID")]
 Now = Annotated[
@@ -157,6 +158,8 @@ def track_command(
     else:
         counted = "counted before" if response.duplicate else "counted"
         out().print(f"{event} of {id} {counted} by generation {response.generation}")
+        if response.decision_age == event_pb2.DECISION_AGE_EXPIRED:
+            complain("its decision is older than records.attribution: it came late")
 
 
 def profile_command(

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from nextbest.server.experiment.errors import OptionError, TooFewError
-from nextbest.server.experiment.subjects import Kind, Metric, Subjects
+from nextbest.server.experiment.subjects import Covariate, Floats, Kind, Metric, Subjects
 from nextbest.server.playbook.faults import one_of
-from nextbest.v1 import common_pb2, decision_pb2, event_pb2, record_pb2
+from nextbest.server.record.features import Feature
+from nextbest.server.record.outcomes import Outcome, outcome_of
+from nextbest.v1 import decision_pb2, event_pb2, record_pb2
 
 SUBJECTS_MAX: Final = 10_000_000
+# Clocks of callers and nodes may be so far apart.
+SKEW_US: Final = 300_000_000
+# What a covariate's name begins with where it was read by the decision.
+READ: Final = ("profile.", "context.")
+NO_WINDOW_US: Final = 2**62
+
+# What a decision knew, by the author's names.
+Features = Callable[[record_pb2.DecisionRecord], Mapping[str, Feature]]
+# Whether an outcome is seen for the first time.
+First = Callable[[event_pb2.TrackRequest], bool]
+Who = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +34,17 @@ class Asked:
     """Which experiment, and what counts.
 
     conversions: events, of which a subject had one or not.  values: properties of events, such as
-    "purchase.amount", added up for each subject.
+    "purchase.amount", added up for each subject.  covariates: known before the exposure: what its
+    decision has read ("profile.orders"), or events from before it, as conversions and values are.
+    window_us: how long after the exposure events count.
     """
 
     experiment: str
     control: str
     conversions: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    window_us: int = NO_WINDOW_US
 
     def __post_init__(self) -> None:
         if not self.conversions and not self.values:
@@ -36,11 +53,22 @@ class Asked:
             if "." not in name:
                 raise OptionError("--value", repr(name), "EVENT.PROPERTY, such as purchase.amount")
 
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The covariates that the decision has read."""
+        return tuple(one for one in self.covariates if one.startswith(READ))
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """The covariates that are events from before."""
+        return tuple(one for one in self.covariates if not one.startswith(READ))
+
 
 @dataclass(slots=True)
 class _Subject:
     variant: str
     exposed_us: int
+    known: dict[str, float]
     had: dict[str, float] = field(default_factory=dict)
 
 
@@ -50,50 +78,93 @@ class Recorded:
     A subject is an identity; the first exposure counts, and what comes after it.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, features: Features, first: First) -> None:
         self._asked = asked
-        self._subjects: dict[tuple[int, str], _Subject] = {}
+        self._features = features
+        self._first = first
+        self._subjects: dict[Who, _Subject] = {}
+        # What those had done who are not exposed yet.
+        self._before: dict[Who, dict[str, float]] = {}
         self._names: set[str] = set()
-        # Outcomes of people who were not exposed before.
-        self.unexposed = 0
+        self._read: set[str] = set()
+        self._newest_us = 0
+        # Outcomes of people who were not exposed before; after the window; and that came again.
+        self.unexposed = self.late = self.repeated = 0
         # Exposures to another variant than the first: sticky experiments have none.
         self.crossed = 0
 
     def add(self, record: record_pb2.DecisionRecord) -> None:
         """Take a decision's exposures, or an outcome."""
+        self._newest_us = max(self._newest_us, record.decided_at_us)
         if record.HasField("outcome"):
-            self._outcome(record.outcome, record.decided_at_us)
-        elif not record.request.preview:
-            self._decision(record.request.identity, record.response, record.decided_at_us)
-
-    def _decision(
-        self, who: common_pb2.Identity, answer: decision_pb2.DecideResponse, at_us: int
-    ) -> None:
-        for one in answer.experiments:
-            self._names.add(one.experiment)
-            if one.experiment != self._asked.experiment or not one.exposed:
-                continue
-            known = self._subjects.get((who.kind, who.id))
-            if known is not None:
-                self.crossed += known.variant != one.variant
-            elif len(self._subjects) == SUBJECTS_MAX:
-                raise OptionError("records", f"over {SUBJECTS_MAX:,} subjects", "fewer files")
+            if self._first(record.outcome):
+                self._outcome(outcome_of(record.outcome, record.decided_at_us))
             else:
-                self._subjects[who.kind, who.id] = _Subject(one.variant, at_us)
+                self.repeated += 1
+        elif not record.request.preview:
+            for one in record.response.experiments:
+                self._names.add(one.experiment)
+                if one.experiment == self._asked.experiment and one.exposed:
+                    self._exposed(record, one)
 
-    def _outcome(self, event: event_pb2.TrackRequest, at_us: int) -> None:
-        subject = self._subjects.get((event.identity.kind, event.identity.id))
-        if subject is None or at_us < subject.exposed_us:
-            self.unexposed += 1
+    def _exposed(self, record: record_pb2.DecisionRecord, one: decision_pb2.Assignment) -> None:
+        who = record.request.identity.kind, record.request.identity.id
+        known = self._subjects.get(who)
+        if known is not None:
+            self.crossed += known.variant != one.variant
             return
-        if event.event in self._asked.conversions:
-            subject.had[event.event] = 1.0
-        for name in self._asked.values:
-            of, _, property_ = name.partition(".")
-            if of == event.event and property_ in event.properties:
-                subject.had[name] = subject.had.get(name, 0.0) + _number(
-                    event.properties[property_]
-                )
+        if len(self._subjects) == SUBJECTS_MAX:
+            raise OptionError("records", f"over {SUBJECTS_MAX:,} subjects", "fewer files")
+        before = dict.fromkeys(self._asked.done, 0.0) | self._before.pop(who, {})
+        self._subjects[who] = _Subject(
+            one.variant, record.decided_at_us, before | self._known(record)
+        )
+
+    def _known(self, record: record_pb2.DecisionRecord) -> dict[str, float]:
+        """The covariates that a decision has read."""
+        if not self._asked.read:
+            return {}
+        found = self._features(record)
+        numbers = {name: one.number for name, one in found.items() if one.number is not None}
+        self._read |= numbers.keys()
+        return {name: numbers[name] for name in self._asked.read if name in numbers}
+
+    def _outcome(self, one: Outcome) -> None:
+        who = one.event.identity.kind, one.event.identity.id
+        subject = self._subjects.get(who)
+        if subject is None:
+            self.unexposed += 1
+            self._done_before(who, one)
+        elif one.recorded_us < subject.exposed_us or (
+            one.occurred_us < subject.exposed_us - SKEW_US
+        ):
+            # It came late, and is from before.
+            self.unexposed += 1
+            _count(subject.known, one, self._asked.done, self._asked.done)
+        elif one.occurred_us > subject.exposed_us + self._asked.window_us:
+            self.late += 1
+        else:
+            _count(subject.had, one, self._asked.conversions, self._asked.values)
+
+    def _done_before(self, who: Who, one: Outcome) -> None:
+        if not self._asked.done:
+            return
+        if who not in self._before and len(self._before) == SUBJECTS_MAX:
+            raise OptionError("records", f"over {SUBJECTS_MAX:,} people", "fewer files")
+        _count(self._before.setdefault(who, {}), one, self._asked.done, self._asked.done)
+
+    @property
+    def young(self) -> int:
+        """Subjects whose window is not over."""
+        window_us = self._asked.window_us
+        if window_us == NO_WINDOW_US:
+            return 0
+        ends = (one.exposed_us + window_us for one in self._subjects.values())
+        return sum(end > self._newest_us for end in ends)
+
+    def unknown(self, covariate: str) -> int:
+        """Subjects of whom a covariate is not known: they have the others' mean."""
+        return sum(covariate not in one.known for one in self._subjects.values())
 
     def subjects(self) -> Subjects:
         """The subjects so far.  Raises ExperimentError when there is nothing to compare."""
@@ -116,17 +187,25 @@ class Recorded:
             Metric(one, kind, np.array([subject.had.get(one, 0.0) for subject in people]))
             for one, kind in named
         )
-        return Subjects(order, codes, metrics)
+        return Subjects(order, codes, metrics, tuple(map(self._covariate, self._asked.covariates)))
+
+    def _covariate(self, name: str) -> Covariate:
+        known = [one.known[name] for one in self._subjects.values() if name in one.known]
+        if not known:
+            allowed = one_of(name, sorted(self._read)) if self._read else "what a decision reads"
+            raise OptionError("--covariate", f"{name!r}, which no decision has read", allowed)
+        mean = float(np.mean(known))
+        values: Floats = np.array([one.known.get(name, mean) for one in self._subjects.values()])
+        return Covariate(name, values)
 
 
-def _number(value: common_pb2.Value) -> float:
-    kind = value.WhichOneof("kind")
-    return float(getattr(value, kind)) if kind in ("int_value", "double_value") else 0.0
-
-
-def recorded(records: Iterable[record_pb2.DecisionRecord], asked: Asked) -> Recorded:
-    """All that records say of an experiment."""
-    found = Recorded(asked)
-    for record in records:
-        found.add(record)
-    return found
+def _count(
+    had: dict[str, float], one: Outcome, conversions: Iterable[str], values: Iterable[str]
+) -> None:
+    """Add an outcome to what somebody had: 1 for a conversion, and sums."""
+    if one.event.event in conversions:
+        had[one.event.event] = 1.0
+    for name in values:
+        of, _, amount = name.partition(".")
+        if amount and of == one.event.event:
+            had[name] = had.get(name, 0.0) + (one.number(amount) or 0.0)

@@ -5,6 +5,7 @@ They wait in a temporary database on disk, so that memory stays bounded; SQLite 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -16,9 +17,10 @@ from nextbest.v1 import decision_pb2, event_pb2
 
 _TABLE = """
 CREATE TABLE outcome (decision TEXT, digest BLOB, event BLOB, at_us INTEGER, met INTEGER,
-PRIMARY KEY (decision, digest)) WITHOUT ROWID
+taken INTEGER, PRIMARY KEY (decision, digest)) WITHOUT ROWID
 """
 _DIGEST_BYTES = 16
+_UUID7 = re.compile(r"([\da-f]{8})-([\da-f]{4})-7[\da-f]{3}-[\da-f]{4}-[\da-f]{12}", re.I | re.A)
 
 
 class Outcome(NamedTuple):
@@ -70,15 +72,27 @@ class Outcomes:
     def _add(self, event: event_pb2.TrackRequest, at_us: int) -> None:
         self._seen += 1
         row = (event.decision_id, _digest(event), event.SerializeToString(), at_us)
-        self._base.execute("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, 0)", row)
+        self._base.execute("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, 0, 0)", row)
 
     def of(self, decision_id: str) -> list[Outcome]:
         """A decision's outcomes in the order in which they happened."""
         rows = self._base.execute(
             "UPDATE outcome SET met = 1 WHERE decision = ? RETURNING event, at_us", (decision_id,)
         ).fetchall()
-        found = [_outcome(event_pb2.TrackRequest.FromString(one), at_us) for one, at_us in rows]
+        found = [outcome_of(event_pb2.TrackRequest.FromString(one), at_us) for one, at_us in rows]
         return sorted(found, key=lambda one: (one.occurred_us, one.event.event_id))
+
+    def meet(self, decision_id: str) -> None:
+        """Note that a decision is among the records."""
+        self._base.execute("UPDATE outcome SET met = 1 WHERE decision = ?", (decision_id,))
+
+    def take(self, event: event_pb2.TrackRequest) -> bool:
+        """Whether it is the first time that an outcome is seen, for who reads them in order."""
+        found = self._base.execute(
+            "UPDATE outcome SET taken = 1 WHERE decision = ? AND digest = ? AND taken = 0",
+            (event.decision_id, _digest(event)),
+        )
+        return found.rowcount == 1
 
     def counts(self) -> Counts:
         """As far as decisions have been asked for."""
@@ -134,7 +148,8 @@ def _digest(event: event_pb2.TrackRequest) -> bytes:
     return blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
-def _outcome(event: event_pb2.TrackRequest, at_us: int) -> Outcome:
+def outcome_of(event: event_pb2.TrackRequest, at_us: int) -> Outcome:
+    """An outcome that was recorded at a moment."""
     if event.HasField("occurred_at"):
         return Outcome(event, event.occurred_at.ToMicroseconds(), at_us)
     return Outcome(event, uuid7_us(event.event_id) or at_us, at_us)
@@ -142,10 +157,5 @@ def _outcome(event: event_pb2.TrackRequest, at_us: int) -> Outcome:
 
 def uuid7_us(id: str) -> int:
     """The moment in a UUIDv7, in microseconds since 1970; 0 for another id."""
-    digits = id.replace("-", "")
-    if len(id) != 36 or len(digits) != 32 or digits[12] != "7":
-        return 0
-    try:
-        return int(digits[:12], 16) * 1_000
-    except ValueError:
-        return 0
+    found = _UUID7.fullmatch(id)
+    return int(found[1] + found[2], 16) * 1_000 if found else 0

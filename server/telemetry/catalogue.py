@@ -100,6 +100,15 @@ EXPOSURES_LOST = Metric(
     "counter",
     "First exposures that neither the log nor the store could take; the decisions stand.",
 )
+OUTCOMES = Metric(
+    "nextbest_outcomes",
+    "counter",
+    "Events that name a decision, by its age: recent, expired (records.attribution) or unknown.",
+    ("decision_age",),
+)
+OUTCOMES_REPEATED = Metric(
+    "nextbest_outcomes_repeated", "counter", "Outcomes that were counted before."
+)
 RECORDS = Metric("nextbest_records", "counter", "Decision records that were kept.")
 RECORDS_DROPPED = Metric(
     "nextbest_records_dropped", "counter", "Decision records that found the buffer full."

@@ -92,4 +92,6 @@ def _decisions(counts: DecisionCounts) -> Readings:
         catalogue.BATCH_FAILED: by_name(failed),
         catalogue.EXPOSURES: {(): counts.exposures},
         catalogue.EXPOSURES_LOST: {(): counts.exposures_lost},
+        catalogue.OUTCOMES: by_name(counts.outcomes),
+        catalogue.OUTCOMES_REPEATED: {(): counts.outcomes_repeated},
     }

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from nextbest.v1 import common_pb2 as nextbest_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17nextbest/v1/event.proto\x12\x0bnextbest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18nextbest/v1/common.proto\"\xd6\x02\n\x0cTrackRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\'\n\x08identity\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Identity\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\nproperties\x18\x05 \x03(\x0b\x32).nextbest.v1.TrackRequest.PropertiesEntry\x12\"\n\x03\x61\x63k\x18\x06 \x01(\x0e\x32\x15.nextbest.v1.AckLevel\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x07 \x01(\t\x12\x0c\n\x04slot\x18\x08 \x01(\r\x1a\x45\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.nextbest.v1.Value:\x02\x38\x01\"\xc5\x01\n\rTrackResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12\"\n\x03\x61\x63k\x18\x06 \x01(\x0e\x32\x15.nextbest.v1.AckLevel\">\n\x12TrackStreamRequest\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.nextbest.v1.TrackRequest\"t\n\x13TrackStreamResponse\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.nextbest.v1.TrackResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result2\xa4\x01\n\x0c\x45ventService\x12>\n\x05Track\x12\x19.nextbest.v1.TrackRequest\x1a\x1a.nextbest.v1.TrackResponse\x12T\n\x0bTrackStream\x12\x1f.nextbest.v1.TrackStreamRequest\x1a .nextbest.v1.TrackStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17nextbest/v1/event.proto\x12\x0bnextbest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18nextbest/v1/common.proto\"\xd6\x02\n\x0cTrackRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\'\n\x08identity\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Identity\x12\r\n\x05\x65vent\x18\x03 \x01(\t\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\nproperties\x18\x05 \x03(\x0b\x32).nextbest.v1.TrackRequest.PropertiesEntry\x12\"\n\x03\x61\x63k\x18\x06 \x01(\x0e\x32\x15.nextbest.v1.AckLevel\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x07 \x01(\t\x12\x0c\n\x04slot\x18\x08 \x01(\r\x1a\x45\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x12.nextbest.v1.Value:\x02\x38\x01\"\xf5\x01\n\rTrackResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12\"\n\x03\x61\x63k\x18\x06 \x01(\x0e\x32\x15.nextbest.v1.AckLevel\x12.\n\x0c\x64\x65\x63ision_age\x18\x07 \x01(\x0e\x32\x18.nextbest.v1.DecisionAge\">\n\x12TrackStreamRequest\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.nextbest.v1.TrackRequest\"t\n\x13TrackStreamResponse\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.nextbest.v1.TrackResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result*x\n\x0b\x44\x65\x63isionAge\x12\x1c\n\x18\x44\x45\x43ISION_AGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ISION_AGE_RECENT\x10\x01\x12\x18\n\x14\x44\x45\x43ISION_AGE_EXPIRED\x10\x02\x12\x18\n\x14\x44\x45\x43ISION_AGE_UNKNOWN\x10\x03\x32\xa4\x01\n\x0c\x45ventService\x12>\n\x05Track\x12\x19.nextbest.v1.TrackRequest\x1a\x1a.nextbest.v1.TrackResponse\x12T\n\x0bTrackStream\x12\x1f.nextbest.v1.TrackStreamRequest\x1a .nextbest.v1.TrackStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRACKREQUEST_PROPERTIESENTRY']._loaded_options = None
   _globals['_TRACKREQUEST_PROPERTIESENTRY']._serialized_options = b'8\001'
+  _globals['_DECISIONAGE']._serialized_start=899
+  _globals['_DECISIONAGE']._serialized_end=1019
   _globals['_TRACKREQUEST']._serialized_start=125
   _globals['_TRACKREQUEST']._serialized_end=467
   _globals['_TRACKREQUEST_PROPERTIESENTRY']._serialized_start=398
   _globals['_TRACKREQUEST_PROPERTIESENTRY']._serialized_end=467
   _globals['_TRACKRESPONSE']._serialized_start=470
-  _globals['_TRACKRESPONSE']._serialized_end=667
-  _globals['_TRACKSTREAMREQUEST']._serialized_start=669
-  _globals['_TRACKSTREAMREQUEST']._serialized_end=731
-  _globals['_TRACKSTREAMRESPONSE']._serialized_start=733
-  _globals['_TRACKSTREAMRESPONSE']._serialized_end=849
-  _globals['_EVENTSERVICE']._serialized_start=852
-  _globals['_EVENTSERVICE']._serialized_end=1016
+  _globals['_TRACKRESPONSE']._serialized_end=715
+  _globals['_TRACKSTREAMREQUEST']._serialized_start=717
+  _globals['_TRACKSTREAMREQUEST']._serialized_end=779
+  _globals['_TRACKSTREAMRESPONSE']._serialized_start=781
+  _globals['_TRACKSTREAMRESPONSE']._serialized_end=897
+  _globals['_EVENTSERVICE']._serialized_start=1022
+  _globals['_EVENTSERVICE']._serialized_end=1186
 # @@protoc_insertion_point(module_scope)
