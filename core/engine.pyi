@@ -50,6 +50,9 @@ class DecisionCounts(NamedTuple):
     exposures_lost: int
     outcomes: dict[str, int]
     outcomes_repeated: int
+    crossings: int
+    crossings_lost: int
+    crossings_cut: int
 
 class KeptCall(NamedTuple):
     method: str

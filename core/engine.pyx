@@ -7,6 +7,7 @@ file owns the Engine: the state, and the `def` edge at which requests and errors
 import os
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 cimport cython
@@ -21,6 +22,7 @@ from libcpp.vector cimport vector
 
 from . import errors
 from .expression.zones import all_zones
+from .playbook.watch import watch
 
 cdef int64_t TIMESTAMP_US_FAR = 253402300799000000
 # A sum's addend in micro-units fits in 64 bits; a sum that does not wraps around.
@@ -84,6 +86,7 @@ include "serving/records.pyx"
 include "serving/state.pyx"
 include "serving/seat.pyx"
 include "serving/write.pyx"
+include "serving/cross.pyx"
 include "serving/hot.pyx"
 include "serving/replay.pyx"
 include "serving/door_types.pyx"
@@ -513,6 +516,7 @@ cdef class Engine:
         cdef Applied applied
         cdef Awaited awaited
         cdef int64_t occurred_us = 0
+        cdef bint watched = False
         self.begin()
         if read_upsert(&reader, &message, &self.seat.serving.machine.arena, fault) or check_upsert(
             &self.active.state, &message, hidden, now_us, &occurred_us, &identity, fault
@@ -521,8 +525,17 @@ cdef class Engine:
         awaited = self.awaited(message.ack, token)
         seat_stamp(&self.seat, &self.active.state, &stamping, now_us, identity)
         self.stamp_write(&stamping, message.write_id, request, UPSERT_MAPS, occurred_us)
-        self.accept(&stamping, BODY_ATTRIBUTES, request, &applied, &awaited)
+        if self.active.state.watch != NULL:
+            watched = cross_begin(&self.seat, seat_crossing(&self.seat), identity, True)
+        try:
+            self.accept(&stamping, BODY_ATTRIBUTES, request, &applied, &awaited)
+        except BaseException:
+            if watched:
+                cross_drop(self.seat.crossed)
+            raise
         seat_cross_stage(&self.seat, &self.active.state, identity, now_us)
+        if watched:
+            self.cross(self.seat.crossed, message.write_id, occurred_us, now_us)
         self.seat.serving.writer.length = 0
         write_uint(&self.seat.serving.writer, 5, applied.created)
         return self.answer_write(&awaited, now_us)
@@ -550,12 +563,51 @@ cdef class Engine:
         seat_stamp(&self.seat, &self.active.state, &stamping, now_us, first)
         stamping.second_incarnation = store_incarnation(self.store.state, second)
         self.stamp_write(&stamping, message.write_id, request, LINK_MAPS, occurred_us)
-        self.accept(&stamping, BODY_LINK, request, &applied, &awaited)
-        seat_cross_stage(&self.seat, &self.active.state, first, now_us)
+        if self.active.state.watch != NULL:
+            self.accept_watched_link(
+                &stamping, request, &applied, &awaited, &message, first, second, occurred_us, now_us
+            )
+        else:
+            self.accept(&stamping, BODY_LINK, request, &applied, &awaited)
+            seat_cross_stage(&self.seat, &self.active.state, first, now_us)
         self.seat.serving.writer.length = 0
         for kind, id_bytes in self.store.identities(first.kind, ref_bytes(first)):
             write_identity(&self.seat.serving.writer, 5, ref_of(kind, id_bytes))
         return self.answer_write(&awaited, now_us)
+
+    cdef int accept_watched_link(
+        self, Stamping* stamping, bytes request, Applied* applied, const Awaited* awaited,
+        const LinkMessage* message, IdentityRef first, IdentityRef second, int64_t occurred_us,
+        int64_t now_us,
+    ) except -1:
+        """Accept a link, and tell what it changes for the person of either identity."""
+        cdef Crossing* one = seat_crossing(&self.seat)
+        cdef Crossing* other = crossing_make(self.store.state)
+        # One latch for the two: who has both, in any order, could wait for ever.
+        cdef bint watched = cross_begin(&self.seat, one, first, True)
+        cdef bint both = cross_begin(&self.seat, other, second, False)
+        try:
+            self.accept(stamping, BODY_LINK, request, applied, awaited)
+            seat_cross_stage(&self.seat, &self.active.state, first, now_us)
+            if both:
+                self.cross(other, message.write_id, occurred_us, now_us)
+            both = False
+            if watched:
+                self.cross(one, message.write_id, occurred_us, now_us)
+            watched = False
+        finally:
+            if watched:
+                cross_drop(one)
+            crossing_free(other)
+        return 0
+
+    cdef int cross(
+        self, Crossing* crossing, Text write_id, int64_t occurred_us, int64_t now_us
+    ) except -1:
+        """Tell what a write that is no event has changed."""
+        cdef Cause cause = write_cause(&self.state, write_id, occurred_us, now_us)
+        cross_end(&self.seat, crossing, &self.active.state, &cause, NULL, now_us)
+        return 0
 
     def erase(self, bytes request, int64_t now_us, uint64_t token=0) -> bytes | None:
         """Forget a person: an EraseProfileRequest answered with an EraseProfileResponse.

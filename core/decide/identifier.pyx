@@ -50,8 +50,11 @@ cdef bint make_uuid7(
 cdef void write_uuid7(Identifiers* identifiers, int64_t now_us, char* text) noexcept nogil:
     """Write the 36 characters of a UUIDv7."""
     cdef uint64_t high = next_seed(identifiers)
-    cdef uint64_t low = next_seed(identifiers)
-    cdef uint64_t ms = <uint64_t>(now_us // 1000)
+    spell_uuid7(<uint64_t>(now_us // 1000), high, next_seed(identifiers), text)
+
+
+cdef void spell_uuid7(uint64_t ms, uint64_t high, uint64_t low, char* text) noexcept nogil:
+    """Write the 36 characters of a UUIDv7 of a time and of what makes it unique."""
     write_hex(text, ms >> 16, 8)
     write_hex(text + 9, ms & 0xFFFF, 4)
     write_hex(text + 14, 0x7000 | (high & 0xFFF), 4)

@@ -192,6 +192,11 @@ cdef int check_track(
     index = names_find(&playbook.event_names, message.event)
     if index < 0:
         return fault_unknown(fault, "event", "event", message.event, &playbook.event_names)
+    if index >= <int32_t>playbook.event_names.visible:
+        return fault_name(
+            fault, FAULT_INVALID, "event", message.event,
+            "an event of the schema; the engine alone tells of this one",
+        )
     track.event = &playbook.events[index]
     fault.kind = FAULT_NONE
     track.values = event_values(track.event, message, track.occurred_us, arena, fault)

@@ -50,6 +50,8 @@ cdef struct EventSpec:
     # The counters that count it, as indexes of counters.
     uint32_t* counters
     uint32_t counters_count
+    # What of the watch it can change, as indexes of its sources.
+    Indexes watched
 
 
 cdef struct ContactSpec:
@@ -272,6 +274,55 @@ cdef struct ReadingSpec:
     Text* texts
 
 
+cdef enum SourceKind:
+    SOURCE_ATTRIBUTE = 1
+    SOURCE_COUNTER = 2
+    SOURCE_AGES = 3
+    SOURCE_NOW = 4
+    SOURCE_CONSENT = 5
+    SOURCE_NODE = 6
+
+
+cdef struct WatchSource:
+    # See watch.Source.
+    uint8_t kind
+    uint32_t index
+    # The constants, rising; the conditions of each lie between its start and the next one.
+    Value* constants
+    uint32_t constants_count
+    uint32_t* ordered
+    uint32_t* ordered_starts
+    uint32_t* same
+    uint32_t* same_starts
+    Indexes plain
+    Indexes nodes
+
+
+cdef struct WatchNode:
+    # An InputKind, and the index in that table.
+    uint8_t kind
+    uint32_t index
+    bint told
+    int32_t source
+
+
+cdef struct WatchSpec:
+    # See watch.Watch.
+    WatchSource* sources
+    # Those that are stored of a person come first.
+    uint32_t stored
+    WatchNode* nodes
+    uint32_t nodes_count
+    # The nodes of each condition.
+    Indexes* of_conditions
+    Indexes timed
+    # The engine's own events, as indexes of events; -1 for none.
+    int32_t entered
+    int32_t left
+    int32_t grade_changed
+    int32_t stage_changed
+
+
 cdef enum InputKind:
     INPUT_ATTRIBUTE = 1
     INPUT_COUNTER = 2
@@ -368,6 +419,8 @@ cdef struct PlaybookState:
     ReadingSpec* readings
     # The event of exposures; -1 without experiments.
     int32_t exposure
+    # What is told when a write changes it; NULL for nothing.
+    WatchSpec* watch
 
 
 # Inputs that are an experiment, or are computed by expressions that may read one.
@@ -408,6 +461,7 @@ cdef class Playbook:
         self.load_actions()
         self.load_placements()
         self.load_experiments()
+        self.load_watch()
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -650,7 +704,9 @@ cdef class Playbook:
             event.counters = self.indexes(counters).items
             event.counters_count = <uint32_t>len(counters)
         names = self.texts([e.name for e in events])
-        names_build(&self.state.event_names, names, len(events), len(events))
+        # The last ones are the engine's own, which no request tells of.
+        own = len(self.plan.triggers.events()) if self.plan.triggers is not None else 0
+        names_build(&self.state.event_names, names, len(events), len(events) - own)
         return 0
 
     cdef int load_inputs(self) except -1:
@@ -912,3 +968,56 @@ cdef class Playbook:
             for j, range_ in enumerate(variant.ranges):
                 to.variants[i].ranges[j] = self.bucket_range(range_)
         return 0
+
+    cdef int load_watch(self) except -1:
+        cdef WatchSpec* to
+        found = watch(self.plan)
+        if found is None:
+            return 0
+        to = <WatchSpec*>self.take(sizeof(WatchSpec))
+        self.load_nodes(to, found)
+        to.sources = <WatchSource*>self.take(len(found.sources) * sizeof(WatchSource))
+        for i, source in enumerate(found.sources):
+            self.load_source(&to.sources[i], source)
+        to.stored = found.stored
+        to.timed = self.indexes(found.timed)
+        for i, sources in enumerate(found.events):
+            self.state.events[i].watched = self.indexes(sources)
+        to.entered = self.plan.triggers.entered
+        to.left = self.plan.triggers.left
+        to.grade_changed = self.plan.triggers.grade_changed
+        to.stage_changed = self.plan.triggers.stage_changed
+        self.state.watch = to
+        return 0
+
+    cdef int load_nodes(self, WatchSpec* to, found) except -1:
+        to.nodes = <WatchNode*>self.take(len(found.nodes) * sizeof(WatchNode))
+        to.nodes_count = <uint32_t>len(found.nodes)
+        for i, node in enumerate(found.nodes):
+            to.nodes[i].kind = int(node.kind)
+            to.nodes[i].index = node.index
+            to.nodes[i].told = node.told
+            to.nodes[i].source = node.source
+        to.of_conditions = <Indexes*>self.take(len(self.plan.conditions) * sizeof(Indexes))
+        for condition, nodes in found.of_conditions.items():
+            to.of_conditions[<uint32_t>condition] = self.indexes(nodes)
+        return 0
+
+    cdef int load_source(self, WatchSource* to, source) except -1:
+        to.kind = int(source.kind)
+        to.index = source.index
+        to.constants_count = <uint32_t>len(source.boundaries)
+        to.constants = <Value*>self.take(len(source.boundaries) * sizeof(Value))
+        for i, boundary in enumerate(source.boundaries):
+            to.constants[i] = self.default(boundary.constant)
+        to.ordered_starts = self.starts([len(one.ordered) for one in source.boundaries])
+        to.ordered = self.indexes([c for one in source.boundaries for c in one.ordered]).items
+        to.same_starts = self.starts([len(one.same) for one in source.boundaries])
+        to.same = self.indexes([c for one in source.boundaries for c in one.same]).items
+        to.plain = self.indexes(source.plain)
+        to.nodes = self.indexes(source.nodes)
+        return 0
+
+    cdef uint32_t* starts(self, counts) except? NULL:
+        """Where each of several parts of such lengths begins, and where the last one ends."""
+        return self.indexes([0, *accumulate(counts)]).items

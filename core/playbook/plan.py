@@ -444,6 +444,27 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
+class Triggers:
+    """What becomes an event of the engine's own when a write moves a person across it.
+
+    The events are of Plan.events, where they come last; -1 where nothing is told by one.
+    """
+
+    segments: tuple[int, ...] = ()  # Plan.segments
+    grades: tuple[int, ...] = ()  # Plan.grades
+    stage: bool = False
+    entered: int = -1
+    left: int = -1
+    grade_changed: int = -1
+    stage_changed: int = -1
+
+    def events(self) -> tuple[int, ...]:
+        """Those that there are."""
+        found = (self.entered, self.left, self.grade_changed, self.stage_changed)
+        return tuple(one for one in found if one >= 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled playbook.
 
@@ -479,3 +500,4 @@ class Plan:
     time_zone: TimeZone | None = field(default=None, metadata=ADDED)
     purposes: tuple[Purpose, ...] = field(default=(), metadata=ADDED)
     channels: tuple[Channel, ...] = field(default=(), metadata=ADDED)
+    triggers: Triggers | None = field(default=None, metadata=ADDED)

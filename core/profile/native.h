@@ -83,6 +83,10 @@ static inline void fetch_ahead(const void* at) {
     __builtin_prefetch(at);
 }
 
+static inline int lowest_bit(uint64_t bits) {
+    return __builtin_ctzll(bits);
+}
+
 static inline uint64_t double_bits(double value) {
     uint64_t bits;
     __builtin_memcpy(&bits, &value, sizeof bits);

@@ -510,6 +510,24 @@ cdef inline int64_t points_bounded(double points) noexcept nogil:
     return <int64_t>round(min(max(points, -POINTS_MAX), POINTS_MAX))
 
 
+cdef int64_t person_newest_us(const Person* person) noexcept nogil:
+    """The newest event, to the second, or write of an attribute, to the millisecond; -1: nobody's.
+
+    It is of what is stored alone: the same on every node that has stored the same.
+    """
+    cdef const PersonRow* at
+    cdef int64_t newest = -1
+    cdef uint32_t i, j
+    for i in range(person.count):
+        at = &person.rows[i]
+        newest = max(newest, <int64_t>at.row.touched_s * 1000000)
+        if at.row.written:
+            newest = max(newest, <int64_t>(at.row.base_stamp >> STAMP_MS_SHIFT) * 1000)
+        for j in range(side_count(at.side, STAMPS)):
+            newest = max(newest, <int64_t>(stamp_cells(at.side)[j].stamp >> STAMP_MS_SHIFT) * 1000)
+    return newest
+
+
 cdef int64_t person_last_event_us(const Person* person) noexcept nogil:
     """The person's last event, to the second; -1 when there was none."""
     cdef int64_t last = -1

@@ -252,6 +252,7 @@ cdef int seat_track(
     cdef Applied applied
     cdef Awaited awaited
     cdef Header header
+    cdef bint watched
     cdef int kind
     if read_track(&reader, message, arena, &serving.fault) or check_track(
         playbook, &track, arena, now_us, horizon_edge_ms(seat.state), &serving.fault
@@ -265,13 +266,20 @@ cdef int seat_track(
     )
     seat_stamp(seat, playbook, &stamping, now_us, track.identity)
     awaited = awaited_by(message.ack, token)
+    watched = track_is_watched(playbook, track.event) and cross_begin(
+        seat, seat_crossing(seat), track.identity, True
+    )
     kind = seat_accept(seat, playbook, &stamping, BODY_EVENT, request, &track, &applied, &awaited)
     if kind != FAULT_NONE:
+        if watched:
+            cross_drop(seat.crossed)
         return kind
     seat_count_outcome(seat, &track, applied.duplicate)
     if message.decision_id.length and not applied.duplicate:
         seat_record_outcome(seat, message.decision_id, request, now_us)
     seat_cross_stage(seat, playbook, track.identity, now_us)
+    if watched:
+        cross_track(seat, playbook, &track, now_us)
     step_end(serving.trace, STEP_APPLY)
     if message.ack > ACK_APPLIED:
         pending[0] = True

@@ -5,6 +5,9 @@ cdef enum:
     ANSWER_KEPT_MAX = 1048576
 
 
+cdef struct Crossing
+
+
 cdef struct EngineSeat:
     EngineState* state
     SeatPin* pin
@@ -12,9 +15,11 @@ cdef struct EngineSeat:
     Meter* meter
     Serving serving
     Identifiers identifiers
-    # The mutation being framed, and the request of a stage crossing.
+    # The mutation being framed, and the request of what the engine itself tells.
     Writer mutation
     Writer crossing
+    # NULL until a playbook has triggers.
+    Crossing* crossed
     # What a decision reads, for its record.
     Tape tape
     # A status's message, for the lane.
@@ -66,6 +71,7 @@ cdef void seat_free(EngineSeat* seat) noexcept nogil:
         serving_free(&seat.serving)
     writer_free(&seat.mutation)
     writer_free(&seat.crossing)
+    crossing_free(seat.crossed)
     writer_free(&seat.tape.reads)
     completions_free(&seat.completions)
 

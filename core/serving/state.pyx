@@ -11,6 +11,7 @@ cdef enum:
     ACK_APPLIED = 1
     ACK_LOGGED = 2
     ACK_REPLICATED = 3
+    CROSSING_LATCHES = 1024
     # How far clocks of one log may differ.
     SKEW_MS_MAX = 500
 
@@ -57,6 +58,8 @@ cdef struct EngineState:
     uint64_t without_effect
     DecisionCache answers
     WaitingWrites waiting[QUEUES]
+    # One for many people: held while a write of theirs is watched (cross.pyx).
+    uint32_t crossing_latches[CROSSING_LATCHES]
     LogGate gate
     Records records
     # How long after its decision an outcome is expected.

@@ -217,15 +217,15 @@ cdef void seat_expose(
             seat, playbook, call, &playbook.experiments[exposures.experiments[i]],
             exposures.variants[i], now_us,
         )
-        stored = seat_store_exposure(seat, playbook, call.identity, now_us)
+        stored = seat_store_own(seat, playbook, call.identity, now_us)
         if TELEMETRY and tally != NULL:
             counter_add(&tally.exposures if stored else &tally.exposures_lost, 1)
 
 
-cdef bint seat_store_exposure(
+cdef bint seat_store_own(
     EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, int64_t now_us
 ) noexcept nogil:
-    """Accept the exposure that was written; False where the log or the store cannot take it."""
+    """Accept the engine's own event that was written; False where log or store cannot take it."""
     cdef Stamping stamping
     cdef Applied applied
     cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)

@@ -38,5 +38,9 @@ cdef struct Tally:
     # Outcomes by DecisionAge, and those that came again.
     uint64_t outcomes[DECISION_AGES]
     uint64_t outcomes_repeated
+    # Crossings that were told, that could not be, and that were too many for one write.
+    uint64_t crossings
+    uint64_t crossings_lost
+    uint64_t crossings_cut
     # Entries of a batch that failed, by code.
     uint64_t failed[METERED_CODES]

@@ -30,6 +30,8 @@ class DecisionCounts(NamedTuple):
     repeated: answered as before.  failed: entries of batches, by gRPC code.
     exposures: to experiments, stored.  exposures_lost: those that could not be.
     outcomes: by the age of their decision (`DECISION_AGE_NAMES`).  outcomes_repeated: came again.
+    crossings: of segments, grades and stages, told as events.  crossings_lost: those that could not
+    be.  crossings_cut: too many of one write, or too long a chain.
     """
 
     decisions: dict[str, int]
@@ -44,6 +46,9 @@ class DecisionCounts(NamedTuple):
     exposures_lost: int
     outcomes: dict[str, int]
     outcomes_repeated: int
+    crossings: int
+    crossings_lost: int
+    crossings_cut: int
 
 
 @cython.final
@@ -174,6 +179,9 @@ cdef object decision_counts(const Tally* total, dict placements, dict pairs):
         total.exposures_lost,
         {name: total.outcomes[age] for age, name in enumerate(DECISION_AGE_NAMES) if name},
         total.outcomes_repeated,
+        total.crossings,
+        total.crossings_lost,
+        total.crossings_cut,
     )
 
 

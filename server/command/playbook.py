@@ -26,6 +26,7 @@ from nextbest.server.playbook.faults import Fault, render
 from nextbest.server.playbook.folder import read_folder
 
 if TYPE_CHECKING:
+    from nextbest.core.playbook.plan import Plan
     from nextbest.server.playbook.compile import Compiled
     from nextbest.server.playbook.run import CaseResult
 
@@ -63,7 +64,7 @@ def schema_command(
     file: Annotated[
         str,
         typer.Argument(
-            help="schema, segments, scores, actions, placements or tests.", metavar="FILE"
+            help="one of a playbook's files, such as actions, or tests.", metavar="FILE"
         ),
     ] = "",
     sample: Annotated[
@@ -102,12 +103,12 @@ def schema_command(
     if sample:
         sys.stdout.write(config.sample())
         return
-    from nextbest.server.playbook.schema import combined_schema, json_schema
+    from nextbest.server.playbook.schema import combined_schema, json_schema, names
 
     try:
         found = json_schema(file) if file else combined_schema()
     except KeyError:
-        allowed = "schema, segments, scores, actions, placements or tests"
+        allowed = ", ".join(names())
         raise typer.BadParameter(f"{file!r}, allowed: {allowed}", param_hint="FILE") from None
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
@@ -260,8 +261,23 @@ def _show(
     )
     console.print(f"{folder}: valid, hash {plan.hash.hex()}")
     console.print("  " + ", ".join(_count(count, name) for name, count in counts))
+    if plan.triggers is not None:
+        console.print(f"  triggers: {_triggers(plan)}")
     passed = sum(result.passed for result in results)
     console.print(f"  {passed} of {_count(len(results), 'tests')} passed")
+
+
+def _triggers(plan: Plan) -> str:
+    """What is told, and how many conditions a write cannot pass by."""
+    from nextbest.core.playbook.watch import watch
+
+    triggers, found = plan.triggers, watch(plan)
+    if triggers is None or found is None:
+        return "none"
+    parts = [_count(len(triggers.segments), "segments"), _count(len(triggers.grades), "grades")]
+    parts += ["the stage"] if triggers.stage else []
+    plain = f"{found.plain():,} are looked at whenever what they read changes"
+    return f"{', '.join(parts)}; {_count(len(found.of_conditions), 'conditions')}, of which {plain}"
 
 
 def _count(count: int, things: str) -> str:

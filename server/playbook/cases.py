@@ -75,7 +75,11 @@ class _Known:
             one.name: one.type for one in plan.attributes if not one.name.startswith("@")
         }
         self.context = {one.name: one.type for one in plan.context}
-        self.events: dict[str, Sequence[Field]] = {one.name: one.properties for one in plan.events}
+        self.events: dict[str, Sequence[Field]] = {
+            one.name: one.properties
+            for number, one in enumerate(plan.events)
+            if plan.triggers is None or number not in plan.triggers.events()
+        }
         self.segments = [one.name for one in plan.segments]
         self.scores = [one.name for one in plan.scorecards]
         self.grades = {one.name: one for one in plan.grades}

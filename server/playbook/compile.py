@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Attribute, Field, Plan, Reading, ValueType
-from nextbest.server.playbook import consent, contact, evaluate, experiments, offers, rules
+from nextbest.server.playbook import (
+    consent,
+    contact,
+    evaluate,
+    experiments,
+    offers,
+    rules,
+    triggers,
+)
 from nextbest.server.playbook.canonical import plan_hash
 from nextbest.server.playbook.cases import Case, read_cases
 from nextbest.server.playbook.cycles import check_cycles
@@ -50,9 +58,12 @@ def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
     fields = offers.action_attributes(playbook, faults)
     readings = experiments.readings(playbook, faults)
     scope = make_scope(playbook, tables, fields, readings, evaluate.make_checker, faults)
+    triggers.know_names(playbook, scope)
     rules.visible_counters(playbook, scope)
     plan = _plan(playbook, tables, scope, fields, readings)
     tests = read_cases(playbook, plan, faults)
+    if not faults.errors():
+        triggers.check(plan, playbook, faults)
     if faults.errors():
         return Compiled(None, faults.sorted())
     plan = dataclasses.replace(plan, hash=plan_hash(plan))
@@ -103,5 +114,6 @@ def _plan(
         exposure=tables.event_index.get(EXPOSURE, -1) if trials else -1,
         contact=policy.rules,
         time_zone=policy.time_zone,
+        triggers=triggers.triggers(playbook, segments, grades, scope),
     )
     return consent.with_consents(plan, playbook, scope)

@@ -46,6 +46,7 @@ REASONS_MAX: Final = 8  # of one channel
 BUCKETS: Final = 100_000  # shares and weights are whole hundred-thousandths
 VERSION_MAX: Final = 1_000_000
 CONTACT_RULES_MAX: Final = 256  # caps, or suppressions, or quiet hours
+TRIGGER_CONDITIONS_MAX: Final = 1_024  # of triggers, that have no boundary
 ZONE_KEYS_MAX: Final = 4  # that stand in for one another as a person's time zone
 AHEAD_S: Final = 300  # how far ahead of the clock events may be, as the core has it
 CAP_MAX: Final = 1_024  # events of a cap, as many as a counter keeps the moments of

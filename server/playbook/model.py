@@ -46,6 +46,7 @@ FIELD_TYPES = {
 }
 ATTRIBUTE_TYPES = {**FIELD_TYPES, "vector": ValueType.VECTOR}
 TYPE_NAMES = {value: name for name, value in ATTRIBUTE_TYPES.items()}
+ALL = "*"
 AGGREGATES = ("count", "sum", "min", "max", "first", "last", "last_n", "distinct")
 
 _NAME = Name()
@@ -289,6 +290,41 @@ class ScoresFile(Spec):
         factory=dict,
     )
     stages: StagesSpec | None = key(Record("stages", StagesSpec), "the lifecycle, read as stage")
+
+
+class Named(Shape):
+    """Some of a kind by name: one, a list, or "*" for all of them."""
+
+    def read(self, node: Node, what: str, faults: Any) -> Any:
+        """See Shape; "*" reads as itself."""
+        if node.text == ALL:
+            return (Text.of(node),)
+        return Many(_NAME, limits.SEGMENTS_MAX, single=True).read(node, what, faults)
+
+    def schema(self) -> dict[str, Any]:
+        """See Shape."""
+        names = Many(_NAME, limits.SEGMENTS_MAX, single=True).schema()
+        return {"anyOf": [{"const": ALL}, *names["anyOf"]]}
+
+
+@dataclass(slots=True, kw_only=True)
+class TriggersSpec(Spec):
+    """What is told as an event when a write moves a person across it."""
+
+    segments: tuple[Text, ...] = key(
+        Named(), 'the segments, "*" for all: segment_entered and segment_left', default=()
+    )
+    grades: tuple[Text, ...] = key(Named(), 'the grades, "*" for all: grade_changed', default=())
+    stage: bool = key(Flag(), "whether the lifecycle stage: stage_changed", default=False)
+
+
+@dataclass(slots=True, kw_only=True)
+class TriggersFile(Spec):
+    """triggers.yaml: what becomes an event of the engine's own."""
+
+    triggers: TriggersSpec | None = key(
+        Record("trigger", TriggersSpec), "what is told as an event when a person crosses it"
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -584,6 +620,7 @@ FILES: dict[str, Record] = {
     "placements": Record("", PlacementsFile),
     "experiments": Record("", ExperimentsFile),
     "contact": Record("", ContactFile),
+    "triggers": Record("", TriggersFile),
 }
 CASES = Many(Record("test", CaseSpec), limits.CASES_MAX)
 LATER = ("models",)

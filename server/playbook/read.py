@@ -35,7 +35,7 @@ _SECTIONS = (
     "purposes",
 )
 # What there is one of.
-_SINGLE = ("stages", "time_zone")
+_SINGLE = ("stages", "time_zone", "triggers")
 
 
 _TOTALS = (
@@ -73,6 +73,7 @@ class Playbook:
     quiet_hours: dict[Text, contacts.QuietHoursSpec] = field(default_factory=dict)
     purposes: dict[Text, consents.PurposeSpec] = field(default_factory=dict)
     channels: dict[Text, tuple[Text, ...]] = field(default_factory=dict)
+    triggers: model.TriggersSpec | None = None
     cases: list[model.CaseSpec] = field(default_factory=list)
     nodes: int = 0  # YAML nodes read so far
     readable: bool = True  # False when a part was no YAML, so that names in it are not known

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
@@ -21,8 +21,9 @@ from nextbest.core.playbook.plan import (
     Reading,
     ValueType,
 )
+from nextbest.core.playbook.watch import compared
 from nextbest.server.playbook import limits
-from nextbest.server.playbook.faults import SEEN_MAX, Fault, Faults, Severity, shown
+from nextbest.server.playbook.faults import SEEN_MAX, Fault, Faults, Severity, one_of, shown
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
@@ -127,6 +128,8 @@ class Scope:
     readings: Sequence[Reading] = ()
     conditions: list[Code] = field(default_factory=list)
     expressions: list[Code] = field(default_factory=list)
+    # What a property of an event can be, by event and slot, where only these values come.
+    known: dict[int, dict[int, Collection[str]]] = field(default_factory=dict)
     _by_key: dict[object, int] = field(default_factory=dict)
     _checked: dict[tuple[World, Want, str], Checked] = field(default_factory=dict)
     _events: dict[int, Checker] = field(default_factory=dict)
@@ -164,11 +167,26 @@ class Scope:
         for text in texts:
             checked = checker.check(text, Want.CONDITION)
             self._report(text, what, checked.issues)
+            self._check_known(event, text, checked.codes, what)
             found.append(checked.whole)
         if len(found) < 2 or None in found:
             return found[0] if found else None
         joined = " && ".join(f"({text})" for text in texts)
         return checker.check(joined, Want.CONDITION).whole
+
+    def _check_known(self, event: int, text: Text, codes: Iterable[Code], what: str) -> None:
+        """Report a comparison with what a property never is."""
+        for slot, names in self.known.get(event, {}).items():
+            for code in codes:
+                for constant in compared(code, slot):
+                    if constant not in names:
+                        property_ = self.tables.events[event].properties[slot].name
+                        fault = text.node.fault(
+                            f"{what}: event.{property_}",
+                            one_of(str(constant), names),
+                            shown(constant),
+                        )
+                        self.faults.add(fault)
 
     def _condition(self, code: Code) -> int:
         if len(self.conditions) > limits.DISTINCT_CONDITIONS_MAX:

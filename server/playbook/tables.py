@@ -20,6 +20,14 @@ STAGE_ATTRIBUTE: Final = "@stage"
 # The engine's own event: a decision read the variant of an experiment.  Callers may track it, too.
 EXPOSURE: Final = "exposure"
 _EXPOSURE_PROPERTIES: Final = {"experiment": ValueType.STRING, "variant": ValueType.STRING}
+# Those that tell of a segment, a grade or the stage that a person has crossed.  Nobody else may.
+_SEGMENT_PROPERTIES: Final = ("segment", "cause")
+CROSSINGS: Final = {
+    "segment_entered": _SEGMENT_PROPERTIES,
+    "segment_left": _SEGMENT_PROPERTIES,
+    "grade_changed": ("grade", "from", "to", "cause"),
+    "stage_changed": ("from", "to", "cause"),
+}
 _NUMBERS: Final = (ValueType.INT, ValueType.DOUBLE)
 _ORDERED: Final = (*_NUMBERS, ValueType.TIMESTAMP)
 _SINGLE: Final = (*_ORDERED, ValueType.BOOL, ValueType.STRING)
@@ -89,6 +97,7 @@ def schema_tables(playbook: Playbook, faults: Faults) -> Tables:
     for name, properties in sorted(_events(playbook, faults).items()):
         found.event_index[str(name)] = len(found.events)
         found.events.append(_event(name, properties, faults))
+    _crossings(playbook, found, faults)
     found.context = [Field(str(name), type_) for name, type_ in sorted(playbook.context.items())]
     for name in playbook.counters:
         if name in playbook.attributes:
@@ -112,6 +121,30 @@ def _events(playbook: Playbook, faults: Faults) -> Mapping[Text, Mapping[Text, V
         faults.add(declared.node.fault(f"properties of {EXPOSURE}", allowed, "others"))
         return {**playbook.events, declared: own}
     return playbook.events
+
+
+def crossings(playbook: Playbook) -> list[str]:
+    """The events of crossings that the playbook's triggers need."""
+    triggers = playbook.triggers
+    if triggers is None:
+        return []
+    found = ["segment_entered", "segment_left"] if triggers.segments else []
+    found += ["grade_changed"] if triggers.grades else []
+    return found + (["stage_changed"] if triggers.stage else [])
+
+
+def _crossings(playbook: Playbook, found: Tables, faults: Faults) -> None:
+    """Add the events of crossings, which come last: no request may name them."""
+    for name in crossings(playbook):
+        if name in playbook.events:
+            declared = next(one for one in playbook.events if one == name)
+            allowed = "another name: triggers tell of it"
+            faults.add(declared.node.fault("name of an event", allowed))
+            continue
+        properties = dict.fromkeys(sorted(CROSSINGS[name]), ValueType.STRING)
+        fields = tuple(Field(one, type_) for one, type_ in properties.items())
+        found.event_index[name] = len(found.events)
+        found.events.append(Event(name, (*fields, Field(TIME, ValueType.TIMESTAMP))))
 
 
 def _attribute(name: Text, spec: model.AttributeSpec, faults: Faults) -> Attribute:

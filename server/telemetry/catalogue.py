@@ -109,6 +109,23 @@ OUTCOMES = Metric(
 OUTCOMES_REPEATED = Metric(
     "nextbest_outcomes_repeated", "counter", "Outcomes that were counted before."
 )
+CROSSINGS = Metric(
+    "nextbest_crossings",
+    "counter",
+    "Crossings of segments, grades and stages that were told as events.",
+)
+CROSSINGS_LOST = Metric(
+    "nextbest_crossings_lost",
+    "counter",
+    "Crossings that neither the log nor the store could take, and writes whose crossings could not "
+    "be looked for; the writes stand.",
+)
+CROSSINGS_CUT = Metric(
+    "nextbest_crossings_cut",
+    "counter",
+    "Crossings that were not told: more than 256 of one write, or after four rounds of what events "
+    "of crossings themselves cause.",
+)
 RECORDS = Metric("nextbest_records", "counter", "Decision records that were kept.")
 RECORDS_DROPPED = Metric(
     "nextbest_records_dropped", "counter", "Decision records that found the buffer full."

@@ -94,4 +94,7 @@ def _decisions(counts: DecisionCounts) -> Readings:
         catalogue.EXPOSURES_LOST: {(): counts.exposures_lost},
         catalogue.OUTCOMES: by_name(counts.outcomes),
         catalogue.OUTCOMES_REPEATED: {(): counts.outcomes_repeated},
+        catalogue.CROSSINGS: {(): counts.crossings},
+        catalogue.CROSSINGS_LOST: {(): counts.crossings_lost},
+        catalogue.CROSSINGS_CUT: {(): counts.crossings_cut},
     }
