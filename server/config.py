@@ -267,6 +267,15 @@ class Records:
     attribution: str = _text(
         "30d", "how long after its decision an outcome is expected: older ones count as expired"
     )
+    stream: str = _text(
+        "",
+        "Redis that takes them as a stream besides, as log.place says where, by the user, password "
+        "and TLS of log; empty: none",
+    )
+    stream_key: str = _text("nextbest.records", "the key of that stream")
+    stream_entries_max: int = number(
+        10_000, 1, 100_000_000, "about how many entries of 64 KiB it keeps, the newest"
+    )
     buffer_bytes: int = number(
         16_777_216, 65_536, 4_294_967_296, "what may wait to be written, twice; more is dropped"
     )
@@ -356,9 +365,24 @@ def _record_faults(records: Records, data: Data) -> list[str]:
     if not 0 < (scalars.span_s(records.attribution) or 0) <= ATTRIBUTION_S_MAX:
         allowed = f"{scalars.SPAN_TEXT}; over 0, at most 3650d"
         return [f"records.attribution: {records.attribution!r}, allowed: {allowed}"]
+    if fault := _stream_fault(records):
+        return [fault]
     if share and not records.folder and not data.folder:
         return ["records.folder: empty, allowed: a folder, or data.folder, where share is not 0"]
     return []
+
+
+def _stream_fault(records: Records) -> str:
+    if not records.stream:
+        return ""
+    if not records.stream_key:
+        return "records.stream_key: empty, allowed: a key"
+    try:
+        kind = parse(records.stream).kind
+    except LogPlaceError as error:
+        return f"records.stream: {error.seen}, allowed: {error.allowed}"
+    allowed = "redis://, rediss:// or sentinel://"
+    return "" if kind in ("redis", "sentinel") else f"records.stream: {kind}:, allowed: {allowed}"
 
 
 def load(

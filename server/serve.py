@@ -27,11 +27,14 @@ from nextbest.server.config import Config
 from nextbest.server.errors import DataError
 from nextbest.server.keeper import Keeper
 from nextbest.server.lane import FastLane
+from nextbest.server.log.network import network
+from nextbest.server.log.place import parse
 from nextbest.server.playbook import scalars
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.playbook.limits import BUCKETS
 from nextbest.server.publisher import Publisher
 from nextbest.server.record.sink import Sink
+from nextbest.server.record.stream import Stream, StreamBounds
 from nextbest.server.relief import Relief
 from nextbest.server.rpc.admission import Admission
 from nextbest.server.rpc.listen import Health, bind, make_server
@@ -248,6 +251,8 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     about = ServerService(engine, config.rpc.request_bytes_max)
     # Before anybody is served: the first decision is recorded, too.
     sink = _sink(parts)
+    if sink is not None and sink.stream is not None:
+        telemetry.follow(sink.stream.counts)
     with giving_way():
         server = make_server(
             engine,
@@ -305,12 +310,27 @@ def _sink(parts: _Parts) -> Sink | None:
         return None
     folder = Path(config.folder or Path(parts.config.data.folder) / "records")
     published = parts.publisher.publications
-    sink = Sink(parts.engine, folder, config.file_bytes_max, config.files_max, published)
+    stream = _stream(parts.config)
+    sink = Sink(parts.engine, folder, config.file_bytes_max, config.files_max, published, stream)
     try:
         sink.open(share / BUCKETS, config.buffer_bytes)
     except OSError as error:
         raise DataError(f"records.folder: {error}") from error
     return sink
+
+
+def _stream(config: Config) -> Stream | None:
+    """The stream that takes decision records besides; raises LogPlaceError."""
+    records = config.records
+    if not records.stream:
+        return None
+    bounds = StreamBounds(
+        records.stream_key,
+        records.stream_entries_max,
+        records.buffer_bytes,
+        config.log.timeout_ms,
+    )
+    return Stream(network(parse(records.stream), config.log), bounds)
 
 
 async def _watch(parts: _Parts, health: Health) -> None:

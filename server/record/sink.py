@@ -13,6 +13,7 @@ from pathlib import Path
 from nextbest.core import Engine
 from nextbest.server.record import publications
 from nextbest.server.record.files import SUFFIX
+from nextbest.server.record.stream import Stream
 from nextbest.v1 import mutation_pb2
 
 # How long records wait in memory.
@@ -31,6 +32,7 @@ class Sink:
 
     folder: with the files, and in it the playbooks that they need.
     file_bytes_max, files_max: when the next file begins, and how many are kept.
+    stream: takes the same records, as far as it can.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Sink:
         file_bytes_max: int,
         files_max: int,
         published: Published,
+        stream: Stream | None = None,
     ) -> None:
         self._engine = engine
         self._folder = folder
         self._file_bytes_max = file_bytes_max
         self._files_max = files_max
         self._published = published
+        self.stream = stream
         self._path: Path | None = None
         # Without a playbook there is nothing to keep.
         self._kept = {b""}
@@ -60,6 +64,7 @@ class Sink:
 
     async def run(self) -> None:
         """Write until cancelled, and what is left then."""
+        streaming = asyncio.create_task(self.stream.run()) if self.stream else None
         try:
             while True:
                 await asyncio.sleep(TURN_S)
@@ -68,7 +73,12 @@ class Sink:
             if self._writing is not None:
                 await self._writing
             self._keep_playbooks()
-            self._write(self._engine.take_records())
+            content = self._engine.take_records()
+            self._write(content)
+            self._offer(content)
+            if streaming is not None:
+                streaming.cancel()
+                await asyncio.wait([streaming])
 
     async def _turn(self) -> None:
         # Before what it decided: records without their playbook cannot be decided again.
@@ -76,7 +86,12 @@ class Sink:
         if content := self._engine.take_records():
             # Whatever becomes of this task, what was taken is written, and in its order.
             self._writing = asyncio.create_task(asyncio.to_thread(self._write, content))
+            self._offer(content)
             await asyncio.shield(self._writing)
+
+    def _offer(self, content: bytes) -> None:
+        if self.stream is not None and content:
+            self.stream.offer(content)
 
     def _keep_playbooks(self) -> None:
         """Keep all that are known when another one decides: one may have come and gone since."""
@@ -85,6 +100,8 @@ class Sink:
         with self._told(_PLAYBOOKS):
             for publication in self._published():
                 publications.keep(self._folder, publication)
+                if self.stream is not None and publication.hash not in self._kept:
+                    self.stream.keep(publication)
                 self._kept.add(publication.hash)
             self._failing.discard(_PLAYBOOKS)
 

@@ -138,6 +138,17 @@ RECORDS_LOST = Metric(
 RECORDS_WAITING = Metric(
     "nextbest_records_waiting_bytes", "gauge", "Decision records that wait to be written."
 )
+RECORDS_STREAM = Metric(
+    "nextbest_records_stream_entries", "counter", "Entries of decision records that Redis took."
+)
+RECORDS_STREAM_LOST = Metric(
+    "nextbest_records_stream_lost_bytes",
+    "counter",
+    "Decision records that Redis did not take, or perhaps, in bytes; files may have them.",
+)
+RECORDS_STREAM_WAITING = Metric(
+    "nextbest_records_stream_waiting_bytes", "gauge", "Decision records that wait for Redis."
+)
 BATCH_FAILED = Metric(
     "nextbest_batch_failed",
     "counter",

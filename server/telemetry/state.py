@@ -16,6 +16,7 @@ from nextbest.server.telemetry.readings import Readings, by_name
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+    from nextbest.server.record.stream import StreamCounts
 
 QUEUE_NAMES = {LOGGED_QUEUE: "logged", REPLICATED_QUEUE: "replicated"}
 # Every row is looked at for the account of memory.
@@ -25,7 +26,7 @@ _BYTES = "_bytes"
 _ABSENT: Readings = {
     metric: {}
     for metric in catalogue.METRICS
-    if metric.name.startswith(("nextbest_log_", "nextbest_snapshot"))
+    if metric.name.startswith(("nextbest_log_", "nextbest_snapshot", "nextbest_records_stream"))
 }
 
 
@@ -36,6 +37,8 @@ class State:
         self._engine = engine
         self._keeper = keeper
         self._bytes: dict[str, float] = {}
+        # Of the stream of records, where there is one.
+        self.stream: StreamCounts | None = None
 
     async def account(self) -> None:
         """Sum up the store's memory once a minute, beside the loop, until cancelled."""
@@ -49,6 +52,8 @@ class State:
         readings = {**_ABSENT, **self._store(), **self._position()}
         if (node := self._keeper.node) is not None:
             readings |= {**self._writes(), **_node(node), **_appends(node)}
+        if self.stream is not None:
+            readings |= _stream(self.stream)
         if (taker := self._keeper.taker) is not None:
             readings |= _snapshot(taker)
         return readings
@@ -146,4 +151,12 @@ def _snapshot(taker: Taker) -> Readings:
         catalogue.SNAPSHOT_AGE: {(): (now_us() - last.taken_at_us) / 1e6},
         catalogue.SNAPSHOT_BYTES: {(): last.bytes},
         catalogue.SNAPSHOT_DURATION: {} if taken is None else {(): taken.took_ms / 1_000},
+    }
+
+
+def _stream(counts: StreamCounts) -> Readings:
+    return {
+        catalogue.RECORDS_STREAM: {(): counts.entries},
+        catalogue.RECORDS_STREAM_LOST: {(): counts.lost_bytes},
+        catalogue.RECORDS_STREAM_WAITING: {(): counts.waiting_bytes},
     }

@@ -39,6 +39,7 @@ from nextbest.server.telemetry.trace.settings import LOSSES
 
 if TYPE_CHECKING:
     from nextbest.core import Engine
+    from nextbest.server.record.stream import StreamCounts
     from nextbest.server.telemetry.events.events import Events
     from nextbest.server.telemetry.push import Push
     from nextbest.server.telemetry.trace.tracing import Tracing
@@ -154,6 +155,10 @@ class Telemetry:
     def readings(self) -> Readings:
         """Every metric as it is now; for any thread but the loop's, which is asked for a part."""
         return {metric: values for source in self._sources for metric, values in source().items()}
+
+    def follow(self, stream: StreamCounts) -> None:
+        """Tell of the stream of decision records, too."""
+        self._state.stream = stream
 
     async def stop(self) -> None:
         """Serve no more, and tell of the last calls; some 7 s where no receiver answers."""
