@@ -23,8 +23,8 @@ def pass_gate(plan: Plan, require: Sequence[str], records: FromRecords, as_json:
 
     2 where nothing can be evaluated: nothing is published then, either.
     """
-    if not records.places:
-        raise typer.BadParameter("no records, allowed: --from FOLDER", param_hint=HINT)
+    if not records.places or not require:
+        raise typer.BadParameter("one without the other, allowed: both", param_hint=HINT)
     requirements = requirements_of(require)
     try:
         judged = judge_draft(plan, records, Settings())

@@ -148,10 +148,7 @@ def ope_command(
     """
     requirements = requirements_of(require or ())
     _check(clip, level, model)
-    if bool(policy) == bool(policy_log):
-        seen = "both" if policy else "neither"
-        hint = "--policy, --policy-log"
-        raise typer.BadParameter(f"{seen}, allowed: a draft, or what a policy did", param_hint=hint)
+    _check_source(policy, policy_log, context or ())
     settings = Settings(clip, model, folds, seed, Trust(level, bootstrap, seed))
     try:
         if plot is not None:
@@ -169,6 +166,16 @@ def ope_command(
         complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
     _tell(found, verdicts, plot, as_json)
+
+
+def _check_source(policy: Path | None, policy_log: Path | None, context: Sequence[str]) -> None:
+    if bool(policy) == bool(policy_log):
+        seen = "both" if policy else "neither"
+        hint = "--policy, --policy-log"
+        raise typer.BadParameter(f"{seen}, allowed: a draft, or what a policy did", param_hint=hint)
+    if policy and context:
+        allowed = "none: records tell what was read"
+        raise typer.BadParameter(f"given with --policy, allowed: {allowed}", param_hint="--context")
 
 
 class _Found(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 import typer
 
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.command.decisions import period_of, tell_damage
+from nextbest.server.command.decisions import period_of, progress, tell_damage
 from nextbest.server.offpolicy import Analysis, Settings, analyse
 from nextbest.server.offpolicy.recorded import LeftOut, gather
 from nextbest.server.offpolicy.reward import NO_WINDOW_US, reward_of
@@ -74,7 +74,8 @@ def judge_draft(plan: Plan, records: FromRecords, settings: Settings) -> Judged:
     period = period_of(records.since, records.until)
     files = Files(*map(folder_of, records.places))
     playbooks = Playbooks(files.folder, {plan.hash: plan}, files.folders[1:])
-    found = gather(files, playbooks, Draft(plan, playbooks), reward, period)
+    with progress("records") as report:
+        found = gather(files, playbooks, Draft(plan, playbooks), reward, period, report)
     tell_damage(files)
     analysis = analyse(found.feedback, settings, lacking=found.lacking)
     return Judged(analysis, found.left_out, len(files.damaged))

@@ -21,7 +21,7 @@ from nextbest.server.offpolicy.feedback import Feedback, Floats
 from nextbest.server.offpolicy.reward import Earned, Reward, earned
 from nextbest.server.offpolicy.support import Missing
 from nextbest.server.record.errors import RecordError
-from nextbest.server.record.export import Period
+from nextbest.server.record.export import Period, Progress
 from nextbest.server.record.features import Names
 from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame
@@ -70,7 +70,12 @@ class Recorded(NamedTuple):
 
 
 def gather(
-    files: Files, playbooks: Playbooks, draft: Draft, reward: Reward, period: Period
+    files: Files,
+    playbooks: Playbooks,
+    draft: Draft,
+    reward: Reward,
+    period: Period,
+    report: Progress | None = None,
 ) -> Recorded:
     """What the records of a period say of a draft.
 
@@ -81,6 +86,8 @@ def gather(
     gathering = _Gathering(playbooks, draft, reward)
     for frame in _decided(files, period, gathering.left_out, outcomes):
         gathering.add(frame, earned(frame.record, outcomes.of(frame.decision_id), reward))
+        if report is not None:
+            report(files.read_bytes, files.total_bytes)
     counts = outcomes.counts()
     gathering.left_out.repeated, gathering.left_out.unknown = counts.repeated, counts.unknown
     outcomes.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
@@ -45,9 +46,9 @@ class Files:
         """The first one."""
         return self.folders[0]
 
-    @property
+    @cached_property
     def total_bytes(self) -> int:
-        """The size of all files.  Raises OSError."""
+        """The size of all files, as it is when it is asked for first.  Raises OSError."""
         return sum(path.stat().st_size for path in self.paths if path.exists())
 
     def frames(self) -> Iterator[Frame]:

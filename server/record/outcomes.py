@@ -20,6 +20,8 @@ CREATE TABLE outcome (decision TEXT, digest BLOB, event BLOB, at_us INTEGER, met
 taken INTEGER, PRIMARY KEY (decision, digest)) WITHOUT ROWID
 """
 _DIGEST_BYTES = 16
+# What of it is in memory.
+_CACHE_KB = 65_536
 _UUID7 = re.compile(r"([\da-f]{8})-([\da-f]{4})-7[\da-f]{3}-[\da-f]{4}-[\da-f]{12}", re.I | re.A)
 
 
@@ -62,6 +64,7 @@ class Outcomes:
     def __init__(self, frames: Iterable[Frame]) -> None:
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.execute("PRAGMA journal_mode = OFF")
+        self._base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         self._base.execute(_TABLE)
         self._base.execute("BEGIN")
         self._seen = 0

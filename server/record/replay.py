@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from google.rpc import status_pb2
 
+from nextbest.core import errors
 from nextbest.core.engine import status_bytes
 from nextbest.core.errors import NextbestError
 from nextbest.server.record.difference import difference
@@ -17,6 +18,17 @@ from nextbest.v1 import decision_pb2, record_pb2
 
 # The form of records that this version reads.
 VERSION = 1
+# A decision that was refused for what its node was at then (busy, late, on another branch of the
+# log): no record holds that, and there is nothing to decide again.
+_OF_THE_NODE = frozenset(
+    {
+        errors.RESOURCE_EXHAUSTED,
+        errors.ABORTED,
+        errors.DEADLINE_EXCEEDED,
+        errors.UNAVAILABLE,
+        errors.INTERNAL,
+    }
+)
 # The field `response`.
 _RESPONSE = 4
 
@@ -40,6 +52,8 @@ def _compare(frame: Frame, playbooks: Playbooks) -> str:
         return (
             f"version: {record.version}, allowed: {VERSION}: replay with the version that wrote it"
         )
+    if record.error.code in _OF_THE_NODE:
+        return ""
     try:
         engine = playbooks.engine(record.playbook)
         answer, missing = engine.replay(frame.data)

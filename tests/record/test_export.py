@@ -144,6 +144,28 @@ async def test_as_recorded_and_a_period(tmp_path: Path, playbook: Path) -> None:
     assert parquet.read_table(later).num_rows == 0
 
 
+async def test_outcomes_may_have_come_to_another_node(tmp_path: Path, playbook: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    async with (
+        running(playbook, data__folder=one, records__share="1") as first,
+        running(playbook, data__folder=other, records__share="1") as second,
+        AsyncClient(first) as decides,
+        AsyncClient(second) as tracks,
+    ):
+        for number in range(20):
+            answer = await decides.decide(f"u{number}", ["top"], context={"page": "home"})
+            for event_id in (f"a{number}", f"b{number}"):
+                about = {"event_id": event_id, "decision_id": answer.decision_id}
+                await tracks.track(f"u{number}", "click", occurred_at=datetime.now(UTC), **about)
+            # As a client does that has not heard the first node's answer.
+            await decides.track(f"u{number}", "click", occurred_at=datetime.now(UTC), **about)
+    both = await asyncio.to_thread(exported, one, other, "-o", tmp_path / "both.parquet")
+    assert (both["decisions"], both["outcomes"]) == (20, 40)
+    assert both["counts"] == {"outcomes": 40, "repeated": 20, "unknown": 0}
+    alone = await asyncio.to_thread(exported, other, "-o", tmp_path / "other.parquet")
+    assert alone["counts"] == {"outcomes": 40, "repeated": 0, "unknown": 40}
+
+
 async def test_damage_is_named_and_a_cut_is_no_damage(tmp_path: Path, playbook: Path) -> None:
     data = tmp_path / "data"
     async with running(playbook, data__folder=data, records__share="1") as address:

@@ -9,7 +9,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from nextbest.core.errors import InvalidRequestError
+from nextbest.core.errors import InvalidRequestError, PositionLostError
 from nextbest.core.playbook.plan import Exploration, ExplorationKind
 from nextbest.server.examples import LEADS, SHOP, TESTED
 from nextbest.server.record.errors import CutRecordError, DamagedRecordError
@@ -194,6 +194,21 @@ def test_an_answer_that_stands_elsewhere_is_not_the_recorded_one(tmp_path: Path)
     record.response.stage = "another"
     (one,) = replay([forged(record)], Playbooks(tmp_path, {plan.hash: plan}))
     assert one.difference
+
+
+def test_what_a_node_refused_for_itself_is_no_difference(tmp_path: Path) -> None:
+    """The position is of a branch that no log has any more."""
+    plan = plan_of(SHOP)
+    engine = recording(plan, share=0.0)
+    request = decision_pb2.DecideRequest(placements=["home_hero"])
+    request.identity.kind, request.identity.id = 1, "ann"
+    request.min_position.epoch, request.min_position.nonce = 1, 5
+    with pytest.raises(PositionLostError):
+        engine.decide(request.SerializeToString(), START_US)
+    _, (frame,) = taken(engine)
+    assert frame.record.error.code == PositionLostError.status_code
+    (one,) = replay([frame], Playbooks(tmp_path, {plan.hash: plan}))
+    assert one.difference == ""
 
 
 def test_another_refusal_is_named(tmp_path: Path) -> None:

@@ -119,6 +119,32 @@ def test_a_drafts_value_is_what_the_world_gives_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(doubled.reward, 2 * found.feedback.reward)
 
 
+def test_ips_is_what_the_answers_and_the_playbooks_give(tmp_path: Path) -> None:
+    """Computed once more, from each decision's answer and the playbooks' own shares."""
+    file = tmp_path / "one.records"
+    plan = lived(LOGGED, file, 1_000)
+    bought = {
+        frame.record.outcome.decision_id
+        for frame in Files(file).frames()
+        if frame.record.HasField("outcome")
+    }
+    each = []
+    for frame in Files(file).decisions():
+        country = frame.record.request.attributes["country"].string_value
+        shown = frame.record.response.placements[0].propositions[0].action
+        logged = 0.4 + 0.6 / 3 if shown == "red" else 0.6 / 3
+        best = "red" if country == "PL" else "blue"
+        drafted = 0.85 + 0.15 / 3 if shown == best else 0.15 / 3
+        each.append((drafted / logged, float(frame.decision_id in bought)))
+    weight, reward = np.array(each).T
+    estimates = analyse(evaluated(file, plan, BETTER).feedback).estimates
+    assert estimates["ips"].mean == pytest.approx(np.mean(weight * reward), abs=1e-12)
+    snips = np.sum(weight * reward) / np.sum(weight)
+    assert estimates["snips"].mean == pytest.approx(snips, abs=1e-12)
+    size = np.sum(weight) ** 2 / np.sum(weight**2)
+    assert estimates["ips"].effective_size == pytest.approx(size)
+
+
 def test_the_same_policy_has_the_logged_mean_whatever_the_weights(tmp_path: Path) -> None:
     file = tmp_path / "one.records"
     found = evaluated(file, lived(LOGGED, file, 500), LOGGED)
