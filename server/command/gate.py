@@ -53,7 +53,11 @@ def pass_gate(plan: Plan, require: Sequence[str], records: FromRecords, as_json:
 
 
 def records_of(
-    places: Sequence[Path] | None, reward: str, window: str, period: tuple[str, str]
+    places: Sequence[Path] | None,
+    reward: str,
+    window: str,
+    period: tuple[str, str],
+    placements: Sequence[str] | None,
 ) -> FromRecords:
     """The records that options name."""
-    return FromRecords(tuple(places or ()), reward, window, *period)
+    return FromRecords(tuple(places or ()), reward, window, *period, tuple(placements or ()))

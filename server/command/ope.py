@@ -20,7 +20,7 @@ from nextbest.server.command.console import (
     table,
 )
 from nextbest.server.command.decisions import Since, Until
-from nextbest.server.command.policy import FromRecords, Window, judge_draft
+from nextbest.server.command.policy import FromRecords, Placements, Window, judge_draft
 from nextbest.server.command.record import plan_of
 from nextbest.server.offpolicy import (
     Analysis,
@@ -117,6 +117,7 @@ def ope_command(
     propensity: Column = _OBD.propensity,
     context: Context = None,
     cluster: Cluster = _OBD.cluster,
+    placement: Placements = None,
     window: Window = "",
     since: Since = "",
     until: Until = "",
@@ -133,12 +134,11 @@ def ope_command(
     With --policy-log FILE has, for each filled slot, the action, the probability with which it was
     chosen, and the reward; the policy takes each action with the other log's share of it.
 
-    Five estimators answer (ips, clipped_ips, snips, dm, dr), beside the log's own mean (logged),
-    what the policy earned where it ran itself (on_policy), and how much more dr is (gain).
-
-    A requirement compares two figures, or one and a number: ESTIMATOR.FIELD (mean, standard_error,
-    lower, upper, effective_size, weight_max, weight_mean, clipped), and support.missing.  The exit
-    code is 1 where one does not hold, and 2 where nothing can be evaluated.
+    Estimators: ips, clipped_ips, snips, dm, dr; beside them the log's own mean (logged), what the
+    policy earned where it ran itself (on_policy), and how much more dr is (gain).  A requirement
+    compares two figures, or one and a number: ESTIMATOR.FIELD (mean, standard_error, lower, upper,
+    effective_size, weight_max, weight_mean, clipped), support.missing.  The exit code is 1 where
+    one does not hold, and 2 where nothing can be evaluated.
 
     Examples:
 
@@ -154,8 +154,9 @@ def ope_command(
         if plot is not None:
             plots.require()
         if policy:
-            places = [file, *(more or ())]
-            found = _of_draft(policy, FromRecords(places, reward, window, since, until), settings)
+            shown = tuple(placement or ())
+            records = FromRecords([file, *(more or ())], reward, window, since, until, shown)
+            found = _of_draft(policy, records, settings)
         else:
             named = tuple(context or _OBD.context)
             columns = Columns(action, slot, reward, propensity, named, cluster)

@@ -132,6 +132,9 @@ def publish_command(
     reward: Annotated[
         str, typer.Option(help="With --from: the outcome, or its property.", metavar="EVENT")
     ] = "click",
+    placement: Annotated[
+        list[str] | None, typer.Option(help="With --from: only this one.", metavar="NAME")
+    ] = None,
     window: Annotated[
         str, typer.Option(help="With --from: how long outcomes count.", metavar="SPAN")
     ] = "",
@@ -168,7 +171,7 @@ def publish_command(
         pass_gate(
             compiled.plan,
             require or (),
-            records_of(records, reward, window, (since, until)),
+            records_of(records, reward, window, (since, until), placement),
             as_json,
         )
     with connect(to) as client:

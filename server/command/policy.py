@@ -25,6 +25,12 @@ Window: TypeAlias = Annotated[
 ]
 
 
+Placements: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--placement", help="Only this one; repeatable.", metavar="NAME"),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class FromRecords:
     """Which records, and what counts as their reward, as the options have it."""
@@ -34,6 +40,7 @@ class FromRecords:
     window: str = ""
     since: str = ""
     until: str = ""
+    placements: tuple[str, ...] = ()
 
 
 class Judged(NamedTuple):
@@ -57,7 +64,8 @@ class Judged(NamedTuple):
             (out.different, "decisions could not be made again: see nextbest replay"),
             (out.young, "decisions are younger than the window: --until leaves them out"),
             (out.late, "outcomes came after the window"),
-            (out.unplaced, "outcomes fit no proposition, or several"),
+            (out.unplaced, "outcomes fit no proposition"),
+            (out.shared, "outcomes do not say of which placement they came: each has them"),
             (out.repeated, "outcomes came again, and count once"),
             (out.unknown, "outcomes are of decisions that are not among the records"),
             (self.damaged, "records are damaged"),
@@ -75,7 +83,15 @@ def judge_draft(plan: Plan, records: FromRecords, settings: Settings) -> Judged:
     files = Files(*map(folder_of, records.places))
     playbooks = Playbooks(files.folder, {plan.hash: plan}, files.folders[1:])
     with progress("records") as report:
-        found = gather(files, playbooks, Draft(plan, playbooks), reward, period, report)
+        found = gather(
+            files,
+            playbooks,
+            Draft(plan, playbooks),
+            reward,
+            period,
+            records.placements,
+            report,
+        )
     tell_damage(files)
     analysis = analyse(found.feedback, settings, lacking=found.lacking)
     return Judged(analysis, found.left_out, len(files.damaged))

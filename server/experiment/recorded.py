@@ -12,7 +12,7 @@ from nextbest.server.experiment.errors import OptionError, TooFewError
 from nextbest.server.experiment.subjects import Covariate, Floats, Kind, Metric, Subjects
 from nextbest.server.playbook.faults import one_of
 from nextbest.server.record.features import Feature
-from nextbest.server.record.outcomes import Outcome, outcome_of
+from nextbest.server.record.outcomes import Outcome, decided_for_us, outcome_of
 from nextbest.v1 import decision_pb2, event_pb2, record_pb2
 
 SUBJECTS_MAX: Final = 10_000_000
@@ -67,7 +67,9 @@ class Asked:
 @dataclass(slots=True)
 class _Subject:
     variant: str
+    # The moment that the exposing decision was made for, and when it was made.
     exposed_us: int
+    recorded_us: int
     known: dict[str, float]
     had: dict[str, float] = field(default_factory=dict)
 
@@ -95,13 +97,13 @@ class Recorded:
 
     def add(self, record: record_pb2.DecisionRecord) -> None:
         """Take a decision's exposures, or an outcome."""
-        self._newest_us = max(self._newest_us, record.decided_at_us)
         if record.HasField("outcome"):
             if self._first(record.outcome):
                 self._outcome(outcome_of(record.outcome, record.decided_at_us))
             else:
                 self.repeated += 1
         elif not record.request.preview:
+            self._newest_us = max(self._newest_us, decided_for_us(record))
             for one in record.response.experiments:
                 self._names.add(one.experiment)
                 if one.experiment == self._asked.experiment and one.exposed:
@@ -117,7 +119,10 @@ class Recorded:
             raise OptionError("records", f"over {SUBJECTS_MAX:,} subjects", "fewer files")
         before = dict.fromkeys(self._asked.done, 0.0) | self._before.pop(who, {})
         self._subjects[who] = _Subject(
-            one.variant, record.decided_at_us, before | self._known(record)
+            one.variant,
+            decided_for_us(record),
+            record.decided_at_us,
+            before | self._known(record),
         )
 
     def _known(self, record: record_pb2.DecisionRecord) -> dict[str, float]:
@@ -135,7 +140,7 @@ class Recorded:
         if subject is None:
             self.unexposed += 1
             self._done_before(who, one)
-        elif one.recorded_us < subject.exposed_us or (
+        elif one.recorded_us < subject.recorded_us or (
             one.occurred_us < subject.exposed_us - SKEW_US
         ):
             # It came late, and is from before.

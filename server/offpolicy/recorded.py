@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -25,7 +25,7 @@ from nextbest.server.record.export import Period, Progress
 from nextbest.server.record.features import Names
 from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame
-from nextbest.server.record.outcomes import Outcomes
+from nextbest.server.record.outcomes import Outcomes, decided_for_us
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import VERSION
 from nextbest.server.record.whatif import Draft
@@ -46,7 +46,8 @@ class LeftOut:
     failed, previews: decisions without an answer, and without effect.  incomplete: the draft reads
     what was not recorded.  different: deciding again gives another answer, or is not possible.
     refused: by the draft, by why.  young: decisions whose window is not over.  late: outcomes
-    after the window.  unplaced: outcomes of no proposition, or of one of several.
+    after the window.  unplaced: outcomes of no proposition.  shared: of one of several placements,
+    which count for each of them.
     """
 
     failed: int = 0
@@ -56,6 +57,7 @@ class LeftOut:
     young: int = 0
     late: int = 0
     unplaced: int = 0
+    shared: int = 0
     repeated: int = 0
     unknown: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -75,15 +77,16 @@ def gather(
     draft: Draft,
     reward: Reward,
     period: Period,
+    placements: Container[str] = (),
     report: Progress | None = None,
 ) -> Recorded:
-    """What the records of a period say of a draft.
+    """What the records of a period say of a draft, in some placements or, with none, in all.
 
     Raises NothingRecordedError, FeedbackError, and what reading files does.
     """
     outcomes = Outcomes(files.frames())
     reward.check(outcomes)
-    gathering = _Gathering(playbooks, draft, reward)
+    gathering = _Gathering(playbooks, draft, reward, placements)
     for frame in _decided(files, period, gathering.left_out, outcomes):
         gathering.add(frame, earned(frame.record, outcomes.of(frame.decision_id), reward))
         if report is not None:
@@ -116,8 +119,11 @@ def _decided(
 class _Gathering:
     """Collects rows."""
 
-    def __init__(self, playbooks: Playbooks, draft: Draft, reward: Reward) -> None:
+    def __init__(
+        self, playbooks: Playbooks, draft: Draft, reward: Reward, placements: Container[str]
+    ) -> None:
         self._playbooks = playbooks
+        self._placements = placements
         self._draft = draft
         self._reward = reward
         self._names: dict[bytes, Names] = {}
@@ -135,16 +141,20 @@ class _Gathering:
 
     def add(self, frame: Frame, of: Earned) -> None:
         """Take a decision's rows, or count why it has none."""
-        self._newest_us = max(self._newest_us, frame.record.decided_at_us)
+        decided_us = decided_for_us(frame.record)
+        self._newest_us = max(self._newest_us, decided_us)
         self.left_out.late += of.late
         self.left_out.unplaced += of.unplaced
+        self.left_out.shared += of.shared
         logged, drafted = self._logged(frame), self._drafted(frame)
         if logged is None or drafted is None:
             return
         features = self._names_of(frame).features(frame.record)
         person = self._person(frame)
-        self._ends.append(frame.record.decided_at_us + self._reward.window_us)
+        self._ends.append(decided_us + self._reward.window_us)
         for part in frame.record.response.placements:
+            if self._placements and part.placement not in self._placements:
+                continue
             shown = _first(part)
             self._columns["action"].append(self._action(shown.action or NOTHING))
             self._columns["slot"].append(self._slots.setdefault(part.placement, len(self._slots)))
@@ -216,10 +226,10 @@ class _Gathering:
         columns = {name: np.array(one, dtype=np.int64) for name, one in self._columns.items()}
         rows = len(columns["action"])
         if not rows:
-            raise NothingRecordedError(f"nothing can be compared: {_why_none(self.left_out)}")
-        self.left_out.young = (
-            sum(end > self._newest_us for end in self._ends) * self._reward.bounded
-        )
+            why = _why_none(self.left_out, len(self._ends))
+            raise NothingRecordedError(f"nothing can be compared: {why}")
+        if self._reward.bounded:
+            self.left_out.young = sum(end > self._newest_us for end in self._ends)
         feedback = Feedback(
             action=columns["action"],
             slot=columns["slot"],
@@ -266,7 +276,9 @@ def _first(part: decision_pb2.PlacementDecision) -> decision_pb2.Proposition:
     return decision_pb2.Proposition(propensity_logging=1.0)
 
 
-def _why_none(left_out: LeftOut) -> str:
+def _why_none(left_out: LeftOut, seen: int) -> str:
+    if seen:
+        return "no decision is of those placements"
     if left_out.refused:
         return f"the draft refuses: {left_out.refused.most_common(1)[0][0]}"
     if left_out.incomplete:

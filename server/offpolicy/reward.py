@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from nextbest.server.offpolicy.errors import FeedbackError
 from nextbest.server.playbook.faults import one_of
-from nextbest.server.record.outcomes import Outcome, Outcomes, credited
+from nextbest.server.record.outcomes import Outcome, Outcomes, credited, decided_for_us
 from nextbest.v1 import record_pb2
 
 # Longer than anything is kept.
@@ -47,11 +47,15 @@ class Reward:
 
 
 class Earned(NamedTuple):
-    """By placement, what its first slot has earned; outcomes that came late or fit nowhere."""
+    """By placement, what its first slot has earned.
+
+    Outcomes that came late, that fit no proposition, and that count for each of several.
+    """
 
     by_placement: dict[str, float]
     late: int
     unplaced: int
+    shared: int
 
 
 def reward_of(text: str, window_us: int = NO_WINDOW_US) -> Reward:
@@ -67,17 +71,21 @@ def earned(
 ) -> Earned:
     """What came of a decision; an outcome from before it is of clocks that differ, and counts."""
     found: dict[str, float] = {}
-    late = unplaced = 0
+    late = unplaced = shared = 0
+    decided_us = decided_for_us(record)
     for one in outcomes:
         if one.event.event != reward.event:
             continue
-        of = credited(record.response, one)
-        if one.occurred_us - record.decided_at_us > reward.window_us:
+        if one.occurred_us - decided_us > reward.window_us:
             late += 1
-        elif of is None:
-            unplaced += 1
-        elif of.proposition.slot == 0:
-            worth = one.number(reward.amount) or 0.0
-            before = found.get(of.placement, 0.0)
-            found[of.placement] = before + worth if reward.amount else 1.0
-    return Earned(found, late, unplaced)
+            continue
+        of = credited(record.response, one)
+        unplaced += not of
+        shared += len(of) > 1
+        # Any of them may have brought it about.
+        for each in of:
+            if each.proposition.slot == 0:
+                worth = one.number(reward.amount) or 0.0
+                before = found.get(each.placement, 0.0)
+                found[each.placement] = before + worth if reward.amount else 1.0
+    return Earned(found, late, unplaced, shared)

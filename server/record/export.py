@@ -66,11 +66,10 @@ def export(
     identities = "pseudonyms" if told.hide else "as recorded"
     made = schema({"nextbest.identities": identities})
     partial = target.with_name(f"{target.name}.partial")
+    # Before what deletes it: it may be somebody else's, who is at work.
+    file = open(partial, "wb", opener=_private)  # noqa: SIM115
     try:
-        with (
-            open(partial, "wb", opener=_private) as file,
-            parquet.ParquetWriter(file, made, compression="zstd") as writer,
-        ):
+        with file, parquet.ParquetWriter(file, made, compression="zstd") as writer:
             exported = _write(files, Rows(playbooks, told), period, writer, made, report)
         partial.rename(target)
     finally:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from nextbest.server.record.errors import RecordError
 from nextbest.server.record.features import feature
 from nextbest.server.record.frames import Frame
-from nextbest.v1 import decision_pb2, event_pb2
+from nextbest.v1 import decision_pb2, event_pb2, record_pb2
 
 _TABLE = """
 CREATE TABLE outcome (decision TEXT, digest BLOB, event BLOB, at_us INTEGER, met INTEGER,
@@ -63,10 +64,10 @@ class Outcomes:
 
     def __init__(self, frames: Iterable[Frame]) -> None:
         self._base = sqlite3.connect("", isolation_level=None)
-        self._base.execute("PRAGMA journal_mode = OFF")
-        self._base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
-        self._base.execute(_TABLE)
-        self._base.execute("BEGIN")
+        self._execute("PRAGMA journal_mode = OFF")
+        self._execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        self._execute(_TABLE)
+        self._execute("BEGIN")
         self._seen = 0
         for frame in frames:
             if frame.record.HasField("outcome"):
@@ -75,11 +76,11 @@ class Outcomes:
     def _add(self, event: event_pb2.TrackRequest, at_us: int) -> None:
         self._seen += 1
         row = (event.decision_id, _digest(event), event.SerializeToString(), at_us)
-        self._base.execute("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, 0, 0)", row)
+        self._execute("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, 0, 0)", row)
 
     def of(self, decision_id: str) -> list[Outcome]:
         """A decision's outcomes in the order in which they happened."""
-        rows = self._base.execute(
+        rows = self._execute(
             "UPDATE outcome SET met = 1 WHERE decision = ? RETURNING event, at_us", (decision_id,)
         ).fetchall()
         found = [outcome_of(event_pb2.TrackRequest.FromString(one), at_us) for one, at_us in rows]
@@ -87,11 +88,11 @@ class Outcomes:
 
     def meet(self, decision_id: str) -> None:
         """Note that a decision is among the records."""
-        self._base.execute("UPDATE outcome SET met = 1 WHERE decision = ?", (decision_id,))
+        self._execute("UPDATE outcome SET met = 1 WHERE decision = ?", (decision_id,))
 
     def take(self, event: event_pb2.TrackRequest) -> bool:
         """Whether it is the first time that an outcome is seen, for who reads them in order."""
-        found = self._base.execute(
+        found = self._execute(
             "UPDATE outcome SET taken = 1 WHERE decision = ? AND digest = ? AND taken = 0",
             (event.decision_id, _digest(event)),
         )
@@ -99,18 +100,26 @@ class Outcomes:
 
     def counts(self) -> Counts:
         """As far as decisions have been asked for."""
-        row = self._base.execute("SELECT count(*), coalesce(sum(met = 0), 0) FROM outcome")
+        row = self._execute("SELECT count(*), coalesce(sum(met = 0), 0) FROM outcome")
         different, unknown = row.fetchone()
         return Counts(different, self._seen - different, unknown)
 
     def events(self) -> dict[str, set[str]]:
         """The names of the events, and of each the properties that are numbers."""
         found: dict[str, set[str]] = {}
-        for (content,) in self._base.execute("SELECT event FROM outcome"):
+        for (content,) in self._execute("SELECT event FROM outcome"):
             event = event_pb2.TrackRequest.FromString(content)
             known = found.setdefault(event.event, set())
             known.update(k for k, v in event.properties.items() if feature(v).number is not None)
         return found
+
+    def _execute(self, text: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._base.execute(text, values)
+        except sqlite3.Error as error:
+            raise RecordError(
+                f"outcomes: the temporary folder cannot take them: {error}; TMPDIR names another"
+            ) from error
 
     def close(self) -> None:
         self._base.close()
@@ -123,14 +132,14 @@ class Credited(NamedTuple):
     proposition: decision_pb2.Proposition
 
 
-def credited(answer: decision_pb2.DecideResponse, outcome: Outcome) -> Credited | None:
-    """What an outcome came of: the proposition in its slot; None where there is none, or several.
+def credited(answer: decision_pb2.DecideResponse, outcome: Outcome) -> list[Credited]:
+    """What an outcome may have come of: the propositions in its slot.
 
     An outcome names a slot and no placement: where a decision has filled several placements, the
     event's properties `placement` and `action` tell them apart.
     """
     placement, action = outcome.text("placement"), outcome.text("action")
-    found = [
+    return [
         Credited(part.placement, one)
         for part in answer.placements
         for one in part.propositions
@@ -138,7 +147,15 @@ def credited(answer: decision_pb2.DecideResponse, outcome: Outcome) -> Credited 
         and placement in ("", part.placement)
         and action in ("", one.action)
     ]
-    return found[0] if len(found) == 1 else None
+
+
+def decided_for_us(record: record_pb2.DecisionRecord) -> int:
+    """The moment that a decision was made for: outcomes happen after that, by the same clock.
+
+    It is the caller's where one was given, as with traffic of the past that is sent again.
+    """
+    now = record.request.now
+    return now.ToMicroseconds() if record.request.HasField("now") else record.decided_at_us
 
 
 def _digest(event: event_pb2.TrackRequest) -> bytes:

@@ -126,7 +126,9 @@ class Rows:
 
     def _outcome(self, answer: decision_pb2.DecideResponse, one: Outcome) -> Row:
         event = one.event
-        of = credited(answer, one)
+        found = credited(answer, one)
+        # Of one of several nobody knows which.
+        of = found[0] if len(found) == 1 else None
         return {
             "event": event.event,
             "event_id": self._id(event.event_id),

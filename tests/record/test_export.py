@@ -186,6 +186,18 @@ async def test_damage_is_named_and_a_cut_is_no_damage(tmp_path: Path, playbook: 
     assert target.exists()
 
 
+async def test_another_exports_file_is_let_be(tmp_path: Path, playbook: Path) -> None:
+    async with running(playbook, data__folder=tmp_path / "data", records__share="1") as address:
+        await lived(address)
+    theirs = tmp_path / "all.parquet.partial"
+    theirs.write_text("at work")
+    told = await asyncio.to_thread(
+        exported, tmp_path / "data", "-o", tmp_path / "all.parquet", code=1
+    )
+    assert "partial" in told["stderr"]
+    assert theirs.read_text() == "at work"
+
+
 def test_wrong_use_is_code_2(tmp_path: Path) -> None:
     output = (tmp_path, "-o", tmp_path / "a.parquet")
     for wrong in (("--value", "amount"), ("--since", "soon"), ("--as-recorded", "--key-file", "k")):

@@ -112,14 +112,15 @@ def test_the_proposition_is_that_of_the_slot_and_what_is_said_of_it() -> None:
             part.propositions.add(slot=slot, action=action)
     for expected, made in (
         (("top", "blue"), outcome("a", 1)),
-        (None, outcome("b", 0)),
         (("side", "grey"), outcome("c", 0, placement="side")),
         (("top", "red"), outcome("d", 0, action="red")),
-        (None, outcome("e", 1, placement="side")),
     ):
         (one,) = Outcomes([forged(made)]).of("one")
-        found = credited(answer, one)
-        assert (found and (found.placement, found.proposition.action)) == expected
+        (found,) = credited(answer, one)
+        assert (found.placement, found.proposition.action) == expected
+    for count, made in ((2, outcome("b", 0)), (0, outcome("e", 1, placement="side"))):
+        (one,) = Outcomes([forged(made)]).of("one")
+        assert len(credited(answer, one)) == count
 
 
 def test_only_a_uuid7_tells_its_time() -> None:

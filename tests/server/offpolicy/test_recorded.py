@@ -81,12 +81,16 @@ def lived(files: dict[str, str], target: Path, decisions: int = DECISIONS) -> An
     return plan
 
 
-def buy(engine: Any, who: common_pb2.Identity, decision: str, at_us: int) -> None:
+def buy(
+    engine: Any, who: common_pb2.Identity, decision: str, at_us: int, placement: str = ""
+) -> None:
     event = event_pb2.TrackRequest(
         event_id=f"buy of {decision}", identity=who, event="buy", decision_id=decision
     )
     event.occurred_at.FromMicroseconds(at_us)
     event.properties["amount"].double_value = 2.0
+    if placement:
+        event.properties["placement"].string_value = placement
     engine.track(event.SerializeToString(), at_us)
 
 
@@ -172,6 +176,33 @@ def test_nothing_shown_is_a_choice_too(tmp_path: Path) -> None:
     assert NOTHING in found.feedback.actions
     rows = found.feedback.evaluation[found.feedback.evaluation_row]
     np.testing.assert_allclose(rows.sum(axis=1), 1)
+
+
+def test_an_outcome_without_a_placement_counts_for_each(tmp_path: Path) -> None:
+    two = LOGGED | {
+        "placements.yaml": "placements: {top: {slots: 1}, side: {slots: 1}}\n",
+        "schema.yaml": SCHEMA.replace("amount: double", "amount: double, placement: string"),
+    }
+    plan = plan_of(two)
+    engine = recording(plan)
+    for number in range(20):
+        who = common_pb2.Identity(kind=1, id=f"u{number}")
+        request = decision_pb2.DecideRequest(identity=who, decision_id=f"d{number}")
+        request.placements.extend(["top", "side"])
+        engine.decide(request.SerializeToString(), START_US)
+        buy(engine, who, f"d{number}", START_US, "side" if number % 2 else "")
+    file = tmp_path / "one.records"
+    file.write_bytes(engine.take_records())
+    found = evaluated(file, plan, two)
+    assert found.left_out.shared == 10
+    sums = np.bincount(found.feedback.slot, found.feedback.reward)
+    assert dict(zip(found.feedback.slots, sums, strict=True)) == {"top": 10, "side": 20}
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    one = gather(
+        Files(file), playbooks, Draft(plan, playbooks), reward_of("buy"), Period(), ("side",)
+    )
+    assert one.feedback.slots == ("side",)
+    assert one.feedback.rows == 20
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
