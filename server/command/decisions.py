@@ -103,7 +103,7 @@ def export_decisions(
         show_json({**asdict(exported), "counts": exported.counts._asdict(), **damage})
     else:
         _show(output, exported)
-    if files.damaged or exported.later:
+    if files.damaged:
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -124,7 +124,6 @@ def _show(output: Path, exported: Exported) -> None:
     for count, what in (
         (counts.repeated, "outcomes came again, and count once"),
         (counts.unknown, "outcomes are of decisions that are not among the records"),
-        (exported.later, "records are of a form that this version does not know"),
     ):
         if count:
             out().print(f"{count:,} {what}")

@@ -27,7 +27,6 @@ from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame
 from nextbest.server.record.outcomes import Outcomes, decided_for_us
 from nextbest.server.record.playbooks import Playbooks
-from nextbest.server.record.replay import VERSION
 from nextbest.server.record.whatif import Draft
 from nextbest.v1 import decision_pb2
 
@@ -106,8 +105,6 @@ def _decided(
         if not period.has(record.decided_at_us):
             # It is known all the same.
             outcomes.of(frame.decision_id)
-        elif record.version != VERSION:
-            left_out.different += 1
         elif record.HasField("error"):
             left_out.failed += 1
         elif record.request.preview:

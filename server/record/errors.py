@@ -22,6 +22,10 @@ class CutRecordError(DamagedRecordError):
     """A file ends within its last record, as it does where its server was killed."""
 
 
+class LaterRecordError(DamagedRecordError):
+    """A record is whole, and of a form that another version has written."""
+
+
 class NoPlaybookFileError(RecordError):
     """The playbook that a record was decided by is not at hand."""
 

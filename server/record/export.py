@@ -14,7 +14,6 @@ from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame
 from nextbest.server.record.outcomes import Counts, Outcomes
 from nextbest.server.record.playbooks import Playbooks
-from nextbest.server.record.replay import VERSION
 from nextbest.server.record.rows import Row, Rows, Told
 from nextbest.server.record.schema import library, schema
 
@@ -39,13 +38,12 @@ class Period:
 class Exported:
     """What was written.
 
-    outcomes: of decisions in the file.  later: records of forms that this version does not know.
+    outcomes: of decisions in the file.
     undecided: decisions without candidates, by why.
     """
 
     decisions: int = 0
     outcomes: int = 0
-    later: int = 0
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0))
     undecided: dict[str, int] = field(default_factory=dict)
 
@@ -96,9 +94,7 @@ def _rows(
 ) -> Iterator[Row]:
     for frame in frames:
         record = frame.record
-        if record.version != VERSION:
-            exported.later += 1
-        elif not record.HasField("outcome"):
+        if not record.HasField("outcome"):
             # Asked for in any case: an outcome is unknown only where no record has its decision.
             found = outcomes.of(frame.decision_id)
             if period.has(record.decided_at_us):

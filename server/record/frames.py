@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from mmap import mmap
 from typing import NamedTuple, TypeAlias
@@ -9,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import google_crc32c
 from google.protobuf.message import DecodeError
 
-from nextbest.server.record.errors import CutRecordError, DamagedRecordError
+from nextbest.server.record.errors import CutRecordError, DamagedRecordError, LaterRecordError
 from nextbest.v1 import record_pb2
 
 # Field 15, four bytes: the last five of each record.
@@ -20,6 +21,11 @@ RECORD_BYTES_MAX = 128 * 1024 * 1024
 _LENGTH_BYTES_MAX = 4
 # Wire types of protobuf; 5 is of four bytes.
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
+
+# The form of records that this version reads.
+VERSION = 1
+# Where a record may begin: none is empty, and a disk may leave zeros behind a crash.
+_NOT_ZERO = re.compile(rb"[^\0]")
 
 # Of a file, as it is mapped into memory.
 Content: TypeAlias = bytes | mmap
@@ -94,8 +100,18 @@ def frames(file: str, content: Content) -> Iterator[Frame | DamagedRecordError]:
         number += 1
         span = _whole(content, at)
         frame = _frame(content, at, span, number) if span else None
-        yield frame or _damage(file, number, at, content, span)
+        if frame is None:
+            yield _damage(file, number, at, content, span)
+        elif frame.record.version != VERSION:
+            yield _later(file, frame)
+        else:
+            yield frame
         at = span.end if span else _next_whole(content, at + 1)
+
+
+def _later(file: str, frame: Frame) -> LaterRecordError:
+    why = f"version: {frame.record.version}, allowed: {VERSION}: read it with the one that wrote it"
+    return LaterRecordError(file, frame.number, frame.offset, why)
 
 
 def _damage(
@@ -114,6 +130,8 @@ def _damage(
 
 def _is_cut(content: Content, at: int) -> bool:
     """Whether a record begins here of which only the end is missing."""
+    if _NOT_ZERO.search(content, at) is None:
+        return True
     rest = len(content) - at
     span = _told(content, at)
     if span is None:
@@ -162,6 +180,8 @@ def _frame(content: Content, at: int, span: _Span, number: int) -> Frame | None:
 
 def _next_whole(content: Content, at: int) -> int:
     """Where the next record with a checksum that holds begins; the content's end for none."""
-    while at < len(content) and not _whole(content, at):
-        at += 1
-    return at
+    while found := _NOT_ZERO.search(content, at):
+        if _whole(content, found.start()):
+            return found.start()
+        at = found.start() + 1
+    return len(content)

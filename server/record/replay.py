@@ -16,8 +16,6 @@ from nextbest.server.record.frames import Frame, part
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.v1 import decision_pb2, record_pb2
 
-# The form of records that this version reads.
-VERSION = 1
 # A decision that was refused for what its node was at then (busy, late, on another branch of the
 # log): no record holds that, and there is nothing to decide again.
 _OF_THE_NODE = frozenset(
@@ -48,10 +46,6 @@ def replay(frames: Iterable[Frame], playbooks: Playbooks) -> Iterator[Replayed]:
 
 def _compare(frame: Frame, playbooks: Playbooks) -> str:
     record = frame.record
-    if record.version != VERSION:
-        return (
-            f"version: {record.version}, allowed: {VERSION}: replay with the version that wrote it"
-        )
     if record.error.code in _OF_THE_NODE:
         return ""
     try:

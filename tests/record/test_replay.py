@@ -12,7 +12,7 @@ import pytest
 from nextbest.core.errors import InvalidRequestError, PositionLostError
 from nextbest.core.playbook.plan import Exploration, ExplorationKind
 from nextbest.server.examples import LEADS, SHOP, TESTED
-from nextbest.server.record.errors import CutRecordError, DamagedRecordError
+from nextbest.server.record.errors import CutRecordError, DamagedRecordError, LaterRecordError
 from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
@@ -112,14 +112,46 @@ def test_a_changed_length_is_no_cut() -> None:
     assert not isinstance(last, CutRecordError)
 
 
+def test_zeros_behind_the_last_record_are_a_cut() -> None:
+    """As a file system may leave them where the power went."""
+    plan = plan_of(TESTED)
+    engine = recording(plan)
+    live(engine, plan, 3)
+    content, found = taken(engine)
+    *whole, last = frames("zeros", content + bytes(50_000_000))
+    assert whole == found
+    assert isinstance(last, CutRecordError)
+    *some, last = frames("zeros", content[: found[2].offset] + bytes(50_000_000) + content)
+    assert [isinstance(one, Frame) for one in some] == [True, True, False, True, True]
+    assert isinstance(last, Frame)
+
+
+def test_a_record_of_a_later_version_is_named() -> None:
+    plan = plan_of(TESTED)
+    engine = recording(plan)
+    live(engine, plan, 1)
+    _, (frame,) = taken(engine)
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(frame.record)
+    record.version = 2
+    (found,) = frames("later", packed(record))
+    assert isinstance(found, LaterRecordError)
+    assert "record 1, at byte 0: version: 2, allowed: 1" in str(found)
+
+
 def forged(record: record_pb2.DecisionRecord) -> Frame:
     """A changed record with a checksum that holds."""
+    (frame,) = frames("forged", packed(record))
+    assert isinstance(frame, Frame)
+    return frame
+
+
+def packed(record: record_pb2.DecisionRecord) -> bytes:
+    """A record as a file has it, with a checksum that holds."""
     record.ClearField("checksum")
     body = record.SerializeToString()
     data = body + b"\x7d" + google_crc32c.value(body).to_bytes(4, "little")
-    (frame,) = frames("forged", varint(len(data)) + data)
-    assert isinstance(frame, Frame)
-    return frame
+    return varint(len(data)) + data
 
 
 def test_the_first_difference_is_named(tmp_path: Path) -> None:
