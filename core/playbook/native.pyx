@@ -287,7 +287,8 @@ cdef struct WatchSource:
     # See watch.Source.
     uint8_t kind
     uint32_t index
-    # The constants, rising; the conditions of each lie between its start and the next one.
+    # The constants, rising; the conditions of each lie between its start and the next one.  The
+    # lowest bit of an ordered one tells whether it holds above the constant.
     Value* constants
     uint32_t constants_count
     uint32_t* ordered
@@ -307,7 +308,8 @@ cdef struct WatchNode:
 
 
 cdef struct WatchSpec:
-    # See watch.Watch.
+    # See watch.Watch.  No other has its number.
+    uint64_t number
     WatchSource* sources
     # Those that are stored of a person come first.
     uint32_t stored
@@ -427,6 +429,10 @@ cdef struct PlaybookState:
 cdef frozenset EXPOSING_KINDS = frozenset(
     (INPUT_SEGMENT, INPUT_SCORE, INPUT_GRADE, INPUT_STAGE, INPUT_EXPERIMENT)
 )
+
+
+# Of the last watch that was made, under the GIL.
+cdef uint64_t WATCHES_MADE = 0
 
 
 @cython.final
@@ -970,11 +976,14 @@ cdef class Playbook:
         return 0
 
     cdef int load_watch(self) except -1:
+        global WATCHES_MADE
         cdef WatchSpec* to
         found = watch(self.plan)
         if found is None:
             return 0
         to = <WatchSpec*>self.take(sizeof(WatchSpec))
+        WATCHES_MADE += 1
+        to.number = WATCHES_MADE
         self.load_nodes(to, found)
         to.sources = <WatchSource*>self.take(len(found.sources) * sizeof(WatchSource))
         for i, source in enumerate(found.sources):
@@ -1011,7 +1020,9 @@ cdef class Playbook:
         for i, boundary in enumerate(source.boundaries):
             to.constants[i] = self.default(boundary.constant)
         to.ordered_starts = self.starts([len(one.ordered) for one in source.boundaries])
-        to.ordered = self.indexes([c for one in source.boundaries for c in one.ordered]).items
+        to.ordered = self.indexes(
+            [c << 1 | above for one in source.boundaries for c, above in one.ordered]
+        ).items
         to.same_starts = self.starts([len(one.same) for one in source.boundaries])
         to.same = self.indexes([c for one in source.boundaries for c in one.same]).items
         to.plain = self.indexes(source.plain)

@@ -37,12 +37,12 @@ class SourceKind(IntEnum):
 class Boundary:
     """A constant that conditions compare a value with.
 
-    `ordered` may change between any values on both sides of it, `same` only when the value comes
-    to it or leaves it.  Both are of Plan.conditions.
+    `ordered` change between any values on both sides of it, and each says whether it holds above
+    it; `same` only when the value comes to it or leaves it.  Both are of Plan.conditions.
     """
 
     constant: object
-    ordered: tuple[int, ...]
+    ordered: tuple[tuple[int, bool], ...]
     same: tuple[int, ...]
 
 
@@ -125,7 +125,7 @@ def not_stored(plan: Plan, key: Key) -> str:
 def compared(code: Code, slot: int) -> tuple[object, ...]:
     """The constants that a code is true of alone: an input slot's, and of nothing else."""
     simple = _simple(code)
-    if simple is None or simple[0] or code.slots != (slot,):
+    if simple is None or simple[0] not in (Op.EQUAL, Op.IN) or code.slots != (slot,):
         return ()
     return simple[1]
 
@@ -134,7 +134,7 @@ def compared(code: Code, slot: int) -> tuple[object, ...]:
 class _Reading:
     """A source while it is built."""
 
-    ordered: dict[object, list[int]] = field(default_factory=dict)
+    ordered: dict[object, list[tuple[int, bool]]] = field(default_factory=dict)
     same: dict[object, list[int]] = field(default_factory=dict)
     plain: list[int] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
@@ -263,10 +263,13 @@ class _Builder:
             if simple is None:
                 reading.plain.append(condition)
                 continue
-            ordered, constants = simple
+            op, constants = simple
             for constant in constants:
-                entries = reading.ordered if ordered else reading.same
-                entries.setdefault(constant, []).append(condition)
+                if op in _ORDERED:
+                    entry = condition, op in (Op.GREATER, Op.GREATER_EQUAL)
+                    reading.ordered.setdefault(constant, []).append(entry)
+                else:
+                    reading.same.setdefault(constant, []).append(condition)
 
     # Which events and what time can change.
 
@@ -287,8 +290,11 @@ class _Builder:
         return kind in (SourceKind.NOW, SourceKind.CONSENT)
 
 
-def _simple(code: Code) -> tuple[bool, tuple[object, ...]] | None:
-    """A comparison of one value with constants: whether it is of order, and the constants."""
+_ORDERED = (Op.LESS, Op.LESS_EQUAL, Op.GREATER, Op.GREATER_EQUAL)
+
+
+def _simple(code: Code) -> tuple[int, tuple[object, ...]] | None:
+    """A comparison of one value with constants: the operation, and the constants."""
     if len(code.instructions) != struct.calcsize("<BBHi"):
         return None
     op, a, _, c = struct.unpack("<BBHi", code.instructions)
@@ -302,7 +308,7 @@ def _simple(code: Code) -> tuple[bool, tuple[object, ...]] | None:
         return None
     if len({_family(one) for one in constants}) > 1:
         return None
-    return op == Op.COMPARE_SLOT and a & ~REQUIRED > Op.NOT_EQUAL, constants
+    return a & ~REQUIRED if op == Op.COMPARE_SLOT else Op.IN, constants
 
 
 def _family(constant: object) -> int:
@@ -334,5 +340,5 @@ def _source(kind: SourceKind, index: int, reading: _Reading) -> Source:
         if _family(one) == _family(constants[0]):
             boundaries.append(Boundary(one, ordered, same))
         else:
-            plain.update(dict.fromkeys((*ordered, *same)))
+            plain.update(dict.fromkeys((*(condition for condition, _ in ordered), *same)))
     return Source(kind, index, tuple(boundaries), tuple(plain), tuple(dict.fromkeys(reading.nodes)))

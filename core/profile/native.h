@@ -83,7 +83,7 @@ static inline void fetch_ahead(const void* at) {
     __builtin_prefetch(at);
 }
 
-static inline int lowest_bit(uint64_t bits) {
+static inline int lowest_bit_64(uint64_t bits) {
     return __builtin_ctzll(bits);
 }
 

@@ -24,7 +24,7 @@ cdef extern from "profile/native.h" nogil:
     T* atomic_pointer_read[T](T** cell)
     void atomic_pointer_write[T](T** cell, T* value)
     void fetch_ahead(const void* at)
-    int lowest_bit(uint64_t bits)
+    int lowest_bit_64(uint64_t bits)
     uint64_t double_bits(double value)
     double bits_double(uint64_t bits)
     size_t malloc_usable_size(void* memory)

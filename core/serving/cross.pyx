@@ -35,9 +35,34 @@ cdef struct Crossed:
     int32_t stages[2]
 
 
+cdef struct CrossingSide:
+    # A decision that is never begun: what it has read and computed is forgotten piece by piece,
+    # since a search touches little of it.  It comes first: it is the owner that the machine knows.
+    Decision decision
+    Value* inputs
+    uint8_t* states
+    uint8_t* segments
+    ScoreResult* scores
+    uint8_t* purposes
+    # The input slots that were read, each once.
+    uint16_t* touched
+    uint32_t touched_count
+    const Person* person
+    int64_t now_us
+
+
 cdef struct Crossing:
     # One write that is watched, from before it is applied.
     Person before
+    CrossingSide sides[2]
+    # The memory of the sides, for the watch of that number.
+    void* block
+    uint64_t number
+    # The conditions and the nodes that were looked at, each once.
+    uint32_t* looked
+    uint32_t looked_count
+    uint32_t* nodes
+    uint32_t nodes_count
     IdentityRef identity
     # Nobody else watches a write of the person while it is held; NULL where it is not.
     uint32_t* latch
@@ -48,19 +73,12 @@ cdef struct Crossing:
     Crossed crossed[CROSSINGS_MAX]
 
 
-cdef struct CrossingSide:
-    Decision decision
-    Value* inputs
-    const Person* person
-    int64_t now_us
-
-
 cdef struct CrossingSearch:
     Crossing* crossing
     const PlaybookState* playbook
     Machine* machine
-    CrossingSide before
-    CrossingSide after
+    CrossingSide* before
+    CrossingSide* after
     # Whether the two sides can be evaluated; most searches end before that.
     bint begun
     bint failed
@@ -78,6 +96,7 @@ cdef Crossing* crossing_make(StoreState* store) noexcept nogil:
 cdef void crossing_free(Crossing* crossing) noexcept nogil:
     if crossing != NULL:
         person_free(&crossing.before)
+        free(crossing.block)
         free(crossing)
 
 
@@ -173,7 +192,8 @@ cdef void cross_end(
             crossing.cut += crossing.count
             break
         again = cross_tell(seat, crossing, playbook, cause, depth, now_us)
-        persons_swap(&crossing.before, after)
+        if again:
+            persons_swap(&crossing.before, after)
         event = NULL
     count_crossings(seat, 0, 0, crossing.cut)
     person_done(after)
@@ -216,6 +236,7 @@ cdef bint cross_find(
     search.playbook = playbook
     search.machine = &seat.serving.machine
     search.begun = search.failed = False
+    search.before, search.after = &crossing.sides[0], &crossing.sides[1]
     search.before.person = &crossing.before
     search.after.person = &seat.serving.person
     search.after.now_us = person_newest_us(search.after.person)
@@ -228,9 +249,10 @@ cdef bint cross_find(
     look_at_sources(&search, event)
     for i in range(words):
         while crossing.dirty[i]:
-            bit = lowest_bit(crossing.dirty[i])
+            bit = lowest_bit_64(crossing.dirty[i])
             crossing.dirty[i] &= crossing.dirty[i] - 1
             look_at_node(&search, &watch.nodes[64 * i + bit], 64 * i + bit)
+    sides_forget(&search)
     return not search.failed
 
 
@@ -265,8 +287,8 @@ cdef void look_at_source(
     if source.kind == SOURCE_COUNTER or source.kind == SOURCE_AGES:
         if not touched and not window_moved(search, source.index):
             return
-    before = source_value(search, source, &search.before)
-    after = source_value(search, source, &search.after)
+    before = source_value(search, source, search.before)
+    after = source_value(search, source, search.after)
     search.machine.steps_left = STEPS_MAX
     if source.kind == SOURCE_AGES:
         # It is a whole list of numbers: the nodes tell whether it matters.
@@ -333,17 +355,60 @@ cdef void source_moved(
     now = source_place(search.machine, source, after)
     if was == PLACE_NONE or now == PLACE_NONE:
         # It was not set, or is not any more.
-        look_at(search, source.ordered, 0, source.ordered_starts[count])
+        look_at_ordered(search, source, 0, count)
         look_at(search, source.same, 0, source.same_starts[count])
         return
-    look_at(
-        search, source.ordered, source.ordered_starts[min(was, now) // 2],
-        source.ordered_starts[(max(was, now) + 1) // 2],
-    )
-    if was & 1:
-        look_at(search, source.same, source.same_starts[was // 2], source.same_starts[was // 2 + 1])
-    if now & 1:
-        look_at(search, source.same, source.same_starts[now // 2], source.same_starts[now // 2 + 1])
+    if was != now:
+        pass_over(search, source, (min(was, now) + 1) // 2, max(was, now) // 2, now > was)
+        look_on(search, source, was)
+        look_on(search, source, now)
+
+
+cdef inline void look_on(
+    CrossingSearch* search, const WatchSource* source, uint32_t place
+) noexcept nogil:
+    """Look at the conditions of the constant on which a value lies, if it does."""
+    if place & 1:
+        look_at_ordered(search, source, place // 2, place // 2 + 1)
+        look_at(
+            search, source.same, source.same_starts[place // 2], source.same_starts[place // 2 + 1]
+        )
+
+
+cdef void look_at_ordered(
+    CrossingSearch* search, const WatchSource* source, uint32_t first, uint32_t end
+) noexcept nogil:
+    """Look at the conditions of order of so many constants."""
+    cdef uint32_t condition, i
+    for i in range(source.ordered_starts[first], source.ordered_starts[end]):
+        condition = source.ordered[i] >> 1
+        look_at(search, &condition, 0, 1)
+
+
+cdef void pass_over(
+    CrossingSearch* search, const WatchSource* source, uint32_t first, uint32_t end, bint upwards
+) noexcept nogil:
+    """Turn the conditions of order between whose sides a value has passed: each has changed."""
+    cdef uint32_t start = source.ordered_starts[first] if first < end else 0
+    cdef uint32_t stop = source.ordered_starts[end] if first < end else 0
+    cdef uint32_t condition, i
+    cdef bint holds
+    if start < stop and not sides_begin(search):
+        return
+    for i in range(start, stop):
+        condition = source.ordered[i] >> 1
+        holds = (source.ordered[i] & 1) == upwards
+        note_looked(search, condition)
+        search.before.states[condition] = CONDITION_FALSE if holds else CONDITION_TRUE
+        search.after.states[condition] = CONDITION_TRUE if holds else CONDITION_FALSE
+        mark_parts(search, condition, search.before if holds else search.after)
+
+
+cdef inline void note_looked(CrossingSearch* search, uint32_t condition) noexcept nogil:
+    """Remember to forget a condition."""
+    if search.before.states[condition] == CONDITION_UNKNOWN:
+        search.crossing.looked[search.crossing.looked_count] = condition
+        search.crossing.looked_count += 1
 
 
 cdef inline void mark_nodes(CrossingSearch* search, const Indexes* nodes) noexcept nogil:
@@ -361,35 +426,182 @@ cdef void look_at(
     if start < end and not sides_begin(search):
         return
     for i in range(start, end):
-        before = condition_state(side_of(search, &search.before), conditions[i]) == CONDITION_TRUE
-        after = condition_state(side_of(search, &search.after), conditions[i]) == CONDITION_TRUE
+        note_looked(search, conditions[i])
+        before = condition_state(side_of(search, search.before), conditions[i]) == CONDITION_TRUE
+        after = condition_state(side_of(search, search.after), conditions[i]) == CONDITION_TRUE
         if before != after:
-            mark_nodes(search, &search.playbook.watch.of_conditions[conditions[i]])
+            mark_parts(search, conditions[i], search.after if before else search.before)
+
+
+cdef void mark_parts(
+    CrossingSearch* search, uint32_t condition, CrossingSide* without
+) noexcept nogil:
+    """Mark what a condition is part of; no segment of it holds on the side where it does not."""
+    cdef const Indexes* nodes = &search.playbook.watch.of_conditions[condition]
+    cdef const WatchNode* node
+    cdef uint32_t i
+    mark_nodes(search, nodes)
+    for i in range(nodes.count):
+        node = &search.playbook.watch.nodes[nodes.items[i]]
+        if node.kind == INPUT_SEGMENT:
+            without.segments[node.index] = CONDITION_FALSE
 
 
 cdef bint sides_begin(CrossingSearch* search) noexcept nogil:
+    """Have both sides ready to be evaluated; False without memory."""
     if not search.begun:
         search.begun = True
-        search.failed = not side_begin(search, &search.before) or not side_begin(
-            search, &search.after
-        )
+        search.failed = not crossing_room(search.crossing, search.playbook)
+        if not search.failed:
+            side_begin(search, search.before)
+            side_begin(search, search.after)
+            search.machine.inputs_count = search.playbook.inputs_count
+            search.machine.resolve = resolve_touched
+            search.machine.top = 0
     return not search.failed
 
 
-cdef bint side_begin(CrossingSearch* search, CrossingSide* side) noexcept nogil:
-    cdef bint began = decision_begin(
-        &side.decision, search.playbook, search.machine, side.person, side.person.count > 0,
-        search.crossing.identity, side.now_us, 0,
-    )
-    side.inputs = search.machine.inputs
-    return began
+cdef inline uint8_t* room_take(uint8_t** at, size_t size) noexcept nogil:
+    """The next bytes of a block, in whole words; with nothing to take from, their place in it."""
+    cdef uint8_t* taken = at[0]
+    at[0] += (size + 7) & ~<size_t>7
+    return taken
+
+
+cdef size_t crossing_lay(
+    Crossing* crossing, const PlaybookState* playbook, uint8_t* block
+) noexcept nogil:
+    """Lay the sides out in a block; gives its size."""
+    cdef uint8_t* at = block
+    cdef uint8_t* shared
+    cdef CrossingSide* side
+    cdef int i
+    # Errors are only written; of these no trigger reads: experiments, the contact policy, channels.
+    shared = room_take(&at, playbook.conditions_count * sizeof(Value))
+    crossing.looked = <uint32_t*>room_take(&at, playbook.conditions_count * sizeof(uint32_t))
+    crossing.nodes = <uint32_t*>room_take(&at, playbook.watch.nodes_count * sizeof(uint32_t))
+    for i in range(2):
+        side = &crossing.sides[i]
+        side.inputs = <Value*>room_take(&at, playbook.inputs_count * sizeof(Value))
+        side.states = room_take(&at, playbook.conditions_count)
+        side.segments = room_take(&at, playbook.segments_count)
+        side.scores = <ScoreResult*>room_take(&at, playbook.scorecards_count * sizeof(ScoreResult))
+        side.purposes = room_take(&at, playbook.purposes_count)
+        side.touched = <uint16_t*>room_take(&at, playbook.inputs_count * sizeof(uint16_t))
+        side.decision.errors = <Value*>shared
+    return at - block
+
+
+cdef bint crossing_room(Crossing* crossing, const PlaybookState* playbook) noexcept nogil:
+    """Make room for a playbook's sides, once; False without memory."""
+    cdef size_t size
+    if crossing.number == playbook.watch.number:
+        return True
+    free(crossing.block)
+    crossing.number = 0
+    size = crossing_lay(crossing, playbook, NULL)
+    crossing.block = calloc(1, size)
+    if crossing.block == NULL:
+        return False
+    crossing_lay(crossing, playbook, <uint8_t*>crossing.block)
+    crossing.number = playbook.watch.number
+    return True
+
+
+cdef void side_begin(CrossingSearch* search, CrossingSide* side) noexcept nogil:
+    """As `decision_begin`, over what the search before has forgotten."""
+    cdef Decision* decision = &side.decision
+    cdef Value* errors = decision.errors
+    memset(decision, 0, sizeof(Decision))
+    decision.playbook = search.playbook
+    decision.machine = search.machine
+    decision.person = side.person
+    decision.person_known = side.person.count > 0
+    decision.identity = search.crossing.identity
+    decision.now_us = side.now_us
+    decision.stage = STAGE_UNKNOWN
+    decision.states = side.states
+    decision.errors = errors
+    decision.scores = side.scores
+    decision.segments = side.segments
+    decision.purposes = side.purposes
 
 
 cdef inline Decision* side_of(CrossingSearch* search, CrossingSide* side) noexcept nogil:
     """A side's decision, to which the machine is turned."""
     search.machine.inputs = side.inputs
-    search.machine.owner = &side.decision
+    search.machine.owner = side
     return &side.decision
+
+
+cdef void resolve_touched(void* owner, uint32_t slot) noexcept nogil:
+    """As `resolve_input`, and keep in mind what was read."""
+    cdef CrossingSide* side = <CrossingSide*>owner
+    side.touched[side.touched_count] = <uint16_t>slot
+    side.touched_count += 1
+    resolve_input(owner, slot)
+
+
+cdef void sides_forget(CrossingSearch* search) noexcept nogil:
+    """Leave both sides as they were made."""
+    cdef Crossing* crossing = search.crossing
+    cdef const WatchNode* node
+    cdef int side
+    cdef uint32_t i
+    if not search.begun or search.failed:
+        return
+    for side in range(2):
+        side_forget(&crossing.sides[side], search.playbook)
+        for i in range(crossing.looked_count):
+            crossing.sides[side].states[crossing.looked[i]] = CONDITION_UNKNOWN
+        for i in range(crossing.nodes_count):
+            node = &search.playbook.watch.nodes[crossing.nodes[i]]
+            forget_node(&crossing.sides[side], search.playbook, node.kind, node.index)
+    crossing.looked_count = crossing.nodes_count = 0
+
+
+cdef void side_forget(CrossingSide* side, const PlaybookState* playbook) noexcept nogil:
+    """Forget the inputs that were read, and what they were computed of."""
+    cdef const InputSpec* spec
+    cdef uint32_t i
+    for i in range(side.touched_count):
+        side.inputs[side.touched[i]].tag = TAG_ABSENT
+        spec = &playbook.inputs[side.touched[i]]
+        if spec.kind == INPUT_CONSENT:
+            side.purposes[spec.index] = PURPOSE_UNKNOWN
+        else:
+            forget_node(side, playbook, spec.kind, spec.index)
+    side.touched_count = 0
+
+
+cdef void forget_node(
+    CrossingSide* side, const PlaybookState* playbook, uint8_t kind, uint32_t index
+) noexcept nogil:
+    """Forget what a segment, a score, a grade or the stage is computed of; no input is."""
+    cdef const ScorecardSpec* card
+    cdef uint32_t i
+    if kind == INPUT_SEGMENT:
+        side.segments[index] = CONDITION_UNKNOWN
+        forget_conditions(side, &playbook.segments[index].conditions)
+    elif kind == INPUT_SCORE:
+        memset(&side.scores[index], 0, sizeof(ScoreResult))
+        card = &playbook.scorecards[index]
+        for i in range(card.rules_count):
+            forget_conditions(side, &card.rules[i].conditions)
+    elif kind == INPUT_GRADE:
+        forget_node(side, playbook, INPUT_SCORE, playbook.grades[index].fit.scorecard)
+        forget_node(side, playbook, INPUT_SCORE, playbook.grades[index].engagement.scorecard)
+    elif kind == INPUT_STAGE:
+        for i in range(playbook.transitions_count):
+            forget_conditions(side, &playbook.transitions[i].conditions)
+
+
+cdef inline void forget_conditions(
+    CrossingSide* side, const Indexes* conditions
+) noexcept nogil:
+    cdef uint32_t i
+    for i in range(conditions.count):
+        side.states[conditions.items[i]] = CONDITION_UNKNOWN
 
 
 cdef void look_at_node(
@@ -399,8 +611,14 @@ cdef void look_at_node(
     cdef Value before, after
     if not sides_begin(search):
         return
-    before = node_value(side_of(search, &search.before), node)
-    after = node_value(side_of(search, &search.after), node)
+    search.crossing.nodes[search.crossing.nodes_count] = number
+    search.crossing.nodes_count += 1
+    if node.kind == INPUT_SEGMENT and in_segment(
+        side_of(search, search.before), node.index
+    ) == in_segment(side_of(search, search.after), node.index):
+        return
+    before = node_value(side_of(search, search.before), node)
+    after = node_value(side_of(search, search.after), node)
     if same_values(search.machine, before, after):
         return
     if node.told:
@@ -460,9 +678,17 @@ cdef bint cross_tell(
             count_crossings(seat, 1, 0, 0)
         else:
             count_crossings(seat, 0, 1, 0)
-        # The stage's own attribute is no change of theirs.
-        again |= event.counters_count > 0
+        again |= event_is_cause(playbook.watch, event)
     return again
+
+
+cdef inline bint event_is_cause(const WatchSpec* watch, const EventSpec* event) noexcept nogil:
+    """Whether something told counts an event; the stage, which is in every list, does not."""
+    cdef uint32_t i
+    for i in range(event.watched.count):
+        if watch.sources[event.watched.items[i]].kind != SOURCE_ATTRIBUTE:
+            return True
+    return False
 
 
 cdef const EventSpec* write_crossing(

@@ -13,6 +13,7 @@ from tests.trigger.people import (
     NOW_US,
     SECOND,
     buy,
+    counted,
     counts,
     crossings,
     engine_of,
@@ -167,6 +168,27 @@ def test_a_playbook_without_triggers_tells_nothing() -> None:
     buy(engine, "one", 200.0)
     assert counts(engine) == {"spend": 200.0}
     assert crossings(engine) == (0, 0, 0)
+
+
+def test_each_of_many_segments_tells_of_itself() -> None:
+    counters = {
+        "visits": counted("visit"),
+        "entered": counted("segment_entered"),
+        "names": {"distinct": "segment_entered.segment", "window": "all"},
+    }
+    segments = {f"s{number}": f"profile.visits >= {1 + number % 10}" for number in range(200)}
+    engine = engine_of(
+        plan_of(
+            schema={"events": {"visit": {}}, "counters": counters},
+            segments={"segments": segments},
+            scores=None,
+            triggers={"triggers": {"segments": "*"}},
+        )
+    )
+    for number in range(10):
+        engine.track(event(f"visit-{number}", name="visit"), NOW_US)
+        found = counts(engine)
+        assert found["entered"] == found["names"] == 20 * (number + 1)
 
 
 def test_rounds_and_crossings_of_one_write_are_bounded() -> None:
