@@ -1,15 +1,16 @@
-"""A quarter of a real shop as live traffic: caps, quiet hours, an experiment, all of it recorded.
+"""A quarter of a real shop as live traffic: caps, quiet hours, budgets, an experiment, recorded.
 
     python -m bench.retail [--file CSV] [--first DAY] [--last DAY] [--json]
 
 Reads the invoices of Online Retail (UCI; ../shared/data/online_retail), and asks a server for each
 of them, in their order and at their moment: what to show at the checkout, and what to write in the
 mail that confirms the order.  What is shown is tracked as an impression, what is bought as an
-outcome.  Then every record is decided again and compared, and the caps and quiet hours are checked
-against what was shown, by a count of its own.  Ends with 1 where anything differs or a limit was
-passed.
+outcome.  Then every record is decided again and compared, and the caps, quiet hours and budgets are
+checked against what was shown, by a count of its own.  Ends with 1 where anything differs or a
+limit was passed.
 
-Not shown: a budget over all customers, and concurrency: invoices come one after another.
+Not shown: concurrency, since invoices come one after another; and calendar budgets, since those go
+by the server's own clock.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ ZONE = ZoneInfo("Europe/London")
 MAILS_MAX, MAILS_WITHIN = 2, timedelta(days=7)
 EACH_MAX, EACH_WITHIN = 3, timedelta(days=30)
 QUIET_FROM, QUIET_TO = 18, 9  # hours of the shop's own clock
+REBATES_MAX = 200  # over all customers
+POSTAGE_MAX, POSTAGE = 40.0, 0.05  # pounds for all mails, and for one
 LINES_MAX = 200  # of one invoice that are tracked
 PLACEMENTS = {"checkout": "web", "confirmation": "email"}
 
@@ -91,6 +94,9 @@ time_zone: {{default: Europe/London}}
 caps:
   mails: {{count: impression, of: {{channel: email}}, max: {MAILS_MAX}, window: 7d}}
   each: {{count: impression, of: action, max: {EACH_MAX}, window: 30d}}
+budgets:
+  rebates: {{of: {{group: discount}}, max: {REBATES_MAX}, per: all}}
+  postage: {{of: {{channel: email}}, spend: {{max: {POSTAGE_MAX}, cost: {POSTAGE}}}, per: all}}
 quiet_hours:
   evenings: {{channels: [email], from: "{QUIET_FROM}:00", to: "0{QUIET_TO}:00"}}
 """,
@@ -187,6 +193,12 @@ def passed(shown: Sequence[Shown]) -> list[str]:
             times[who] = [*recent, one.at]
             if len(times[who]) > most:
                 found.append(f"{name}: {len(times[who])} of {most} for {who} at {one.at}")
+    for name, count, most in (
+        ("budget rebates", sum(one.action == "rebate" for one in shown), REBATES_MAX),
+        ("budget postage", sum(one.channel == "email" for one in shown), POSTAGE_MAX / POSTAGE),
+    ):
+        if count > most:
+            found.append(f"{name}: {count} of {most:g}")
     for one in shown:
         hour = one.at.astimezone(ZONE).hour
         if one.channel == "email" and (hour >= QUIET_FROM or hour < QUIET_TO):

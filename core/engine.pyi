@@ -20,6 +20,26 @@ class RecordCounts(NamedTuple):
     lost_bytes: int
     waiting_bytes: int
 
+class BudgetInfo(NamedTuple):
+    name: str
+    key: bytes
+    period: int
+    max: int
+    released: int
+    micros: bool
+    share: int
+    used: int
+    held: int
+    left: int
+    more: bool
+    times_held: int
+    times_used: int
+    expired: int
+    late: int
+    unpaid: int
+    again: int
+    full: int
+
 class LogBatch(NamedTuple):
     data: bytes
     mutations: int
@@ -292,11 +312,15 @@ class Engine:
     def take_records(self) -> bytes: ...
     def lose_records(self, size: int) -> None: ...
     def records(self) -> RecordCounts: ...
+    def budgets_managed(self) -> None: ...
+    def grant_budget(self, key: bytes, period: int, amount: int, more: bool) -> bool: ...
+    def budgets(self, now_us: int) -> list[BudgetInfo]: ...
     def replay(
         self,
         record: bytes,
         attributes: bytes = b"",
         counters: bytes = b"",
+        budgets: bytes = b"",
         explain: bool = False,
     ) -> tuple[bytes, int]: ...
     def decide(

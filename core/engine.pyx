@@ -60,6 +60,7 @@ include "telemetry/tally.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
+include "decide/budget.pyx"
 include "decide/tape.pyx"
 include "decide/decision.pyx"
 include "decide/experiment.pyx"
@@ -68,6 +69,7 @@ include "decide/consent.pyx"
 include "decide/score.pyx"
 include "decide/arbitrate.pyx"
 include "decide/explore.pyx"
+include "decide/spend.pyx"
 include "decide/answer.pyx"
 include "decide/profile.pyx"
 include "decide/decide.pyx"
@@ -106,6 +108,54 @@ class RecordCounts(NamedTuple):
     dropped: int
     lost_bytes: int
     waiting_bytes: int
+
+
+class BudgetInfo(NamedTuple):
+    """A budget on this node, in the period at hand: amounts as of `plan.Budget`.
+
+    released: how much of it all nodes together may use by now.  What follows `more` is counted
+    since the process started, as of `BudgetCounts`.
+    """
+
+    name: str
+    key: bytes
+    period: int
+    max: int
+    released: int
+    micros: bool
+    share: int
+    used: int
+    held: int
+    left: int
+    more: bool
+    times_held: int
+    times_used: int
+    expired: int
+    late: int
+    unpaid: int
+    again: int
+    full: int
+
+
+cdef object budget_info(
+    Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us
+):
+    cdef const BudgetSpec* spec = &playbook.budgets[index]
+    cdef BudgetState* budget = <BudgetState*>spec.state
+    cdef BudgetCounts counts
+    cdef BudgetView view
+    budget_look(budgets, playbook, index, now_us, &view)
+    latch_take(&budget.latch)
+    counts = budget.counts
+    latch_drop(&budget.latch)
+    return BudgetInfo(
+        spec.name.data[:spec.name.length].decode(), spec.key[:16],
+        budget_period(playbook, spec, now_us), spec.most,
+        budget_released(playbook, spec, now_us), spec.micros, budget_share(spec),
+        view.used, view.held, view.left, view.more,
+        counts.held, counts.used, counts.expired, counts.late, counts.unpaid, counts.again,
+        counts.full,
+    )
 
 
 class QuerySlice(NamedTuple):
@@ -272,6 +322,7 @@ cdef class Engine:
         """
         self.published.require_new(number)
         playbook = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
+        self.place_budgets(playbook)
         playbook.description = description
         playbook.published_at_us = published_at_us
         self.published.add(playbook, number)
@@ -280,6 +331,43 @@ cdef class Engine:
         self.published.forget(self.active)
         self.apply_parked(plan.hash)
         return playbook.state.generation
+
+    cdef int place_budgets(self, Playbook playbook) except -1:
+        """Have a playbook's budgets go on with what is used of those of the same keys."""
+        cdef BudgetSpec* spec
+        cdef uint32_t i
+        for i in range(playbook.state.budgets_count):
+            spec = &playbook.state.budgets[i]
+            spec.state = budgets_place(&self.state.budgets, spec.key)
+            if spec.state == NULL:
+                raise errors.InvalidRequestError(
+                    "budgets", f"more than {BUDGETS_MAX:,} since this process started",
+                    "fewer: start it anew to forget those of earlier playbooks",
+                )
+        return 0
+
+    def budgets_managed(self) -> None:
+        """Let budgets be used only as far as they are granted, from now on; before any call."""
+        atomic_write(&self.state.budgets.managed, 1)
+
+    def grant_budget(self, bytes key, int64_t period, int64_t amount, bint more) -> bool:
+        """Let this node use so much more of a budget in a period, or less where it is negative.
+
+        `more`: whether any of it may still be granted.  False where the period has gone.
+        """
+        return len(key) == 16 and budget_grant(
+            &self.state.budgets, <uint8_t*><char*>key, period, amount, more
+        )
+
+    def budgets(self, int64_t now_us) -> list[BudgetInfo]:
+        """The active playbook's budgets as they are on this node, in its order."""
+        cdef uint32_t i
+        if self.active is None:
+            return []
+        return [
+            budget_info(&self.state.budgets, &self.active.state, i, now_us)
+            for i in range(self.active.state.budgets_count)
+        ]
 
     def renumber(self, numbers) -> None:
         """Give generations other numbers: the new one by the old one, all of them."""
@@ -439,12 +527,13 @@ cdef class Engine:
         )
 
     def replay(
-        self, bytes record, bytes attributes=b"", bytes counters=b"", bint explain=False
+        self, bytes record, bytes attributes=b"", bytes counters=b"", bytes budgets=b"",
+        bint explain=False,
     ) -> tuple[bytes, int]:
         """Decide a DecisionRecord again under the active playbook, from what it says was read.
 
-        attributes, counters: for another playbook than the one that decided, the index here of
-        each of its attributes and counters, or -1, as int32.
+        attributes, counters, budgets: for another playbook than the one that decided, the index
+        here of each of its own, or -1, as int32.
         Returns the DecideResponse, and how many reads the record has nothing of: 0 under the
         playbook that it was decided by.  Raises what deciding does, and InvalidRequestError for
         bytes that are no record.
@@ -456,6 +545,8 @@ cdef class Engine:
         moved.attributes.count = <uint32_t>(len(attributes) // sizeof(int32_t))
         moved.counters.items = <const int32_t*><char*>counters
         moved.counters.count = <uint32_t>(len(counters) // sizeof(int32_t))
+        moved.budgets.items = <const int32_t*><char*>budgets
+        moved.budgets.count = <uint32_t>(len(budgets) // sizeof(int32_t))
         self.begin()
         kind = seat_replay(
             &self.seat, &self.active.state, text_from(record), &moved, explain, &missing

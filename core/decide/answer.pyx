@@ -21,6 +21,7 @@ cdef enum:
     DEGRADATION_FALLBACK_ONLY = 2
     DEGRADATION_BOUND_REACHED = 3
     DEGRADATION_LOG_AWAY = 4
+    DEGRADATION_BUDGET_WAIT = 5
 
 
 cdef struct Position:
@@ -58,7 +59,7 @@ cdef void write_degraded(Writer* writer, uint32_t left_out) noexcept nogil:
     if not left_out:
         return
     start = message_open(writer, 4)
-    for kind in range(1, DEGRADATION_LOG_AWAY + 1):
+    for kind in range(1, DEGRADATION_BUDGET_WAIT + 1):
         if left_out >> kind & 1:
             put_varint(writer, kind)
     message_close(writer, start)
@@ -69,6 +70,7 @@ cdef inline uint32_t decision_left_out(const Decision* decision) noexcept nogil:
         <uint32_t>decision.scores_skipped << DEGRADATION_SCORES_SKIPPED
         | <uint32_t>decision.fallback_only << DEGRADATION_FALLBACK_ONLY
         | <uint32_t>decision.bound_reached << DEGRADATION_BOUND_REACHED
+        | <uint32_t>decision.budget_waits << DEGRADATION_BUDGET_WAIT
     )
 
 

@@ -4,6 +4,7 @@ cdef enum ContactKind:
     CONTACT_CAP = 1
     CONTACT_SUPPRESSION = 2
     CONTACT_QUIET_HOURS = 3
+    CONTACT_BUDGET = 4
 
 
 cdef enum Period:
@@ -108,9 +109,34 @@ cdef bint is_quiet(const ContactSpec* rule, int64_t local_s) noexcept nogil:
     return of_day < rule.end_s and rule.days >> ((weekday + 6) % 7) & 1
 
 
+cdef Value budget_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
+    """Whether a budget pays for the cheapest of what it is about."""
+    cdef const BudgetView* view = decision_budget(decision, rule.budget)
+    cdef bint holds = view.left >= decision.playbook.budgets[rule.budget].least
+    if not holds:
+        decision.budget_waits |= view.more
+    return value_bool(holds)
+
+
+cdef inline bint overspent(
+    Decision* decision, const ContactSpec* rule, const ContactCount* count,
+    const ActionSpec* action,
+) noexcept nogil:
+    """Whether a budget does not pay for an action besides what this decision proposes."""
+    cdef const BudgetView* view = decision_budget(decision, rule.budget)
+    cdef const BudgetSpec* spec = &decision.playbook.budgets[rule.budget]
+    cdef int64_t cost = budget_cost(decision.playbook, spec, action)
+    if cost == 0 or view.left - count.given >= cost:
+        return False
+    decision.budget_waits |= view.more
+    return True
+
+
 cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
     """Whether a rule lets the person be contacted; an error, for a bad time zone, does not."""
     cdef const Zone* zone = NULL
+    if rule.kind == CONTACT_BUDGET:
+        return budget_holds(decision, rule)
     if rule.kind == CONTACT_SUPPRESSION:
         decision.contact[rule - decision.playbook.contact].counted = rule.limit
         return suppression_holds(decision, rule)
@@ -125,7 +151,9 @@ cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept n
     )
 
 
-cdef int64_t spent_of(Decision* decision, const Indexes* rules) noexcept nogil:
+cdef int64_t spent_of(
+    Decision* decision, const Indexes* rules, const ActionSpec* action
+) noexcept nogil:
     """The first rule that lets nothing more be shown by this decision, or -1."""
     cdef const ContactSpec* rule
     cdef const ContactCount* count
@@ -133,7 +161,10 @@ cdef int64_t spent_of(Decision* decision, const Indexes* rules) noexcept nogil:
     for i in range(rules.count):
         rule = decision.playbook.conditions[rules.items[i]].contact
         count = &decision.contact[rule - decision.playbook.contact]
-        if rule.shown and count.counted + count.given >= rule.limit:
+        if rule.kind == CONTACT_BUDGET:
+            if overspent(decision, rule, count, action):
+                return rules.items[i]
+        elif rule.shown and count.counted + count.given >= rule.limit:
             return rules.items[i]
     return -1
 
@@ -141,25 +172,32 @@ cdef int64_t spent_of(Decision* decision, const Indexes* rules) noexcept nogil:
 cdef int64_t contact_spent(
     Decision* decision, const PlacementSpec* placement, const ActionSpec* action
 ) noexcept nogil:
-    """The cap that what this decision proposes already has used up, or -1."""
-    cdef int64_t found = spent_of(decision, &action.gates[<int>GATE_CONTACT])
-    return found if found >= 0 else spent_of(decision, &placement.contact)
+    """The rule that what this decision proposes already has used up, or -1."""
+    cdef int64_t found = spent_of(decision, &action.gates[<int>GATE_CONTACT], action)
+    return found if found >= 0 else spent_of(decision, &placement.contact, action)
 
 
-cdef void spend_of(Decision* decision, const Indexes* rules) noexcept nogil:
+cdef void spend_of(
+    Decision* decision, const Indexes* rules, const ActionSpec* action
+) noexcept nogil:
+    cdef const PlaybookState* playbook = decision.playbook
     cdef const ContactSpec* rule
+    cdef int64_t given
     cdef uint32_t i
     for i in range(rules.count):
-        rule = decision.playbook.conditions[rules.items[i]].contact
-        decision.contact[rule - decision.playbook.contact].given += rule.shown
+        rule = playbook.conditions[rules.items[i]].contact
+        given = rule.shown
+        if rule.kind == CONTACT_BUDGET:
+            given = budget_cost(playbook, &playbook.budgets[rule.budget], action)
+        decision.contact[rule - playbook.contact].given += given
 
 
 cdef void contact_spend(
     Decision* decision, const PlacementSpec* placement, const ActionSpec* action
 ) noexcept nogil:
-    """Count a proposition against the caps that it falls under."""
-    spend_of(decision, &action.gates[<int>GATE_CONTACT])
-    spend_of(decision, &placement.contact)
+    """Count a proposition against the rules that it falls under."""
+    spend_of(decision, &action.gates[<int>GATE_CONTACT], action)
+    spend_of(decision, &placement.contact, action)
 
 
 cdef void write_contact(
@@ -170,5 +208,24 @@ cdef void write_contact(
     cdef const ContactCount* count = &decision.contact[rule - decision.playbook.contact]
     if decision.states[condition] == CONDITION_ERROR:
         return
+    if rule.kind == CONTACT_BUDGET:
+        write_budget(decision, writer, rule.budget, count.given)
+        return
     write_uint(writer, 8, <uint64_t>(count.counted + count.given))
     write_uint(writer, 9, rule.limit)
+
+
+cdef void write_budget(
+    const Decision* decision, Writer* writer, uint32_t index, int64_t given
+) noexcept nogil:
+    """What this node knows of a budget, as a nextbest.v1.BudgetExplanation."""
+    cdef const BudgetSpec* spec = &decision.playbook.budgets[index]
+    cdef const BudgetView* view = &decision.budget_views[index]
+    cdef double unit = 1e6 if spec.micros else 1.0
+    cdef size_t start = message_open(writer, 11)
+    write_double(writer, 1, <double>view.used / unit)
+    write_double(writer, 2, <double>(view.held + given) / unit)
+    write_double(writer, 3, <double>(view.left - given) / unit)
+    write_double(writer, 4, <double>spec.most / unit)
+    write_uint(writer, 5, view.more)
+    message_close(writer, start)

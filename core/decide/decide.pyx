@@ -27,6 +27,8 @@ cdef struct Serving:
     # Where a decision keeps what it reads, or has it from; NULL for neither.
     Tape* tape
     Replay* replay
+    # Of the engine; NULL where decisions have no effect and read nothing of it.
+    Budgets* budgets
     # Whom the last decision has exposed to experiments.
     Exposures exposures
 
@@ -53,6 +55,8 @@ cdef struct DecideCall:
     DecideMessage message
     IdentityRef identity
     int64_t now_us
+    # The node's clock, whatever moment is asked about.
+    int64_t clock_us
     const PlacementSpec* placements[PLACEMENTS_MAX]
     # Marks for scorecards, then grades.
     uint8_t* scores
@@ -114,7 +118,7 @@ cdef int check_decide(
     cdef int kind = check_id(call.message.decision_id, "decision_id", False, fault)
     if kind == FAULT_NONE:
         kind = check_identity(&call.message.identity, "identity", &call.identity, fault)
-    call.now_us = clock_us
+    call.now_us = call.clock_us = clock_us
     if kind == FAULT_NONE and call.message.now.present:
         kind = check_time(&call.message.now, "now", &call.now_us, fault)
     if kind == FAULT_NONE:
@@ -210,6 +214,8 @@ cdef int begin_call(
     decision.leave = serving.leave
     decision.tape = serving.tape
     decision.replay = serving.replay
+    decision.budgets = serving.budgets
+    decision.clock_us = call.clock_us
     kind = set_context(playbook, machine, &call.message.context, fault)
     if kind == FAULT_NONE:
         kind = set_attributes(playbook, machine, &call.message.attributes, fault)
@@ -325,6 +331,49 @@ cdef void prefetch_playbook(
             )
 
 
+cdef inline int rank_call(
+    Serving* serving, const PlaybookState* playbook, StoreState* store, DecideCall* call,
+    Decision* decision, Ranking* rankings, bint budgets_shut,
+) noexcept nogil:
+    """From a checked request to what is proposed."""
+    cdef int kind = begin_call(serving, playbook, store, call, decision, &serving.fault)
+    decision.budgets_shut = budgets_shut
+    step_end(serving.trace, STEP_GATE)
+    if kind == FAULT_NONE:
+        kind = rank_placements(decision, call, rankings, &serving.fault)
+    return kind
+
+
+cdef inline bint spends(
+    const Serving* serving, const PlaybookState* playbook, const DecideCall* call
+) noexcept nogil:
+    """Whether what is proposed takes of budgets: a preview and a replay have no effect."""
+    return playbook.budgets_count and serving.budgets != NULL and (
+        serving.replay == NULL and not call.message.preview
+    )
+
+
+cdef int spend_call(
+    Serving* serving, const PlaybookState* playbook, StoreState* store, DecideCall* call,
+    Decision* decision, Ranking* rankings,
+) noexcept nogil:
+    """Hold what is proposed of its budgets, and decide again where others were first."""
+    cdef int tries = 1
+    cdef int kind = FAULT_NONE
+    while kind == FAULT_NONE and not budgets_hold(
+        decision, call.message.decision_id, call.placements, rankings,
+        call.message.placements_count,
+    ):
+        if serving.tape != NULL:
+            tape_begin(serving.tape)
+        # The last time without what takes of budgets: then nothing is to be held.
+        kind = rank_call(
+            serving, playbook, store, call, decision, rankings, tries >= BUDGET_TRIES
+        )
+        tries += 1
+    return kind
+
+
 cdef int decide_call(
     Serving* serving, const PlaybookState* playbook, StoreState* store, DecideCall* call,
     const Header* header,
@@ -337,10 +386,9 @@ cdef int decide_call(
     cdef int kind
     cdef bint bound_reached
     prefetch_playbook(playbook, call)
-    kind = begin_call(serving, playbook, store, call, &decision, &serving.fault)
-    step_end(serving.trace, STEP_GATE)
-    if kind == FAULT_NONE:
-        kind = rank_placements(&decision, call, rankings, &serving.fault)
+    kind = rank_call(serving, playbook, store, call, &decision, rankings, False)
+    if kind == FAULT_NONE and spends(serving, playbook, call):
+        kind = spend_call(serving, playbook, store, call, &decision, rankings)
     if kind != FAULT_NONE:
         return kind
     bound_reached = decision.bound_reached
@@ -375,6 +423,8 @@ cdef void tally_decision(
         counter_add(&tally.degraded[<int>DEGRADATION_FALLBACK_ONLY], 1)
     if decision.bound_reached:
         counter_add(&tally.degraded[<int>DEGRADATION_BOUND_REACHED], 1)
+    if decision.budget_waits:
+        counter_add(&tally.degraded[<int>DEGRADATION_BUDGET_WAIT], 1)
     if header.log_away:
         counter_add(&tally.degraded[<int>DEGRADATION_LOG_AWAY], 1)
 

@@ -78,6 +78,15 @@ cdef struct Decision:
     uint8_t* segments
     Assignment* assignments
     ContactCount* contact
+    # What is left of the budgets, NULL where nobody keeps them; and what was read of each.
+    Budgets* budgets
+    BudgetView* budget_views
+    # Of the node, which budgets go by.
+    int64_t clock_us
+    # Others were first, again and again: what takes of a budget is not proposed.
+    bint budgets_shut
+    # Something was not proposed since a part of a budget is not granted yet.
+    bint budget_waits
     # The person's time zone, once something has asked for it.
     Zone zone
     # Of the playbook's purposes and channels: PURPOSE_UNKNOWN or CHANNEL_UNKNOWN, and what follows.
@@ -130,6 +139,9 @@ cdef bint decision_begin(
     decision.contact = <ContactCount*>arena_zeroed(
         arena, playbook.contact_count * sizeof(ContactCount)
     )
+    decision.budget_views = <BudgetView*>arena_zeroed(
+        arena, playbook.budgets_count * sizeof(BudgetView)
+    )
     decision.purposes = <uint8_t*>arena_zeroed(arena, playbook.purposes_count)
     decision.channels = <uint8_t*>arena_zeroed(arena, playbook.channels_count)
     machine.inputs = <Value*>arena_zeroed(arena, playbook.inputs_count * sizeof(Value))
@@ -140,7 +152,8 @@ cdef bint decision_begin(
     return (
         decision.states != NULL and decision.errors != NULL and decision.scores != NULL
         and decision.segments != NULL and decision.assignments != NULL
-        and decision.contact != NULL and decision.purposes != NULL
+        and decision.contact != NULL and decision.budget_views != NULL
+        and decision.purposes != NULL
         and decision.channels != NULL and machine.inputs != NULL
     )
 
@@ -271,6 +284,26 @@ cdef int64_t* decision_moments(
     if decision.tape != NULL and moments != NULL:
         tape_moments(decision.tape, index, moments, count[0])
     return moments
+
+
+cdef const BudgetView* decision_budget(Decision* decision, uint32_t index) noexcept nogil:
+    """What is left of a budget; read once a decision."""
+    cdef BudgetView* view = &decision.budget_views[index]
+    if view.known:
+        return view
+    if decision.replay != NULL:
+        view[0] = decision.replay.budgets[index]
+        if not view.known:
+            decision.replay.missing += 1
+            view.left = decision.playbook.budgets[index].most
+    elif decision.budgets != NULL and not decision.budgets_shut:
+        budget_look(decision.budgets, decision.playbook, index, decision.clock_us, view)
+    else:
+        view.more = decision.budgets_shut
+    view.known = True
+    if decision.tape != NULL:
+        tape_budget(decision.tape, index, view)
+    return view
 
 
 cdef Value read_attribute(

@@ -14,8 +14,12 @@ cdef enum:
     INPUT_VALUE = 3
     INPUT_AGES = 4
     INPUT_MOMENTS = 5
+    INPUT_OF_BUDGET = 6
+    INPUT_LEFT = 7
     # Events of one age: with all ages together no int64 is passed.
     REPLAY_COUNT_MAX = 1099511627776
+    # Of a budget: more than any is.
+    BUDGET_LEFT_MAX = 2305843009213693952
 
 
 cdef struct TapeRead:
@@ -50,6 +54,8 @@ cdef struct Replay:
     # Entries by the playbook's attributes and counters.
     TapeEntry* attributes
     TapeEntry* counters
+    # By the playbook's budgets.
+    BudgetView* budgets
     bint person_known
     # Reads that the tape has nothing of.
     uint32_t missing
@@ -139,6 +145,28 @@ cdef void tape_moments(
         put_varint(reads, <uint64_t>moments[i])
     message_close(reads, listed)
     tape_close(tape, start)
+
+
+cdef void tape_budget(Tape* tape, uint32_t index, const BudgetView* view) noexcept nogil:
+    cdef Writer* reads = &tape.reads
+    cdef size_t start = tape_open(tape, INPUT_OF_BUDGET, index)
+    cdef size_t listed = message_open(reads, INPUT_LEFT)
+    put_varint(reads, <uint64_t>view.used)
+    put_varint(reads, <uint64_t>view.held)
+    put_varint(reads, <uint64_t>view.left)
+    put_varint(reads, view.more)
+    message_close(reads, listed)
+    tape_close(tape, start)
+
+
+cdef void replay_budget(BudgetView* view, Text left) noexcept nogil:
+    """What a tape has of a budget; nothing where it cannot have been read."""
+    cdef Reader reader = reader_of(left.data, left.length)
+    view.used = <int64_t>read_varint(&reader)
+    view.held = <int64_t>read_varint(&reader)
+    view.left = <int64_t>read_varint(&reader)
+    view.more = read_varint(&reader) != 0
+    view.known = not reader.failed and 0 <= view.left < BUDGET_LEFT_MAX
 
 
 cdef void write_reads(

@@ -68,6 +68,29 @@ cdef struct ContactSpec:
     int32_t start_s
     int32_t end_s
     uint8_t days
+    # Of budgets, for one that is a budget's.
+    uint32_t budget
+
+
+cdef struct BudgetState
+
+
+cdef struct BudgetSpec:
+    # See plan.Budget.
+    Text name
+    uint8_t key[16]
+    int64_t most
+    # One for each action, or one for all; and the smallest.
+    int64_t* costs
+    uint32_t costs_count
+    int64_t least
+    int64_t shares
+    int64_t hold_us
+    uint8_t period
+    bint micros
+    bint even
+    # Of the engine; NULL in a playbook that nobody is served by.
+    BudgetState* state
 
 
 cdef struct PurposeSpec:
@@ -380,6 +403,8 @@ cdef struct PlaybookState:
     ContactSpec* contact
     # How many of the conditions are rules of the contact policy.
     uint32_t contact_count
+    BudgetSpec* budgets
+    uint32_t budgets_count
     # Input slots that may name the person's time zone, and what it is where none does.
     Indexes zone_keys
     Zone zone_default
@@ -459,6 +484,7 @@ cdef class Playbook:
         self.load_hash(plan.hash)
         self.load_codes()
         self.load_contact()
+        self.load_budgets()
         self.load_time_zone()
         self.load_consents()
         self.load_schema(attribute_columns, counter_columns)
@@ -588,11 +614,35 @@ cdef class Playbook:
             spec.start_s = rule.start_s
             spec.end_s = rule.end_s
             spec.days = rule.days
+            if rule.budget >= 0:
+                spec.budget = rule.budget
             condition = &self.state.conditions[self.state.conditions_count]
             condition.text = self.text(rule.name)
             condition.spared = True
             condition.contact = spec
             self.state.conditions_count += 1
+        return 0
+
+    cdef int load_budgets(self) except -1:
+        cdef BudgetSpec* spec
+        budgets = self.plan.budgets
+        self.state.budgets = <BudgetSpec*>self.take(len(budgets) * sizeof(BudgetSpec))
+        self.state.budgets_count = <uint32_t>len(budgets)
+        for i, each in enumerate(budgets):
+            spec = &self.state.budgets[i]
+            spec.name = self.text(each.name)
+            memcpy(spec.key, <char*>(<bytes>each.key), sizeof(spec.key))
+            spec.most = each.max
+            spec.costs = <int64_t*>self.take(len(each.costs) * sizeof(int64_t))
+            spec.costs_count = <uint32_t>len(each.costs)
+            for j, cost in enumerate(each.costs):
+                spec.costs[j] = cost
+            spec.least = min([cost for cost in each.costs if cost], default=0)
+            spec.shares = each.shares
+            spec.hold_us = each.hold_s * 1000000
+            spec.period = int(each.period)
+            spec.micros = each.micros
+            spec.even = each.even
         return 0
 
     cdef int load_time_zone(self) except -1:

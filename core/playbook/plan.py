@@ -371,6 +371,7 @@ class ContactKind(IntEnum):
     CAP = 1
     SUPPRESSION = 2
     QUIET_HOURS = 3
+    BUDGET = 4
 
 
 class Period(IntEnum):
@@ -392,6 +393,9 @@ class ContactRule:
     counter of the moments of the events, with a limit of `limit` at least, a window that covers
     all these, and for a suppression buckets no longer than `window_s`.
 
+    A budget's rule holds while what is left of it pays for one more proposition, and counts what
+    the decision at hand proposes.
+
     Quiet hours fail on `days` (a bit for each, Monday's the lowest) from `start_s` of the day to
     before `end_s`, of the next day where that is not after `start_s`.
     """
@@ -407,6 +411,29 @@ class ContactRule:
     start_s: int = 0
     end_s: int = 0
     days: int = 0
+    budget: int = field(default=-1, metadata=ADDED)  # Plan.budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be shown, or spent, over all people within a calendar period.
+
+    Amounts are impressions, or millionths of the unit of a spend (`micros`).  `costs` has what a
+    proposition of each action takes, or one amount for all.  `key` identifies it: a playbook that
+    changes anything but the name, the period, the time zone or what is counted goes on with what is
+    used.  It is claimed in `shares`; with `even`, as the period goes on.  A reservation that no
+    impression confirms comes back after `hold_s`.
+    """
+
+    name: str  # "summer"
+    key: bytes  # 16 bytes
+    max: int
+    costs: tuple[int, ...]
+    period: Period  # ROLLING: all time
+    micros: bool
+    even: bool
+    shares: int
+    hold_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,3 +528,4 @@ class Plan:
     purposes: tuple[Purpose, ...] = field(default=(), metadata=ADDED)
     channels: tuple[Channel, ...] = field(default=(), metadata=ADDED)
     triggers: Triggers | None = field(default=None, metadata=ADDED)
+    budgets: tuple[Budget, ...] = field(default=(), metadata=ADDED)

@@ -16,6 +16,7 @@ cdef struct Moved:
     # From the playbook that decided to the one that decides again.
     Places32 attributes
     Places32 counters
+    Places32 budgets
 
 
 cdef struct Recorded:
@@ -56,14 +57,21 @@ cdef void read_recorded_response(Reader* reader, Recorded* recorded) noexcept no
         reader.failed = True
 
 
-cdef inline TapeEntry* replay_entry(
-    TapeEntry* entries, uint32_t count, uint64_t place, const Places32* places
+cdef inline int64_t replay_place(
+    uint32_t count, uint64_t place, const Places32* places
 ) noexcept nogil:
-    """Where what was read at a place (from 1) belongs in this playbook; NULL for nowhere."""
+    """Where what was read at a place (from 1) belongs in this playbook; -1 for nowhere."""
     cdef int64_t index = <int64_t>place - 1
     if places.count:
         index = places.items[index] if 0 <= index < <int64_t>places.count else -1
-    return &entries[index] if 0 <= index < <int64_t>count else NULL
+    return index if 0 <= index < <int64_t>count else -1
+
+
+cdef inline TapeEntry* replay_entry(
+    TapeEntry* entries, uint32_t count, uint64_t place, const Places32* places
+) noexcept nogil:
+    cdef int64_t index = replay_place(count, place, places)
+    return &entries[index] if index >= 0 else NULL
 
 
 cdef int fit_input(
@@ -108,6 +116,7 @@ cdef int read_input(
     cdef Reader value_reader
     cdef TapeEntry read
     cdef TapeEntry* to = NULL
+    cdef int64_t budget = -1
     cdef Text text
     cdef uint32_t field = 0, wire = 0
     cdef int kind = FAULT_NONE
@@ -122,6 +131,14 @@ cdef int read_input(
             to = replay_entry(
                 replay.counters, playbook.counters_count, read_varint(&inner), &moved.counters
             )
+        elif field == INPUT_OF_BUDGET and wire == WIRE_VARINT:
+            budget = replay_place(
+                playbook.budgets_count, read_varint(&inner), &moved.budgets
+            )
+        elif field == INPUT_LEFT and wire == WIRE_BYTES:
+            text = read_bytes(&inner)
+            if budget >= 0:
+                replay_budget(&replay.budgets[budget], text)
         elif field == INPUT_VALUE and wire == WIRE_BYTES:
             value_reader = read_message(&inner)
             kind = read_value(&value_reader, &read.value, arena, fault)
@@ -224,7 +241,8 @@ cdef int seat_replay(
         arena, playbook.attribute_names.count * sizeof(TapeEntry)
     )
     replay.counters = <TapeEntry*>arena_zeroed(arena, playbook.counters_count * sizeof(TapeEntry))
-    if replay.attributes == NULL or replay.counters == NULL:
+    replay.budgets = <BudgetView*>arena_zeroed(arena, playbook.budgets_count * sizeof(BudgetView))
+    if replay.attributes == NULL or replay.counters == NULL or replay.budgets == NULL:
         return fault_arena(&serving.fault)
     kind = read_record(
         record, playbook, seat.state.store, moved, &recorded, &replay, arena, &serving.fault

@@ -41,6 +41,7 @@ cdef bint seat_init(EngineSeat* seat, EngineState* state, uint64_t seed) noexcep
     seat.completions.wake_fd = -1
     if not serving_init(&seat.serving, state.store):
         return False
+    seat.serving.budgets = &state.budgets
     for i in range(SEATS_MAX):
         if atomic_swap(&state.pins[i].taken, 1) == 0:
             seat.pin = &state.pins[i]

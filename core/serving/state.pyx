@@ -62,6 +62,7 @@ cdef struct EngineState:
     uint32_t crossing_latches[CROSSING_LATCHES]
     LogGate gate
     Records records
+    Budgets budgets
     # How long after its decision an outcome is expected.
     int64_t attribution_us
     # Of a write that names no level.
@@ -96,6 +97,7 @@ cdef void engine_free(EngineState* state) noexcept:
     waiting_free(&state.waiting[QUEUE_REPLICATED])
     history_free(&state.history)
     records_free(&state.records)
+    budgets_free(&state.budgets)
     free(state.pins)
 
 

@@ -10,7 +10,7 @@ cdef enum:
     # One more than the last fate of decide/arbitrate.pyx.
     FATES = 13
     # One more than the last Degradation of the contract.
-    DEGRADATIONS = 5
+    DEGRADATIONS = 6
     # One more than the last DecisionAge of the contract.
     DECISION_AGES = 4
     # gRPC's codes.

@@ -10,7 +10,9 @@ FATE_NAMES = (
     "not_suitable", "no_treatment", "no_priority", "diversity", "taken",
     "contact_policy", "no_consent",
 )
-DEGRADATION_NAMES = ("", "scores_skipped", "fallback_only", "bound_reached", "log_away")
+DEGRADATION_NAMES = (
+    "", "scores_skipped", "fallback_only", "bound_reached", "log_away", "budget_wait",
+)
 # Stands for every name without a place.
 OTHER_NAME = "_OTHER"
 # By the values of DecisionAge.

@@ -114,6 +114,7 @@ def _plan(
         exposure=tables.event_index.get(EXPOSURE, -1) if trials else -1,
         contact=policy.rules,
         time_zone=policy.time_zone,
+        budgets=policy.budgets,
         triggers=triggers.triggers(playbook, segments, grades, scope),
     )
     return consent.with_consents(plan, playbook, scope)

@@ -12,6 +12,7 @@ from nextbest.core.expression.zones import OFFSET, zone_names
 from nextbest.core.playbook.plan import (
     Action,
     Aggregate,
+    Budget,
     ContactKind,
     ContactRule,
     Counter,
@@ -22,6 +23,7 @@ from nextbest.core.playbook.plan import (
     ValueType,
 )
 from nextbest.server.playbook import contacts, limits
+from nextbest.server.playbook.budget import Spender
 from nextbest.server.playbook.faults import Faults
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scalars import span_text
@@ -51,21 +53,26 @@ class Policy:
     actions: tuple[Action, ...]
     placements: tuple[Placement, ...]
     time_zone: TimeZone | None
+    budgets: tuple[Budget, ...]
 
 
 def policy(
     playbook: Playbook, actions: Sequence[Action], placements: Sequence[Placement], scope: Scope
 ) -> Policy:
     """Compile contact.yaml; without one, actions and placements are as they were."""
-    maker = _Maker(_members(playbook, actions, placements), scope, playbook.time_zone is not None)
+    zone = _time_zone(playbook.time_zone, scope)
+    members = _members(playbook, actions, placements)
+    maker = _Maker(members, scope, playbook.time_zone is not None)
     for name, cap in sorted(playbook.caps.items()):
         maker.cap(name, cap)
+    spender = Spender(actions, placements, scope, zone.default if zone else "")
+    for name, spec in sorted(playbook.budgets.items()):
+        maker.budget(name, spec, spender)
     for name, suppression in sorted(playbook.suppression.items()):
         maker.suppression(name, suppression)
     for name, quiet in sorted(playbook.quiet_hours.items()):
         maker.quiet_hours(name, quiet)
     _check_channels(playbook, scope.faults)
-    zone = _time_zone(playbook.time_zone, scope)
     return Policy(
         rules=tuple(maker.rules),
         actions=tuple(
@@ -77,6 +84,7 @@ def policy(
             for index, one in enumerate(placements)
         ),
         time_zone=zone if any(map(_needs_zone, maker.rules)) else None,
+        budgets=tuple(spender.budgets),
     )
 
 
@@ -191,6 +199,34 @@ class _Maker:
             )
             self.add(rule, counted.subject, counted.names)
 
+    def budget(self, name: Text, spec: contacts.BudgetSpec, spender: Spender) -> None:
+        """A budget and its rule, or one of each for each that it is about by itself."""
+        what = f"budget {name}"
+        if spec.per is not Period.ROLLING:
+            self.check_zone(spec.at.value("per"), f"per of {what}")
+        for subject, names in self.subjects(spec.of, what):
+            of = names[0] if spec.of is not None and spec.of.each else ""
+            rule = ContactRule(
+                name=f"{what} of {of}" if of else what,
+                kind=ContactKind.BUDGET,
+                period=spec.per,
+                shown=True,
+                budget=len(spender.budgets),
+            )
+            chosen = self.add(rule, subject, names)
+            spender.add(name, of, spec, "placement" if subject == "channel" else subject, chosen)
+
+    def subjects(
+        self, of: contacts.SubjectSpec | None, what: str
+    ) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What a rule is about, apart: each a subject and names; () after a fault."""
+        if of is None:
+            return (("", ()),)
+        names = self.names(of, what)
+        if of.each:
+            return tuple((of.each, (name,)) for name in names)
+        return ((of.kind(), names),) if names else ()
+
     def suppression(self, name: Text, spec: contacts.SuppressionSpec) -> None:
         """A rule for each that the suppression is about by itself, or one."""
         what = f"suppression {name}"
@@ -250,14 +286,19 @@ class _Maker:
             allowed = "a time_zone in contact.yaml beside it"
             self.scope.faults.add(node.fault(what, allowed, "no time_zone"))
 
-    def add(self, rule: ContactRule, subject: str, names: Iterable[str]) -> None:
-        """A rule for what the names stand for; without a subject, for every placement."""
+    def add(self, rule: ContactRule, subject: str, names: Iterable[str]) -> list[int]:
+        """A rule for what the names stand for; without a subject, for every placement.
+
+        Gives the actions or placements.
+        """
         kind = "action" if subject in ("action", "group") else "placement"
         known = self.members[subject or "placement"]
         chosen = names if subject else known
-        for index in sorted({index for name in chosen for index in known[name]}):
+        found = sorted({index for name in chosen for index in known[name]})
+        for index in found:
             self.needed.setdefault((kind, index), []).append(len(self.rules))
         self.rules.append(rule)
+        return found
 
     def counted(
         self, event: Text, of: contacts.SubjectSpec | None, what: str

@@ -17,6 +17,7 @@ from nextbest.server.playbook.shapes import (
     Missing,
     Name,
     Place,
+    Real,
     Record,
     Schema,
     Shape,
@@ -42,6 +43,7 @@ _KEY = Name(
     pattern=re.compile(r"(profile|context)\.[a-z][a-z0-9_]{0,63}"),
     allowed="profile.NAME or context.NAME",
 )
+_COST = Real(0, limits.SPEND_MAX, above=True)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
 _CLOCK_TEXT = "a time of day from 00:00 to 24:00"
 
@@ -142,6 +144,66 @@ class CapSpec(Spec):
     )
 
 
+@dataclass(frozen=True)
+class Cost(Shape):
+    """What one impression costs: a number, or the name of an action attribute."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> float | Text | Missing:
+        """See Shape."""
+        if node.kind is Kind.SCALAR and isinstance(node.scalar(), str):
+            return _NAME.read(node, what, faults)
+        return _COST.read(node, what, faults)
+
+    def schema(self) -> Schema:
+        """See Shape."""
+        return {"anyOf": [_COST.schema(), _NAME.schema()]}
+
+
+@dataclass(slots=True, kw_only=True)
+class SpendSpec(Spec):
+    """At most so much money, or any other unit."""
+
+    max: float = key(
+        Real(0, limits.SPEND_MAX, above=True), "at most so much, to six decimals", required=True
+    )
+    cost: float | Text = key(
+        Cost(), "what an impression takes of it: a number or an action attribute", required=True
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class BudgetSpec(Spec):
+    """At most so many impressions, or so much spent, over all people."""
+
+    of: SubjectSpec | None = key(
+        Subject(), "what it is about, as for a cap; everything together when not given"
+    )
+    max: int | None = key(Whole(1, limits.BUDGET_MAX), "at most so many impressions")
+    spend: SpendSpec | None = key(
+        Record("spend", SpendSpec), "in place of max: what impressions cost, and how much they may"
+    )
+    per: Period = key(
+        Choice(CALENDAR | {"all": Period.ROLLING}),
+        "day, week (from Monday) or month of the default time zone, or all time",
+        required=True,
+    )
+    pacing: bool = key(
+        Choice({"none": False, "even": True}),
+        "even: what may be used grows as the period goes on",
+        default=False,
+    )
+    hold: int = key(
+        Span(1, limits.HOLD_S_MAX),
+        "how long a decision's reservation waits for its impression before it comes back",
+        default=1_800,
+    )
+    shares: int = key(
+        Whole(1, limits.SHARES_MAX),
+        "in how many parts nodes claim it; what a node that dies has claimed is lost",
+        default=64,
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class SuppressionSpec(Spec):
     """A pause after so many events of a kind."""
@@ -224,6 +286,15 @@ class ContactFile(Spec):
     caps: dict[Text, CapSpec] = key(
         Mapping("cap", Record("cap", CapSpec), limits.CONTACT_RULES_MAX),
         "the frequency caps, each for every person by themselves",
+        factory=dict,
+    )
+    budgets: dict[Text, BudgetSpec] = key(
+        Mapping(
+            "budget",
+            Record("budget", BudgetSpec, one_of=("max", "spend")),
+            limits.BUDGETS_MAX,
+        ),
+        "what may be shown or spent over all people",
         factory=dict,
     )
     suppression: dict[Text, SuppressionSpec] = key(

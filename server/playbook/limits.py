@@ -49,6 +49,11 @@ CONTACT_RULES_MAX: Final = 256  # caps, or suppressions, or quiet hours
 TRIGGER_CONDITIONS_MAX: Final = 1_024  # of triggers, that have no boundary
 ZONE_KEYS_MAX: Final = 4  # that stand in for one another as a person's time zone
 AHEAD_S: Final = 300  # how far ahead of the clock events may be, as the core has it
+BUDGETS_MAX: Final = 64  # each one of a budget `of: action` and the like included
+BUDGET_MAX: Final = 1_000_000_000_000  # impressions
+SPEND_MAX: Final = 1_000_000_000_000  # in its unit; held in millionths
+SHARES_MAX: Final = 4_096
+HOLD_S_MAX: Final = 86_400
 CAP_MAX: Final = 1_024  # events of a cap, as many as a counter keeps the moments of
 
 CASES_MAX: Final = 10_000

@@ -30,6 +30,7 @@ _SECTIONS = (
     "holdouts",
     "channels",
     "caps",
+    "budgets",
     "suppression",
     "quiet_hours",
     "purposes",
@@ -44,6 +45,7 @@ _TOTALS = (
     ("experiments", limits.EXPERIMENTS_MAX),
     ("holdouts", limits.HOLDOUTS_MAX),
     ("caps", limits.CONTACT_RULES_MAX),
+    ("budgets", limits.BUDGETS_MAX),
     ("suppression", limits.CONTACT_RULES_MAX),
     ("quiet_hours", limits.CONTACT_RULES_MAX),
     ("purposes", limits.PURPOSES_MAX),
@@ -69,6 +71,7 @@ class Playbook:
     holdouts: dict[Text, trials.HoldoutSpec] = field(default_factory=dict)
     time_zone: contacts.TimeZoneSpec | None = None
     caps: dict[Text, contacts.CapSpec] = field(default_factory=dict)
+    budgets: dict[Text, contacts.BudgetSpec] = field(default_factory=dict)
     suppression: dict[Text, contacts.SuppressionSpec] = field(default_factory=dict)
     quiet_hours: dict[Text, contacts.QuietHoursSpec] = field(default_factory=dict)
     purposes: dict[Text, consents.PurposeSpec] = field(default_factory=dict)

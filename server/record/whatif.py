@@ -23,10 +23,11 @@ NO_SEGMENT = ""
 
 
 class Places(NamedTuple):
-    """For each attribute and counter of one playbook its index in another, or -1: int32."""
+    """For each attribute, counter and budget of one playbook its index in another, or -1: int32."""
 
     attributes: bytes
     counters: bytes
+    budgets: bytes
 
 
 @dataclass(slots=True)
@@ -84,12 +85,14 @@ def shown(answer: decision_pb2.DecideResponse) -> list[Shown]:
 
 
 def places(old: Plan, new: Plan) -> Places:
-    """Where what one playbook reads is in another: attributes by name and type, counters by key."""
+    """Where what one playbook reads is in another: attributes by name and type, the rest by key."""
     attributes = {(one.name, one.type, one.size): i for i, one in enumerate(new.attributes)}
     counters = {one.key: i for i, one in enumerate(new.counters)}
+    budgets = {one.key: i for i, one in enumerate(new.budgets)}
     return Places(
         _bytes(attributes.get((one.name, one.type, one.size), -1) for one in old.attributes),
         _bytes(counters.get(one.key, -1) for one in old.counters),
+        _bytes(budgets.get(one.key, -1) for one in old.budgets),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,45 @@ async def test_both_lanes_keep_to_the_policy(playbook: Path, tmp_path: Path) -> 
     assert [[one.counted for one in each.candidates] for each in fast] == [
         [one.counted for one in each.candidates] for each in slow
     ]
+
+
+SPENT = {
+    "contact.yaml": """
+budgets:
+  summer: {of: {action: one}, max: 100, per: all, hold: 1h}
+  money: {spend: {max: 20.00, cost: 0.05}, per: all, hold: 1h}
+""",
+    "placements.yaml": "placements: {inbox: {slots: 3}}\n",
+}
+
+
+@pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
+async def test_eight_callers_never_overspend_a_budget(playbook: Path, tmp_path: Path) -> None:
+    """Over both lanes at once: what all are proposed together is the budget to the last part."""
+    for name, text in SPENT.items():
+        (playbook / name).write_text(text)
+    shown: Counter[str] = Counter()
+
+    async def ask(address: str, caller: int) -> None:
+        async with AsyncClient(address, fast_lane=caller % 2 == 0) as client:
+            for number in range(40):
+                answer = await client.decide(f"person-{caller}-{number}", ["inbox"])
+                for one in answer.placements[0].propositions:
+                    shown[one.action] += 1
+                    about = {"action": one.action}
+                    if number % 2:
+                        await client.track(
+                            f"person-{caller}-{number}",
+                            "impression",
+                            about,
+                            decision_id=answer.decision_id,
+                            slot=one.slot,
+                        )
+
+    async with running(playbook, lane__addresses=f"unix:{tmp_path}/lane") as address:
+        await asyncio.gather(*(ask(address, caller) for caller in range(8)))
+    assert shown["one"] == 100
+    assert sum(shown.values()) == 400
 
 
 async def test_what_was_counted_survives_a_restart(

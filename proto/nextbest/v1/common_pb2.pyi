@@ -25,6 +25,7 @@ class Degradation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_FALLBACK_ONLY: _ClassVar[Degradation]
     DEGRADATION_BOUND_REACHED: _ClassVar[Degradation]
     DEGRADATION_LOG_AWAY: _ClassVar[Degradation]
+    DEGRADATION_BUDGET_WAIT: _ClassVar[Degradation]
 
 class AckLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +42,7 @@ DEGRADATION_SCORES_SKIPPED: Degradation
 DEGRADATION_FALLBACK_ONLY: Degradation
 DEGRADATION_BOUND_REACHED: Degradation
 DEGRADATION_LOG_AWAY: Degradation
+DEGRADATION_BUDGET_WAIT: Degradation
 ACK_LEVEL_UNSPECIFIED: AckLevel
 ACK_LEVEL_APPLIED: AckLevel
 ACK_LEVEL_LOGGED: AckLevel

@@ -236,7 +236,7 @@ class PlacementExplanation(_message.Message):
     def __init__(self, placement: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[CandidateExplanation, _Mapping]]] = ...) -> None: ...
 
 class CandidateExplanation(_message.Message):
-    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit", "propensity_logging")
+    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit", "propensity_logging", "budget")
     class FactorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -254,6 +254,7 @@ class CandidateExplanation(_message.Message):
     COUNTED_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_LOGGING_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     action: str
     fate: Fate
     condition: str
@@ -264,7 +265,22 @@ class CandidateExplanation(_message.Message):
     counted: int
     limit: int
     propensity_logging: float
-    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ..., propensity_logging: _Optional[float] = ...) -> None: ...
+    budget: BudgetExplanation
+    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ..., propensity_logging: _Optional[float] = ..., budget: _Optional[_Union[BudgetExplanation, _Mapping]] = ...) -> None: ...
+
+class BudgetExplanation(_message.Message):
+    __slots__ = ("used", "held", "left", "max", "waits")
+    USED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
+    used: float
+    held: float
+    left: float
+    max: float
+    waits: bool
+    def __init__(self, used: _Optional[float] = ..., held: _Optional[float] = ..., left: _Optional[float] = ..., max: _Optional[float] = ..., waits: _Optional[bool] = ...) -> None: ...
 
 class DecideBatchRequest(_message.Message):
     __slots__ = ("requests",)

@@ -41,15 +41,19 @@ class DecisionRecord(_message.Message):
     def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., version: _Optional[int] = ..., unset_attributes: _Optional[_Iterable[int]] = ..., empty_counters: _Optional[_Iterable[int]] = ..., outcome: _Optional[_Union[_event_pb2.TrackRequest, _Mapping]] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Input(_message.Message):
-    __slots__ = ("attribute", "counter", "value", "ages", "moments")
+    __slots__ = ("attribute", "counter", "value", "ages", "moments", "budget", "left")
     ATTRIBUTE_FIELD_NUMBER: _ClassVar[int]
     COUNTER_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     AGES_FIELD_NUMBER: _ClassVar[int]
     MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
     attribute: int
     counter: int
     value: _common_pb2.Value
     ages: _containers.RepeatedScalarFieldContainer[int]
     moments: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, attribute: _Optional[int] = ..., counter: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., ages: _Optional[_Iterable[int]] = ..., moments: _Optional[_Iterable[int]] = ...) -> None: ...
+    budget: int
+    left: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, attribute: _Optional[int] = ..., counter: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ..., ages: _Optional[_Iterable[int]] = ..., moments: _Optional[_Iterable[int]] = ..., budget: _Optional[int] = ..., left: _Optional[_Iterable[int]] = ...) -> None: ...

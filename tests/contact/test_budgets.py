@@ -1,0 +1,285 @@
+"""Budgets over all people on one engine: held by decisions, used by impressions, given back."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nextbest.core import Engine
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.replay import replay
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2
+from tests.contact.playbook import (
+    DAY,
+    NOW_US,
+    SECOND,
+    answer,
+    engine_of,
+    faults_of,
+    identity,
+    plan_of,
+    proposed,
+)
+from tests.record.people import taken
+
+WAITS = common_pb2.DEGRADATION_BUDGET_WAIT
+VOLUME = {"of": {"group": "discount"}, "max": 5, "per": "all", "hold": "10m"}
+_numbers = itertools.count()
+
+
+def with_budgets(**budgets: dict[str, Any]) -> dict[str, Any]:
+    return {"time_zone": "Europe/Warsaw", "budgets": budgets}
+
+
+def impression(
+    engine: Engine, decision: decision_pb2.DecideResponse, slot: int, at_us: int, **about: str
+) -> None:
+    """One more impression of a slot, on an engine."""
+    request = event_pb2.TrackRequest(
+        event_id=f"shown-{next(_numbers)}",
+        identity=identity("ann"),
+        event="impression",
+        decision_id=decision.decision_id,
+        slot=slot,
+    )
+    request.occurred_at.seconds = at_us // SECOND
+    for key, text in about.items():
+        request.properties[key].string_value = text
+    engine.track(request.SerializeToString(), at_us)
+
+
+def amounts(engine: Engine, now_us: int = NOW_US) -> tuple[int, int, int]:
+    """Used, held and left of the only budget."""
+    (one,) = engine.budgets(now_us)
+    return one.used, one.held, one.left
+
+
+def test_no_more_is_proposed_than_the_budget_has() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    shown = [proposed(engine, f"person-{i}", "inbox") for i in range(4)]
+    assert shown[0] == shown[1] == ["ten_off", "twenty_off", "news"]
+    assert shown[2] == ["ten_off", "news"], "one is left, and the better one has it"
+    assert shown[3] == ["news"]
+    assert amounts(engine) == (0, 5, 0)
+
+
+def test_why_nothing_is_left_is_explained() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    for i in range(3):
+        last = answer(engine, f"person-{i}", "inbox")
+    impression(engine, last, 0, NOW_US)
+    told = answer(engine, "bob", "inbox", explain=True)
+    assert list(told.degraded) == [], "it is used up: nothing is to be waited for"
+    by_name = {one.action: one for one in told.explanations[0].candidates}
+    assert by_name["ten_off"].fate == decision_pb2.FATE_CONTACT_POLICY
+    assert by_name["ten_off"].condition == "budget summer"
+    wanted = decision_pb2.BudgetExplanation(used=1, held=4, left=0, max=5)
+    assert by_name["ten_off"].budget == wanted
+    assert not by_name["news"].HasField("budget")
+
+
+def test_a_repeated_decision_holds_once() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    for second in (0, 1, 120, 599):
+        answer(engine, "ann", "inbox", NOW_US + second * SECOND, decision_id="same")
+    assert amounts(engine) == (0, 2, 3)
+
+
+def test_a_preview_holds_nothing_and_sees_what_is_left() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 1}))
+    assert proposed(engine, "ann", "inbox", preview=True) == ["ten_off", "news"]
+    assert amounts(engine) == (0, 0, 1)
+    answer(engine, "ann", "inbox")
+    assert proposed(engine, "bob", "inbox", preview=True) == ["news"]
+
+
+def test_an_impression_confirms_and_repeats_do_not_count() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    one = answer(engine, "ann", "inbox")
+    for _ in range(3):
+        impression(engine, one, 0, NOW_US, action="ten_off")
+    assert amounts(engine) == (1, 1, 3)
+    impression(engine, one, 1, NOW_US, action="news")
+    impression(engine, one, 7, NOW_US)
+    assert amounts(engine) == (1, 1, 3), "of another action, or of a slot that was not proposed"
+    impression(engine, one, 1, NOW_US)
+    assert amounts(engine) == (2, 0, 3)
+    later = NOW_US + 601 * SECOND
+    assert amounts(engine, later) == (2, 0, 3), "what is used does not come back"
+
+
+def test_what_no_impression_confirms_comes_back() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    answer(engine, "ann", "inbox")
+    answer(engine, "bob", "inbox", NOW_US + 300 * SECOND)
+    assert amounts(engine, NOW_US + 599 * SECOND) == (0, 4, 1)
+    assert amounts(engine, NOW_US + 600 * SECOND) == (0, 2, 3)
+    assert amounts(engine, NOW_US + 900 * SECOND) == (0, 0, 5)
+
+
+def test_a_late_impression_is_paid_of_what_is_left_or_told() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 2}))
+    first = answer(engine, "ann", "inbox")
+    late = NOW_US + 700 * SECOND
+    amounts(engine, late)
+    impression(engine, first, 0, late)
+    assert amounts(engine, late) == (1, 0, 1)
+    assert proposed(engine, "bob", "inbox", late) == ["ten_off", "news"]
+    impression(engine, first, 1, late)
+    (one,) = engine.budgets(late)
+    assert (one.used, one.held, one.left) == (1, 1, 0), "never more than there is"
+    assert (one.late, one.unpaid) == (1, 1)
+
+
+def test_the_same_slot_of_several_placements_is_held_for_each() -> None:
+    parts = {
+        "actions": {"ten_off": {"group": "discount"}, "news": {}},
+        "placements": {
+            "first": {"candidates": {"actions": ["news"]}, "slots": 2, "fallback": "ten_off"},
+            "second": {"candidates": {"actions": ["news"]}, "slots": 2, "fallback": "ten_off"},
+        },
+    }
+    engine = engine_of(with_budgets(summer=VOLUME), **parts)
+    one = answer(engine, "ann", ["first", "second"])
+    shown = [[two.action for two in each.propositions] for each in one.placements]
+    held = sum(names.count("ten_off") for names in shown)
+    assert amounts(engine) == (0, held, 5 - held)
+    assert held == 2
+
+
+def test_money_is_spent_by_what_each_action_costs() -> None:
+    actions = {
+        "ten_off": {"group": "discount", "value": 3.0, "attributes": {"price": 0.3}},
+        "news": {"value": 1.0, "attributes": {"price": 0.1}},
+    }
+    spend = {"spend": {"max": 1, "cost": "price"}, "per": "day"}
+    engine = engine_of(with_budgets(money=spend), actions=actions)
+    shown = [proposed(engine, f"person-{i}", "page") for i in range(4)]
+    assert shown == [["ten_off", "news"], ["ten_off", "news"], ["news"], ["news"]]
+    assert amounts(engine) == (0, 1_000_000, 0)
+    told = answer(engine, "bob", "page", explain=True).explanations[0].candidates[0]
+    assert told.budget == decision_pb2.BudgetExplanation(held=1.0, max=1.0)
+
+
+def test_each_by_itself() -> None:
+    engine = engine_of(with_budgets(each=VOLUME | {"of": "action", "max": 1}))
+    assert proposed(engine, "ann", "inbox") == ["ten_off", "twenty_off", "news"]
+    assert proposed(engine, "bob", "inbox") == []
+    assert [one.name for one in engine.budgets(NOW_US)] == [
+        "each.news",
+        "each.ten_off",
+        "each.twenty_off",
+    ]
+
+
+def test_a_new_day_has_a_new_budget() -> None:
+    engine = engine_of(with_budgets(daily=VOLUME | {"per": "day", "max": 1}))
+    # 08:00 in Warsaw.
+    assert proposed(engine, "ann", "inbox") == ["ten_off", "news"]
+    evening = NOW_US + 14 * 3_600 * SECOND
+    impression(engine, answer(engine, "eve", "inbox", evening), 0, evening)
+    assert proposed(engine, "bob", "inbox", evening) == ["news"]
+    assert proposed(engine, "bob", "inbox", NOW_US + DAY) == ["ten_off", "news"]
+
+
+def test_even_pacing_releases_shares_as_the_day_goes_on() -> None:
+    budget = {"max": 24, "per": "day", "pacing": "even", "shares": 24}
+    engine = engine_of(with_budgets(daily=budget))
+    midnight = NOW_US - 9 * 3_600 * SECOND
+    shown = 0
+    for hour in range(24):
+        for minute in (0, 59):
+            at_us = midnight + (hour * 60 + minute) * 60 * SECOND
+            found = answer(engine, f"person-{hour}-{minute}", "inbox", at_us)
+            for slot in range(len(found.placements[0].propositions)):
+                impression(engine, found, slot, at_us)
+                shown += 1
+            assert shown == hour + 1
+            assert (WAITS in found.degraded) == (hour < 23)
+
+
+def test_a_changed_playbook_goes_on_with_what_is_used() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 2}))
+    one = answer(engine, "ann", "inbox")
+    impression(engine, one, 0, NOW_US)
+    engine.publish(plan_of(with_budgets(summer=VOLUME | {"max": 4})))
+    assert amounts(engine) == (1, 1, 2)
+    engine.publish(plan_of(with_budgets(summer=VOLUME | {"max": 1})))
+    assert amounts(engine) == (1, 1, 0)
+    assert proposed(engine, "bob", "inbox") == ["news"]
+
+
+def test_a_managed_budget_is_what_was_granted() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    engine.budgets_managed()
+    (one,) = engine.budgets(NOW_US)
+    waiting = answer(engine, "ann", "inbox", explain=True)
+    assert list(waiting.degraded) == [WAITS]
+    assert waiting.explanations[0].candidates[-1].budget.waits
+    assert engine.grant_budget(one.key, one.period, 2, True)
+    assert proposed(engine, "bob", "inbox") == ["ten_off", "twenty_off", "news"]
+    assert list(answer(engine, "eve", "inbox").degraded) == [WAITS]
+    assert engine.grant_budget(one.key, one.period, 0, False)
+    assert list(answer(engine, "eve", "inbox").degraded) == []
+    assert not engine.grant_budget(bytes(16), one.period, 2, True)
+
+
+def test_decisions_under_budgets_replay_to_the_byte(tmp_path: Path) -> None:
+    plan = plan_of(with_budgets(summer=VOLUME | {"max": 40, "hold": "5s"}))
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 40, "hold": "5s"}))
+    engine.record(1.0, 1 << 22)
+    for i in range(100):
+        at_us = NOW_US + i * SECOND // 4
+        one = answer(engine, f"person-{i}", "inbox", at_us, explain=i % 2 == 0)
+        if i % 3 == 0:
+            impression(engine, one, 0, at_us)
+    _, found = taken(engine)
+    decided = [one for one in found if not one.record.HasField("outcome")]
+    shown = {len(one.record.response.placements[0].propositions) for one in decided}
+    assert shown == {1, 2, 3}
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    results = list(replay(decided, playbooks))
+    assert [one for one in results if one.difference] == []
+    assert len(results) == 100
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"max": 0}, "budget max, seen '0', allowed: a whole number from 1 to"),
+    ({"per": "year"}, "budget per, seen 'year', allowed: day, week, month, all"),
+    ({"spend": {"max": 3, "cost": 1}}, "exactly one of max, spend"),
+    ({"pacing": "even"}, "pacing of summer, seen 'even', allowed: none, or a budget per day"),
+    ({"pacing": "fast"}, "allowed: none, even"),
+    ({"hold": "2d"}, "budget hold, seen '2d'"),
+    ({"shares": 0}, "budget shares, seen '0'"),
+    ({"of": {"group": "discounts"}}, "group of budget summer, seen 'discounts', allowed: discount"),
+    ({"max": None, "spend": {"max": 3, "cost": "price"}}, "cost of budget summer, seen 'price'"),
+    ({"max": None, "spend": {"max": 3, "cost": 0}}, "allowed: a number over 0"),
+    ({"max": None, "spend": {"max": -1, "cost": 1}}, "spend max, seen '-1'"),
+    ({"max": None, "spend": {"cost": 1}}, "seen no max"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD, ids=range(len(BAD)))
+def test_bad_budgets_are_refused(change: dict[str, Any], words: str) -> None:
+    spec = {key: value for key, value in (VOLUME | change).items() if value is not None}
+    found = faults_of({"budgets": {"summer": spec}})
+    assert any(words in fault for fault in found), found
+    assert all(fault.startswith("contact.yaml:") for fault in found)
+
+
+def test_an_action_without_its_cost_is_named() -> None:
+    actions = {
+        "ten_off": {"group": "discount", "attributes": {"price": 0.3}},
+        "twenty_off": {"group": "discount"},
+    }
+    spec = {"of": {"group": "discount"}, "spend": {"max": 1, "cost": "price"}, "per": "all"}
+    found = faults_of({"budgets": {"money": spec}}, actions=actions)
+    assert any("cost of budget money: action twenty_off, seen none" in one for one in found), found
+
+
+def test_a_calendar_budget_needs_a_clock() -> None:
+    found = faults_of({"budgets": {"summer": VOLUME | {"per": "week"}}})
+    assert any("per of budget summer, seen no time_zone" in one for one in found), found
