@@ -19,6 +19,7 @@ from nextbest.server.command.console import (
     out,
     show_json,
 )
+from nextbest.server.errors import ConfigError
 
 if TYPE_CHECKING:
     from nextbest.server.record.export import Exported, Period
@@ -60,7 +61,7 @@ KeyFile: TypeAlias = Annotated[
 def told_of(values: Sequence[str], candidates: bool, as_recorded: bool, key_file: str) -> Told:
     """What rows are to tell, from the options."""
     from nextbest.server.record.rows import Told
-    from nextbest.server.telemetry.events.pseudonym import pseudonyms
+    from nextbest.server.telemetry.events.pseudonym import KEY, pseudonyms
 
     if as_recorded and key_file:
         raise typer.BadParameter("with --as-recorded", param_hint="--key-file")
@@ -71,7 +72,12 @@ def told_of(values: Sequence[str], candidates: bool, as_recorded: bool, key_file
             allowed = f"{FIELD}, such as purchase.amount"
             raise typer.BadParameter(f"{text!r}, allowed: {allowed}", param_hint="--value")
         pairs.append((event, name))
-    return Told(None if as_recorded else pseudonyms(key_file), candidates, tuple(pairs))
+    try:
+        hide = None if as_recorded else pseudonyms(key_file)
+    except ConfigError as error:
+        why = error.faults[0].removeprefix(f"{KEY}: ")
+        raise typer.BadParameter(why, param_hint="--key-file") from None
+    return Told(hide, candidates, tuple(pairs))
 
 
 def period_of(since: str, until: str) -> Period:
@@ -93,6 +99,8 @@ def export_decisions(
     from nextbest.server.record.files import Files, folder_of
     from nextbest.server.record.playbooks import Playbooks
 
+    if output.suffix != ".parquet":
+        raise typer.BadParameter(f"{output}, allowed: a name in .parquet", param_hint="--output")
     files = Files(*map(folder_of, places))
     playbooks = Playbooks(files.folder, {}, files.folders[1:])
     with progress(output.name) as report:

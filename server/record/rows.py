@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
@@ -142,6 +143,7 @@ class Rows:
         }
 
 
+@cache
 def _name(enum: EnumTypeWrapper, number: int) -> str:
     """An enum's value as it is written elsewhere: IDENTITY_KIND_KNOWN is "known"."""
     names = enum.DESCRIPTOR.values_by_number

@@ -200,6 +200,12 @@ async def test_another_exports_file_is_let_be(tmp_path: Path, playbook: Path) ->
 
 def test_wrong_use_is_code_2(tmp_path: Path) -> None:
     output = (tmp_path, "-o", tmp_path / "a.parquet")
-    for wrong in (("--value", "amount"), ("--since", "soon"), ("--as-recorded", "--key-file", "k")):
+    for wrong in (
+        ("--value", "amount"),
+        ("--since", "soon"),
+        ("--key-file", "k", "--as-recorded"),
+        ("--key-file", tmp_path / "none"),
+    ):
         assert wrong[0] in exported(*output, *wrong, code=2)["stderr"]
+    assert ".parquet" in exported(tmp_path, "-o", tmp_path / "a.csv", code=2)["stderr"]
     assert "records.share=1" in exported(*output, code=1)["stderr"]
