@@ -222,6 +222,55 @@ cdef void write_explanation(
     message_close(writer, start)
 
 
+cdef void write_triggers(Decision* decision, Writer* writer, uint32_t field) noexcept nogil:
+    """How the person stands to each trigger, as nextbest.v1.TriggerExplanation."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef const WatchSpec* watch = playbook.watch
+    cdef Value value
+    cdef uint32_t i
+    for i in range(watch.segments.count):
+        write_segment_trigger(decision, writer, field, watch.segments.items[i])
+    for i in range(watch.grades.count):
+        value = grade_value(decision, watch.grades.items[i])
+        write_trigger(writer, field, "grade ", playbook.grades[watch.grades.items[i]].name, &value)
+    if watch.stage:
+        value = stage_value(decision)
+        write_trigger(writer, field, "stage", text_of(""), &value)
+
+
+cdef void write_trigger(
+    Writer* writer, uint32_t field, const char* kind, Text name, const Value* value
+) noexcept nogil:
+    cdef size_t start = message_open(writer, field)
+    write_named(writer, 1, kind, name)
+    if value.tag == TAG_STRING:
+        write_text(writer, 2, value_text(value))
+    message_close(writer, start)
+
+
+cdef void write_segment_trigger(
+    Decision* decision, Writer* writer, uint32_t field, uint32_t index
+) noexcept nogil:
+    cdef const SegmentSpec* segment = &decision.playbook.segments[index]
+    cdef int64_t failing = first_failing(decision, &segment.conditions)
+    cdef size_t start = message_open(writer, field)
+    write_named(writer, 1, "segment ", segment.name)
+    write_text(writer, 2, text_of("in" if failing < 0 else "out"))
+    if failing >= 0:
+        write_text(writer, 3, decision.playbook.conditions[failing].text)
+        if decision.states[failing] == CONDITION_ERROR:
+            write_error(decision, writer, 4, 5, &decision.errors[failing])
+    message_close(writer, start)
+
+
+cdef void write_named(Writer* writer, uint32_t field, const char* kind, Text name) noexcept nogil:
+    """A kind and a name as one text."""
+    cdef size_t start = message_open(writer, field)
+    put_raw(writer, kind, strlen(kind))
+    put_raw(writer, name.data, name.length)
+    message_close(writer, start)
+
+
 cdef void write_score_reasons(
     Writer* writer, const ScorecardSpec* card, const ScoreResult* result
 ) noexcept nogil:

@@ -281,6 +281,8 @@ cdef void write_answer(
     if call.message.explain:
         for i in range(call.message.placements_count):
             write_explanation(decision, writer, call.placements[i], &rankings[i])
+        if playbook.watch != NULL:
+            write_triggers(decision, writer, 17)
 
 
 cdef inline Text playbook_hash(const PlaybookState* playbook) noexcept nogil:

@@ -341,6 +341,10 @@ cdef struct WatchSpec:
     # The nodes of each condition.
     Indexes* of_conditions
     Indexes timed
+    # What is told, of segments and grades.
+    Indexes segments
+    Indexes grades
+    bint stage
     # The engine's own events, as indexes of events; -1 for none.
     int32_t entered
     int32_t left
@@ -1042,6 +1046,9 @@ cdef class Playbook:
         to.timed = self.indexes(found.timed)
         for i, sources in enumerate(found.events):
             self.state.events[i].watched = self.indexes(sources)
+        to.segments = self.indexes(self.plan.triggers.segments)
+        to.grades = self.indexes(self.plan.triggers.grades)
+        to.stage = self.plan.triggers.stage
         to.entered = self.plan.triggers.entered
         to.left = self.plan.triggers.left
         to.grade_changed = self.plan.triggers.grade_changed

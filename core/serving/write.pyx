@@ -208,10 +208,17 @@ cdef void seat_expose(
     """
     cdef const Exposures* exposures = &seat.serving.exposures
     cdef Tally* tally = seat.serving.tally
-    cdef bint stored
+    cdef bint stored, watched
+    cdef Cause cause
+    cdef char decision_id[ID_BYTES_MAX]
     cdef uint32_t i
     if call.now_us > now_us + AHEAD_US_MAX:
         return
+    watched = track_is_watched(playbook, &playbook.events[playbook.exposure]) and cross_begin(
+        seat, seat_crossing(seat), call.identity, True
+    )
+    # What follows takes the arena, where it may lie.
+    memcpy(decision_id, call.message.decision_id.data, call.message.decision_id.length)
     for i in range(exposures.count):
         write_exposure(
             seat, playbook, call, &playbook.experiments[exposures.experiments[i]],
@@ -220,6 +227,14 @@ cdef void seat_expose(
         stored = seat_store_own(seat, playbook, call.identity, now_us)
         if TELEMETRY and tally != NULL:
             counter_add(&tally.exposures if stored else &tally.exposures_lost, 1)
+    if watched:
+        cause.id.data = decision_id
+        cause.id.length = call.message.decision_id.length
+        cause.id_ms = now_us // 1000
+        cause.occurred_us = call.now_us
+        cross_end(
+            seat, seat.crossed, playbook, &cause, &playbook.events[playbook.exposure], now_us
+        )
 
 
 cdef bint seat_store_own(

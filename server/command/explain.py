@@ -35,6 +35,8 @@ def show_decision(console: Console, response: decision_pb2.DecideResponse) -> No
         console.print(_experiments(response))
     for explanation in response.explanations:
         console.print(_explanation(explanation))
+    if response.triggers:
+        console.print(_triggers(response))
 
 
 def show_scores(
@@ -79,6 +81,11 @@ def _show_ledger(console: Console, score: decision_pb2.Score) -> None:
 def _experiments(response: decision_pb2.DecideResponse) -> object:
     rows = [_assignment(each) for each in response.experiments]
     return table("experiments", ("experiment", "variant", "exposed", "bucket#", "why"), rows)
+
+
+def _triggers(response: decision_pb2.DecideResponse) -> object:
+    rows = [(each.trigger, each.value, _held_back(each)) for each in response.triggers]
+    return table("triggers", ("trigger", "now", "because"), rows)
 
 
 def _assignment(each: decision_pb2.Assignment) -> tuple[object, ...]:
@@ -142,6 +149,11 @@ def _detail(each: decision_pb2.CandidateExplanation) -> str:
         return _contact(each)
     if each.fate == decision_pb2.FATE_NO_CONSENT:
         return each.condition
+    return _held_back(each)
+
+
+def _held_back(each: decision_pb2.CandidateExplanation | decision_pb2.TriggerExplanation) -> str:
+    """The condition that does not hold, and what it lacks."""
     failed = f"not: {each.condition}" if each.condition else ""
     missing = f" ({each.missing} is unset)" if each.missing else ""
     return f"{failed}{missing} {each.error}".strip()

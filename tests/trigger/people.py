@@ -11,7 +11,7 @@ import yaml
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.compile import Compiled, compile_playbook
-from nextbest.v1 import common_pb2, event_pb2, profile_pb2
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -160,6 +160,17 @@ def link(
         unlink=unlink,
     )
     engine.link(request.SerializeToString(), at_us)
+
+
+def decide(
+    engine: Engine, who: str = "ann", now_us: int = NOW_US, **more: Any
+) -> decision_pb2.DecideResponse:
+    """A decision for every placement."""
+    placements = [] if engine.plan is None else [one.name for one in engine.plan.placements]
+    request = decision_pb2.DecideRequest(identity=identity(who), placements=placements, **more)
+    return decision_pb2.DecideResponse.FromString(
+        engine.decide(request.SerializeToString(), now_us)
+    )
 
 
 def counts(engine: Engine, who: str = "ann", now_us: int = NOW_US) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from tests.trigger.people import (
     counted,
     counts,
     crossings,
+    decide,
     engine_of,
     event,
     link,
@@ -189,6 +190,51 @@ def test_each_of_many_segments_tells_of_itself() -> None:
         engine.track(event(f"visit-{number}", name="visit"), NOW_US)
         found = counts(engine)
         assert found["entered"] == found["names"] == 20 * (number + 1)
+
+
+def test_an_exposure_may_be_the_cause() -> None:
+    """A decision that exposes somebody writes, and what that moves is told, too."""
+    schema = {
+        "events": {"visit": {}},
+        "counters": {
+            "exposed": counted("exposure"),
+            "met": counted("segment_entered", 'event.segment == "met"'),
+            "causes": {"last": "segment_entered.cause", "window": "all"},
+        },
+    }
+    plan = plan_of(
+        schema=schema,
+        segments={"segments": {"met": "profile.exposed >= 1"}},
+        scores=None,
+        experiments={"experiments": {"one": {"variants": ["a", "b"]}}},
+        actions={"actions": {"one": {"eligibility": 'experiment.one != ""'}}},
+        placements={"placements": {"page": {}}},
+        triggers={"triggers": {"segments": "met"}},
+    )
+    engine = engine_of(plan)
+    for _ in range(2):
+        answer = decide(engine, decision_id=("d" * 36, "")[_])
+        assert answer.placements[0].propositions[0].action == "one"
+        found = counts(engine)
+        assert (found["exposed"], found["met"], found["causes"]) == (1, 1, "d" * 36)
+
+
+def test_explanations_say_how_somebody_stands_to_triggers() -> None:
+    engine = engine_of()
+    buy(engine, "one", 120.0)
+    assert decide(engine).triggers == []
+    found = [
+        (one.trigger, one.value, one.condition, one.missing)
+        for one in decide(engine, explain=True).triggers
+    ]
+    assert found == [
+        ("segment active", "out", "profile.visits >= 3", ""),
+        ("segment local", "out", 'profile.country == "PL"', ""),
+        ("segment vip", "in", "", ""),
+        ("segment welcomed", "in", "", ""),
+        ("grade lead", "B1", "", ""),
+        ("stage", "customer", "", ""),
+    ]
 
 
 def test_rounds_and_crossings_of_one_write_are_bounded() -> None:

@@ -103,7 +103,7 @@ class DecideRequest(_message.Message):
     def __init__(self, decision_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., placements: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[str]] = ..., context: _Optional[_Mapping[str, _common_pb2.Value]] = ..., attributes: _Optional[_Mapping[str, _common_pb2.Value]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., explain: _Optional[bool] = ..., min_position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., segments: _Optional[bool] = ..., preview: _Optional[bool] = ...) -> None: ...
 
 class DecideResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "decision_id", "profile_known", "placements", "scores", "grades", "stage", "segments", "now", "seed", "playbook_hash", "explanations", "experiments")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "decision_id", "profile_known", "placements", "scores", "grades", "stage", "segments", "now", "seed", "playbook_hash", "explanations", "experiments", "triggers")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +120,7 @@ class DecideResponse(_message.Message):
     PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
     EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    TRIGGERS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -136,7 +137,8 @@ class DecideResponse(_message.Message):
     playbook_hash: str
     explanations: _containers.RepeatedCompositeFieldContainer[PlacementExplanation]
     experiments: _containers.RepeatedCompositeFieldContainer[Assignment]
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., decision_id: _Optional[str] = ..., profile_known: _Optional[bool] = ..., placements: _Optional[_Iterable[_Union[PlacementDecision, _Mapping]]] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping]]] = ..., grades: _Optional[_Iterable[_Union[Grade, _Mapping]]] = ..., stage: _Optional[str] = ..., segments: _Optional[_Iterable[str]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., explanations: _Optional[_Iterable[_Union[PlacementExplanation, _Mapping]]] = ..., experiments: _Optional[_Iterable[_Union[Assignment, _Mapping]]] = ...) -> None: ...
+    triggers: _containers.RepeatedCompositeFieldContainer[TriggerExplanation]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., decision_id: _Optional[str] = ..., profile_known: _Optional[bool] = ..., placements: _Optional[_Iterable[_Union[PlacementDecision, _Mapping]]] = ..., scores: _Optional[_Iterable[_Union[Score, _Mapping]]] = ..., grades: _Optional[_Iterable[_Union[Grade, _Mapping]]] = ..., stage: _Optional[str] = ..., segments: _Optional[_Iterable[str]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., seed: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., explanations: _Optional[_Iterable[_Union[PlacementExplanation, _Mapping]]] = ..., experiments: _Optional[_Iterable[_Union[Assignment, _Mapping]]] = ..., triggers: _Optional[_Iterable[_Union[TriggerExplanation, _Mapping]]] = ...) -> None: ...
 
 class Assignment(_message.Message):
     __slots__ = ("experiment", "variant", "exposed", "reason", "bucket")
@@ -226,6 +228,20 @@ class Grade(_message.Message):
     name: str
     value: str
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class TriggerExplanation(_message.Message):
+    __slots__ = ("trigger", "value", "condition", "missing", "error")
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    trigger: str
+    value: str
+    condition: str
+    missing: str
+    error: str
+    def __init__(self, trigger: _Optional[str] = ..., value: _Optional[str] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
 
 class PlacementExplanation(_message.Message):
     __slots__ = ("placement", "candidates")
