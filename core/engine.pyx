@@ -1232,6 +1232,19 @@ cdef class Engine:
         history_wake(&self.state.history, now_us)
 
     @property
+    def consents_until_us(self) -> int | None:
+        """Until when consents may hold here, on the steady clock; None where that has no end."""
+        until_us = atomic_read(&self.state.consents_until_us)
+        return None if until_us == CONSENTS_ALWAYS else until_us
+
+    def consents_until(self, uint64_t steady_us) -> None:
+        """Let consents hold in decisions before a moment of CLOCK_MONOTONIC, in microseconds.
+
+        Before it is first called they always may.
+        """
+        atomic_write(&self.state.consents_until_us, steady_us)
+
+    @property
     def last_stamp(self) -> int:
         """The highest stamp given or seen."""
         return atomic_read(&self.state.last_stamp)

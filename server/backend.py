@@ -48,6 +48,7 @@ def limits(config: Config) -> Limits:
         retain_ms=log.retained_ms,
         retain_bytes_max=log.retained_bytes_max,
         skew_ms_max=log.skew_ms_max,
+        consent_lease_ms=log.consent_lease_ms,
         member_ms=log.member_ms,
         snapshot_ms=log.snapshot_ms,
         dedupe_span_ms=log.dedupe_span_ms,

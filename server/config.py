@@ -221,6 +221,13 @@ class Log(BackendSettings):
     skew_ms_max: int = number(
         500, 10, 60_000, "how far the clock may be from the log's before writes are refused"
     )
+    consent_lease_ms: int = number(
+        3_000,
+        1_000,
+        60_000,
+        "a node decides by consents for so long after it last had the log's end; a revocation "
+        "waits at most as long for a node that is cut off",
+    )
     member_ms: int = number(
         3_600_000, 1_000, 1_000_000_000, "a member not seen for so long does not keep entries"
     )

@@ -161,6 +161,11 @@ class Keeper:
         if self.node is not None:
             await self.node.catch_up(CATCH_UP_S)
 
+    async def every_member(self, position: tuple[int, int, int], within_s: float) -> None:
+        """Wait for every node's decisions; see Node.every_member."""
+        if self.node is not None:
+            await self.node.every_member(position, within_s)
+
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
         return self.node is not None and self.node.leads

@@ -22,6 +22,7 @@ cdef enum:
     DEGRADATION_BOUND_REACHED = 3
     DEGRADATION_LOG_AWAY = 4
     DEGRADATION_BUDGET_WAIT = 5
+    DEGRADATION_CONSENT_STALE = 6
 
 
 cdef struct Position:
@@ -36,6 +37,8 @@ cdef struct Header:
     Position position
     uint32_t staleness_ms
     bint log_away
+    # Of a decision that asks for consents: this node may lack a revocation.
+    bint consent_stale
 
 
 cdef void write_position(Writer* writer, uint32_t field, const Position* position) noexcept nogil:
@@ -59,7 +62,7 @@ cdef void write_degraded(Writer* writer, uint32_t left_out) noexcept nogil:
     if not left_out:
         return
     start = message_open(writer, 4)
-    for kind in range(1, DEGRADATION_BUDGET_WAIT + 1):
+    for kind in range(1, DEGRADATION_CONSENT_STALE + 1):
         if left_out >> kind & 1:
             put_varint(writer, kind)
     message_close(writer, start)
@@ -75,7 +78,10 @@ cdef inline uint32_t decision_left_out(const Decision* decision) noexcept nogil:
 
 
 cdef inline uint32_t header_left_out(const Header* header) noexcept nogil:
-    return <uint32_t>header.log_away << DEGRADATION_LOG_AWAY
+    return (
+        <uint32_t>header.log_away << DEGRADATION_LOG_AWAY
+        | <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
+    )
 
 
 cdef void write_reasons(
@@ -188,7 +194,7 @@ cdef void write_candidate(
     cdef const Value* error = &candidate.error
     write_text(writer, 1, decision.playbook.actions[candidate.action].name)
     write_uint(writer, 2, candidate.fate)
-    if candidate.fate == FATE_NO_CONSENT:
+    if candidate.fate == FATE_NO_CONSENT or candidate.fate == FATE_CONSENT_STALE:
         write_no_consent(decision, writer, candidate.condition)
     elif candidate.condition >= 0:
         write_text(writer, 3, decision.playbook.conditions[candidate.condition].text)

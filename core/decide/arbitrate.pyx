@@ -13,6 +13,7 @@ cdef enum Fate:
     FATE_TAKEN = 10
     FATE_CONTACT_POLICY = 11
     FATE_NO_CONSENT = 12
+    FATE_CONSENT_STALE = 13
 
 
 cdef enum:
@@ -151,10 +152,15 @@ cdef bint prioritise(
     return False
 
 
-cdef inline uint32_t gate_fate(uint32_t gate) noexcept nogil:
+cdef inline uint8_t consent_fate(const Decision* decision) noexcept nogil:
+    """What becomes of a candidate for which a consent does not hold."""
+    return FATE_CONSENT_STALE if decision.consent_stale else FATE_NO_CONSENT
+
+
+cdef inline uint32_t gate_fate(const Decision* decision, uint32_t gate) noexcept nogil:
     """What becomes of a candidate that a gate holds back."""
     if gate == GATE_CONSENT:
-        return FATE_NO_CONSENT
+        return consent_fate(decision)
     if gate == GATE_CONTACT:
         return FATE_CONTACT_POLICY
     return FATE_NOT_ELIGIBLE + gate - GATE_ELIGIBILITY
@@ -178,7 +184,7 @@ cdef bint qualifies(
         if failing < 0 and gate == GATE_CONTACT:
             failing = first_failing(decision, &placement.contact)
         if failing >= 0:
-            candidate.fate = <uint8_t>gate_fate(gate)
+            candidate.fate = <uint8_t>gate_fate(decision, gate)
             candidate.condition = failing
             return False
     return True
@@ -235,7 +241,7 @@ cdef void rank_placement(
         memset(ranking.fates, 0, sizeof(ranking.fates))
         return
     if channel_closed(decision, placement.declared):
-        close_placement(placement, ranking, explain)
+        close_placement(decision, placement, ranking, explain)
         return
     if leave == LEAVE_SCORING:
         decision.scores_skipped = True
@@ -245,7 +251,7 @@ cdef void rank_placement(
 
 
 cdef void close_placement(
-    const PlacementSpec* placement, Ranking* ranking, bint explain
+    const Decision* decision, const PlacementSpec* placement, Ranking* ranking, bint explain
 ) noexcept nogil:
     """Drop every candidate: the person is not to be contacted in the placement's channel."""
     cdef uint32_t last = placement.candidates_count
@@ -254,12 +260,12 @@ cdef void close_placement(
     ranking.ranked = ranking.slots_filled = 0
     ranking.dropped = last if explain else 0
     memset(ranking.fates, 0, sizeof(ranking.fates))
-    ranking.fates[<int>FATE_NO_CONSENT] = last
+    ranking.fates[consent_fate(decision)] = last
     for i in range(ranking.dropped):
         candidate = &ranking.candidates[last - 1 - i]
         candidate.action = placement.candidates[i]
         candidate.order = i
-        candidate.fate = FATE_NO_CONSENT
+        candidate.fate = consent_fate(decision)
         candidate.condition = closed_condition(placement.declared)
         candidate.error.tag = TAG_NULL
 
@@ -277,15 +283,17 @@ cdef inline uint64_t held_by(uint32_t by) noexcept nogil:
     return <uint64_t>(by != 1) << (HELD_BITS * ((by - 2) & 3))
 
 
-cdef inline void count_held(Ranking* ranking, uint64_t held, uint32_t whole) noexcept nogil:
+cdef inline void count_held(
+    const Decision* decision, Ranking* ranking, uint64_t held, uint32_t whole
+) noexcept nogil:
     """Add what each gate has held back of `whole`, counted in a register: counting in memory, each
     candidate would wait for the one before it."""
     cdef uint32_t gate, count
     for gate in range(1, POLICY_GATES):
         count = held >> (HELD_BITS * (gate - 1)) & HELD_MOST
-        ranking.fates[gate_fate(gate)] += count
+        ranking.fates[gate_fate(decision, gate)] += count
         whole -= count
-    ranking.fates[gate_fate(0)] += whole
+    ranking.fates[gate_fate(decision, 0)] += whole
 
 
 cdef void rank_candidates(
@@ -327,7 +335,7 @@ cdef void rank_candidates(
             # Dropped ones fill the array from its end; there is a place for each.
             ranking.dropped += 1
             ranking.candidates[last - ranking.dropped] = candidate[0]
-    count_held(ranking, held, held_whole)
+    count_held(decision, ranking, held, held_whole)
     step_end(decision.trace, STEP_ELIGIBILITY)
     if unscored:
         rank_in_order(ranking)
@@ -471,7 +479,7 @@ cdef const TreatmentSpec* treatment_or_fate(
     )
     if treatment == NULL and closed >= 0:
         candidate.condition = closed_condition(closed)
-        give_fate(ranking, candidate, FATE_NO_CONSENT)
+        give_fate(ranking, candidate, consent_fate(decision))
     elif treatment == NULL:
         give_fate(ranking, candidate, FATE_NO_TREATMENT)
     return treatment

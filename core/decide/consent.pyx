@@ -19,6 +19,7 @@ cdef enum ConsentStatus:
     # Of the reading alone.
     CONSENT_UNRECORDED = 4
     CONSENT_EXPIRED = 5
+    CONSENT_STALE = 6
 
 
 cdef enum:
@@ -31,8 +32,12 @@ cdef enum:
     CHANNEL_OPEN = 1
     # And the reason that closes it.
     CHANNEL_CLOSED = 2
+    CHANNEL_STALE = 255
     # As long as any: two names and the words between them.
     NO_CONSENT_TEXT_MAX = 192
+
+
+cdef const char* STALE_TEXT = "not known here, the node's lease has run out"
 
 
 cdef struct Consent:
@@ -86,6 +91,8 @@ cdef uint8_t purpose_status(Decision* decision, uint32_t index) noexcept nogil:
     """How a consent stands at the decision's moment."""
     cdef Value value
     cdef Consent consent
+    if decision.consent_stale:
+        return CONSENT_STALE
     if decision.purposes[index] == PURPOSE_UNKNOWN:
         value = decision_attribute(decision, decision.playbook.purposes[index].attribute)
         consent = consent_of(&value)
@@ -105,6 +112,8 @@ cdef uint8_t channel_state(Decision* decision, uint32_t index) noexcept nogil:
     cdef Value value
     cdef Consent consent
     cdef uint32_t i
+    if decision.consent_stale and channel.reasons_count:
+        return CHANNEL_STALE
     if decision.channels[index] != CHANNEL_UNKNOWN:
         return decision.channels[index]
     for i in range(channel.reasons_count):
@@ -152,6 +161,8 @@ cdef const char* consent_word(uint8_t status) noexcept nogil:
         return "revoked"
     if status == CONSENT_EXPIRED:
         return "expired"
+    if status == CONSENT_STALE:
+        return STALE_TEXT
     return "not readable"
 
 
@@ -161,6 +172,7 @@ cdef void write_no_consent(Decision* decision, Writer* writer, int64_t condition
     cdef const PurposeSpec* purpose
     cdef const ChannelSpec* channel
     cdef uint8_t reason
+    cdef Text closed_by
     if condition >= 0:
         purpose = decision.playbook.conditions[condition].purpose
         snprintf(
@@ -171,11 +183,14 @@ cdef void write_no_consent(Decision* decision, Writer* writer, int64_t condition
         )
     else:
         channel = &decision.playbook.channels[-2 - condition]
-        reason = channel_state(decision, <uint32_t>(-2 - condition)) - CHANNEL_CLOSED
+        closed_by = text_of(STALE_TEXT)
+        if not decision.consent_stale:
+            reason = channel_state(decision, <uint32_t>(-2 - condition)) - CHANNEL_CLOSED
+            closed_by = channel.reasons[reason]
         snprintf(
             text, sizeof(text), "do not contact %.*s: %.*s",
             <int>channel.name.length, channel.name.data,
-            <int>channel.reasons[reason].length, channel.reasons[reason].data,
+            <int>closed_by.length, closed_by.data,
         )
     write_text(writer, 3, text_of(text))
 

@@ -17,6 +17,8 @@ cdef struct Serving:
     bint degraded
     # A Leave: what the call at hand leaves out where its placements let it.
     uint8_t leave
+    # Nor does any consent hold in it.
+    bint consent_stale
     # What decisions of a batch have left out, a bit for each Degradation.
     uint32_t left_out
     # Where decisions are counted; NULL where nobody does.
@@ -212,6 +214,7 @@ cdef int begin_call(
         return fault_arena(fault)
     decision.trace = serving.trace
     decision.leave = serving.leave
+    decision.consent_stale = serving.consent_stale
     decision.tape = serving.tape
     decision.replay = serving.replay
     decision.budgets = serving.budgets
@@ -387,6 +390,7 @@ cdef int decide_call(
     cdef size_t start = writer.length
     cdef int kind
     cdef bint bound_reached
+    serving.consent_stale = header.consent_stale
     prefetch_playbook(playbook, call)
     kind = rank_call(serving, playbook, store, call, &decision, rankings, False)
     if kind == FAULT_NONE and spends(serving, playbook, call):
@@ -400,7 +404,8 @@ cdef int decide_call(
         writer.length = start
         write_answer(&decision, call, rankings, header, writer, NULL)
     serving.left_out |= decision_left_out(&decision)
-    serving.degraded |= header.log_away or decision_left_out(&decision) != 0
+    serving.left_out |= <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
+    serving.degraded |= (header_left_out(header) | decision_left_out(&decision)) != 0
     step_end(serving.trace, STEP_ENCODE)
     if writer.failed:
         return fault_set(
@@ -429,6 +434,8 @@ cdef void tally_decision(
         counter_add(&tally.degraded[<int>DEGRADATION_BUDGET_WAIT], 1)
     if header.log_away:
         counter_add(&tally.degraded[<int>DEGRADATION_LOG_AWAY], 1)
+    if header.consent_stale:
+        counter_add(&tally.degraded[<int>DEGRADATION_CONSENT_STALE], 1)
 
 
 cdef inline void tally_placement(

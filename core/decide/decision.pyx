@@ -105,6 +105,8 @@ cdef struct Decision:
     uint8_t leave
     bint scores_skipped
     bint fallback_only
+    # No consent holds: what revoked it may not be here yet.
+    bint consent_stale
     CallTrace* trace
     # Where what is read of the person is kept; NULL for nowhere.
     Tape* tape

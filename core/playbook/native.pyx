@@ -414,6 +414,8 @@ cdef struct PlaybookState:
     Zone zone_default
     PurposeSpec* purposes
     uint32_t purposes_count
+    # Whether decisions may ask for a consent, or whether a channel is closed.
+    bint asks_consents
     ChannelSpec* channels
     uint32_t channels_count
     ConditionSpec* expressions
@@ -666,6 +668,7 @@ cdef class Playbook:
         plan = self.plan
         self.state.purposes = <PurposeSpec*>self.take(len(plan.purposes) * sizeof(PurposeSpec))
         self.state.purposes_count = <uint32_t>len(plan.purposes)
+        self.state.asks_consents = len(plan.purposes) > 0
         for i, each in enumerate(plan.purposes):
             purpose = &self.state.purposes[i]
             purpose.name = self.text(each.name)
@@ -680,6 +683,7 @@ cdef class Playbook:
             channel.reasons = self.texts(each.reasons)
             channel.attributes = self.indexes(each.attributes).items
             channel.reasons_count = <uint32_t>len(each.reasons)
+            self.state.asks_consents |= channel.reasons_count != 0
         return 0
 
     cdef list declared(self, names):

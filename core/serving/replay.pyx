@@ -33,6 +33,7 @@ cdef void read_recorded_response(Reader* reader, Recorded* recorded) noexcept no
     cdef Reader inner = read_message(reader)
     cdef Reader kinds
     cdef PositionField position
+    cdef uint64_t degradation
     cdef uint32_t field = 0, wire = 0
     memset(&position, 0, sizeof(position))
     while read_tag(&inner, &field, &wire):
@@ -45,7 +46,9 @@ cdef void read_recorded_response(Reader* reader, Recorded* recorded) noexcept no
         elif field == 4 and wire == WIRE_BYTES:
             kinds = read_message(&inner)
             while kinds.at < kinds.end and not kinds.failed:
-                recorded.header.log_away |= read_varint(&kinds) == DEGRADATION_LOG_AWAY
+                degradation = read_varint(&kinds)
+                recorded.header.log_away |= degradation == DEGRADATION_LOG_AWAY
+                recorded.header.consent_stale |= degradation == DEGRADATION_CONSENT_STALE
         elif field == 6 and wire == WIRE_VARINT:
             recorded.person_known = read_varint(&inner) != 0
         else:

@@ -16,6 +16,13 @@ cdef enum:
     SKEW_MS_MAX = 500
 
 
+cdef extern from *:
+    """
+    #define CONSENTS_ALWAYS UINT64_MAX
+    """
+    const uint64_t CONSENTS_ALWAYS
+
+
 cdef struct SeatPin:
     # A cache line for each thread.
     uint64_t taken
@@ -65,6 +72,9 @@ cdef struct EngineState:
     Budgets budgets
     # How long after its decision an outcome is expected.
     int64_t attribution_us
+    # Until when, on the steady clock in microseconds, every revocation that was acknowledged is
+    # known to be here; CONSENTS_ALWAYS where nobody else takes any.
+    uint64_t consents_until_us
     # Of a write that names no level.
     int64_t default_ack
     Metering metering
@@ -80,6 +90,7 @@ cdef int engine_init(EngineState* state, StoreState* store, uint32_t decisions_m
     state.history.position.nonce = int.from_bytes(os.urandom(8), "little")
     state.default_ack = ACK_APPLIED
     state.attribution_us = INT64_MAX // 4
+    state.consents_until_us = CONSENTS_ALWAYS
     state.waiting[QUEUE_LOGGED].wake_fd = -1
     state.waiting[QUEUE_REPLICATED].wake_fd = -1
     state.pins = <SeatPin*>calloc(SEATS_MAX, sizeof(SeatPin))
@@ -119,11 +130,21 @@ cdef Header engine_header(
     cdef int64_t stale_ms = 0
     header.generation = playbook.generation if playbook != NULL else 0
     header.position = history_position(&state.history)
+    header.consent_stale = False
     header.log_away = atomic_read(&state.history.away) != 0
     if state.history.logged:
         stale_ms = (now_us - <int64_t>atomic_read(&state.history.caught_up_us)) // 1000
     header.staleness_ms = <uint32_t>min(max(stale_ms, <int64_t>0), <int64_t>0xFFFFFFFF)
     return header
+
+
+cdef inline bint engine_consents_stale(EngineState* state) noexcept nogil:
+    """Whether a revocation that was acknowledged may be missing here.
+
+    To be asked before the person is read: a process that sleeps between the two decides as of now.
+    """
+    cdef uint64_t until_us = atomic_read(&state.consents_until_us)
+    return until_us != CONSENTS_ALWAYS and nanoseconds_now() // 1000 >= until_us
 
 
 cdef uint64_t engine_stamp(EngineState* state, int64_t now_us) noexcept nogil:

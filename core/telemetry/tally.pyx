@@ -8,9 +8,9 @@ cdef enum:
     PLACEMENTS_TOLD_MAX = 100
     PAIRS_TOLD_MAX = 1000
     # One more than the last fate of decide/arbitrate.pyx.
-    FATES = 13
+    FATES = 14
     # One more than the last Degradation of the contract.
-    DEGRADATIONS = 6
+    DEGRADATIONS = 7
     # One more than the last DecisionAge of the contract.
     DECISION_AGES = 4
     # gRPC's codes.

@@ -8,10 +8,11 @@ has the name.
 FATE_NAMES = (
     "", "proposed", "outranked", "outside_validity", "not_eligible", "not_applicable",
     "not_suitable", "no_treatment", "no_priority", "diversity", "taken",
-    "contact_policy", "no_consent",
+    "contact_policy", "no_consent", "consent_stale",
 )
 DEGRADATION_NAMES = (
     "", "scores_skipped", "fallback_only", "bound_reached", "log_away", "budget_wait",
+    "consent_stale",
 )
 # Stands for every name without a place.
 OTHER_NAME = "_OTHER"

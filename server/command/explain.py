@@ -147,7 +147,7 @@ def _detail(each: decision_pb2.CandidateExplanation) -> str:
         return ", ".join(f"{name} {factors[name]:.6g}" for name in sorted(factors))
     if each.fate == decision_pb2.FATE_CONTACT_POLICY:
         return _contact(each)
-    if each.fate == decision_pb2.FATE_NO_CONSENT:
+    if each.fate in {decision_pb2.FATE_NO_CONSENT, decision_pb2.FATE_CONSENT_STALE}:
         return each.condition
     return _held_back(each)
 

@@ -73,7 +73,7 @@ class Ahead:
         self._told = [0] * QUEUES
         # Mutations still in the engine's queues that a horizon has passed.
         self._passed = [0] * QUEUES
-        self._notes: dict[int, int] = {}
+        self._notes: dict[int, tuple[int, float]] = {}
         self._lighter = asyncio.Event()
         # Where the newest of them was read back.
         self.read_back = BEFORE
@@ -174,17 +174,17 @@ class Ahead:
         self._own[nonce] = batch
         return nonce
 
-    def sign_note(self, now_us: int) -> int:
+    def sign_note(self, now_us: int, steady_s: float) -> int:
         """A fresh nonce for a housekeeping entry."""
         nonce = fresh_nonce(self._random)
-        self._notes[nonce] = now_us
+        self._notes[nonce] = now_us, steady_s
         if len(self._notes) > _NOTES_MAX:
             del self._notes[next(iter(self._notes))]
         return nonce
 
-    def note_came(self, nonce: int) -> int:
-        """When a housekeeping entry of ours was sent, in microseconds; 0 for another's."""
-        return self._notes.pop(nonce, 0)
+    def note_came(self, nonce: int) -> tuple[int, float] | None:
+        """When a housekeeping entry of ours was sent, by both clocks; None for another's."""
+        return self._notes.pop(nonce, None)
 
     def came(self, nonce: int) -> Batch | None:
         """Take the batch whose entry was read; None when the entry is not one of ours."""

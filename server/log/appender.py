@@ -64,7 +64,7 @@ class Appender:
 
     async def note(self, **body: Any) -> None:
         """Append a housekeeping entry.  When it is not known to be in the log, so be it."""
-        nonce = self._context.ahead.sign_note(self._context.now_us())
+        nonce = self._context.ahead.sign_note(self._context.now_us(), self._context.steady_s())
         try:
             await self._append(nonce, pack(nonce, **body))
         except StaleEpochError as error:

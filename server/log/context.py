@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class Context:
     """One node's engine, log, state and sources of time and chance.
 
+    steady_s: a clock that never goes back, CLOCK_MONOTONIC in seconds.
     member: its name, unlike every other's.  address: where the others reach it, or empty.
     process: this process's random mark, or 0.  now_us: the wall clock, in microseconds since 1970.
     """
@@ -35,6 +36,7 @@ class Context:
     process: int
     limits: Limits
     now_us: Callable[[], int]
+    steady_s: Callable[[], float]
     random: Random
     standing: Standing
     ahead: Ahead

@@ -50,6 +50,12 @@ class Limits:
     skew_ms_max: int = 500
     # The coordinator's heartbeats may stay away so long.
     lease_ms: int = 5_000
+    # A member decides by consents for so long after it sent a heartbeat that it has read back.
+    consent_lease_ms: int = 3_000
+    # Clocks run at rates a little apart.
+    consent_margin_ms: int = 100
+    # How often who waits for others' leases looks, and how often a member beats at most for them.
+    consent_look_ms: int = 20
     members_max: int = 256
     # A member not seen for so long does not hold the log's end back.
     member_ms: int = 3_600_000

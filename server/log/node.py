@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from random import Random, SystemRandom
@@ -25,6 +26,7 @@ from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Cover, Schedule, Snapshots
 from nextbest.server.log.entry import UnknownFormatError
 from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.leases import Leases
 from nextbest.server.log.limits import Limits
 from nextbest.server.log.log import (
     BEFORE,
@@ -92,6 +94,7 @@ class Node:
     coordinator_type: ClassVar[type[Coordinator]] = Coordinator
     cover_type: ClassVar[type[Cover]] = Cover
     epochs_type: ClassVar[type[Epochs]] = Epochs
+    leases_type: ClassVar[type[Leases]] = Leases
     own_type: ClassVar[type[Own]] = Own
     pulse_type: ClassVar[type[Pulse]] = Pulse
     reader_type: ClassVar[type[Reader]] = Reader
@@ -110,6 +113,7 @@ class Node:
         address: str = "",
         process: int = 0,
         random: Random | None = None,
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
         limits = limits or Limits()
         random = random or SystemRandom()
@@ -123,6 +127,7 @@ class Node:
             process=process,
             limits=limits,
             now_us=now_us,
+            steady_s=steady_s,
             random=random,
             standing=Standing(engine, now_us),
             ahead=Ahead(limits.ahead_bytes_max, random),
@@ -130,6 +135,7 @@ class Node:
             progress=Progress(base, limits.lost_ids_max),
         )
         self.members = Members(limits.members_max, member, process)
+        self.leases = self.leases_type(context)
         self.epochs = self.epochs_type(context)
         self.branch = self.branch_type(context, self.epochs)
         self.own = self.own_type(context, passed)
@@ -139,10 +145,19 @@ class Node:
         self.notes = Notes(self.appenders)
         self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
         self.reader = self.reader_type(
-            context, self.epochs, self.branch, self.members, self.coordinator, announced, self.own
+            context,
+            self.epochs,
+            self.branch,
+            self.members,
+            self.coordinator,
+            announced,
+            self.own,
+            self.leases,
         )
         self.cover = self.cover_type(context)
-        self.pulse = self.pulse_type(context, self.coordinator, self.notes, self.cover, snapshots)
+        self.pulse = self.pulse_type(
+            context, self.coordinator, self.notes, self.cover, snapshots, self.leases
+        )
         self.purge = Purge(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
@@ -276,6 +291,13 @@ class Node:
             f"log: epoch {end.epoch}, sequence {end.sequence}, not here in time"
         )
 
+    async def every_member(self, position: tuple[int, int, int], timeout_s: float) -> None:
+        """Wait until no member decides by a consent without the writes of a position.
+
+        Raises MembersBehindError when that is not known in time.
+        """
+        await self.leases.passed(Position(*position), timeout_s)
+
     async def reseed(self, force: bool = False) -> Position:
         """Start a wiped log anew from this member; gives the first entry of the new epoch.
 
@@ -302,6 +324,8 @@ class Node:
         )
         fill_node(status, self.context, self.reader, self.pulse.snapshot)
         status.purged = self.purge.purged
+        if (left_ms := self.leases.left_ms) is not None:
+            status.lease_left_ms = left_ms
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
         return status
 
@@ -342,6 +366,7 @@ class Node:
         context = self.context
         async with self._connecting, asyncio.timeout(context.limits.connect_ms_max / 1_000):
             info = await context.log.connect()
+            self.leases.connected()
             context.counts.connects += 1
             try:
                 junction = await self.branch.junction()
@@ -391,10 +416,11 @@ class Node:
 
         One that was cut off or frozen may take writes for a while yet, even with a replica.
         """
+        limits = self.context.limits
         while True:
-            await asyncio.sleep(self.context.limits.watch_ms / 1_000)
-            if await self.context.log.stays() is False:
+            if await self.leases.look() is False:
                 raise LogAwayError("another master has taken the place of the one connected to")
+            await asyncio.sleep(min(limits.watch_ms, limits.consent_lease_ms / 3) / 1_000)
 
     def _connected(self, info: LogInfo) -> None:
         self._info = info
@@ -424,7 +450,8 @@ class Node:
         self._backoff.reset()
         # Without replicas REPLICATED is refused, and nothing goes that way.
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
-        parts = [self.pulse.run(), self.pulse.settle(), self._check(), self._watch()]
+        parts = [self.pulse.run(), self.pulse.answer(), self.pulse.settle()]
+        parts += [self._check(), self._watch()]
         parts += (appender.run() for appender in appenders)
         await first_failure(*parts)
 

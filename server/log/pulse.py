@@ -9,6 +9,7 @@ from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Cover, Snapshots
 from nextbest.server.log.entry import FORMAT
+from nextbest.server.log.leases import Leases
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2
@@ -24,12 +25,14 @@ class Pulse:
         notes: Notes,
         cover: Cover,
         snapshots: Snapshots | None,
+        leases: Leases,
     ) -> None:
         self._context = context
         self._coordinator = coordinator
         self._notes = notes
         self._cover = cover
         self._snapshots = snapshots
+        self._leases = leases
         # The log's clock when it was last asked.
         self._there_ms = 0
         # What was accepted here before this entry was applied is safe.
@@ -49,7 +52,20 @@ class Pulse:
             await self.compare_clocks()
             await self.beat()
             await self._coordinator.work(loop.time())
-            await asyncio.sleep(self._context.limits.pulse_ms / 1_000)
+            # Two may be late before the lease of the one before them runs out.
+            limits = self._context.limits
+            await asyncio.sleep(min(limits.pulse_ms, limits.consent_lease_ms / 3) / 1_000)
+
+    async def answer(self) -> None:
+        """Beat at once when somebody waits for it, until cancelled."""
+        leases = self._leases
+        while True:
+            await leases.due.wait()
+            leases.due.clear()
+            asks, leases.asks = leases.asks, False
+            await self.beat(asks)
+            # Whatever comes meanwhile has one beat together.
+            await asyncio.sleep(self._context.limits.consent_look_ms / 1_000)
 
     async def compare_clocks(self) -> None:
         """Refuse writes while the clocks differ by more than a write's stamp may."""
@@ -69,8 +85,10 @@ class Pulse:
         else:
             context.standing.clear("skewed")
 
-    async def beat(self) -> None:
+    async def beat(self, asks: bool = False) -> None:
         """Append one heartbeat, once clocks were compared; notes a full log.
+
+        asks: for everybody else's at once.
 
         Raises what says that the log takes nothing.
         """
@@ -85,6 +103,8 @@ class Pulse:
             address=context.address,
             process=context.process,
             settled=position_message(self._settled),
+            lease_ms=context.limits.consent_lease_ms,
+            asks=asks,
         )
         await self._notes.append(heartbeat=heartbeat)
 

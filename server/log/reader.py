@@ -15,6 +15,7 @@ from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.entry import DamagedEntryError
 from nextbest.server.log.epochs import Epochs
+from nextbest.server.log.leases import Leases
 from nextbest.server.log.log import BEFORE, LogGapError, Position, Record
 from nextbest.server.log.members import Members
 from nextbest.server.log.own import Own
@@ -36,6 +37,7 @@ class Reader:
         coordinator: Coordinator,
         announced: Announced,
         own: Own,
+        leases: Leases,
     ) -> None:
         self._context = context
         self._epochs = epochs
@@ -44,6 +46,7 @@ class Reader:
         self._coordinator = coordinator
         self._announced = announced
         self._own = own
+        self._leases = leases
         self._backoff = Backoff(context.limits, context.random)
         self._verified_s = 0.0
         self.dead_letters = 0
@@ -167,6 +170,8 @@ class Reader:
         self._context.counts.epochs += 1
         self._epochs.read(position.epoch, replication_id)
         self._coordinator.opened(position)
+        if here != BEFORE:
+            self._leases.entered()
 
     def follows(self, previous: Position | None, here: Position) -> bool:
         """Whether an epoch that says it follows `previous` follows this node's last entry."""
@@ -176,11 +181,14 @@ class Reader:
         body, coordinator = contents.body, self._coordinator
         if contents.kind == "batch":
             await self._apply_batch(position, body)
-        elif (sent_us := self._context.ahead.note_came(contents.nonce)) > 0:
-            self._context.caught_up(sent_us)
+        elif (sent := self._context.ahead.note_came(contents.nonce)) is not None:
+            self._context.caught_up(sent[0])
+            if contents.kind == "heartbeat":
+                self._leases.came(sent[1])
         if contents.kind == "heartbeat":
             now_s = asyncio.get_running_loop().time()
             self._members.seen(body, body.member, now_s)
+            self._leases.heard(body)
         elif contents.kind == "lease":
             coordinator.leased(position, body)
         elif contents.kind == "horizon":

@@ -83,7 +83,13 @@ def make_server(
     rpc = config.rpc
     server = grpc.aio.server(options=_options(rpc))
     profile = ProfileService(
-        engine, publisher, waiting, keeper.catch_up, rpc.request_bytes_max, rpc.query_slice
+        engine,
+        publisher,
+        waiting,
+        keeper.catch_up,
+        keeper.every_member,
+        rpc.request_bytes_max,
+        rpc.query_slice,
     )
     playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
     bytes_max = rpc.request_bytes_max

@@ -39,9 +39,15 @@ from nextbest.v1 import common_pb2, profile_pb2
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
+# Waits until no node decides without a position, at most so many seconds.
+EveryMember = Callable[[tuple[int, int, int], float], Awaitable[None]]
+
 SERVICE = "/nextbest.v1.ProfileService/"
 BATCH_MAX = 1_000
 FAULTS_MAX = 1_000
+# How long every member is waited for without a deadline, and what of one is left for the error.
+MEMBERS_S_MAX = 30.0
+TELL_S = 0.05
 # What is read on, and thrown away, of a stream that is refused.
 READ_ON_MAX = 1_000
 READ_ON_S_MAX = 1.0
@@ -66,12 +72,14 @@ class ProfileService:
         publisher: Publisher,
         waiting: Waiting,
         catch_up: Callable[[], Awaitable[None]],
+        every_member: EveryMember,
         bytes_max: int,
         query_slice: int,
     ) -> None:
         self._engine = engine
         self._waiting = waiting
         self._catch_up = catch_up
+        self._every_member = every_member
         self._publisher = publisher
         self._bytes_max = bytes_max
         self._query_slice = query_slice
@@ -91,7 +99,11 @@ class ProfileService:
             message = parse(profile_pb2.EraseProfileRequest, request, self._bytes_max)
             if message.ack != common_pb2.ACK_LEVEL_APPLIED:
                 await self._catch_up()
-            return await self._waiting.write(self._engine.erase, request)
+            every = _awaits(message, True)
+            answer = await self._waiting.write(self._engine.erase, request)
+            response = profile_pb2.EraseProfileResponse.FromString(answer)
+            await self._await_members(every, response, context)
+            return answer
         except Exception as error:
             await refuse(context, error)
 
@@ -99,9 +111,29 @@ class ProfileService:
         try:
             message = parse(profile_pb2.SetConsentRequest, request, self._bytes_max)
             upsert = self._consent_of(message).SerializeToString(deterministic=True)
-            return await self._waiting.write(self._engine.set_consent, upsert)
+            every = _awaits(message, message.status != profile_pb2.CONSENT_STATUS_GRANTED)
+            answer = await self._waiting.write(self._engine.set_consent, upsert)
+            response = profile_pb2.SetConsentResponse.FromString(answer)
+            await self._await_members(every, response, context)
+            return answer
         except Exception as error:
             await refuse(context, error)
+
+    async def _await_members(
+        self,
+        every: bool,
+        response: profile_pb2.SetConsentResponse | profile_pb2.EraseProfileResponse,
+        context: Any,
+    ) -> None:
+        """Wait for every node's decisions, where that was asked for and the log has the write."""
+        if not every or response.ack <= common_pb2.ACK_LEVEL_APPLIED:
+            return
+        remaining_s = context.time_remaining()
+        within_s = MEMBERS_S_MAX if remaining_s is None else remaining_s - TELL_S
+        at = response.position
+        await self._every_member(
+            (at.epoch, at.sequence, at.nonce), min(max(within_s, 0.0), MEMBERS_S_MAX)
+        )
 
     def _consent_of(
         self, message: profile_pb2.SetConsentRequest
@@ -192,6 +224,19 @@ class ProfileService:
             remaining = context.time_remaining()
             if remaining is not None and remaining <= 0:
                 raise DeadlineError(f"the deadline passed after {scanned} people")
+
+
+def _awaits(
+    message: profile_pb2.SetConsentRequest | profile_pb2.EraseProfileRequest, default: bool
+) -> bool:
+    """Whether a write waits for every member."""
+    wanted = message.await_members
+    if wanted not in common_pb2.AwaitMembers.values():
+        raise InvalidRequestError("await_members", str(wanted), "EVERY, NONE or unset")
+    every = wanted == common_pb2.AWAIT_MEMBERS_EVERY
+    if every and message.ack == common_pb2.ACK_LEVEL_APPLIED:
+        raise InvalidRequestError("await_members", "EVERY, with ack APPLIED", "LOGGED, REPLICATED")
+    return every or (default and wanted == common_pb2.AWAIT_MEMBERS_UNSPECIFIED)
 
 
 def _refuse_one(

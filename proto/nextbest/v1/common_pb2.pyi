@@ -26,6 +26,13 @@ class Degradation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_BOUND_REACHED: _ClassVar[Degradation]
     DEGRADATION_LOG_AWAY: _ClassVar[Degradation]
     DEGRADATION_BUDGET_WAIT: _ClassVar[Degradation]
+    DEGRADATION_CONSENT_STALE: _ClassVar[Degradation]
+
+class AwaitMembers(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AWAIT_MEMBERS_UNSPECIFIED: _ClassVar[AwaitMembers]
+    AWAIT_MEMBERS_EVERY: _ClassVar[AwaitMembers]
+    AWAIT_MEMBERS_NONE: _ClassVar[AwaitMembers]
 
 class AckLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -43,6 +50,10 @@ DEGRADATION_FALLBACK_ONLY: Degradation
 DEGRADATION_BOUND_REACHED: Degradation
 DEGRADATION_LOG_AWAY: Degradation
 DEGRADATION_BUDGET_WAIT: Degradation
+DEGRADATION_CONSENT_STALE: Degradation
+AWAIT_MEMBERS_UNSPECIFIED: AwaitMembers
+AWAIT_MEMBERS_EVERY: AwaitMembers
+AWAIT_MEMBERS_NONE: AwaitMembers
 ACK_LEVEL_UNSPECIFIED: AckLevel
 ACK_LEVEL_APPLIED: AckLevel
 ACK_LEVEL_LOGGED: AckLevel

@@ -38,6 +38,7 @@ class Fate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FATE_TAKEN: _ClassVar[Fate]
     FATE_CONTACT_POLICY: _ClassVar[Fate]
     FATE_NO_CONSENT: _ClassVar[Fate]
+    FATE_CONSENT_STALE: _ClassVar[Fate]
 ASSIGNMENT_REASON_UNSPECIFIED: AssignmentReason
 ASSIGNMENT_REASON_BUCKETED: AssignmentReason
 ASSIGNMENT_REASON_STICKY: AssignmentReason
@@ -59,6 +60,7 @@ FATE_DIVERSITY: Fate
 FATE_TAKEN: Fate
 FATE_CONTACT_POLICY: Fate
 FATE_NO_CONSENT: Fate
+FATE_CONSENT_STALE: Fate
 
 class DecideRequest(_message.Message):
     __slots__ = ("decision_id", "identity", "placements", "scores", "context", "attributes", "now", "seed", "explain", "min_position", "segments", "preview")

@@ -41,7 +41,7 @@ class EpochOpen(_message.Message):
     def __init__(self, replication_id: _Optional[str] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., member: _Optional[str] = ..., reseeded: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process", "settled")
+    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process", "settled", "lease_ms", "asks")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,8 @@ class Heartbeat(_message.Message):
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
+    LEASE_MS_FIELD_NUMBER: _ClassVar[int]
+    ASKS_FIELD_NUMBER: _ClassVar[int]
     member: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
@@ -58,7 +60,9 @@ class Heartbeat(_message.Message):
     address: str
     process: int
     settled: _common_pb2.Position
-    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ...) -> None: ...
+    lease_ms: int
+    asks: bool
+    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., lease_ms: _Optional[int] = ..., asks: _Optional[bool] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("holder", "term")
@@ -305,7 +309,7 @@ class GetLogStatusRequest(_message.Message):
     def __init__(self, digest: _Optional[bool] = ...) -> None: ...
 
 class GetLogStatusResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged", "lease_left_ms")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -334,6 +338,7 @@ class GetLogStatusResponse(_message.Message):
     LOST_IDS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     PURGED_FIELD_NUMBER: _ClassVar[int]
+    LEASE_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -362,7 +367,8 @@ class GetLogStatusResponse(_message.Message):
     lost_ids: _containers.RepeatedScalarFieldContainer[str]
     dropped: int
     purged: int
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ...) -> None: ...
+    lease_left_ms: int
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ...) -> None: ...
 
 class TakeSnapshotRequest(_message.Message):
     __slots__ = ()

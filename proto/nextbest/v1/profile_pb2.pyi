@@ -187,7 +187,7 @@ class UpsertProfileResponse(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., created: _Optional[bool] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
 
 class SetConsentRequest(_message.Message):
-    __slots__ = ("write_id", "identity", "purpose", "channel", "reason", "status", "lawful_basis", "occurred_at", "expires_at", "source", "ack")
+    __slots__ = ("write_id", "identity", "purpose", "channel", "reason", "status", "lawful_basis", "occurred_at", "expires_at", "source", "ack", "await_members")
     WRITE_ID_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,7 @@ class SetConsentRequest(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
+    AWAIT_MEMBERS_FIELD_NUMBER: _ClassVar[int]
     write_id: str
     identity: _common_pb2.Identity
     purpose: str
@@ -210,7 +211,8 @@ class SetConsentRequest(_message.Message):
     expires_at: _timestamp_pb2.Timestamp
     source: str
     ack: _common_pb2.AckLevel
-    def __init__(self, write_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., purpose: _Optional[str] = ..., channel: _Optional[str] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[ConsentStatus, str]] = ..., lawful_basis: _Optional[_Union[LawfulBasis, str]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
+    await_members: _common_pb2.AwaitMembers
+    def __init__(self, write_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., purpose: _Optional[str] = ..., channel: _Optional[str] = ..., reason: _Optional[str] = ..., status: _Optional[_Union[ConsentStatus, str]] = ..., lawful_basis: _Optional[_Union[LawfulBasis, str]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source: _Optional[str] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ..., await_members: _Optional[_Union[_common_pb2.AwaitMembers, str]] = ...) -> None: ...
 
 class SetConsentResponse(_message.Message):
     __slots__ = ("generation", "position", "staleness_ms", "degraded", "created", "ack")
@@ -261,14 +263,16 @@ class LinkIdentityResponse(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., identities: _Optional[_Iterable[_Union[_common_pb2.Identity, _Mapping]]] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
 
 class EraseProfileRequest(_message.Message):
-    __slots__ = ("write_id", "identity", "ack")
+    __slots__ = ("write_id", "identity", "ack", "await_members")
     WRITE_ID_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
+    AWAIT_MEMBERS_FIELD_NUMBER: _ClassVar[int]
     write_id: str
     identity: _common_pb2.Identity
     ack: _common_pb2.AckLevel
-    def __init__(self, write_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ...) -> None: ...
+    await_members: _common_pb2.AwaitMembers
+    def __init__(self, write_id: _Optional[str] = ..., identity: _Optional[_Union[_common_pb2.Identity, _Mapping]] = ..., ack: _Optional[_Union[_common_pb2.AckLevel, str]] = ..., await_members: _Optional[_Union[_common_pb2.AwaitMembers, str]] = ...) -> None: ...
 
 class EraseProfileResponse(_message.Message):
     __slots__ = ("generation", "position", "staleness_ms", "degraded", "identities", "ack")

@@ -63,6 +63,7 @@ LIMITS = Limits(
     settle_ms_max=6_000,
     trim_ms=3_000,
     member_ms=600_000,
+    consent_lease_ms=6_000,
 )
 # Event ids are forgotten after 3 hours: the horizon moves again and again while writes, which are
 # up to 6 hours old, go on.
@@ -289,6 +290,7 @@ class Machine:
             self.log,
             self.name,
             now_us=self.now_us,
+            steady_s=self.loop.time,
             announced=self.catalogue.announced,
             limits=self.world.limits,
             snapshots=self.disk,

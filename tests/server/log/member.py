@@ -60,10 +60,12 @@ class Member:
         clock: Callable[[], int] = now_us,
         node_type: type[Node] = Node,
         snapshots: Any = None,
+        process: int = 0,
+        plan: Plan = PLAN,
         **limits: int,
     ) -> None:
         self.engine = Engine(profiles_max=10_000)
-        self.engine.publish(PLAN)
+        self.engine.publish(plan)
         self.engine.attach_log(writes_max)
         self.clock = clock
         self.announced: list[bytes] = []
@@ -75,6 +77,7 @@ class Member:
             announced=self.announced.append,
             limits=replace(LIMITS, **limits),
             snapshots=snapshots,
+            process=process,
             random=Random(f"{name}{seed}"),
         )
         self._tokens = count(1)

@@ -1,0 +1,158 @@
+"""Leases: who may decide by consents, and whom a revocation waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import count
+
+import pytest
+
+from nextbest.server.log.leases import MembersBehindError
+from nextbest.server.log.log import Position
+from nextbest.server.log.memory import MemoryLog, MemoryStore
+from tests.server.log.member import Member, equal, eventually, following
+
+LEASE_MS = 600
+_numbers = count(1)
+
+
+class CutLog(MemoryLog):
+    """A log that one member can be cut off from."""
+
+    cut = False
+
+    def _there(self) -> MemoryStore:
+        store = super()._there()
+        if self.cut:
+            store.available = False
+            try:
+                return super()._there()
+            finally:
+                store.available = True
+        return store
+
+
+def cluster(size: int, store: MemoryStore | None = None) -> list[Member]:
+    store = store or MemoryStore()
+    return [
+        Member(CutLog(store), f"m{number}", process=next(_numbers), consent_lease_ms=LEASE_MS)
+        for number in range(size)
+    ]
+
+
+def live(member: Member) -> bool:
+    """Whether decisions there may use consents now."""
+    until_us = member.engine.consents_until_us
+    return until_us is None or until_us > time.monotonic_ns() // 1_000
+
+
+async def written(member: Member, event: str) -> Position:
+    at = (await member.write(event)).position
+    return Position(at.epoch, at.sequence, at.nonce)
+
+
+async def settled(*members: Member) -> None:
+    """No lease of an earlier connection can be left."""
+    await eventually(lambda: all(map(live, members)))
+    await asyncio.sleep(LEASE_MS / 1_000 + 0.3)
+
+
+async def test_a_lease_is_renewed_while_the_log_is_followed_and_runs_out_without() -> None:
+    (member,) = cluster(1)
+    assert not live(member)
+    async with following(member):
+        await eventually(lambda: live(member))
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            assert live(member)
+        member.node.context.log.cut = True
+        assert live(member)
+        await eventually(lambda: not live(member), 2 * LEASE_MS / 1_000)
+        member.node.context.log.cut = False
+        await eventually(lambda: live(member))
+        assert member.node.status().HasField("lease_left_ms")
+
+
+async def test_who_is_well_is_waited_for_by_its_heartbeat_alone() -> None:
+    members = cluster(3)
+    async with following(*members):
+        await settled(*members)
+        for number in range(5):
+            begun_s = time.monotonic()
+            position = await written(members[0], f"e{number}")
+            await members[0].node.every_member(position, 5.0)
+            # A lease would take longer.
+            assert time.monotonic() - begun_s < LEASE_MS / 1_000
+            for member in members:
+                assert member.engine.reached(position)
+
+
+async def test_who_is_cut_off_is_waited_for_until_its_lease_is_over() -> None:
+    members = cluster(3)
+    async with following(*members):
+        await settled(*members)
+        members[1].node.context.log.cut = True
+        position = await written(members[0], "e1")
+        waiting = asyncio.create_task(members[0].node.every_member(position, 5.0))
+        while not waiting.done():
+            await asyncio.sleep(0.002)
+        await waiting
+        assert not members[1].engine.reached(position)
+        assert not live(members[1])
+        assert live(members[2])
+        members[1].node.context.log.cut = False
+        await eventually(lambda: members[1].engine.reached(position))
+        await eventually(lambda: live(members[1]))
+
+
+async def test_a_deadline_before_that_names_who_is_behind_and_the_write_stands() -> None:
+    members = cluster(2)
+    async with following(*members):
+        await settled(*members)
+        members[1].node.context.log.cut = True
+        position = await written(members[0], "e1")
+        with pytest.raises(MembersBehindError, match=r"m1; the write stands") as raised:
+            await members[0].node.every_member(position, 0.1)
+        assert raised.value.status_reason == "MEMBERS_BEHIND"
+        members[1].node.context.log.cut = False
+        await equal(*members)
+
+
+async def test_a_member_nobody_can_have_heard_of_is_waited_for_after_a_start() -> None:
+    """What was read since then does not tell who had a lease before."""
+    members = cluster(1)
+    async with following(*members):
+        begun_s = time.monotonic()
+        position = await written(members[0], "e1")
+        await members[0].node.every_member(position, 5.0)
+        assert time.monotonic() - begun_s > LEASE_MS / 2_000
+
+
+async def test_a_new_epoch_holds_leases_back_and_a_lost_write_is_waited_for_anew() -> None:
+    store = MemoryStore()
+    members = cluster(2, store)
+    async with following(*members):
+        await settled(*members)
+        position = await written(members[0], "lost")
+        await equal(*members)
+        # The newest entries are lost with the master; who wrote brings it back.
+        behind = sum((one.epoch, one.sequence) >= position[:2] for one in store.records)
+        store.fail_over(lost=behind)
+        begun_s = time.monotonic()
+        await members[0].node.every_member(position, 10.0)
+        assert time.monotonic() - begun_s < 5.0
+        await eventually(lambda: all(map(live, members)))
+        await equal(*members)
+        assert members[1].views() == 1
+
+
+async def test_many_waits_have_few_heartbeats_together() -> None:
+    store = MemoryStore()
+    members = cluster(2, store)
+    async with following(*members):
+        await settled(*members)
+        positions = [await written(members[0], f"e{number}") for number in range(50)]
+        before = len(store.records)
+        await asyncio.gather(*(members[0].node.every_member(one, 5.0) for one in positions))
+        assert len(store.records) - before < 20
