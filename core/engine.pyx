@@ -626,7 +626,7 @@ cdef class Engine:
             raise
         seat_cross_stage(&self.seat, &self.active.state, identity, now_us)
         if watched:
-            self.cross(self.seat.crossed, message.write_id, occurred_us, now_us)
+            self.cross(self.seat.crossed, message.write_id, occurred_us, awaited.ack, now_us)
         self.seat.serving.writer.length = 0
         write_uint(&self.seat.serving.writer, 5, applied.created)
         return self.answer_write(&awaited, now_us)
@@ -681,10 +681,10 @@ cdef class Engine:
             self.accept(stamping, BODY_LINK, request, applied, awaited)
             seat_cross_stage(&self.seat, &self.active.state, first, now_us)
             if both:
-                self.cross(other, message.write_id, occurred_us, now_us)
+                self.cross(other, message.write_id, occurred_us, awaited.ack, now_us)
             both = False
             if watched:
-                self.cross(one, message.write_id, occurred_us, now_us)
+                self.cross(one, message.write_id, occurred_us, awaited.ack, now_us)
             watched = False
         finally:
             if watched:
@@ -693,10 +693,10 @@ cdef class Engine:
         return 0
 
     cdef int cross(
-        self, Crossing* crossing, Text write_id, int64_t occurred_us, int64_t now_us
+        self, Crossing* crossing, Text write_id, int64_t occurred_us, int64_t ack, int64_t now_us
     ) except -1:
         """Tell what a write that is no event has changed."""
-        cdef Cause cause = write_cause(&self.state, write_id, occurred_us, now_us)
+        cdef Cause cause = write_cause(&self.state, write_id, occurred_us, ack, now_us)
         cross_end(&self.seat, crossing, &self.active.state, &cause, NULL, now_us)
         return 0
 

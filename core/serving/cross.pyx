@@ -22,6 +22,8 @@ cdef struct Cause:
     Text id
     int64_t id_ms
     int64_t occurred_us
+    # The level at which it was asked to be safe, as what it causes then is.
+    int64_t ack
 
 
 cdef struct Crossed:
@@ -214,6 +216,7 @@ cdef void cross_track(
     cause.id = track.message.event_id
     cause.id_ms = track.id_ms
     cause.occurred_us = track.occurred_us
+    cause.ack = track.message.ack
     cross_end(seat, seat.crossed, playbook, &cause, track.event, now_us)
 
 
@@ -509,10 +512,13 @@ cdef bint crossing_room(Crossing* crossing, const PlaybookState* playbook) noexc
 
 
 cdef void side_begin(CrossingSearch* search, CrossingSide* side) noexcept nogil:
-    """As `decision_begin`, over what the search before has forgotten."""
+    """As `decision_begin`, over what the search before has forgotten.
+
+    What is not set here is of no trigger, and zero since the crossing was made.
+    """
     cdef Decision* decision = &side.decision
-    cdef Value* errors = decision.errors
-    memset(decision, 0, sizeof(Decision))
+    decision.nesting = 0
+    decision.bound_reached = False
     decision.playbook = search.playbook
     decision.machine = search.machine
     decision.person = side.person
@@ -521,7 +527,6 @@ cdef void side_begin(CrossingSearch* search, CrossingSide* side) noexcept nogil:
     decision.now_us = side.now_us
     decision.stage = STAGE_UNKNOWN
     decision.states = side.states
-    decision.errors = errors
     decision.scores = side.scores
     decision.segments = side.segments
     decision.purposes = side.purposes
@@ -674,7 +679,7 @@ cdef bint cross_tell(
     cdef uint32_t i
     for i in range(crossing.count):
         event = write_crossing(seat, crossing, playbook, cause, depth, &crossing.crossed[i])
-        if seat_store_own(seat, playbook, crossing.identity, now_us):
+        if seat_store_own(seat, playbook, crossing.identity, cause.ack, now_us):
             count_crossings(seat, 1, 0, 0)
         else:
             count_crossings(seat, 0, 1, 0)
@@ -762,7 +767,7 @@ cdef void write_crossing_id(
 
 
 cdef Cause write_cause(
-    const EngineState* state, Text write_id, int64_t occurred_us, int64_t now_us
+    const EngineState* state, Text write_id, int64_t occurred_us, int64_t ack, int64_t now_us
 ) noexcept nogil:
     """What a write that is no event is called as a cause.
 
@@ -771,6 +776,7 @@ cdef Cause write_cause(
     """
     cdef Cause cause
     cause.id = write_id
+    cause.ack = ack
     cause.id_ms = uuid7_ms(cause.id)
     if cause.id_ms < 0 and occurred_us >= 0:
         cause.id_ms = occurred_us // 1000

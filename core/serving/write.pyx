@@ -38,12 +38,15 @@ cdef struct Awaited:
     # The level a call waits for, and whose call it is.
     int64_t ack
     uint64_t token
+    # The engine's own: it is as safe as the level says, but no call waits for it.
+    bint unwaited
 
 
 cdef inline Awaited awaited_by(int64_t ack, uint64_t token) noexcept nogil:
     cdef Awaited awaited
     awaited.ack = ack
     awaited.token = token
+    awaited.unwaited = False
     return awaited
 
 
@@ -95,7 +98,7 @@ cdef int seat_accept(
     if not engine_logs(seat.state):
         return seat_apply(seat, playbook, &message, track, applied)
     memset(&write, 0, sizeof(WaitingWrite))
-    write.seat = seat if awaited.ack > ACK_APPLIED else NULL
+    write.seat = seat if awaited.ack > ACK_APPLIED and not awaited.unwaited else NULL
     write.token = awaited.token
     kind = waiting_reserve(waiting, write.seat, &seat.serving.fault)
     if kind != FAULT_NONE:
@@ -224,7 +227,7 @@ cdef void seat_expose(
             seat, playbook, call, &playbook.experiments[exposures.experiments[i]],
             exposures.variants[i], now_us,
         )
-        stored = seat_store_own(seat, playbook, call.identity, now_us)
+        stored = seat_store_own(seat, playbook, call.identity, ACK_APPLIED, now_us)
         if TELEMETRY and tally != NULL:
             counter_add(&tally.exposures if stored else &tally.exposures_lost, 1)
     if watched:
@@ -232,25 +235,31 @@ cdef void seat_expose(
         cause.id.length = call.message.decision_id.length
         cause.id_ms = now_us // 1000
         cause.occurred_us = call.now_us
+        cause.ack = ACK_APPLIED
         cross_end(
             seat, seat.crossed, playbook, &cause, &playbook.events[playbook.exposure], now_us
         )
 
 
 cdef bint seat_store_own(
-    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, int64_t now_us
+    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, int64_t ack,
+    int64_t now_us,
 ) noexcept nogil:
-    """Accept the engine's own event that was written; False where log or store cannot take it."""
+    """Accept the engine's own event that was written, at a level that nobody waits for.
+
+    False where log or store cannot take it.
+    """
     cdef Stamping stamping
     cdef Applied applied
-    cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
-    cdef int64_t ack = ACK_APPLIED
+    cdef Awaited awaited
     cdef Text request
     if seat.crossing.failed or seat_check_write(seat, identity, &ack) != FAULT_NONE:
         return False
     request.data = <const char*>seat.crossing.data
     request.length = <uint32_t>seat.crossing.length
     seat_stamp(seat, playbook, &stamping, now_us, identity)
+    awaited = awaited_by(ack, 0)
+    awaited.unwaited = True
     return seat_accept(
         seat, playbook, &stamping, BODY_EVENT, request, NULL, &applied, &awaited
     ) == FAULT_NONE

@@ -7,6 +7,8 @@ import itertools
 import pytest
 
 from nextbest.core.errors import InvalidRequestError
+from nextbest.server.playbook.grants import upsert_of
+from nextbest.v1 import event_pb2, mutation_pb2, profile_pb2
 from tests.trigger.people import (
     DAY,
     FILES,
@@ -19,10 +21,22 @@ from tests.trigger.people import (
     decide,
     engine_of,
     event,
+    identity,
     link,
+    moment,
     move,
     plan_of,
 )
+
+SPEND = {
+    "events": {"purchase": {"amount": "double"}},
+    "counters": {
+        "spend": {"sum": "purchase.amount", "window": "all"},
+        "entered": counted("segment_entered"),
+    },
+}
+VIP = {"segments": {"vip": "profile.spend >= 100.0"}}
+VIP_TOLD = {"triggers": {"segments": "vip"}}
 
 
 def test_entering_and_leaving_are_counted_once_each() -> None:
@@ -235,6 +249,80 @@ def test_explanations_say_how_somebody_stands_to_triggers() -> None:
         ("grade lead", "B1", "", ""),
         ("stage", "customer", "", ""),
     ]
+
+
+@pytest.mark.parametrize(("ack", "queue"), [(1, 0), (2, 0), (3, 1)])
+def test_what_a_write_causes_is_as_safe_as_the_write(ack: int, queue: int) -> None:
+    engine = engine_of(plan_of(schema=SPEND, scores=None, segments=VIP, triggers=VIP_TOLD))
+    engine.attach_log(1_024)
+    request = event_pb2.TrackRequest.FromString(event("one", amount=200.0))
+    request.ack = ack  # type: ignore[assignment]
+    engine.track(request.SerializeToString(), NOW_US, 7)
+    assert [engine.log_waiting(0), engine.log_waiting(1)] == [2 - 2 * queue, 2 * queue]
+    batch = engine.log_take(queue, 100, 1 << 20)
+    mutations = mutation_pb2.MutationBatch.FromString(batch.data).mutations
+    # One after the other: whoever has the second has the first.
+    assert [one.event.event for one in mutations] == ["purchase", "segment_entered"]
+    engine.log_done(queue, 2, (1, 1, 1), ack)
+    # Nobody waits for what a write causes.
+    told = iter(lambda: engine.completed(NOW_US), None)
+    assert [one[0] for one in told] == [7] * (ack > 1)
+
+
+def test_consent_and_its_end_are_crossings() -> None:
+    schema = {
+        "events": {"visit": {}},
+        "counters": {
+            "got": counted("segment_entered", 'event.segment == "reachable"'),
+            "gone": counted("segment_left", 'event.segment == "reachable"'),
+        },
+    }
+    plan = plan_of(
+        schema=schema,
+        segments={"segments": {"reachable": "consent.news"}},
+        scores=None,
+        contact={"purposes": {"news": {}}},
+        triggers={"triggers": {"segments": "reachable"}},
+    )
+    engine = engine_of(plan)
+
+    def say(status: str, at_us: int, until_us: int = 0) -> None:
+        request = profile_pb2.SetConsentRequest(
+            write_id=f"{status}-{at_us}",
+            identity=identity("ann"),
+            purpose="news",
+            status=f"CONSENT_STATUS_{status}",
+            occurred_at=moment(at_us),
+        )
+        if status == "GRANTED":
+            request.lawful_basis = profile_pb2.LAWFUL_BASIS_CONSENT
+            request.expires_at.FromMicroseconds(until_us)
+        engine.set_consent(upsert_of(request, plan, at_us).SerializeToString(), at_us)
+
+    say("GRANTED", NOW_US, NOW_US + DAY)
+    assert counts(engine) == {"got": 1}
+    say("REVOKED", NOW_US + SECOND)
+    assert counts(engine) == {"got": 1, "gone": 1}
+    say("GRANTED", NOW_US + 2 * SECOND, NOW_US + DAY)
+    engine.track(event("visit", name="visit", at_us=NOW_US + 2 * DAY), NOW_US + 2 * DAY)
+    assert counts(engine) == {"got": 2, "gone": 2}
+
+
+def test_another_playbook_tells_nothing_by_itself() -> None:
+    """Who is in a new segment already has not crossed it; memory of the old one is not kept."""
+    engine = engine_of(plan_of(schema=SPEND, scores=None, segments=VIP, triggers=VIP_TOLD))
+    buy(engine, "one", 200.0)
+    assert counts(engine)["entered"] == 1
+    wider = {"segments": {f"s{number}": f"profile.spend > {number}.0" for number in range(300)}}
+    schema = SPEND | {"attributes": {"age": "int"}}
+    triggers = {"triggers": {"segments": "*"}}
+    engine.publish(plan_of(schema=schema, scores=None, segments=wider, triggers=triggers))
+    buy(engine, "two", 10.0)
+    assert counts(engine)["entered"] == 1 + 10
+    engine.publish(plan_of(schema=SPEND, scores=None, segments=VIP, triggers=VIP_TOLD))
+    buy(engine, "three", 1.0)
+    assert counts(engine)["entered"] == 1 + 10
+    assert crossings(engine) == (11, 0, 0)
 
 
 def test_rounds_and_crossings_of_one_write_are_bounded() -> None:
