@@ -22,7 +22,6 @@ from libcpp.vector cimport vector
 
 from . import errors
 from .expression.zones import all_zones
-from .playbook.watch import watch
 
 cdef int64_t TIMESTAMP_US_FAR = 253402300799000000
 # A sum's addend in micro-units fits in 64 bits; a sum that does not wraps around.
@@ -1403,7 +1402,8 @@ cdef class Engine:
     cdef Playbook playbook_asked(self, plan):
         """Build a query's playbook once, not for each slice; columns never move."""
         if self.asked is None or self.asked.plan is not plan:
-            self.asked = Playbook(plan, *self.store.extend(plan.attributes, plan.counters))
+            columns = self.store.extend(plan.attributes, plan.counters)
+            self.asked = Playbook(plan, *columns, writes=False)
         return self.asked
 
     def expire(self, kind, before_us) -> int:

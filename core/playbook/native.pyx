@@ -480,7 +480,8 @@ cdef class Playbook:
     cdef Arena values
     cdef list kept
 
-    def __cinit__(self, plan, attribute_columns, counter_columns):
+    def __cinit__(self, plan, attribute_columns, counter_columns, bint writes=True):
+        """`writes`: whether writes are accepted under it, whose crossings are then told."""
         self.plan = plan
         self.kept = []
         self.published_at_us = 0
@@ -499,7 +500,8 @@ cdef class Playbook:
         self.load_actions()
         self.load_placements()
         self.load_experiments()
-        self.load_watch()
+        if writes:
+            self.load_watch()
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -1036,7 +1038,7 @@ cdef class Playbook:
     cdef int load_watch(self) except -1:
         global WATCHES_MADE
         cdef WatchSpec* to
-        found = watch(self.plan)
+        found = self.plan.watch
         if found is None:
             return 0
         to = <WatchSpec*>self.take(sizeof(WatchSpec))

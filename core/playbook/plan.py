@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nextbest.core.expression.code import Code
+    from nextbest.core.playbook.watch import Watch
 
 
 # Of a part that came after playbooks were hashed: where it holds its default it is left out of the
 # hash, so that theirs stand.
 ADDED = {"added": True}
+# Of what follows from the rest of a plan: it is no part of the hash.
+DERIVED = {"derived": True}
 
 
 class ValueType(IntEnum):
@@ -528,4 +531,6 @@ class Plan:
     purposes: tuple[Purpose, ...] = field(default=(), metadata=ADDED)
     channels: tuple[Channel, ...] = field(default=(), metadata=ADDED)
     triggers: Triggers | None = field(default=None, metadata=ADDED)
+    # What the triggers depend on; the compiler finds it, so that publishing need not.
+    watch: Watch | None = field(default=None, metadata=DERIVED, compare=False, repr=False)
     budgets: tuple[Budget, ...] = field(default=(), metadata=ADDED)

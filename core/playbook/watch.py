@@ -112,14 +112,17 @@ def watch(plan: Plan) -> Watch | None:
     return _Builder(plan).build() if told(plan) else None
 
 
-def not_stored(plan: Plan, key: Key) -> str:
-    """The name of an input that a trigger depends on and no write can know; empty for none."""
+def not_stored(plan: Plan) -> dict[Key, str]:
+    """What reads something that no write can know, with the name of an input that it reads."""
     builder = _Builder(plan)
-    for each in builder.order([key]):
-        for slot in builder.slots(each):
-            if plan.inputs[slot].kind in NOT_STORED:
-                return plan.inputs[slot].name
-    return ""
+    found: dict[Key, str] = {}
+    for key in builder.order(told(plan)):
+        inputs = [plan.inputs[slot] for slot in builder.slots(key)]
+        names = [one.name for one in inputs if one.kind in NOT_STORED]
+        names += [found[each] for each in builder.reads(key) if each in found]
+        if names:
+            found[key] = names[0]
+    return found
 
 
 def compared(code: Code, slot: int) -> tuple[object, ...]:

@@ -272,9 +272,7 @@ def _show(
 
 def _triggers(plan: Plan) -> str:
     """What is told, and how many conditions a write cannot pass by."""
-    from nextbest.core.playbook.watch import watch
-
-    triggers, found = plan.triggers, watch(plan)
+    triggers, found = plan.triggers, plan.watch
     if triggers is None or found is None:
         return "none"
     parts = [_count(len(triggers.segments), "segments"), _count(len(triggers.grades), "grades")]

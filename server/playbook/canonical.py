@@ -88,5 +88,7 @@ def _feed_fields(update: Callable[[bytes], None], value: Any) -> None:
     update(b"r" + type(value).__name__.encode() + b":")
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
+        if "derived" in field.metadata:
+            continue
         if "added" not in field.metadata or item != field.default:
             _feed(update, item)

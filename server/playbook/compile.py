@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nextbest.core.playbook.plan import Attribute, Field, Plan, Reading, ValueType
+from nextbest.core.playbook.watch import watch
 from nextbest.server.playbook import (
     consent,
     contact,
@@ -66,7 +67,7 @@ def compile_playbook(files: Mapping[str, bytes]) -> Compiled:
         triggers.check(plan, playbook, faults)
     if faults.errors():
         return Compiled(None, faults.sorted())
-    plan = dataclasses.replace(plan, hash=plan_hash(plan))
+    plan = dataclasses.replace(plan, hash=plan_hash(plan), watch=watch(plan))
     return Compiled(plan, faults.sorted(), tests, scope.checkers[World.QUERY])
 
 

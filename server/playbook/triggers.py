@@ -97,9 +97,10 @@ def check(plan: Plan, playbook: Playbook, faults: Faults) -> None:
     spec = playbook.triggers
     if spec is None:
         return
+    unknown_to_writes = not_stored(plan)
     for kind, index in told(plan):
-        seen = not_stored(plan, (kind, index))
-        if seen:
+        seen = unknown_to_writes.get((kind, index))
+        if seen is not None:
             name = _name(plan, kind, index)
             what = f"{kind.name.lower()} {name}".strip()
             allowed = "only what is stored of a person: a write has no request to read it of"

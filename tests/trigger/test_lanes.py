@@ -11,8 +11,11 @@ import yaml
 
 from nextbest.client import AsyncClient, InvalidArgumentError
 from nextbest.core import LANE_MISSING, Engine, lane_available
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.replay import replay
 from tests.conftest import running
-from tests.trigger.people import FILES, crossings
+from tests.record.people import recording, taken
+from tests.trigger.people import FILES, NOW_US, SECOND, buy, crossings, decide, plan_of
 
 EVENTS = 300
 
@@ -78,6 +81,21 @@ async def test_writes_of_both_lanes_at_once_tell_each_crossing_once(
         found = await counts(slow, "ann")
         assert found["vip_in"] == found["vip_out"] + 1
     assert crossings(engines[0])[1:] == (0, 0)
+
+
+def test_an_explained_decision_is_replayed(tmp_path: Path) -> None:
+    """What it tells of triggers is read for its record, too."""
+    plan = plan_of(
+        actions={"actions": {"one": {"eligibility": "segment.vip"}, "two": {}}},
+        placements={"placements": {"page": {"slots": 2}}},
+    )
+    engine = recording(plan)
+    for number in range(40):
+        who, now_us = f"u{number % 5}", NOW_US + number * SECOND
+        buy(engine, f"e{number}", 30.0, who, now_us)
+        assert len(decide(engine, who, now_us, explain=True).triggers) == 6
+    found = list(replay(taken(engine)[1], Playbooks(tmp_path, {plan.hash: plan})))
+    assert [one.difference for one in found] == [""] * 40
 
 
 async def test_a_restart_keeps_what_was_told(
