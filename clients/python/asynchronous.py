@@ -25,7 +25,7 @@ from nextbest.client.attempts import Attempts
 from nextbest.client.channel import target
 from nextbest.client.errors import OverloadedError, from_call
 from nextbest.client.ids import new_id
-from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
+from nextbest.client.limits import BATCH_S, CONSENT_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
 from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import AsyncRoute
 from nextbest.client.value import Plain
@@ -51,7 +51,8 @@ class AsyncClient:
     a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
     in seconds) and raises a NextbestError.  A call is tried up to three times while the server
     is unavailable, or when it says when to come again; ids that are not given are made once, so
-    that a repeat changes nothing.
+    that a repeat changes nothing.  A consent taken back and an erasure are answered when no node
+    decides without them: in milliseconds, or where a node is cut off in seconds.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
     take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.
@@ -187,7 +188,7 @@ class AsyncClient:
         source: str = "",
         write_id: str = "",
         ack: Ack = None,
-        timeout: float = WRITE_S,
+        timeout: float = CONSENT_S,
     ) -> profile_pb2.SetConsentResponse:
         """Record what a person allows; `basis` may be left out where the purpose has one only."""
         consent = Consent(
@@ -214,7 +215,7 @@ class AsyncClient:
         source: str = "",
         write_id: str = "",
         ack: Ack = None,
-        timeout: float = WRITE_S,
+        timeout: float = CONSENT_S,
     ) -> profile_pb2.SetConsentResponse:
         """Close a channel to a person for a reason; `over` ends that reason."""
         consent = Consent(
@@ -230,7 +231,7 @@ class AsyncClient:
         return await self.write_consent(consent, timeout=timeout)
 
     async def write_consent(
-        self, consent: Consent, *, timeout: float = WRITE_S
+        self, consent: Consent, *, timeout: float = CONSENT_S
     ) -> profile_pb2.SetConsentResponse:
         """Record a consent of a purpose or a channel."""
         return await self._call("SetConsent", consent.message(), timeout)
@@ -256,7 +257,7 @@ class AsyncClient:
         *,
         write_id: str = "",
         ack: Ack = None,
-        timeout: float = WRITE_S,
+        timeout: float = CONSENT_S,
     ) -> profile_pb2.EraseProfileResponse:
         """Forget a person, every identity of it, for good."""
         return await self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)

@@ -16,7 +16,7 @@ from nextbest.client.attempts import Attempts
 from nextbest.client.channel import target
 from nextbest.client.errors import OverloadedError, from_call
 from nextbest.client.ids import new_id
-from nextbest.client.limits import BATCH_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
+from nextbest.client.limits import BATCH_S, CONSENT_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
 from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import Route
 from nextbest.client.value import Plain
@@ -178,7 +178,7 @@ class Client:
         source: str = "",
         write_id: str = "",
         ack: Ack = None,
-        timeout: float = WRITE_S,
+        timeout: float = CONSENT_S,
     ) -> profile_pb2.SetConsentResponse:
         """Record what a person allows; `basis` may be left out where the purpose has one only."""
         consent = Consent(
@@ -205,7 +205,7 @@ class Client:
         source: str = "",
         write_id: str = "",
         ack: Ack = None,
-        timeout: float = WRITE_S,
+        timeout: float = CONSENT_S,
     ) -> profile_pb2.SetConsentResponse:
         """Close a channel to a person for a reason; `over` ends that reason."""
         consent = Consent(
@@ -221,7 +221,7 @@ class Client:
         return self.write_consent(consent, timeout=timeout)
 
     def write_consent(
-        self, consent: Consent, *, timeout: float = WRITE_S
+        self, consent: Consent, *, timeout: float = CONSENT_S
     ) -> profile_pb2.SetConsentResponse:
         """Record a consent of a purpose or a channel."""
         return self._call("SetConsent", consent.message(), timeout)
@@ -247,7 +247,7 @@ class Client:
         *,
         write_id: str = "",
         ack: Ack = None,
-        timeout: float = WRITE_S,
+        timeout: float = CONSENT_S,
     ) -> profile_pb2.EraseProfileResponse:
         """Forget a person, every identity of it, for good."""
         return self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)

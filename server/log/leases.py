@@ -55,6 +55,8 @@ class Leases:
         self.due = asyncio.Event()
         self.asks = False
         self._looking = asyncio.Lock()
+        # How many waits came to their end, and how many to their deadline.
+        self.passed_waits = self.behind_waits = 0
         if self._shared:
             context.engine.consents_until(0)
 
@@ -117,7 +119,9 @@ class Leases:
                 while not await self._is_over(wait):
                     await self._context.progress.until(lambda: False, self._pause_s())
         except TimeoutError:
+            self.behind_waits += 1
             raise MembersBehindError(self._why(wait)) from None
+        self.passed_waits += 1
 
     async def _is_over(self, wait: _Wait) -> bool:
         """Whether the wait is over; asks for what is missing."""

@@ -247,6 +247,15 @@ LOG_STATE = Metric(
 LOG_AHEAD = Metric(
     "nextbest_log_ahead_mutations", "gauge", "Applied here and not read back from the log."
 )
+LOG_LEASE = Metric(
+    "nextbest_log_lease_seconds", "gauge", "How long consents may hold here yet; 0: none does."
+)
+LOG_REVOCATIONS = Metric(
+    "nextbest_log_revocations",
+    "counter",
+    "Waits for every member's decisions: passed, or behind when the deadline came first.",
+    ("outcome",),
+)
 LOG_WAITING = Metric(
     "nextbest_log_waiting_writes", "gauge", "Writes that the log does not have yet.", ("queue",)
 )

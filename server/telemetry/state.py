@@ -103,11 +103,17 @@ def _node(node: Node) -> Readings:
     context = node.context
     progress, counts = context.progress, context.counts
     age_s = progress.committed_age_s
+    lease_ms = node.leases.left_ms
     return {
         catalogue.LOG_LAG: {(): _lag(context.here, progress.end)},
         catalogue.LOG_COMMIT_AGE: {} if age_s is None else {(): age_s},
         catalogue.LOG_STATE: {(state,): float(state == node.state) for state in STATES},
         catalogue.LOG_AHEAD: {(): node.ahead},
+        catalogue.LOG_LEASE: {} if lease_ms is None else {(): lease_ms / 1_000},
+        catalogue.LOG_REVOCATIONS: {
+            ("passed",): node.leases.passed_waits,
+            ("behind",): node.leases.behind_waits,
+        },
         catalogue.LOG_APPLIED: {(): counts.applied},
         catalogue.LOG_DEAD_LETTERS: {(): node.reader.dead_letters},
         catalogue.LOG_EPOCH_CHANGES: {(): counts.epochs},

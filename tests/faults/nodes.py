@@ -45,13 +45,14 @@ class Node:
         enter: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         data: Path | None = None,
+        playbook: Path = PLAYBOOK,
     ) -> None:
         folder = processes.folder / name
         folder.mkdir()
         self.name = name
         self.data = data or folder / "data"
         self.endpoint = Endpoint(name, f"unix:{folder}/lane", f"unix:{folder}/control")
-        arguments = ["serve", "--playbook", str(PLAYBOOK), "--data", str(self.data)]
+        arguments = ["serve", "--playbook", str(playbook), "--data", str(self.data)]
         arguments += ["--listen", self.endpoint.control, "--fast-lane", self.endpoint.lane]
         arguments += ["--log", log] if log else []
         for key, value in {**_SETTINGS, **(settings or {})}.items():

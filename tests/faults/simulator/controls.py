@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from nextbest.server.log.branch import Branch
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Cover, Mark
+from nextbest.server.log.leases import Leases
 from nextbest.server.log.link import Address, Command, LinkError
 from nextbest.server.log.log import Position
 from nextbest.server.log.node import Node
@@ -217,6 +218,56 @@ class Leaping(World):
     faults = ("slow_host", "late_packets", "cut_node")
 
 
+# An acknowledgement that waits for nobody's lease.
+
+
+class ImpatientLeases(Leases):
+    async def passed(self, _position: Position, _within_s: float) -> None:
+        """Once the log has it, it is answered."""
+
+
+class ImpatientNode(Node):
+    leases_type = ImpatientLeases
+
+
+class ImpatientMachine(Machine):
+    node_type = ImpatientNode
+
+
+class Impatient(World):
+    machine_type = ImpatientMachine
+    faults = ("cut_node", "slow_host", "pause_node")
+
+
+# A lease that whoever calls itself the master renews, whatever the Sentinels say.
+
+
+class LoyalLeases(Leases):
+    async def look(self) -> bool | None:
+        stays = await super().look()
+        if stays is None:
+            self._stays_s = self._context.steady_s()
+            self._settled_s = min(self._settled_s, self._stays_s)
+            self._renew()
+        return stays
+
+    def entered(self) -> None:
+        """Nobody brings anything back."""
+
+
+class LoyalNode(Node):
+    leases_type = LoyalLeases
+
+
+class LoyalMachine(Machine):
+    node_type = LoyalNode
+
+
+class Loyal(World):
+    machine_type = LoyalMachine
+    faults = ("split_redis", "split_redis", "freeze_redis")
+
+
 class Control(NamedTuple):
     """A mistake, and the kind of scenario that shows it."""
 
@@ -233,6 +284,8 @@ CONTROLS = {
     "a repeat answered from memory": Control(Remembering, "many"),
     "trim early": Control(Eager, "many"),
     "an answer that leaps": Control(Leaping, "many"),
+    "a revocation that waits for nobody": Control(Impatient, "many"),
+    "a lease of a replaced master": Control(Loyal, "many"),
 }
 
 

@@ -38,7 +38,7 @@ def at_rest_holds(world: World, mode: str) -> list[str]:
         found += [f"needed another node's snapshot: {one}" for one in world.stranded]
     if mode != "unsafe" or not all_forgotten(world):
         found += contents(world, mode)
-        found += [*positions(world), *reads(world)]
+        found += [*positions(world), *reads(world), *revocations(world, mode)]
     return found
 
 
@@ -206,6 +206,13 @@ def reads(world: World) -> Iterator[str]:
     for when, machine, write in world.unread:
         if write.identity not in erased:
             yield f"{machine} at {when - 1000:.3f}: {write.position} is reached, without {write}"
+
+
+def revocations(world: World, mode: str) -> Iterator[str]:
+    """Nobody decides by what an acknowledged revocation has taken back, whose level holds."""
+    for when, machine, write in world.unheeded:
+        if mode != "unsafe" and required(world, write, mode):
+            yield f"{machine} at {when - 1000:.3f}: may decide without {write}"
 
 
 def nothing_silent(world: World) -> Iterator[str]:

@@ -93,6 +93,8 @@ def counted(world: World) -> dict[str, int]:
         "acknowledged": len(done),
         "attempts": sum(len(one.attempts) for one in world.writes),
         "unknown": sum(a.outcome == "unknown" for w in world.writes for a in w.attempts),
+        "revocations": len(world.revoked),
+        "unheeded": len(world.unheeded),
         "deaths": len(world.deaths),
         "lost tails": len(world.losses),
         "divergences": sum(

@@ -81,11 +81,17 @@ class Clients:
         identity = random.choice((*PEOPLE, *ERASED))
         if kind < 0.35:
             number = self._number("upsert", identity)
-            return upsert(f"u-{id}", identity, number, ack) if number < UPSERTS_MAX else None
+            return self._upsert(id, identity, number, ack) if number < UPSERTS_MAX else None
         number = self._number("event", identity)
         at_us = EPOCH_US + int(self.world.loop.now * 1_000_000) - 1_000_000
         at_us -= int(random.random() * self.world.ages_s * 1_000_000)
         return event(f"e-{id}", identity, number, ack, at_us) if number < EVENTS_MAX else None
+
+    def _upsert(self, id: str, identity: str, number: int, ack: int) -> Write:
+        """Of people who are not erased each but those at APPLIED stands for a revocation."""
+        write = upsert(f"u-{id}", identity, number, ack)
+        write.revokes = ack != APPLIED and identity not in ERASED
+        return write
 
     def _number(self, kind: str, identity: str) -> int:
         number = self._numbers.get((kind, identity), 0)

@@ -28,6 +28,7 @@ from tests.faults.simulator.stream import Operation
 from tests.faults.simulator.wires import Wires
 from tests.faults.simulator.writes import (
     ACTIVATION,
+    ANSWERS,
     FIRST,
     LOGGED,
     PLANS,
@@ -51,6 +52,10 @@ START_S = 1.0
 PUBLISH_TRIES = 10
 STOP_S = 1.0
 CATCH_UP_S = 0.5
+# How long every member is waited for, whoever still waits for the answer.
+MEMBERS_S = 3.0
+# How often it is looked who may decide by consents.
+LEASES_S = 0.02
 # How long a read waits for the position of a write.
 REACH_S = 0.3
 LIMITS = Limits(
@@ -63,7 +68,7 @@ LIMITS = Limits(
     settle_ms_max=6_000,
     trim_ms=3_000,
     member_ms=600_000,
-    consent_lease_ms=6_000,
+    consent_lease_ms=900,
 )
 # Event ids are forgotten after 3 hours: the horizon moves again and again while writes, which are
 # up to 6 hours old, go on.
@@ -459,6 +464,9 @@ class Machine:
         # An erasure is logged in other bytes than it came in.
         if outcome == "ok" and write.ack == REPLICATED and write.kind != "erase":
             self.world.check_replicated(write, self)
+        if outcome == "ok" and write.revokes:
+            self.loop.start(self.process, self.await_members(write, value, reply))
+            return
         reply(outcome, value)
 
     def _completed(self) -> None:
@@ -469,6 +477,28 @@ class Machine:
                 reply("ok", answer)
             else:
                 reply("unknown" if isinstance(answer, LogFailedError) else "refused", answer)
+
+    async def await_members(self, write: Write, answer: bytes, reply: Reply) -> None:
+        """As the server does of a revocation: answer when nobody decides without it."""
+        at = ANSWERS[write.kind].FromString(answer).position
+        try:
+            await self.node.every_member((at.epoch, at.sequence, at.nonce), MEMBERS_S)
+        except NextbestError as error:
+            reply("unknown", error)
+            return
+        self.world.revoked.append((self.loop.now, write, repr(self)))
+        self.world.look_at_leases()
+        reply("ok", answer)
+
+    @property
+    def decides(self) -> bool:
+        """Whether decisions here may use consents at this very moment."""
+        return (
+            self.alive
+            and not self.recovering
+            and not self.process.paused
+            and self.loop.now < self.node.leases.until_s
+        )
 
     async def read_own(self, write: Write) -> None:
         """Once the position of an acknowledged write is reached, the write is there."""
@@ -557,6 +587,11 @@ class World:
         self.unreplicated: list[str] = []
         # Writes that were not there though their position was reached: when, where, which.
         self.unread: list[tuple[float, str, Write]] = []
+        # Revocations: when they were acknowledged, by whom; and where one was missing while
+        # decisions might have used what it took back.
+        self.revoked: list[tuple[float, Write, str]] = []
+        self.unheeded: list[tuple[float, str, Write]] = []
+        self._heeded: set[tuple[str, str]] = set()
         # Nodes that could not go on without another one's snapshot.
         self.stranded: list[str] = []
         # The nonce of the very first entry of the log.
@@ -567,6 +602,27 @@ class World:
             server.launch()
         for sentinel in self.sentinels:
             sentinel.launch()
+        self.watch_leases()
+
+    def look_at_leases(self) -> None:
+        """Note who may decide by a consent whose revocation was acknowledged."""
+        for machine in self.machines:
+            if not self.revoked or not machine.decides:
+                continue
+            for _, write, _ in self.revoked:
+                key = repr(machine), write.id
+                if key in self._heeded:
+                    continue
+                # What is there stays, and what was missing once is enough.
+                self._heeded.add(key)
+                if not present(write, look(machine.engine, write.identity, machine.now_us())):
+                    self.unheeded.append((self.loop.now, repr(machine), write))
+                    self.loop.note(repr(machine), "may decide without", write)
+
+    def watch_leases(self) -> None:
+        """Look again and again."""
+        self.look_at_leases()
+        self.loop.call_for(self.loop.outside, self.loop.now + LEASES_S, self.watch_leases)
 
     def _created(self, operation: Operation) -> None:
         """Only what opens an epoch may make the stream."""

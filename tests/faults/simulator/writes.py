@@ -83,6 +83,8 @@ class Write:
     attempts: list[Attempt] = field(default_factory=list)
     acknowledged: Attempt | None = None
     position: tuple[int, int, int] = (0, 0, 0)
+    # Answered only when no node decides without it.
+    revokes: bool = False
 
     def __str__(self) -> str:
         where = f"{self.identity}{'+' + self.other if self.other else ''}"
