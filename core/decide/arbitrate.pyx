@@ -201,7 +201,10 @@ cdef uint32_t held_back(Decision* decision, uint32_t action) noexcept nogil:
     """One more than the first gate that holds an action back; 0 for none."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
-    cdef const uint32_t* end = playbook.gate_items + playbook.gate_starts[action + 1]
+    cdef const uint32_t* end = playbook.gate_items + (
+        playbook.gate_contacts[action] if decision.contact_clear
+        else playbook.gate_starts[action + 1]
+    )
     cdef const uint8_t* states = decision.states
     cdef uint8_t state
     # Two bits for each gate.

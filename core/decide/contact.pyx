@@ -7,11 +7,89 @@ cdef enum ContactKind:
     CONTACT_BUDGET = 4
 
 
+cdef enum:
+    # So many rules of a person are looked at before any candidate is.
+    CONTACT_LOOKED_MAX = 16
+
+
 cdef enum Period:
     PERIOD_ROLLING = 0
     PERIOD_DAY = 1
     PERIOD_WEEK = 2
     PERIOD_MONTH = 3
+
+
+cdef inline bint counts_nothing(const ContactSpec* rule) noexcept nogil:
+    """Whether a rule holds for whoever has no moments, whatever the time is."""
+    return rule.kind == CONTACT_SUPPRESSION or (
+        rule.kind == CONTACT_CAP and rule.period == PERIOD_ROLLING
+    )
+
+
+cdef inline const ContactColumn* contact_column(
+    const PlaybookState* playbook, uint32_t column
+) noexcept nogil:
+    """The first rule that counts a column or a later one; it may be the end."""
+    cdef uint32_t low = 0, high = playbook.contact_columns_count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if playbook.contact_columns[middle].column < column:
+            low = middle + 1
+        else:
+            high = middle
+    return playbook.contact_columns + low
+
+
+cdef void contact_begin(Decision* decision) noexcept nogil:
+    """Pass the rules for which nothing is counted: of most people there is little.
+
+    Otherwise each candidate's would be looked at, one by one.
+    """
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t looked[CONTACT_LOOKED_MAX]
+    cdef uint32_t count = 0, i
+    if playbook.contact_columns_count == 0:
+        return
+    memcpy(
+        decision.states + playbook.conditions_count - playbook.contact_count,
+        playbook.contact_states, playbook.contact_count,
+    )
+    if decision.tape != NULL:
+        tape_counters(decision.tape, &playbook.contact_counters)
+    for i in range(decision.person.count):
+        if decision.person.rows[i].side != NULL:
+            contact_look(decision, decision.person.rows[i].side, looked, &count)
+    # Some rules go by more than by what is counted.
+    decision.contact_clear = (
+        playbook.contact_count == playbook.contact_columns_count and count <= CONTACT_LOOKED_MAX
+    )
+    for i in range(count if decision.contact_clear else 0):
+        if condition_state(decision, looked[i]) != CONDITION_TRUE:
+            decision.contact_clear = False
+
+
+cdef void contact_look(
+    Decision* decision, const Side* side, uint32_t* looked, uint32_t* count
+) noexcept nogil:
+    """Have the rules looked at that count moments of a row, and list the first ones."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef const ContactColumn* end = playbook.contact_columns + playbook.contact_columns_count
+    cdef const ContactColumn* rule
+    cdef const MomentCell* cells = moment_cells(side)
+    cdef uint32_t column, i
+    for i in range(side.count[MOMENTS]):
+        if i and cells[i].column == cells[i - 1].column:
+            continue
+        column = cells[i].column
+        rule = contact_column(playbook, column)
+        while rule < end and rule.column == column:
+            decision.states[rule.condition] = CONDITION_UNKNOWN
+            if decision.tape != NULL:
+                tape_not_empty(decision.tape, rule.counter)
+            if count[0] < CONTACT_LOOKED_MAX:
+                looked[count[0]] = rule.condition
+            count[0] += 1
+            rule += 1
 
 
 cdef const Zone* person_zone(Decision* decision) noexcept nogil:

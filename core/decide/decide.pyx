@@ -219,6 +219,8 @@ cdef int begin_call(
     decision.replay = serving.replay
     decision.budgets = serving.budgets
     decision.clock_us = call.clock_us
+    if decision.replay == NULL:
+        contact_begin(decision)
     kind = set_context(playbook, machine, &call.message.context, fault)
     if kind == FAULT_NONE:
         kind = set_attributes(playbook, machine, &call.message.attributes, fault)

@@ -78,6 +78,8 @@ cdef struct Decision:
     uint8_t* segments
     Assignment* assignments
     ContactCount* contact
+    # Every rule of the contact policy holds, as far as what is counted goes.
+    bint contact_clear
     # What is left of the budgets, NULL where nobody keeps them; and what was read of each.
     Budgets* budgets
     BudgetView* budget_views

@@ -11,6 +11,9 @@ cdef enum:
     RECORD_EMPTY = 11
     INPUT_OF_ATTRIBUTE = 1
     INPUT_OF_COUNTER = 2
+    # On a tape only: counters that hold nothing but for those that follow, and one that does.
+    READ_EMPTY = 100
+    READ_NOT_EMPTY = 101
     INPUT_VALUE = 3
     INPUT_AGES = 4
     INPUT_MOMENTS = 5
@@ -107,6 +110,18 @@ cdef inline void tape_close(Tape* tape, size_t start) noexcept nogil:
     memcpy(reads.data + start - sizeof(TapeRead), &read, sizeof(TapeRead))
 
 
+cdef void tape_counters(Tape* tape, const Indexes* counters) noexcept nogil:
+    """Counters that hold nothing, but for those that `tape_not_empty` names after."""
+    cdef size_t start = tape_open(tape, READ_EMPTY, 0)
+    put_raw(&tape.reads, counters.items, counters.count * sizeof(uint32_t))
+    tape_close(tape, start)
+
+
+cdef inline void tape_not_empty(Tape* tape, uint32_t counter) noexcept nogil:
+    cdef Value nothing = value_null()
+    tape_put(tape, READ_NOT_EMPTY, counter, &nothing)
+
+
 cdef inline void tape_attribute(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
     tape_put(tape, INPUT_OF_ATTRIBUTE, index, value)
 
@@ -180,17 +195,58 @@ cdef void write_reads(
     cdef TapeRead read
     unset.length = empty.length = 0
     while at < end:
-        memcpy(&read, at, sizeof(TapeRead))
-        at += sizeof(TapeRead)
-        if read.value.tag == TAG_NULL and not read.encoded:
+        at = next_read(at, &read)
+        if read.of == READ_EMPTY:
+            at = write_empty(empty, at - read.value.length, at, end)
+        elif read.value.tag == TAG_NULL:
             put_varint(unset if read.of == INPUT_OF_ATTRIBUTE else empty, read.index + 1)
-            continue
-        write_read(record, &read, at)
-        if read.encoded or read.value.tag == TAG_STRING:
-            at += read.value.length
+        else:
+            write_read(record, &read, at - read_bytes_of(&read))
     write_packed(record, RECORD_UNSET, unset)
     write_packed(record, RECORD_EMPTY, empty)
     record.failed |= unset.failed or empty.failed
+
+
+cdef inline uint32_t read_bytes_of(const TapeRead* read) noexcept nogil:
+    """How many bytes follow a read."""
+    return read.value.length if read.encoded or read.value.tag == TAG_STRING else 0
+
+
+cdef inline const uint8_t* next_read(const uint8_t* at, TapeRead* read) noexcept nogil:
+    """Give a read, and where the next one begins."""
+    memcpy(read, at, sizeof(TapeRead))
+    return at + sizeof(TapeRead) + read_bytes_of(read)
+
+
+cdef const uint8_t* write_empty(
+    Writer* empty, const uint8_t* counters, const uint8_t* at, const uint8_t* end
+) noexcept nogil:
+    """The counters up to `at` without those that the reads at `at` name; gives where these end."""
+    cdef const uint8_t* first = at
+    cdef const uint8_t* following = at
+    cdef TapeRead read
+    cdef uint32_t counter
+    while following < end:
+        at = following
+        following = next_read(at, &read)
+        if read.of != READ_NOT_EMPTY:
+            break
+        at = following
+    while counters < first:
+        memcpy(&counter, counters, sizeof(counter))
+        if not tape_names(first, at, counter):
+            put_varint(empty, counter + 1)
+        counters += sizeof(counter)
+    return at
+
+
+cdef bint tape_names(const uint8_t* at, const uint8_t* end, uint32_t counter) noexcept nogil:
+    cdef TapeRead read
+    while at < end:
+        at = next_read(at, &read)
+        if read.index == counter:
+            return True
+    return False
 
 
 cdef inline void write_read(Writer* record, TapeRead* read, const uint8_t* bytes) noexcept nogil:

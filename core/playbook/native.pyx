@@ -93,6 +93,13 @@ cdef struct BudgetSpec:
     BudgetState* state
 
 
+cdef struct ContactColumn:
+    # A column of moments, and a rule that counts them: the condition that it is.
+    uint32_t column
+    uint32_t counter
+    uint32_t condition
+
+
 cdef struct PurposeSpec:
     Text name
     # An index of attributes.
@@ -409,6 +416,14 @@ cdef struct PlaybookState:
     uint32_t contact_count
     BudgetSpec* budgets
     uint32_t budgets_count
+    # What each of those is for a person of whom nothing is counted: CONDITION_TRUE or, where that
+    # has to be looked at, CONDITION_UNKNOWN.
+    uint8_t* contact_states
+    # By column, of the rules that are CONDITION_TRUE then.
+    ContactColumn* contact_columns
+    uint32_t contact_columns_count
+    # Their counters, each once.
+    Indexes contact_counters
     # Input slots that may name the person's time zone, and what it is where none does.
     Indexes zone_keys
     Zone zone_default
@@ -424,6 +439,8 @@ cdef struct PlaybookState:
     # them, and where each action's begin.
     uint32_t* gate_items
     uint32_t* gate_starts
+    # Where those begin that are rules of the contact policy, which come last.
+    uint32_t* gate_contacts
     # Whether actions share conditions so much that nearly all are evaluated in any case.
     bint gates_shared
     SegmentSpec* segments
@@ -495,6 +512,7 @@ cdef class Playbook:
         self.load_time_zone()
         self.load_consents()
         self.load_schema(attribute_columns, counter_columns)
+        self.load_contact_columns()
         self.load_inputs()
         self.load_scores()
         self.load_actions()
@@ -651,6 +669,26 @@ cdef class Playbook:
             spec.period = int(each.period)
             spec.micros = each.micros
             spec.even = each.even
+        return 0
+
+    cdef int load_contact_columns(self) except -1:
+        """What is known of the rules for whoever has no moments: of most people there are few."""
+        cdef ContactColumn* column
+        rules = self.plan.contact
+        first = len(self.plan.conditions)
+        self.state.contact_states = <uint8_t*>self.take(len(rules))
+        self.state.contact_columns = <ContactColumn*>self.take(len(rules) * sizeof(ContactColumn))
+        found = []
+        for i, rule in enumerate(rules):
+            if not counts_nothing(&self.state.contact[i]):
+                continue
+            self.state.contact_states[i] = CONDITION_TRUE
+            found.append((self.state.counters[<uint32_t>rule.counter].column, rule.counter, i))
+        for i, (at, counter, rule) in enumerate(sorted(found)):
+            column = &self.state.contact_columns[i]
+            column.column, column.counter, column.condition = at, counter, first + rule
+        self.state.contact_columns_count = <uint32_t>len(found)
+        self.state.contact_counters = self.indexes(sorted({counter for _, counter, _ in found}))
         return 0
 
     cdef int load_time_zone(self) except -1:
@@ -907,6 +945,7 @@ cdef class Playbook:
     cdef int load_gates(self) except -1:
         items = []
         starts = [0]
+        contacts = []
         for each in self.plan.actions:
             contact = self.contact_conditions(each.contact)
             for gate, conditions in enumerate(
@@ -916,10 +955,12 @@ cdef class Playbook:
                 )
             ):
                 items += [condition << GATE_BITS | gate for condition in conditions]
+            contacts.append(len(items) - len(contact))
             starts.append(len(items))
         self.state.gate_items = self.indexes(items).items
         self.state.gate_starts = self.indexes(starts).items
-        # The contact policy's rules are mostly one action's, and come last.
+        self.state.gate_contacts = self.indexes(contacts).items
+        # The contact policy's rules are mostly one action's.
         shared = [item >> GATE_BITS for item in items if item & GATE_CONTACT != GATE_CONTACT]
         self.state.gates_shared = len(shared) >= 3 * len(set(shared))
         return 0

@@ -179,8 +179,11 @@ cdef void replay_put(TapeEntry* to, const TapeEntry* read) noexcept nogil:
         to.moments = read.moments
         to.moments_length = read.moments_length
         to.has_moments = True
-    if read.value.tag != TAG_ABSENT or nothing:
-        to.value = read.value if not nothing else value_null()
+    if read.value.tag != TAG_ABSENT:
+        to.value = read.value
+    elif nothing and to.value.tag == TAG_ABSENT:
+        # Rules of the contact policy may count what expressions read, too.
+        to.value = value_null()
 
 
 cdef void read_places(
