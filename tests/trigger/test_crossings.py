@@ -251,6 +251,43 @@ def test_explanations_say_how_somebody_stands_to_triggers() -> None:
     ]
 
 
+def test_score_rules_and_the_contact_policy_use_crossings() -> None:
+    """Points for entering, which decay; and a pause after somebody has left."""
+    schema = {
+        "events": {"purchase": {"amount": "double"}},
+        "counters": {
+            "spend": {"sum": "purchase.amount", "window": "7d"},
+            "hot_in": counted("segment_entered", 'event.segment == "hot"'),
+            "hot_out": counted("segment_left", 'event.segment == "hot"'),
+        },
+    }
+    rule = {"reason": "vip", "points": 10, "on": "segment_entered", "half_life": "7d"}
+    plan = plan_of(
+        schema=schema,
+        segments={"segments": {"vip": "profile.spend >= 100.0", "hot": "score.heat > 6"}},
+        scores={"scores": {"heat": {"rules": [rule | {"when": 'event.segment == "vip"'}]}}},
+        contact={
+            "suppression": {
+                "rest": {"after": 1, "count": "segment_left", "within": "1d", "pause": "2d"}
+            }
+        },
+        actions={"actions": {"news": {}}},
+        placements={"placements": {"page": {}}},
+        triggers={"triggers": {"segments": "*"}},
+    )
+    engine = engine_of(plan)
+    buy(engine, "one", 100.0)
+    assert counts(engine) == {"spend": 100.0, "hot_in": 1}
+    assert len(decide(engine).placements[0].propositions) == 1
+    # Ten points have become five, and the spend has run out.
+    later = NOW_US + 8 * DAY
+    buy(engine, "two", 1.0, at_us=later)
+    assert counts(engine, now_us=later) == {"spend": 1.0, "hot_in": 1, "hot_out": 1}
+    assert len(decide(engine, now_us=later).placements[0].propositions) == 0
+    after = later + 3 * DAY
+    assert len(decide(engine, now_us=after).placements[0].propositions) == 1
+
+
 @pytest.mark.parametrize(("ack", "queue"), [(1, 0), (2, 0), (3, 1)])
 def test_what_a_write_causes_is_as_safe_as_the_write(ack: int, queue: int) -> None:
     engine = engine_of(plan_of(schema=SPEND, scores=None, segments=VIP, triggers=VIP_TOLD))
