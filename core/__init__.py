@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 from nextbest.core.engine import (
     BatchResult,
+    BudgetInfo,
     Engine,
     GenerationInfo,
     LogBatch,
@@ -20,6 +21,7 @@ LANE_MISSING = (
 __all__ = [
     "LANE_MISSING",
     "BatchResult",
+    "BudgetInfo",
     "Engine",
     "GenerationInfo",
     "LogBatch",

@@ -112,7 +112,9 @@ class RecordCounts(NamedTuple):
 class BudgetInfo(NamedTuple):
     """A budget on this node, in the period at hand: amounts as of `plan.Budget`.
 
-    released: how much of it all nodes together may use by now.  What follows `more` is counted
+    released: how much of it all nodes together may use by now.  grain: what shares are multiples
+    of.  dearest: the most that one
+    proposition takes.  What follows `more` is counted
     since the process started, as of `BudgetCounts`.
     """
 
@@ -123,6 +125,8 @@ class BudgetInfo(NamedTuple):
     released: int
     micros: bool
     share: int
+    grain: int
+    dearest: int
     used: int
     held: int
     left: int
@@ -137,20 +141,23 @@ class BudgetInfo(NamedTuple):
 
 
 cdef object budget_info(
-    Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us
+    Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us,
+    int64_t ahead_us,
 ):
     cdef const BudgetSpec* spec = &playbook.budgets[index]
     cdef BudgetState* budget = <BudgetState*>spec.state
     cdef BudgetCounts counts
     cdef BudgetView view
-    budget_look(budgets, playbook, index, now_us, &view)
+    budget_look(budgets, playbook, index, now_us, ahead_us, &view)
     latch_take(&budget.latch)
     counts = budget.counts
     latch_drop(&budget.latch)
     return BudgetInfo(
         spec.name.data[:spec.name.length].decode(), spec.key[:16],
-        budget_period(playbook, spec, now_us), spec.most,
-        budget_released(playbook, spec, now_us), spec.micros, budget_share(spec),
+        budget_period(playbook, spec, now_us + ahead_us), spec.most,
+        budget_released(playbook, spec, now_us + ahead_us), spec.micros, budget_share(spec),
+        budget_grain(spec),
+        spec.dearest,
         view.used, view.held, view.left, view.more,
         counts.held, counts.used, counts.expired, counts.late, counts.unpaid, counts.again,
         counts.full,
@@ -347,7 +354,7 @@ cdef class Engine:
 
     def budgets_managed(self) -> None:
         """Let budgets be used only as far as they are granted, from now on; before any call."""
-        atomic_write(&self.state.budgets.managed, 1)
+        budgets_manage(&self.state.budgets)
 
     def grant_budget(self, bytes key, int64_t period, int64_t amount, bint more) -> bool:
         """Let this node use so much more of a budget in a period, or less where it is negative.
@@ -358,13 +365,22 @@ cdef class Engine:
             &self.state.budgets, <uint8_t*><char*>key, period, amount, more
         )
 
-    def budgets(self, int64_t now_us) -> list[BudgetInfo]:
-        """The active playbook's budgets as they are on this node, in its order."""
+    def take_back_budget(self, bytes key, int64_t period) -> int:
+        """Let nothing more be used of what was granted in a period; gives what was left of it."""
+        if len(key) != 16:
+            return 0
+        return budget_take_back(&self.state.budgets, <uint8_t*><char*>key, period)
+
+    def budgets(self, int64_t now_us, int64_t ahead_us=0) -> list[BudgetInfo]:
+        """The active playbook's budgets as they are on this node, in its order.
+
+        `ahead_us`: in the period that lies so far ahead of now.
+        """
         cdef uint32_t i
         if self.active is None:
             return []
         return [
-            budget_info(&self.state.budgets, &self.active.state, i, now_us)
+            budget_info(&self.state.budgets, &self.active.state, i, now_us, ahead_us)
             for i in range(self.active.state.budgets_count)
         ]
 

@@ -87,7 +87,7 @@ class Keeper:
         head = await recovery.restore()
         self.node = node = self._node(log, member)
         if head is not None:
-            node.restore(head.members, head.lease)
+            node.restore(head)
             self.recovered = True
         if folder.has_followed(self._place.text):
             node.expect_log()

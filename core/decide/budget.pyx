@@ -150,8 +150,15 @@ cdef int64_t budget_released(
     return min(budget_share(spec) * shares, spec.most)
 
 
+cdef inline int64_t budget_grain(const BudgetSpec* spec) noexcept nogil:
+    """What shares are whole multiples of, so that none is left with a part of one cost."""
+    return spec.least if spec.least == spec.dearest and spec.least else 1
+
+
 cdef inline int64_t budget_share(const BudgetSpec* spec) noexcept nogil:
-    return (spec.most + spec.shares - 1) // spec.shares
+    cdef int64_t grain = budget_grain(spec)
+    cdef int64_t share = (spec.most + spec.shares - 1) // spec.shares
+    return (share + grain - 1) // grain * grain
 
 
 cdef inline BudgetWindow* budget_window(BudgetState* budget, int64_t period) noexcept nogil:
@@ -209,10 +216,9 @@ cdef void budget_latched(
     BudgetState* budget, const PlaybookState* playbook, const BudgetSpec* spec, bint managed,
     int64_t now_us, BudgetView* view,
 ) noexcept nogil:
-    """What is left now, for a caller that holds the latch."""
+    """What is left in a moment's period, for a caller that holds the latch."""
     cdef int64_t period = budget_period(playbook, spec, now_us)
     cdef BudgetWindow* window
-    budget_expire(budget, now_us)
     view.known = True
     if not managed:
         window = budget_open(budget, period)
@@ -232,12 +238,16 @@ cdef void budget_latched(
 
 cdef void budget_look(
     Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us,
-    BudgetView* view,
+    int64_t ahead_us, BudgetView* view,
 ) noexcept nogil:
+    """What is left now, or in the period that lies so far ahead."""
     cdef const BudgetSpec* spec = &playbook.budgets[index]
     cdef BudgetState* budget = <BudgetState*>spec.state
     latch_take(&budget.latch)
-    budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, view)
+    budget_expire(budget, now_us)
+    budget_latched(
+        budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us + ahead_us, view
+    )
     latch_drop(&budget.latch)
 
 
@@ -327,6 +337,7 @@ cdef int budget_take(
     cdef Hold* hold
     cdef int result = TAKEN_REFUSED
     latch_take(&budget.latch)
+    budget_expire(budget, now_us)
     budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, &view)
     hold = hold_find(budget, name)
     if hold != NULL and hold.state != HOLD_EXPIRED:
@@ -424,13 +435,9 @@ cdef void budgets_confirm(Budgets* budgets, const TrackMessage* message) noexcep
 
 cdef BudgetState* budgets_place(Budgets* budgets, const uint8_t* key) noexcept:
     """The budget of a key, made where there is none; NULL when there are too many."""
-    cdef BudgetState* budget
-    cdef uint64_t i
-    for i in range(budgets.count):
-        if memcmp(budgets.items[i].key, key, 16) == 0:
-            return budgets.items[i]
-    if budgets.count == BUDGETS_MAX:
-        return NULL
+    cdef BudgetState* budget = budget_of(budgets, key)
+    if budget != NULL or budgets.count == BUDGETS_MAX:
+        return budget
     budget = <BudgetState*>calloc(1, sizeof(BudgetState))
     if budget == NULL:
         return NULL
@@ -438,6 +445,16 @@ cdef BudgetState* budgets_place(Budgets* budgets, const uint8_t* key) noexcept:
     budgets.items[budgets.count] = budget
     atomic_add(&budgets.count, 1)
     return budget
+
+
+cdef void budgets_manage(Budgets* budgets) noexcept nogil:
+    """From here on only what is granted is used; who has looked before has opened windows."""
+    cdef uint32_t i
+    atomic_write(&budgets.managed, 1)
+    for i in range(<uint32_t>atomic_read(&budgets.count)):
+        latch_take(&budgets.items[i].latch)
+        memset(budgets.items[i].windows, 0, sizeof(budgets.items[i].windows))
+        latch_drop(&budgets.items[i].latch)
 
 
 cdef void budgets_free(Budgets* budgets) noexcept:
@@ -448,22 +465,45 @@ cdef void budgets_free(Budgets* budgets) noexcept:
         free(budgets.items[i])
 
 
+cdef BudgetState* budget_of(Budgets* budgets, const uint8_t* key) noexcept nogil:
+    """The budget of a key; NULL where there is none."""
+    cdef uint32_t i
+    for i in range(<uint32_t>atomic_read(&budgets.count)):
+        if memcmp(budgets.items[i].key, key, 16) == 0:
+            return budgets.items[i]
+    return NULL
+
+
 cdef bint budget_grant(
     Budgets* budgets, const uint8_t* key, int64_t period, int64_t amount, bint more
 ) noexcept nogil:
-    """Let a period's budget be used by so much more, or by less; False for none of that key."""
+    """Let a period's budget be used by so much more, or by less; False where it is over."""
+    cdef BudgetState* budget = budget_of(budgets, key)
     cdef BudgetWindow* window
-    cdef BudgetState* budget
-    cdef uint32_t i
-    for i in range(<uint32_t>atomic_read(&budgets.count)):
-        budget = budgets.items[i]
-        if memcmp(budget.key, key, 16) != 0:
-            continue
-        latch_take(&budget.latch)
-        window = budget_open(budget, period)
-        if window != NULL:
-            window.granted += amount
-            window.more = more
-        latch_drop(&budget.latch)
-        return window != NULL
-    return False
+    if budget == NULL:
+        return False
+    latch_take(&budget.latch)
+    window = budget_open(budget, period)
+    if window != NULL:
+        window.granted += amount
+        window.more = more
+    latch_drop(&budget.latch)
+    return window != NULL
+
+
+cdef int64_t budget_take_back(
+    Budgets* budgets, const uint8_t* key, int64_t period
+) noexcept nogil:
+    """Take what is left of what was granted: nothing more is used of it."""
+    cdef BudgetState* budget = budget_of(budgets, key)
+    cdef BudgetWindow* window
+    cdef int64_t left = 0
+    if budget == NULL:
+        return 0
+    latch_take(&budget.latch)
+    window = budget_window(budget, period)
+    if window != NULL:
+        left = max(window.granted - window.used - window.held, <int64_t>0)
+        window.granted -= left
+    latch_drop(&budget.latch)
+    return left

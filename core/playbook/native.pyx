@@ -80,10 +80,11 @@ cdef struct BudgetSpec:
     Text name
     uint8_t key[16]
     int64_t most
-    # One for each action, or one for all; and the smallest.
+    # One for each action, or one for all; the smallest over 0, and the largest.
     int64_t* costs
     uint32_t costs_count
     int64_t least
+    int64_t dearest
     int64_t shares
     int64_t hold_us
     uint8_t period
@@ -664,6 +665,7 @@ cdef class Playbook:
             for j, cost in enumerate(each.costs):
                 spec.costs[j] = cost
             spec.least = min([cost for cost in each.costs if cost], default=0)
+            spec.dearest = max(each.costs)
             spec.shares = each.shares
             spec.hold_us = each.hold_s * 1000000
             spec.period = int(each.period)

@@ -162,8 +162,16 @@ def _held_back(each: decision_pb2.CandidateExplanation | decision_pb2.TriggerExp
 def _contact(each: decision_pb2.CandidateExplanation) -> str:
     """The rule of the contact policy, and how far it is used up."""
     counted = f": {each.counted:,} of {each.limit:,}" if each.limit else ""
+    if each.HasField("budget"):
+        counted = _budget(each.budget)
     wrong = f": {each.missing}: {each.error}" if each.error else ""
     return f"{each.condition}{counted}{wrong}"
+
+
+def _budget(has: decision_pb2.BudgetExplanation) -> str:
+    """What the node has of a budget."""
+    waits = "; waits for more" if has.waits else ""
+    return f": used {has.used:,g}, held {has.held:,g}, left {has.left:,g} of {has.max:,g}{waits}"
 
 
 def _why(entry: decision_pb2.LedgerEntry) -> str:

@@ -123,9 +123,9 @@ class Coordinator:
         elif not self.leads:
             await self._take_over(now_s)
         elif self._context.standing.state == "following":
+            await self._allow_format()
             await self._move_horizon(now_s)
             await self._move_start()
-            await self._allow_format()
 
     async def _take_over(self, now_s: float) -> None:
         silent_s = now_s - max(self._members.seen_s(self.holder), self._following_s)

@@ -42,6 +42,9 @@ class Limits:
     # Members that lost the same tail wait a random part of it before they append it again.
     heal_ms_max: int = 200
     pulse_ms: int = 1_000
+    # The least time between two heartbeats, and how often it is looked what is left of budgets.
+    early_ms: int = 20
+    budget_ms: int = 100
     # How often it is looked whether REPLICATED can be promised, while it is and while it is not.
     check_ms: int = 10_000
     check_refused_ms: int = 1_000

@@ -73,6 +73,10 @@ class Members:
         member = self._members.get(name)
         return member.seen_s if member else 0.0
 
+    def alive(self, since_s: float) -> int:
+        """How many members were heard since then."""
+        return sum(member.seen_s >= since_s for member in self._members.values())
+
     def since(self, now_ms: int) -> list[Member]:
         """The members whose clock was past a moment at their newest heartbeat."""
         return [member for member in self._members.values() if member.now_ms >= now_ms]

@@ -7,9 +7,10 @@ given to it, so that a simulator can run it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ from nextbest.server.log.ahead import Ahead
 from nextbest.server.log.appender import Appender
 from nextbest.server.log.backoff import Backoff
 from nextbest.server.log.branch import BootstrapError, Branch, DivergedError
+from nextbest.server.log.budgets import Budgets
 from nextbest.server.log.contents import UnknownKindError
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
@@ -91,6 +93,7 @@ class Node:
 
     appender_type: ClassVar[type[Appender]] = Appender
     branch_type: ClassVar[type[Branch]] = Branch
+    budgets_type: ClassVar[type[Budgets]] = Budgets
     coordinator_type: ClassVar[type[Coordinator]] = Coordinator
     cover_type: ClassVar[type[Cover]] = Cover
     epochs_type: ClassVar[type[Epochs]] = Epochs
@@ -144,20 +147,29 @@ class Node:
         ]
         self.notes = Notes(self.appenders)
         self.coordinator = self.coordinator_type(context, self.members, self.branch, self.notes)
+        self.budgets = self.budgets_type(context, self.members, self.coordinator, self.notes)
         self.reader = self.reader_type(
             context,
             self.epochs,
             self.branch,
             self.members,
             self.coordinator,
+            self.budgets,
             announced,
             self.own,
             self.leases,
         )
         self.cover = self.cover_type(context)
         self.pulse = self.pulse_type(
-            context, self.coordinator, self.notes, self.cover, snapshots, self.leases
+            context,
+            self.coordinator,
+            self.notes,
+            self.cover,
+            snapshots,
+            self.leases,
+            self.budgets,
         )
+        self.budgets.soon = self.pulse.soon
         self.purge = Purge(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
@@ -195,11 +207,13 @@ class Node:
         """An empty log was wiped, and must not be begun anew; before `start`."""
         self.epochs.meet()
 
-    def restore(self, members: Iterable[log_pb2.Member], lease: log_pb2.Lease) -> None:
-        """Take over what a snapshot says of the other members; before `start`."""
-        for member in members:
+    def restore(self, head: log_pb2.SnapshotHead) -> None:
+        """Take over what a snapshot says of the other members and of budgets; before `start`."""
+        for member in head.members:
             self.members.seen(member, member.name, 0.0)
-        self.coordinator.leased(self.context.here, lease)
+        self.coordinator.leased(self.context.here, head.lease)
+        self.coordinator.format = head.allowed
+        self.budgets.restore(head.budgets)
 
     async def start(self) -> None:
         """Begin to follow the log, which need not be there.
@@ -227,6 +241,10 @@ class Node:
         a master loses; when they are not heard of in time, the newest entry is counted as one.
         So it is when the master may have been replaced, and the one in its place is not reached.
         """
+        if self.state == "following":
+            with contextlib.suppress(LogError, TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self.budgets.give_back()
         kept = await self._kept(grace_s)
         left = self.ahead or int(not kept)
         for task in self._tasks:
@@ -327,6 +345,7 @@ class Node:
         if (left_ms := self.leases.left_ms) is not None:
             status.lease_left_ms = left_ms
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
+        status.budgets.extend(self.budgets.messages())
         return status
 
     async def _run(self) -> None:
@@ -375,6 +394,7 @@ class Node:
                 raise
             turned = self.branch.turn_back(junction)
             self.coordinator.turn_back(junction.common)
+            self.budgets.turn_back(junction.common)
             try:
                 context.progress.end = await self.epochs.ensure(info)
             except LogFullError:
@@ -452,6 +472,7 @@ class Node:
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
         parts = [self.pulse.run(), self.pulse.answer(), self.pulse.settle()]
         parts += [self._check(), self._watch()]
+        parts.append(self.budgets.watch())
         parts += (appender.run() for appender in appenders)
         await first_failure(*parts)
 

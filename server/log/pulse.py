@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from nextbest.server.log.budgets import Budgets
 from nextbest.server.log.contents import position_message
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Cover, Snapshots
-from nextbest.server.log.entry import FORMAT
+from nextbest.server.log.entry import READS
 from nextbest.server.log.leases import Leases
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.notes import Notes
@@ -26,6 +27,7 @@ class Pulse:
         cover: Cover,
         snapshots: Snapshots | None,
         leases: Leases,
+        budgets: Budgets,
     ) -> None:
         self._context = context
         self._coordinator = coordinator
@@ -33,6 +35,8 @@ class Pulse:
         self._cover = cover
         self._snapshots = snapshots
         self._leases = leases
+        self._budgets = budgets
+        self._early = asyncio.Event()
         # The log's clock when it was last asked.
         self._there_ms = 0
         # What was accepted here before this entry was applied is safe.
@@ -52,9 +56,8 @@ class Pulse:
             await self.compare_clocks()
             await self.beat()
             await self._coordinator.work(loop.time())
-            # Two may be late before the lease of the one before them runs out.
-            limits = self._context.limits
-            await asyncio.sleep(min(limits.pulse_ms, limits.consent_lease_ms / 3) / 1_000)
+            await self._budgets.work(loop.time())
+            await self._rest()
 
     async def answer(self) -> None:
         """Beat at once when somebody waits for it, until cancelled."""
@@ -66,6 +69,22 @@ class Pulse:
             await self.beat(asks)
             # Whatever comes meanwhile has one beat together.
             await asyncio.sleep(self._context.limits.consent_look_ms / 1_000)
+
+    def soon(self) -> None:
+        """Beat before it is time: something new is to be told, or to be known as safe."""
+        self._early.set()
+
+    async def _rest(self) -> None:
+        limits = self._context.limits
+        # Two may be late before the lease of the one before them runs out.
+        pause_ms = min(limits.pulse_ms, limits.consent_lease_ms / 3)
+        await asyncio.sleep(min(limits.early_ms, pause_ms) / 1_000)
+        try:
+            async with asyncio.timeout((pause_ms - limits.early_ms) / 1_000):
+                await self._early.wait()
+        except TimeoutError:
+            pass
+        self._early.clear()
 
     async def compare_clocks(self) -> None:
         """Refuse writes while the clocks differ by more than a write's stamp may."""
@@ -97,7 +116,7 @@ class Pulse:
             member=context.member,
             position=position_message(context.here),
             snapshot=position_message(self.snapshot),
-            format=FORMAT,
+            format=READS,
             # By its own clock, if that is wrong, a member could seem to be long gone.
             now_ms=self._there_ms,
             address=context.address,
@@ -105,6 +124,7 @@ class Pulse:
             settled=position_message(self._settled),
             lease_ms=context.limits.consent_lease_ms,
             asks=asks,
+            budgets=self._budgets.reports(),
         )
         await self._notes.append(heartbeat=heartbeat)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from nextbest.core.errors import InvalidRequestError, NoMemoryError, StoreFullError
 from nextbest.server.log.backoff import Backoff
 from nextbest.server.log.branch import Branch, DivergedError
+from nextbest.server.log.budgets import Budgets
 from nextbest.server.log.contents import Contents, place_of, position_from, unpack
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
@@ -35,6 +36,7 @@ class Reader:
         branch: Branch,
         members: Members,
         coordinator: Coordinator,
+        budgets: Budgets,
         announced: Announced,
         own: Own,
         leases: Leases,
@@ -44,6 +46,7 @@ class Reader:
         self._branch = branch
         self._members = members
         self._coordinator = coordinator
+        self._budgets = budgets
         self._announced = announced
         self._own = own
         self._leases = leases
@@ -172,6 +175,7 @@ class Reader:
         self._coordinator.opened(position)
         if here != BEFORE:
             self._leases.entered()
+        self._budgets.opened(position)
 
     def follows(self, previous: Position | None, here: Position) -> bool:
         """Whether an epoch that says it follows `previous` follows this node's last entry."""
@@ -187,16 +191,23 @@ class Reader:
                 self._leases.came(sent[1])
         if contents.kind == "heartbeat":
             now_s = asyncio.get_running_loop().time()
-            self._members.seen(body, body.member, now_s)
-            self._leases.heard(body)
+            if body.now_ms:
+                # Else it is the last word of one that stops.
+                self._members.seen(body, body.member, now_s)
+                self._leases.heard(body)
+            self._budgets.heard(body)
         elif contents.kind == "lease":
             coordinator.leased(position, body)
+            self._budgets.moved()
         elif contents.kind == "horizon":
             coordinator.horizon(position, body)
         elif contents.kind == "trim":
             coordinator.trim(body)
         elif contents.kind == "format":
             coordinator.allow(body)
+            self._budgets.moved()
+        elif contents.kind == "claim":
+            self._budgets.claimed(position, body)
 
     async def _apply_batch(self, position: Position, data: bytes) -> None:
         ahead = self._context.ahead

@@ -131,6 +131,8 @@ class Taker:
             erasures=self._engine.erasure_hashes(),
             taken_at_us=node.context.now_us(),
             member=status.member,
+            budgets=status.budgets,
+            allowed=node.coordinator.format,
         )
 
     def _columns(self, head: log_pb2.SnapshotHead) -> None:

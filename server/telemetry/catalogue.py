@@ -126,6 +126,28 @@ CROSSINGS_CUT = Metric(
     "Crossings that were not told: more than 256 of one write, or after four rounds of what events "
     "of crossings themselves cause.",
 )
+BUDGET = Metric(
+    "nextbest_budget",
+    "gauge",
+    "What this node has of a budget in the period at hand, used, held for impressions to come and "
+    "left: impressions, or the unit of a spend.",
+    ("budget", "part"),
+)
+BUDGET_RESERVATIONS = Metric(
+    "nextbest_budget_reservations",
+    "counter",
+    "Propositions under a budget, by what became of them: held; then shown, expired, or shown late "
+    "and paid or unpaid; again: decided once more since others were first; refused: too many "
+    "waited.",
+    ("budget", "outcome"),
+)
+BUDGET_CLAIMS = Metric(
+    "nextbest_log_budget_claims",
+    "counter",
+    "Claims of shares of budgets by this node that came to nothing: lost to an earlier one, or "
+    "revoked with a tail of the log that was lost.",
+    ("outcome",),
+)
 RECORDS = Metric("nextbest_records", "counter", "Decision records that were kept.")
 RECORDS_DROPPED = Metric(
     "nextbest_records_dropped", "counter", "Decision records that found the buffer full."

@@ -15,13 +15,15 @@ from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.readings import Readings, by_name
 
 if TYPE_CHECKING:
-    from nextbest.core import Engine
+    from nextbest.core import BudgetInfo, Engine
     from nextbest.server.record.stream import StreamCounts
 
 QUEUE_NAMES = {LOGGED_QUEUE: "logged", REPLICATED_QUEUE: "replicated"}
 # Every row is looked at for the account of memory.
 ACCOUNT_S = 60.0
 _BYTES = "_bytes"
+# Of a spend's unit.
+MICROS = 1_000_000
 # What a server without a log, or without a snapshot, has no values of.
 _ABSENT: Readings = {
     metric: {}
@@ -72,6 +74,7 @@ class State:
             catalogue.TOMBSTONES: {(): engine.store.tombstones},
             catalogue.STORE_BYTES: by_name(self._bytes),
             catalogue.ANSWERS_EVICTED: {(): engine.answers_evicted_early},
+            **_budgets(engine.budgets(now_us())),
         }
 
     def _position(self) -> Readings:
@@ -99,6 +102,28 @@ def _parts(memory: dict[str, int]) -> dict[str, float]:
     }
 
 
+def _budgets(budgets: list[BudgetInfo]) -> Readings:
+    parts: dict[tuple[str, ...], float] = {}
+    outcomes: dict[tuple[str, ...], float] = {}
+    for one in budgets:
+        unit = MICROS if one.micros else 1
+        for part, amount in (("used", one.used), ("held", one.held), ("left", one.left)):
+            parts[one.name, part] = amount / unit
+        outcomes |= {
+            (one.name, outcome): count
+            for outcome, count in (
+                ("held", one.times_held),
+                ("shown", one.times_used),
+                ("expired", one.expired),
+                ("late_paid", one.late),
+                ("late_unpaid", one.unpaid),
+                ("again", one.again),
+                ("refused", one.full),
+            )
+        }
+    return {catalogue.BUDGET: parts, catalogue.BUDGET_RESERVATIONS: outcomes}
+
+
 def _node(node: Node) -> Readings:
     context = node.context
     progress, counts = context.progress, context.counts
@@ -121,6 +146,10 @@ def _node(node: Node) -> Readings:
         catalogue.LOG_CONNECTS: {(): counts.connects},
         catalogue.LOG_MEMBERS: {(): len(node.members.messages())},
         catalogue.LOG_LEADS: {(): float(node.leads)},
+        catalogue.BUDGET_CLAIMS: {
+            ("lost",): node.budgets.lost,
+            ("revoked",): node.budgets.revoked,
+        },
         catalogue.SNAPSHOTS: {
             ("taken",): counts.snapshots,
             ("failed",): counts.snapshots_failed,

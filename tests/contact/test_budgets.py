@@ -227,6 +227,22 @@ def test_a_managed_budget_is_what_was_granted() -> None:
     assert not engine.grant_budget(bytes(16), one.period, 2, True)
 
 
+def test_to_look_ahead_changes_nothing() -> None:
+    engine = engine_of(with_budgets(daily=VOLUME | {"per": "day", "hold": "1s"}))
+    answer(engine, "ann", "inbox")
+    (ahead,) = engine.budgets(NOW_US, DAY)
+    (here,) = engine.budgets(NOW_US)
+    assert (ahead.period, ahead.held, ahead.left) == (here.period + 1, 0, 5)
+    assert (here.held, here.left) == (2, 3)
+
+
+def test_what_was_seen_before_it_was_managed_is_not_granted() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    assert amounts(engine) == (0, 0, 5)
+    engine.budgets_managed()
+    assert amounts(engine) == (0, 0, 0)
+
+
 def test_decisions_under_budgets_replay_to_the_byte(tmp_path: Path) -> None:
     plan = plan_of(with_budgets(summer=VOLUME | {"max": 40, "hold": "5s"}))
     engine = engine_of(with_budgets(summer=VOLUME | {"max": 40, "hold": "5s"}))

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LogEntry(_message.Message):
-    __slots__ = ("nonce", "batch", "open", "heartbeat", "lease", "horizon", "trim", "format")
+    __slots__ = ("nonce", "batch", "open", "heartbeat", "lease", "horizon", "trim", "format", "claim")
     NONCE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class LogEntry(_message.Message):
     HORIZON_FIELD_NUMBER: _ClassVar[int]
     TRIM_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
     nonce: int
     batch: _mutation_pb2.MutationBatch
     open: EpochOpen
@@ -26,7 +27,74 @@ class LogEntry(_message.Message):
     horizon: Horizon
     trim: Trim
     format: Format
-    def __init__(self, nonce: _Optional[int] = ..., batch: _Optional[_Union[_mutation_pb2.MutationBatch, _Mapping]] = ..., open: _Optional[_Union[EpochOpen, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., horizon: _Optional[_Union[Horizon, _Mapping]] = ..., trim: _Optional[_Union[Trim, _Mapping]] = ..., format: _Optional[_Union[Format, _Mapping]] = ...) -> None: ...
+    claim: Claim
+    def __init__(self, nonce: _Optional[int] = ..., batch: _Optional[_Union[_mutation_pb2.MutationBatch, _Mapping]] = ..., open: _Optional[_Union[EpochOpen, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., horizon: _Optional[_Union[Horizon, _Mapping]] = ..., trim: _Optional[_Union[Trim, _Mapping]] = ..., format: _Optional[_Union[Format, _Mapping]] = ..., claim: _Optional[_Union[Claim, _Mapping]] = ...) -> None: ...
+
+class Claim(_message.Message):
+    __slots__ = ("budget", "period", "start", "amount", "holder", "process", "term")
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    budget: bytes
+    period: int
+    start: int
+    amount: int
+    holder: str
+    process: int
+    term: int
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., start: _Optional[int] = ..., amount: _Optional[int] = ..., holder: _Optional[str] = ..., process: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+
+class BudgetReport(_message.Message):
+    __slots__ = ("budget", "period", "claimed", "has", "used", "held", "wanted", "returned")
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    HAS_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    budget: bytes
+    period: int
+    claimed: int
+    has: int
+    used: int
+    held: int
+    wanted: int
+    returned: int
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., has: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., wanted: _Optional[int] = ..., returned: _Optional[int] = ...) -> None: ...
+
+class BudgetLedger(_message.Message):
+    __slots__ = ("budget", "period", "claimed", "holders")
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    budget: bytes
+    period: int
+    claimed: int
+    holders: _containers.RepeatedCompositeFieldContainer[BudgetHolder]
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[BudgetHolder, _Mapping]]] = ...) -> None: ...
+
+class BudgetHolder(_message.Message):
+    __slots__ = ("member", "process", "claimed", "used", "held", "returned")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    process: int
+    claimed: int
+    used: int
+    held: int
+    returned: int
+    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., returned: _Optional[int] = ...) -> None: ...
 
 class EpochOpen(_message.Message):
     __slots__ = ("replication_id", "previous", "member", "reseeded")
@@ -41,7 +109,7 @@ class EpochOpen(_message.Message):
     def __init__(self, replication_id: _Optional[str] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., member: _Optional[str] = ..., reseeded: _Optional[bool] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process", "settled", "lease_ms", "asks")
+    __slots__ = ("member", "position", "snapshot", "format", "now_ms", "address", "process", "settled", "lease_ms", "asks", "budgets")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +120,7 @@ class Heartbeat(_message.Message):
     SETTLED_FIELD_NUMBER: _ClassVar[int]
     LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     ASKS_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     member: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
@@ -62,7 +131,8 @@ class Heartbeat(_message.Message):
     settled: _common_pb2.Position
     lease_ms: int
     asks: bool
-    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., lease_ms: _Optional[int] = ..., asks: _Optional[bool] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetReport]
+    def __init__(self, member: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., process: _Optional[int] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., lease_ms: _Optional[int] = ..., asks: _Optional[bool] = ..., budgets: _Optional[_Iterable[_Union[BudgetReport, _Mapping]]] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("holder", "term")
@@ -127,7 +197,7 @@ class Member(_message.Message):
     def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ...) -> None: ...
 
 class SnapshotHead(_message.Message):
-    __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member", "erasures")
+    __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member", "erasures", "budgets", "allowed")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +213,8 @@ class SnapshotHead(_message.Message):
     LAST_STAMP_FIELD_NUMBER: _ClassVar[int]
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     ERASURES_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
     format: int
     position: _common_pb2.Position
     end: _common_pb2.Position
@@ -158,7 +230,9 @@ class SnapshotHead(_message.Message):
     last_stamp: int
     member: str
     erasures: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, format: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., horizon_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., playbooks: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., parked: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., attributes: _Optional[_Iterable[_Union[SnapshotAttribute, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[SnapshotCounter, _Mapping]]] = ..., taken_at_us: _Optional[int] = ..., last_stamp: _Optional[int] = ..., member: _Optional[str] = ..., erasures: _Optional[_Iterable[int]] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetLedger]
+    allowed: int
+    def __init__(self, format: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., horizon_ms: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., playbooks: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., parked: _Optional[_Iterable[_Union[_mutation_pb2.Mutation, _Mapping]]] = ..., attributes: _Optional[_Iterable[_Union[SnapshotAttribute, _Mapping]]] = ..., counters: _Optional[_Iterable[_Union[SnapshotCounter, _Mapping]]] = ..., taken_at_us: _Optional[int] = ..., last_stamp: _Optional[int] = ..., member: _Optional[str] = ..., erasures: _Optional[_Iterable[int]] = ..., budgets: _Optional[_Iterable[_Union[BudgetLedger, _Mapping]]] = ..., allowed: _Optional[int] = ...) -> None: ...
 
 class SnapshotAttribute(_message.Message):
     __slots__ = ("name", "type", "pii")
@@ -309,7 +383,7 @@ class GetLogStatusRequest(_message.Message):
     def __init__(self, digest: _Optional[bool] = ...) -> None: ...
 
 class GetLogStatusResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged", "lease_left_ms")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged", "lease_left_ms", "budgets")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -339,6 +413,7 @@ class GetLogStatusResponse(_message.Message):
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     PURGED_FIELD_NUMBER: _ClassVar[int]
     LEASE_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -368,7 +443,8 @@ class GetLogStatusResponse(_message.Message):
     dropped: int
     purged: int
     lease_left_ms: int
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetLedger]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetLedger, _Mapping]]] = ...) -> None: ...
 
 class TakeSnapshotRequest(_message.Message):
     __slots__ = ()

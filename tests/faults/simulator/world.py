@@ -101,6 +101,8 @@ class Snapshot:
     playbooks: tuple[list[bytes], int, bytes]
     members: list[log_pb2.Member]
     lease: log_pb2.Lease
+    budgets: list[log_pb2.BudgetLedger]
+    allowed: int
 
 
 class RecoveryError(Exception):
@@ -183,6 +185,8 @@ class Disk:
             "lease": log_pb2.Lease(
                 holder=machine.node.coordinator.holder, term=machine.node.coordinator.term
             ),
+            "budgets": machine.node.budgets.messages(),
+            "allowed": machine.node.coordinator.format,
         }
         stripes: list[bytes] = []
         stripe, first = engine.store.stripe, 0
@@ -302,7 +306,14 @@ class Machine:
             random=Random(self.loop.random.getrandbits(32)),
         )
         if snapshot is not None:
-            self.node.restore(snapshot.members, snapshot.lease)
+            self.node.restore(
+                log_pb2.SnapshotHead(
+                    members=snapshot.members,
+                    lease=snapshot.lease,
+                    budgets=snapshot.budgets,
+                    allowed=snapshot.allowed,
+                )
+            )
         if self.disk.met:
             # As the data folder says: an empty log was wiped, and is not begun anew.
             self.node.expect_log()

@@ -18,7 +18,7 @@ from nextbest.core.errors import (
 )
 from nextbest.server.log.contents import pack, unpack
 from nextbest.server.log.cover import SnapshotVoidError
-from nextbest.server.log.entry import frame
+from nextbest.server.log.entry import READS, frame
 from nextbest.server.log.limits import RESEED_SKIP
 from nextbest.server.log.log import BEFORE, LOGGED_QUEUE, Position, Record
 from nextbest.server.log.log import LogAwayError as CutOffError
@@ -683,7 +683,7 @@ async def test_a_format_is_allowed_once_every_member_reads_it() -> None:
     store = MemoryStore()
     a, b = pair(store)
     async with following(a, b):
-        await eventually(lambda: a.node.coordinator.format == b.node.coordinator.format == 1)
+        await eventually(lambda: a.node.coordinator.format == b.node.coordinator.format == READS)
         assert sum(unpack(record).kind == "format" for record in store.records) == 1
 
 
