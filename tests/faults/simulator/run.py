@@ -96,6 +96,9 @@ def counted(world: World) -> dict[str, int]:
         "revocations": len(world.revoked),
         "unheeded": len(world.unheeded),
         "deaths": len(world.deaths),
+        "proposed": world.proposed,
+        "shown": world.shown,
+        "overspent": len(world.overspent),
         "lost tails": len(world.losses),
         "divergences": sum(
             one.node.context.progress.divergences for one in world.machines if not one.recovering

@@ -29,6 +29,7 @@ from tests.faults.simulator.wires import Wires
 from tests.faults.simulator.writes import (
     ACTIVATION,
     ANSWERS,
+    BUDGET_MAX,
     FIRST,
     LOGGED,
     PLANS,
@@ -39,7 +40,9 @@ from tests.faults.simulator.writes import (
     activation,
     look,
     present,
+    propose,
     publication,
+    show,
 )
 
 HOSTS = ("h1", "h2", "h3")
@@ -303,6 +306,7 @@ class Machine:
             announced=self.catalogue.announced,
             limits=self.world.limits,
             snapshots=self.disk,
+            process=int.from_bytes(repr(self).encode(), "little") % 2**63,
             random=Random(self.loop.random.getrandbits(32)),
         )
         if snapshot is not None:
@@ -324,8 +328,25 @@ class Machine:
             await self.node.start()
         except Exception as error:
             self.loop.call_exception_handler({"message": "start", "exception": error})
+        self.loop.start(self.process, self._shop())
         if not checked:
             await self._check_later(snapshot)
+
+    async def _shop(self) -> None:
+        """Propose what a budget lets be proposed, now and then, and show two thirds of it."""
+        world = self.world
+        for number in range(100_000):
+            await asyncio.sleep(0.01 + world.shopping.random() * 0.1)
+            if self.recovering or not (id := propose(self.engine, self.now_us())):
+                continue
+            world.proposed += 1
+            if world.shopping.random() < 0.67:
+                try:
+                    show(self.engine, f"shown-{self!r}-{number}", id, self.now_us())
+                except NextbestError:
+                    continue
+                world.shown += 1
+            world.look_at_budget(self)
 
     async def _recover(self) -> tuple[Snapshot | None, bool]:
         """As the server starts: a snapshot must lie on the log's history, once that is there."""
@@ -605,6 +626,10 @@ class World:
         self._heeded: set[tuple[str, str]] = set()
         # Nodes that could not go on without another one's snapshot.
         self.stranded: list[str] = []
+        # Propositions under the budget, those of them that were shown, and when it was overspent.
+        self.shopping = Random(f"shopping {seed}")
+        self.proposed = self.shown = 0
+        self.overspent: list[str] = []
         # The nonce of the very first entry of the log.
         self.first_nonce = 0
 
@@ -640,6 +665,15 @@ class World:
         kind = unpack(Record(*operation[2], operation[3][1])).kind
         if kind != "open":
             self.broken.append(f"the stream was made anew by a {kind} at {operation[2]}")
+
+    def look_at_budget(self, machine: Machine) -> None:
+        """What was shown, and what nodes hold for impressions to come, is within the budget."""
+        held = sum(one.engine.budgets(one.now_us())[0].held for one in self.machines if one.alive)
+        if self.shown + held > BUDGET_MAX:
+            self.overspent.append(
+                f"{machine} at {self.loop.now - 1000:.3f}: {self.shown} shown, {held} held, "
+                f"allowed: {BUDGET_MAX}"
+            )
 
     def check_replicated(self, write: Write, machine: Machine) -> None:
         """What is acknowledged at REPLICATED is on the master and as many replicas as it says."""

@@ -11,15 +11,21 @@ from typing import Any
 
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import (
+    Action,
     Aggregate,
     Attribute,
+    Budget,
+    ContactKind,
+    ContactRule,
     Counter,
     Event,
     Field,
+    Period,
+    Placement,
     Plan,
     ValueType,
 )
-from nextbest.v1 import common_pb2, event_pb2, mutation_pb2, profile_pb2
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, mutation_pb2, profile_pb2
 
 APPLIED, LOGGED, REPLICATED = 1, 2, 3
 LEVELS = {APPLIED: "applied", LOGGED: "logged", REPLICATED: "replicated"}
@@ -47,8 +53,24 @@ _ATTRIBUTES = (
 )
 
 
+# What is proposed under one budget; a part of the impressions never comes.
+_SHOWN = Event("impression", (Field("time", ValueType.TIMESTAMP),))
+BUDGET_MAX, HOLD_S = 60, 2
+BUDGET = Budget("summer", b"b" * 16, BUDGET_MAX, (1,), Period.ROLLING, False, False, 30, HOLD_S)
+PLACEMENT = "page"
+
+
 def plan(name: bytes, counters: tuple[Counter, ...]) -> Plan:
-    return Plan(hash=name * 16, attributes=_ATTRIBUTES, events=(_BUY,), counters=counters)
+    return Plan(
+        hash=name * 16,
+        attributes=_ATTRIBUTES,
+        events=(_BUY, _SHOWN),
+        counters=counters,
+        actions=(Action("one", contact=(0,)),),
+        placements=(Placement(PLACEMENT, 1, "", (0,)),),
+        contact=(ContactRule("budget summer", ContactKind.BUDGET, shown=True, budget=0),),
+        budgets=(BUDGET,),
+    )
 
 
 FIRST = plan(b"1", (_SUM, _COUNT))
@@ -174,3 +196,26 @@ def look(engine: Engine, identity: str, now_us: int) -> Seen:
     }
     linked = {one.id for one in profile.identities} - {identity}
     return Seen(events, upserts, linked, count)
+
+
+def propose(engine: Engine, now_us: int) -> str:
+    """Decide for somebody; gives the decision's id when the budget let something be proposed."""
+    request = decision_pb2.DecideRequest(placements=[PLACEMENT])
+    request.identity.kind, request.identity.id = KNOWN, "shopper"
+    answer = decision_pb2.DecideResponse.FromString(
+        engine.decide(request.SerializeToString(), now_us)
+    )
+    return answer.decision_id if answer.placements[0].propositions else ""
+
+
+def show(engine: Engine, id: str, decision_id: str, now_us: int) -> None:
+    """Track the impression of a decision, on the node that made it."""
+    request = event_pb2.TrackRequest(
+        event_id=id,
+        event="impression",
+        ack=APPLIED,  # type: ignore[arg-type]
+        decision_id=decision_id,
+    )
+    request.identity.kind, request.identity.id = KNOWN, "shopper"
+    request.occurred_at.FromMicroseconds(now_us)
+    engine.track(request.SerializeToString(), now_us)
