@@ -24,6 +24,7 @@ class BudgetInfo(NamedTuple):
     name: str
     key: bytes
     period: int
+    calendar: int
     max: int
     released: int
     micros: bool

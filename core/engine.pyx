@@ -121,6 +121,7 @@ class BudgetInfo(NamedTuple):
     name: str
     key: bytes
     period: int
+    calendar: int
     max: int
     released: int
     micros: bool
@@ -154,7 +155,8 @@ cdef object budget_info(
     latch_drop(&budget.latch)
     return BudgetInfo(
         spec.name.data[:spec.name.length].decode(), spec.key[:16],
-        budget_period(playbook, spec, now_us + ahead_us), spec.most,
+        budget_period(playbook, spec, now_us + ahead_us),
+        spec.period, spec.most,
         budget_released(playbook, spec, now_us + ahead_us), spec.micros, budget_share(spec),
         budget_grain(spec),
         spec.dearest,

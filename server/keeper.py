@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextbest.server.backend import MEMORY, limits, make_log, place_of, snapshots_folder
+from nextbest.server.budgets import budget_statuses
 from nextbest.server.clock import now_us
 from nextbest.server.config import Config
 from nextbest.server.errors import ConfigError
@@ -187,6 +188,8 @@ class Keeper:
         status = self._status()
         status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
+        ledgers = self.node.budgets.ledgers if self.node is not None else {}
+        status.budgets.extend(budget_statuses(self._engine.budgets(now_us()), ledgers))
         return status
 
     async def _digests(self) -> tuple[int, int]:

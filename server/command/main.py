@@ -50,6 +50,7 @@ COMMANDS = {
     "eval": "evaluate",
     "erase": "person",
     "consent": "consent",
+    "budget": "budget",
     "log": "log",
     "trace": "trace",
     "ope": "ope",

@@ -137,7 +137,26 @@ class Node:
             retained=Retained(base, limits.retain_ms, limits.retain_bytes_max),
             progress=Progress(base, limits.lost_ids_max),
         )
-        self.members = Members(limits.members_max, member, process)
+        self._make_parts(announced, passed, snapshots)
+        self.purge = Purge(context)
+        self._schedule = Schedule(context, snapshots) if snapshots else None
+        self._backoff = Backoff(limits, random)
+        self._connecting = asyncio.Lock()
+        self._retry = asyncio.Event()
+        # What was kept here is ahead of a log on which this node does not stand.
+        self._left = False
+        self._info = LogInfo("", 0, "the log was not reached yet", 0)
+        self._tasks: list[asyncio.Task[None]] = []
+        engine.replicated_refused(self._info.replicated_refused)
+        if base == BEFORE:
+            context.standing.set("blank", "the log was not read to its end yet")
+
+    def _make_parts(
+        self, announced: Announced, passed: Passed, snapshots: Snapshots | None
+    ) -> None:
+        """Tie the parts together, each to those that it needs."""
+        context = self.context
+        self.members = Members(context.limits.members_max, context.member, context.process)
         self.leases = self.leases_type(context)
         self.epochs = self.epochs_type(context)
         self.branch = self.branch_type(context, self.epochs)
@@ -170,18 +189,6 @@ class Node:
             self.budgets,
         )
         self.budgets.soon = self.pulse.soon
-        self.purge = Purge(context)
-        self._schedule = Schedule(context, snapshots) if snapshots else None
-        self._backoff = Backoff(limits, random)
-        self._connecting = asyncio.Lock()
-        self._retry = asyncio.Event()
-        # What was kept here is ahead of a log on which this node does not stand.
-        self._left = False
-        self._info = LogInfo("", 0, "the log was not reached yet", 0)
-        self._tasks: list[asyncio.Task[None]] = []
-        engine.replicated_refused(self._info.replicated_refused)
-        if base == BEFORE:
-            context.standing.set("blank", "the log was not read to its end yet")
 
     @property
     def state(self) -> str:
@@ -345,7 +352,6 @@ class Node:
         if (left_ms := self.leases.left_ms) is not None:
             status.lease_left_ms = left_ms
         fill_members(status, self.context, self.epochs, self.members, self.coordinator)
-        status.budgets.extend(self.budgets.messages())
         return status
 
     async def _run(self) -> None:

@@ -131,7 +131,7 @@ class Taker:
             erasures=self._engine.erasure_hashes(),
             taken_at_us=node.context.now_us(),
             member=status.member,
-            budgets=status.budgets,
+            budgets=node.budgets.messages(),
             allowed=node.coordinator.format,
         )
 

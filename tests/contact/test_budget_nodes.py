@@ -69,3 +69,17 @@ async def test_two_nodes_never_overspend(
             for client in (first, second):
                 answer = await client.decide("late", ["page"])
                 assert not answer.placements[0].propositions
+                await told(client)
+
+
+async def told(client: AsyncClient) -> None:
+    """Each node knows of both, once the others' heartbeats were read."""
+    async with asyncio.timeout(20):
+        while True:
+            money, summer = (await client.log_status()).budgets
+            if (money.used, summer.used + summer.held) == (10.0, 300.0):
+                break
+            await asyncio.sleep(0.1)
+    assert (money.name, money.max, money.claimed, money.since) == ("money", 10.0, 10.0, "")
+    assert sorted(one.member for one in money.parts) == ["a", "b"]
+    assert sum(one.claimed for one in summer.parts) == 300.0

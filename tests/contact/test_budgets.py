@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from nextbest.core import Engine
+from nextbest.server.budgets import budget_statuses
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2
@@ -225,6 +228,17 @@ def test_a_managed_budget_is_what_was_granted() -> None:
     assert engine.grant_budget(one.key, one.period, 0, False)
     assert list(answer(engine, "eve", "inbox").degraded) == []
     assert not engine.grant_budget(bytes(16), one.period, 2, True)
+
+
+@pytest.mark.parametrize("per", ["day", "week", "month"])
+def test_the_first_day_of_a_period(per: str) -> None:
+    engine = engine_of(with_budgets(daily=VOLUME | {"per": per}))
+    (status,) = budget_statuses(engine.budgets(NOW_US), {})
+    today = datetime.fromtimestamp(NOW_US // SECOND, ZoneInfo("Europe/Warsaw")).date()
+    monday = today - timedelta(days=today.weekday())
+    days = {"day": today, "week": monday, "month": today.replace(day=1)}
+    assert status.since == str(days[per])
+    assert (status.max, status.claimed, status.used) == (5.0, 5.0, 0.0)
 
 
 def test_to_look_ahead_changes_nothing() -> None:

@@ -443,8 +443,42 @@ class GetLogStatusResponse(_message.Message):
     dropped: int
     purged: int
     lease_left_ms: int
-    budgets: _containers.RepeatedCompositeFieldContainer[BudgetLedger]
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetLedger, _Mapping]]] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetStatus]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ...) -> None: ...
+
+class BudgetStatus(_message.Message):
+    __slots__ = ("name", "since", "max", "released", "claimed", "used", "held", "parts")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    since: str
+    max: float
+    released: float
+    claimed: float
+    used: float
+    held: float
+    parts: _containers.RepeatedCompositeFieldContainer[BudgetPart]
+    def __init__(self, name: _Optional[str] = ..., since: _Optional[str] = ..., max: _Optional[float] = ..., released: _Optional[float] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[BudgetPart, _Mapping]]] = ...) -> None: ...
+
+class BudgetPart(_message.Message):
+    __slots__ = ("member", "process", "claimed", "used", "held")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    process: int
+    claimed: float
+    used: float
+    held: float
+    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ...) -> None: ...
 
 class TakeSnapshotRequest(_message.Message):
     __slots__ = ()

@@ -1,0 +1,63 @@
+"""Budgets as operators see them: over all nodes, with who has claimed what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from nextbest.core.playbook.plan import Period as Calendar
+from nextbest.server.log.budgets import Ledger, Period
+from nextbest.v1 import log_pb2
+
+if TYPE_CHECKING:
+    from nextbest.core import BudgetInfo
+
+MICROS = 1_000_000
+_EPOCH = date(1970, 1, 1)
+# 1970-01-01 was a Thursday.
+_MONDAY = timedelta(days=3)
+
+
+def budget_statuses(
+    budgets: Iterable[BudgetInfo], ledgers: Mapping[Period, Ledger]
+) -> Iterator[log_pb2.BudgetStatus]:
+    """Each with its parts; without a log all of it is this process's."""
+    for one in budgets:
+        unit = MICROS if one.micros else 1
+        ledger = ledgers.get(Period(one.key, one.period))
+        status = log_pb2.BudgetStatus(
+            name=one.name,
+            since=first_day(one.calendar, one.period),
+            max=one.max / unit,
+            released=one.released / unit,
+        )
+        if ledger is not None:
+            for process, has in ledger.holders.items():
+                status.parts.add(
+                    member=process.member,
+                    process=process.mark,
+                    claimed=(has.claimed - has.returned) / unit,
+                    used=has.used / unit,
+                    held=has.held / unit,
+                )
+            status.claimed = (ledger.claimed - ledger.returned) / unit
+        elif not ledgers:
+            claimed = (one.used + one.held + one.left) / unit
+            status.parts.add(claimed=claimed, used=one.used / unit, held=one.held / unit)
+            status.claimed = claimed
+        status.used = sum(part.used for part in status.parts)
+        status.held = sum(part.held for part in status.parts)
+        yield status
+
+
+def first_day(calendar: int, number: int) -> str:
+    """The first day of a period by its number; empty for all time."""
+    if calendar == Calendar.DAY:
+        return str(_EPOCH + timedelta(days=number))
+    if calendar == Calendar.WEEK:
+        return str(_EPOCH + timedelta(days=7 * number) - _MONDAY)
+    if calendar == Calendar.MONTH:
+        year, month = divmod(number - 1, 12)
+        return str(date(year, month + 1, 1))
+    return ""
