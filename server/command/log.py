@@ -323,6 +323,12 @@ def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, st
     yield "log's end, when last connected", _place(status.end)
     yield f"on {status.replicas} replicas up to", _place(status.committed)
     yield "behind the log by at most", f"{status.staleness_ms:,} ms"
+    if status.HasField("lease_left_ms"):
+        left_ms = status.lease_left_ms
+        holds = (
+            f"for {left_ms:,} ms, renewed each second" if left_ms else "no: the lease has run out"
+        )
+        yield "decides by consents", holds
     yield "applied here, not in the log yet", f"{status.ahead:,} mutations"
     yield (
         "REPLICATED",
