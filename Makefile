@@ -27,7 +27,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload bench-bookkeeping bench-triggers retail fuzz debug proto \
+.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload bench-bookkeeping bench-shadow bench-triggers retail fuzz debug proto \
 	otelcol clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
@@ -61,6 +61,9 @@ bench-telemetry: build ## what telemetry costs, beside a build without it: some 
 
 bench-bookkeeping: build ## what records, caps and experiments cost the fast lane
 	$(BIN)/python -m bench.bookkeeping
+
+bench-shadow: build ## what a draft beside the active playbook costs it
+	$(BIN)/python -m bench.shadow
 
 bench-triggers: build ## what an event costs with 10 and with 1,000 segments that triggers name
 	$(BIN)/python -m bench.micro.triggers

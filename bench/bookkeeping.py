@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from statistics import median
 
 import yaml
 
-from bench.limits import LIMITS, faults
+from bench.limits import say
 from bench.log.cores import CORE_GENERATOR, CORE_SERVERS, require_two
 from bench.log.serving import Server, serving
 from bench.machine import machine
@@ -139,17 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = machine()
     with tempfile.TemporaryDirectory() as folder:
         found = figures(measure(Path(folder), options.rounds, options.seconds))
-    if options.json:
-        sys.stdout.write(json.dumps({"machine": told, "figures": found}, indent=2) + "\n")
-    else:
-        lines = [f"{name:<40} {text}" for name, text in told.items()]
-        lines += [f"{name:<40} {value:,.2f}" for name, value in found.items()]
-        sys.stdout.write("\n".join(lines) + "\n")
-    limits = json.loads(LIMITS.read_text(encoding="utf-8"))
-    ours = {name: limit for name, limit in limits.items() if name.startswith("bookkeeping_")}
-    off = faults(found, ours)
-    sys.stderr.write("".join(f"{fault}\n" for fault in off))
-    return 1 if off else 0
+    return say(told, found, "bookkeeping_", options.json)
 
 
 if __name__ == "__main__":

@@ -166,6 +166,16 @@ cdef object budget_info(
     )
 
 
+class ShadowCounts(NamedTuple):
+    """Decisions for shadows: recorded, and skipped since a shadow could not keep up; bytes that
+    wait for it.
+    """
+
+    recorded: int
+    skipped: int
+    waiting_bytes: int
+
+
 class QuerySlice(NamedTuple):
     """A slice of a query: `profiles` are Profile messages; `cursor` is -1 at the end."""
 
@@ -518,9 +528,7 @@ cdef class Engine:
             records.ns_per_tick = 1e9 / ticks_per_s()
             if not records_open(records, capacity):
                 raise MemoryError("records")
-        records.below = RECORDS_ALL
-        if share < 1.0:
-            records.below = <uint64_t>(max(share, 0.0) * 2.0 ** 64)
+        records.below = records_share(share)
         atomic_write(&records.on, 1)
 
     def attribute(self, int64_t window_us) -> None:
@@ -529,7 +537,7 @@ cdef class Engine:
 
     def take_records(self) -> bytes:
         """The records that wait: nextbest.v1.DecisionRecords, each behind its length."""
-        return records_take(&self.state.records)
+        return records_take(&self.state.records, NULL)
 
     def lose_records(self, uint64_t size) -> None:
         """Count bytes of records that were taken and could not be kept."""
@@ -541,6 +549,46 @@ cdef class Engine:
         return RecordCounts(
             atomic_read(&records.kept), atomic_read(&records.dropped),
             atomic_read(&records.lost_bytes), records.length,
+        )
+
+    def shadow(self, double share, size_t capacity) -> None:
+        """Record decisions for a shadow from now on, for `take_shadow` to take.
+
+        share: of the decisions with an answer, by their ids, from 0 to 1.  capacity: bytes that
+        may wait; a second call changes the share alone.  Raises MemoryError.
+        """
+        cdef Records* records = &self.state.shadow
+        if records.capacity == 0 and not records_open(records, capacity):
+            raise MemoryError("shadow")
+        if not atomic_read(&records.on):
+            # What came when the one before had ended.
+            self.take_shadow()
+        atomic_write(&records.asked, records_share(share))
+        atomic_write(&records.below, records_share(share))
+        atomic_write(&records.on, 1)
+
+    def limit_shadow(self, double share) -> None:
+        """Record at most such a share for the shadow; what it asked for besides is counted."""
+        cdef uint64_t asked = atomic_read(&self.state.shadow.asked)
+        atomic_write(&self.state.shadow.below, min(records_share(share), asked))
+
+    def end_shadow(self) -> None:
+        """Record nothing more for a shadow."""
+        atomic_write(&self.state.shadow.on, 0)
+
+    def take_shadow(self) -> tuple[bytes, int]:
+        """As `take_records`, of those for a shadow, and how many they are."""
+        cdef uint64_t count = 0
+        content = records_take(&self.state.shadow, &count)
+        return content, count
+
+    def shadow_counts(self) -> ShadowCounts:
+        """Decisions for shadows since the start."""
+        cdef Records* records = &self.state.shadow
+        return ShadowCounts(
+            atomic_read(&records.kept),
+            atomic_read(&records.dropped) + tally_shadow_skipped(&self.state),
+            records.length,
         )
 
     def replay(

@@ -289,6 +289,18 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """The shadow: a draft that decides beside the active playbook, of which nobody sees a thing."""
+
+    core_percent_max: int = number(
+        3, 1, 100, "CPU of its process, of one core; what it cannot decide within that is skipped"
+    )
+    buffer_bytes: int = number(
+        1_048_576, 65_536, 1_073_741_824, "what may wait for it, twice; more is skipped"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
     """What the server tells of itself."""
 
@@ -340,6 +352,7 @@ class Config:
     log: Log = field(default_factory=Log)
     data: Data = field(default_factory=Data)
     records: Records = field(default_factory=Records)
+    shadow: Shadow = field(default_factory=Shadow)
     telemetry: Telemetry = field(default_factory=Telemetry)
     slo: Slo = field(default_factory=Slo)
 

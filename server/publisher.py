@@ -182,6 +182,10 @@ class Publisher:
         """The playbooks that can be activated, by their numbers."""
         return self._catalogue.generations()
 
+    def plans(self) -> dict[bytes, Plan]:
+        """The plans of the playbooks that can decide here, by their hashes."""
+        return {hash_bytes: ready.plan for hash_bytes, ready in self._ready.items()}
+
     async def question(self, condition: str) -> Plan:
         """The active playbook's plan with a condition as its last expression."""
         ready = self._ready.get(self._engine.playbook_hash)

@@ -41,6 +41,7 @@ from nextbest.server.rpc.listen import Health, bind, make_server
 from nextbest.server.rpc.server import ServerService
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
+from nextbest.server.shadow.shadow import Shadow
 from nextbest.server.telemetry import push_settings
 from nextbest.server.telemetry.events import settings as event_settings
 from nextbest.server.telemetry.events.pseudonym import pseudonyms
@@ -253,6 +254,8 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
     sink = _sink(parts)
     if sink is not None and sink.stream is not None:
         telemetry.follow(sink.stream.counts)
+    shadow = Shadow(engine, parts.publisher, config.shadow)
+    telemetry.overlook(shadow)
     with giving_way():
         server = make_server(
             engine,
@@ -265,6 +268,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
             about,
             parts.captured,
             telemetry,
+            shadow,
         )
         lane.listen()
         about.fast_lanes = lane.addresses
@@ -280,6 +284,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
         asyncio.create_task(parts.admission.run(about.addresses[0])),
         asyncio.create_task(_watch(parts, health)),
         asyncio.create_task(_publish_later(parts)),
+        asyncio.create_task(shadow.run()),
     ]
     if config.overload.enabled and config.overload.degrade_on_burn:
         lanes = (lane.leave_at_least, parts.admission.leave_at_least)

@@ -48,10 +48,12 @@ CONNECTIONS, STREAMS = 8, 16
 
 
 class Driven(NamedTuple):
-    """One run: calls a second, and microseconds of the lane's thread for each."""
+    """One run: calls a second, and microseconds of the lane's thread and of all for each."""
 
     rate: float
     lane_us: float
+    server_us: float = 0.0
+    calls: int = 0
 
 
 class Found(NamedTuple):
@@ -109,10 +111,11 @@ def driven(server: Server, asked: Path, seconds: float) -> Driven:
     after = threads_s(server.pid)
     found = result(outcome)
     # Of all threads the lane's has worked most.
-    lane_s = max(used - before.get(thread, 0.0) for thread, used in after.items())
+    spent = [used - before.get(thread, 0.0) for thread, used in after.items()]
     if set(found["statusCodeDistribution"]) != {"OK"}:
         raise SystemExit(f"not all calls were answered: {found['errorDistribution']}")
-    return Driven(found["rps"], lane_s / outcome.generator.counts()["finished"] * 1e6)
+    calls = outcome.generator.counts()["finished"]
+    return Driven(found["rps"], max(spent) / calls * 1e6, sum(spent) / calls * 1e6, calls)
 
 
 def requests(file: Path) -> Path:

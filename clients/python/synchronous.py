@@ -300,6 +300,44 @@ class Client:
         message = playbook_pb2.ListGenerationsRequest()
         return self._call("ListGenerations", message, timeout)
 
+    def start_shadow(
+        self,
+        files: Files,
+        *,
+        share: float = 1.0,
+        description: str = "",
+        write_id: str = "",
+        timeout: float = PUBLISH_S,
+    ) -> playbook_pb2.StartShadowResponse:
+        """Have a draft decide beside the active playbook, on that node, without effect.
+
+        share: of the decisions, above 0 to 1.  Raises as `publish_playbook`, and PreconditionError
+        where a shadow of another draft runs.
+        """
+        draft = playbook_pb2.PublishPlaybookRequest(
+            write_id=write_id or new_id(), files=request.files(files), description=description
+        )
+        message = playbook_pb2.StartShadowRequest(draft=draft, share=share)
+        return self._call("StartShadow", message, timeout)
+
+    def get_shadow(self, *, timeout: float = WRITE_S) -> playbook_pb2.GetShadowResponse:
+        """What the shadow would have changed so far; without one its hash is empty."""
+        return self._call("GetShadow", playbook_pb2.GetShadowRequest(), timeout)
+
+    def stop_shadow(
+        self, playbook_hash: str = "", *, timeout: float = WRITE_S
+    ) -> playbook_pb2.StopShadowResponse:
+        """End the shadow of that draft, of any by default."""
+        message = playbook_pb2.StopShadowRequest(playbook_hash=playbook_hash)
+        return self._call("StopShadow", message, timeout)
+
+    def promote_shadow(
+        self, playbook_hash: str, *, timeout: float = PUBLISH_S
+    ) -> playbook_pb2.PromoteShadowResponse:
+        """Publish exactly the draft that is shadowed, and end the shadow."""
+        message = playbook_pb2.PromoteShadowRequest(playbook_hash=playbook_hash)
+        return self._call("PromoteShadow", message, timeout)
+
     def decide_stream(
         self,
         requests: Iterable[decision_pb2.DecideRequest],

@@ -91,14 +91,17 @@ cdef inline int seat_decide_recorded(
     EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, Text request,
     const Header* header, int64_t now_us,
 ) noexcept nogil:
-    """Decide, and record it where records are kept."""
+    """Decide, and record it where records are kept, or for a shadow."""
     cdef Serving* serving = &seat.serving
     cdef size_t start = serving.writer.length
     cdef uint64_t before[STEPS]
     # Of the calls of a batch before this one.
     cdef bint degraded = serving.degraded
     cdef int kind
-    if not atomic_read(&seat.state.records.on):
+    seat.shadowed = atomic_read(&seat.state.shadow.on) and shadow_wants(
+        &seat.state.shadow, call.message.decision_id, serving.tally
+    )
+    if not seat.shadowed and not atomic_read(&seat.state.records.on):
         return decide_call(serving, playbook, seat.state.store, call, header)
     memcpy(before, serving.trace.spent, sizeof(before))
     tape_begin(&seat.tape)
@@ -107,6 +110,7 @@ cdef inline int seat_decide_recorded(
     kind = decide_call(serving, playbook, seat.state.store, call, header)
     serving.tape = NULL
     seat_record(seat, playbook, call, request, before, start, kind, now_us)
+    seat.shadowed = False
     serving.degraded |= degraded
     return kind
 
@@ -120,10 +124,14 @@ cdef void seat_record(
     cdef Records* records = &seat.state.records
     cdef RecordHead head
     cdef RecordParts parts
+    cdef bint failed
     cdef int step
-    if not records_want(
+    # A shadow has nothing to compare a fault with.
+    cdef bint shadowed = seat.shadowed and kind == FAULT_NONE
+    cdef bint kept = atomic_read(&records.on) and records_want(
         records, call.message.decision_id, kind != FAULT_NONE or serving.degraded
-    ):
+    )
+    if not kept and not shadowed:
         return
     head.kind = RECORD_OF_ANSWER
     if kind != FAULT_NONE:
@@ -141,10 +149,15 @@ cdef void seat_record(
     head.seed = call.message.seed
     memcpy(head.playbook, playbook.hash, sizeof(head.playbook))
     head.timed = serving.trace != &serving.untold
+    failed = seat.tape.reads.failed or serving.writer.failed
     for step in range(RECORD_STEPS):
         # A batch's trace has all of its decisions.
         head.ticks[step] = serving.trace.spent[step] - before[step]
-    records_put(records, &head, &parts, seat.tape.reads.failed or serving.writer.failed)
+    if kept:
+        records_put(records, &head, &parts, failed)
+    if shadowed:
+        head.timed = False
+        records_put(&seat.state.shadow, &head, &parts, failed)
     if kind != FAULT_NONE:
         serving.writer.length = start
 

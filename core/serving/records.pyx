@@ -1,7 +1,8 @@
-"""Records: decisions on their way to a sink, from the threads that made them.
+"""Records: decisions on their way to who takes them, from the threads that made them.
 
-Serving threads append what they have, as it is, to one bounded buffer.  The sink takes all of it
-at once, as messages that its own thread writes.  What finds the buffer full is counted.
+Serving threads append what they have, as it is, to a bounded buffer.  Who takes them takes all of
+it at once, as messages that the taker's own thread writes.  What finds the buffer full is counted.
+The sink has a buffer, and a shadow another one.
 """
 
 cdef enum:
@@ -64,6 +65,10 @@ cdef struct Records:
     uint64_t on
     # Decisions whose id hashes below it are kept, besides those that always are.
     uint64_t below
+    # Of a shadow: those that it was started for, of which `below` are what it can keep up with.
+    uint64_t asked
+    # Since the last take something has found no room.
+    uint64_t full
     uint32_t latch
     uint8_t* data
     size_t length
@@ -71,6 +76,8 @@ cdef struct Records:
     # The buffer that the sink had before.
     uint8_t* spare
     uint64_t kept
+    # Those that wait.
+    uint64_t waiting
     uint64_t dropped
     # What the sink has taken and could not keep.
     uint64_t lost_bytes
@@ -94,6 +101,11 @@ cdef void records_free(Records* records) noexcept nogil:
     records.data = records.spare = NULL
 
 
+cdef uint64_t records_share(double share) noexcept nogil:
+    """Below what ids hash of such a share, from 0 to 1."""
+    return RECORDS_ALL if share >= 1.0 else <uint64_t>(max(share, 0.0) * 2.0 ** 64)
+
+
 cdef void records_put(
     Records* records, RecordHead* head, const RecordParts* parts, bint failed
 ) noexcept nogil:
@@ -109,6 +121,7 @@ cdef void records_put(
     latch_take(&records.latch)
     if failed or records.length + head.size > records.capacity:
         counter_add(&records.dropped, 1)
+        atomic_write(&records.full, 1)
     else:
         to.data = records.data
         to.length = records.length
@@ -120,6 +133,7 @@ cdef void records_put(
         put_raw(&to, parts.reads.data, head.reads)
         put_raw(&to, parts.result.data, head.result)
         records.length = to.length
+        records.waiting += 1
         counter_add(&records.kept, 1)
     latch_drop(&records.latch)
 
@@ -131,8 +145,11 @@ cdef struct RecordWriters:
     Writer empty
 
 
-cdef bytes records_take(Records* records):
-    """All records that wait, and an empty buffer for those to come.  One thread takes."""
+cdef bytes records_take(Records* records, uint64_t* count):
+    """All records that wait, and an empty buffer for those to come.  One thread takes.
+
+    `count`, where it is wanted, is how many they are.
+    """
     cdef RecordWriters to
     cdef uint8_t* data
     cdef size_t length
@@ -141,9 +158,13 @@ cdef bytes records_take(Records* records):
         latch_take(&records.latch)
         data = records.data
         length = records.length
+        if count != NULL:
+            count[0] = records.waiting
         records.data = records.spare
+        records.waiting = 0
         records.length = 0
         records.spare = data
+        atomic_write(&records.full, 0)
         latch_drop(&records.latch)
         records_write(records, &to, data, length)
         writer_free(&to.unset)
@@ -241,6 +262,24 @@ cdef inline bint records_want(
     return always or records.below == RECORDS_ALL or (
         XXH3_64bits(decision_id.data, decision_id.length) < records.below
     )
+
+
+cdef inline bint shadow_wants(
+    const Records* shadow, Text decision_id, Tally* tally
+) noexcept nogil:
+    """Whether a shadow is to decide it again; what it was started for and cannot is counted."""
+    cdef uint64_t asked = atomic_read(&shadow.asked)
+    cdef uint64_t below = atomic_read(&shadow.below)
+    cdef uint64_t hash = 0
+    if below != RECORDS_ALL:
+        hash = XXH3_64bits(decision_id.data, decision_id.length)
+        if asked != RECORDS_ALL and hash >= asked:
+            return False
+    if (below == RECORDS_ALL or hash < below) and not atomic_read(&shadow.full):
+        return True
+    if TELEMETRY and tally != NULL:
+        counter_add(&tally.shadow_skipped, 1)
+    return False
 
 
 cdef void write_steps(Writer* record, const uint64_t* ticks, double ns_per_tick) noexcept nogil:

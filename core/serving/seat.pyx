@@ -22,6 +22,8 @@ cdef struct EngineSeat:
     Crossing* crossed
     # What a decision reads, for its record.
     Tape tape
+    # Whether the decision at hand is to be decided again by a shadow.
+    bint shadowed
     # A status's message, for the lane.
     Line message
     Completions completions

@@ -75,6 +75,8 @@ cdef struct EngineState:
     # Until when, on the steady clock in microseconds, every revocation that was acknowledged is
     # known to be here; CONSENTS_ALWAYS where nobody else takes any.
     uint64_t consents_until_us
+    # For the draft that decides beside the active playbook.
+    Records shadow
     # Of a write that names no level.
     int64_t default_ack
     Metering metering
@@ -109,6 +111,7 @@ cdef void engine_free(EngineState* state) noexcept:
     history_free(&state.history)
     records_free(&state.records)
     budgets_free(&state.budgets)
+    records_free(&state.shadow)
     free(state.pins)
 
 

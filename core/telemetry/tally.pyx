@@ -42,5 +42,7 @@ cdef struct Tally:
     uint64_t crossings
     uint64_t crossings_lost
     uint64_t crossings_cut
+    # Decisions that a shadow was to decide again and had no room for.
+    uint64_t shadow_skipped
     # Entries of a batch that failed, by code.
     uint64_t failed[METERED_CODES]

@@ -192,6 +192,18 @@ cdef dict counted(dict numbers):
     return {name: number for name, number in numbers.items() if number}
 
 
+cdef uint64_t tally_shadow_skipped(EngineState* state) noexcept:
+    """Decisions, over all threads, that a shadow was to decide again and had no room for."""
+    cdef Meter* meter
+    cdef uint64_t skipped = 0
+    cdef int i
+    for i in range(SEATS_MAX):
+        meter = atomic_pointer_read(&state.meters[i])
+        if meter != NULL:
+            skipped += counter_read(&meter.tally.shadow_skipped)
+    return skipped
+
+
 cdef void tally_total(EngineState* state, Tally* total) noexcept:
     """Add up what all threads have counted."""
     cdef Meter* meter

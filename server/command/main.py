@@ -56,6 +56,7 @@ COMMANDS = {
     "ope": "ope",
     "replay": "record",
     "whatif": "record",
+    "shadow": "shadow",
     "slo": "slo",
     "top": "top",
     "experiment": "experiment",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.command.console import (
@@ -17,17 +15,15 @@ from nextbest.server.command.console import (
     complain,
     out,
     show_json,
-    table,
 )
+from nextbest.server.command.effect import SHOWN_MAX, effect_json, show_effect
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.files import Files
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import Replayed, replay
-from nextbest.server.record.whatif import NO_SEGMENT, Change, Draft, Effect, largest, whatif
-
-SHOWN_MAX = 20
+from nextbest.server.record.whatif import Draft, Effect, whatif
 
 RecordFiles = Annotated[
     Path, typer.Argument(help="A file of records, or their folder.", metavar="FILE", exists=True)
@@ -104,9 +100,9 @@ def whatif_command(
     for error in [*files.damaged, *files.cut][:SHOWN_MAX]:
         complain(str(error))
     if as_json:
-        show_json(_as_json(effect, len(files.damaged)))
+        show_json(effect_json(effect) | {"damaged": len(files.damaged)})
     else:
-        _show_effect(effect)
+        show_effect(effect)
     if not effect.records:
         complain("nothing was compared: " + _why_nothing(files, effect))
     if files.damaged or not effect.records:
@@ -126,65 +122,6 @@ def _nothing(files: Files, id: str) -> str:
     if id:
         return f"no decision of the id {id!r} is recorded here"
     return f"{files.folder}: no decisions are recorded here; serve with --set records.share=1"
-
-
-def _show_effect(effect: Effect) -> None:
-    share = effect.changed / effect.records if effect.records else 0.0
-    out().print(
-        f"{effect.records:,} decisions, {effect.changed:,} of them changed ({share:.1%}); "
-        f"{effect.incomplete:,} left out, since the draft reads what was not recorded"
-    )
-    for why, count in effect.failed.most_common(SHOWN_MAX):
-        out().print(f"{count:,} refused by the draft: {why}")
-    out().print(_actions(effect))
-    out().print(_groups(effect))
-    if set(effect.by_segment) - {NO_SEGMENT}:
-        out().print(_segments(effect))
-
-
-def _actions(effect: Effect) -> Table:
-    columns = ("placement", "action", "group", "before#", "after#", "more#")
-    changes = largest(effect.by_action, SHOWN_MAX)
-    rows = [(*key, *_numbers(change)) for key, change in changes]
-    return table("propositions by action", columns, rows)
-
-
-def _groups(effect: Effect) -> Table:
-    changes = largest(effect.by_group, SHOWN_MAX)
-    rows = [(key or "none", *_numbers(change)) for key, change in changes]
-    return table("by group", ("group", "before#", "after#", "more#"), rows)
-
-
-def _segments(effect: Effect) -> Table:
-    rows = [
-        (key or "none", f"{one.before:,}", f"{one.after:,}", f"{one.after / one.before:.1%}")
-        for key, one in sorted(effect.by_segment.items())
-    ]
-    return table("by segment", ("segment", "decisions#", "changed#", "share#"), rows)
-
-
-def _numbers(change: Change) -> tuple[str, str, str]:
-    more = change.after - change.before
-    return f"{change.before:,}", f"{change.after:,}", f"{more:+,}" if more else "0"
-
-
-def _as_json(effect: Effect, damaged: int) -> dict[str, object]:
-    return {
-        "records": effect.records,
-        "changed": effect.changed,
-        "incomplete": effect.incomplete,
-        "damaged": damaged,
-        "failed": dict(effect.failed),
-        "by_action": [
-            {"placement": place, "action": action, "group": group} | asdict(change)
-            for (place, action, group), change in sorted(effect.by_action.items())
-        ],
-        "by_group": {key: asdict(one) for key, one in sorted(effect.by_group.items())},
-        "by_segment": {
-            key: {"decisions": one.before, "changed": one.after}
-            for key, one in sorted(effect.by_segment.items())
-        },
-    }
 
 
 def plan_of(folder: Path) -> tuple[bytes, Plan]:

@@ -5,21 +5,14 @@ It owns the checkers, which cannot leave their process, and ends with the server
 
 from __future__ import annotations
 
-import os
-import pickle
-import select
-import signal
-import sys
-import threading
 from collections import OrderedDict
-from multiprocessing.connection import Connection
 
 from nextbest.core.errors import InvalidRequestError
 from nextbest.core.expression.code import Code
 from nextbest.server.error_text import stack
+from nextbest.server.helper import answer_all
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.exchange import (
-    PICKLE_PROTOCOL,
     Ask,
     Compilation,
     Compile,
@@ -77,30 +70,5 @@ class Worker:
         return condition(checker, request.condition)
 
 
-def main() -> None:
-    """Answer on the pipe whose descriptor is the argument until its other end closes."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # They reach the whole group or container; the server says when to stop.
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(NICENESS)
-    pipe = Connection(int(sys.argv[1]))
-    threading.Thread(target=_end_with_server, args=(pipe.fileno(),), daemon=True).start()
-    worker = Worker()
-    try:
-        while True:
-            answer = worker.answer(pickle.loads(pipe.recv_bytes()))
-            pipe.send_bytes(pickle.dumps(answer, PICKLE_PROTOCOL))
-    except (EOFError, OSError):
-        return
-
-
-def _end_with_server(pipe: int) -> None:
-    """A server that was killed leaves no compiling process, not even in mid-compile."""
-    watch = select.poll()
-    watch.register(pipe, 0)
-    watch.poll()
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    answer_all(Worker().answer, NICENESS)

@@ -9,18 +9,9 @@ from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.record import publications
+from nextbest.server.record.engines import engine_of
 from nextbest.server.record.errors import NoPlaybookFileError
 from nextbest.v1 import mutation_pb2
-
-# A person whom no store has is enough: what was read of people is in the records.
-_PROFILES_MAX, _DEDUPE_MAX = 16, 1_024
-
-
-def engine_of(plan: Plan) -> Engine:
-    """An engine that decides records again under a plan."""
-    engine = Engine(profiles_max=_PROFILES_MAX, dedupe_max=_DEDUPE_MAX)
-    engine.publish(plan)
-    return engine
 
 
 class Playbooks:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
+from collections import Counter as Multiset
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nextbest.core.errors import NextbestError
-from nextbest.core.playbook.plan import Plan
+from nextbest.core.playbook.plan import Attribute, Budget, Counter, Plan
+from nextbest.server.record.engines import engine_of
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.frames import Frame
-from nextbest.server.record.playbooks import Playbooks, engine_of
 from nextbest.v1 import decision_pb2
 
 # A placement, an action, and the action's group.
@@ -20,6 +20,25 @@ Shown = tuple[str, str, str]
 Key = TypeVar("Key")
 # Whoever is in no segment, or whose decision was not asked for segments.
 NO_SEGMENT = ""
+# Of refusals, all but the first kinds.
+OTHER_REASONS = "for other reasons"
+
+
+class Readable(Protocol):
+    """What decisions by a playbook can read: of a Plan, these three."""
+
+    @property
+    def attributes(self) -> Sequence[Attribute]: ...
+    @property
+    def counters(self) -> Sequence[Counter]: ...
+    @property
+    def budgets(self) -> Sequence[Budget]: ...
+
+
+class Sources(Protocol):
+    """Playbooks that decided, by their hashes.  Raises NoPlaybookFileError."""
+
+    def plan(self, hash_bytes: bytes, /) -> Readable: ...
 
 
 class Places(NamedTuple):
@@ -50,7 +69,7 @@ class Effect:
     records: int = 0
     changed: int = 0
     incomplete: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
+    failed: Multiset[str] = field(default_factory=Multiset)
     by_action: dict[Shown, Change] = field(default_factory=dict)
     by_group: dict[str, Change] = field(default_factory=dict)
     by_segment: dict[str, Change] = field(default_factory=dict)
@@ -69,6 +88,21 @@ class Effect:
             if changed:
                 _count(self.by_segment, segment, "after")
 
+    def merge(self, more: Effect, reasons_max: int) -> None:
+        """Add what was counted elsewhere; reasons beyond so many are told together."""
+        self.records += more.records
+        self.changed += more.changed
+        self.incomplete += more.incomplete
+        for why, count in more.failed.items():
+            known = why in self.failed or len(self.failed) < reasons_max
+            self.failed[why if known else OTHER_REASONS] += count
+        for name in ("by_action", "by_group", "by_segment"):
+            ours = getattr(self, name)
+            for key, change in getattr(more, name).items():
+                one = ours.setdefault(key, Change())
+                one.before += change.before
+                one.after += change.after
+
 
 def _count(changes: dict[Any, Change], key: object, side: str) -> None:
     change = changes.setdefault(key, Change())
@@ -84,7 +118,7 @@ def shown(answer: decision_pb2.DecideResponse) -> list[Shown]:
     ]
 
 
-def places(old: Plan, new: Plan) -> Places:
+def places(old: Readable, new: Readable) -> Places:
     """Where what one playbook reads is in another: attributes by name and type, the rest by key."""
     attributes = {(one.name, one.type, one.size): i for i, one in enumerate(new.attributes)}
     counters = {one.key: i for i, one in enumerate(new.counters)}
@@ -104,7 +138,7 @@ def _bytes(indexes: Iterable[int]) -> bytes:
 class Draft:
     """Decides records by a draft, whichever playbook decided them."""
 
-    def __init__(self, plan: Plan, playbooks: Playbooks) -> None:
+    def __init__(self, plan: Plan, playbooks: Sources) -> None:
         self._plan = plan
         self._playbooks = playbooks
         self._engine = engine_of(plan)

@@ -28,6 +28,7 @@ from nextbest.server.rpc.telemetry import TelemetryService
 from nextbest.server.rpc.trace import TraceService
 from nextbest.server.rpc.traced import traced
 from nextbest.server.rpc.waiting import Waiting
+from nextbest.server.shadow.shadow import Shadow
 from nextbest.server.telemetry.telemetry import Telemetry
 from nextbest.server.telemetry.trace.captured import Captured
 
@@ -78,6 +79,7 @@ def make_server(
     about: ServerService,
     captured: Captured,
     telemetry: Telemetry,
+    shadow: Shadow,
 ) -> grpc.aio.Server:
     """A server with all services and no address yet; `about` is told them once they are bound."""
     rpc = config.rpc
@@ -91,7 +93,7 @@ def make_server(
         rpc.request_bytes_max,
         rpc.query_slice,
     )
-    playbook = PlaybookService(engine, publisher, rpc.playbook_bytes_max + SLACK_BYTES)
+    playbook = PlaybookService(engine, publisher, shadow, rpc.playbook_bytes_max + SLACK_BYTES)
     bytes_max = rpc.request_bytes_max
     prompt = {**hot.handlers(engine, admission, waiting, bytes_max), **about.handlers()}
     counted = {

@@ -1,4 +1,4 @@
-"""PlaybookService: validate, publish, activate and list."""
+"""PlaybookService: validate, publish, activate and list playbooks, and shadow a draft."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from nextbest.server.publisher import Published, Publisher, files_of
 from nextbest.server.rpc.message import parse, require_id, require_time, with_header
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
+from nextbest.server.shadow.report import report
+from nextbest.server.shadow.shadow import Shadow
 from nextbest.v1 import playbook_pb2
 
 if TYPE_CHECKING:
@@ -21,12 +23,15 @@ DESCRIPTION_BYTES_MAX = 1_024
 
 
 class PlaybookService:
-    """Translates between the contract and the publisher."""
+    """Translates between the contract, the publisher and the shadow."""
 
-    def __init__(self, engine: Engine, publisher: Publisher, bytes_max: int) -> None:
+    def __init__(
+        self, engine: Engine, publisher: Publisher, shadow: Shadow, bytes_max: int
+    ) -> None:
         self._engine = engine
         self._publisher = publisher
         self._bytes_max = bytes_max
+        self._shadow = shadow
 
     def handlers(self) -> Handlers:
         """The handlers by full method name."""
@@ -35,6 +40,10 @@ class PlaybookService:
             SERVICE + "PublishPlaybook": unary(_guarded(self._publish)),
             SERVICE + "ActivateGeneration": unary(_guarded(self._activate)),
             SERVICE + "ListGenerations": unary(_guarded(self._list)),
+            SERVICE + "StartShadow": unary(_guarded(self._start_shadow)),
+            SERVICE + "GetShadow": unary(_guarded(self._get_shadow)),
+            SERVICE + "StopShadow": unary(_guarded(self._stop_shadow)),
+            SERVICE + "PromoteShadow": unary(_guarded(self._promote_shadow)),
         }
 
     async def _validate(self, request: bytes) -> bytes:
@@ -48,12 +57,7 @@ class PlaybookService:
 
     async def _publish(self, request: bytes) -> bytes:
         message = parse(playbook_pb2.PublishPlaybookRequest, request, self._bytes_max)
-        require_id("write_id", message.write_id)
-        size = len(message.description.encode())
-        if size > DESCRIPTION_BYTES_MAX:
-            allowed = f"at most {DESCRIPTION_BYTES_MAX} bytes"
-            raise InvalidRequestError("description", f"{size} bytes", allowed)
-        _require_distinct(file.path for file in message.files)
+        _require_publishable(message)
         published = await self._publisher.publish(message)
         response = playbook_pb2.PublishPlaybookResponse(
             playbook_hash=published.hash, faults=_messages(published.faults)
@@ -80,9 +84,40 @@ class PlaybookService:
             generation.published_at.FromMicroseconds(publication.published_at_us)
         return with_header(response, self._engine).SerializeToString()
 
+    async def _start_shadow(self, request: bytes) -> bytes:
+        message = parse(playbook_pb2.StartShadowRequest, request, self._bytes_max)
+        _require_publishable(message.draft, "draft.")
+        run, faults = await self._shadow.start(message)
+        response = playbook_pb2.StartShadowResponse(
+            playbook_hash=run.hash.hex(), faults=_messages(faults)
+        )
+        return with_header(response, self._engine).SerializeToString()
+
+    async def _get_shadow(self, request: bytes) -> bytes:
+        parse(playbook_pb2.GetShadowRequest, request, self._bytes_max)
+        run = self._shadow.now
+        response = playbook_pb2.GetShadowResponse() if run is None else report(run)
+        return with_header(response, self._engine).SerializeToString()
+
+    async def _stop_shadow(self, request: bytes) -> bytes:
+        message = parse(playbook_pb2.StopShadowRequest, request, self._bytes_max)
+        stopped = await self._shadow.stop(message.playbook_hash)
+        response = playbook_pb2.StopShadowResponse(playbook_hash=stopped)
+        return with_header(response, self._engine).SerializeToString()
+
+    async def _promote_shadow(self, request: bytes) -> bytes:
+        message = parse(playbook_pb2.PromoteShadowRequest, request, self._bytes_max)
+        published = await self._shadow.promote(message.playbook_hash)
+        response = playbook_pb2.PromoteShadowResponse(
+            playbook_hash=published.hash, previous=published.previous
+        )
+        return self._answer(response, published)
+
     def _answer(
         self,
-        response: playbook_pb2.PublishPlaybookResponse | playbook_pb2.ActivateGenerationResponse,
+        response: playbook_pb2.PublishPlaybookResponse
+        | playbook_pb2.ActivateGenerationResponse
+        | playbook_pb2.PromoteShadowResponse,
         published: Published,
     ) -> bytes:
         """With the position that the write has in the log, where there is one."""
@@ -103,6 +138,15 @@ def _guarded(
             await refuse(context, error)
 
     return behaviour
+
+
+def _require_publishable(message: playbook_pb2.PublishPlaybookRequest, within: str = "") -> None:
+    require_id(f"{within}write_id", message.write_id)
+    size = len(message.description.encode())
+    if size > DESCRIPTION_BYTES_MAX:
+        allowed = f"at most {DESCRIPTION_BYTES_MAX} bytes"
+        raise InvalidRequestError(f"{within}description", f"{size} bytes", allowed)
+    _require_distinct(file.path for file in message.files)
 
 
 def _require_distinct(paths: Iterable[str]) -> None:

@@ -171,6 +171,24 @@ RECORDS_STREAM_LOST = Metric(
 RECORDS_STREAM_WAITING = Metric(
     "nextbest_records_stream_waiting_bytes", "gauge", "Decision records that wait for Redis."
 )
+SHADOW_DECISIONS = Metric(
+    "nextbest_shadow_decisions",
+    "counter",
+    "Decisions that a shadow was to make again: same, changed, incomplete (it reads what was not "
+    "read), failed (it refuses them) or skipped (no CPU or memory was left for them).",
+    ("outcome",),
+)
+SHADOW_CPU = Metric(
+    "nextbest_shadow_cpu_seconds", "counter", "CPU of shadows' processes, of one core."
+)
+SHADOW_RESTARTS = Metric(
+    "nextbest_shadow_restarts", "counter", "How often a shadow's process died or was late."
+)
+SHADOW_SHARE = Metric(
+    "nextbest_shadow_share",
+    "gauge",
+    "Share of the decisions that the shadow makes again at present, from 0 to 1; 0 without one.",
+)
 BATCH_FAILED = Metric(
     "nextbest_batch_failed",
     "counter",

@@ -17,6 +17,7 @@ from nextbest.server.telemetry.readings import Readings, by_name
 if TYPE_CHECKING:
     from nextbest.core import BudgetInfo, Engine
     from nextbest.server.record.stream import StreamCounts
+    from nextbest.server.shadow.shadow import Shadow
 
 QUEUE_NAMES = {LOGGED_QUEUE: "logged", REPLICATED_QUEUE: "replicated"}
 # Every row is looked at for the account of memory.
@@ -24,11 +25,10 @@ ACCOUNT_S = 60.0
 _BYTES = "_bytes"
 # Of a spend's unit.
 MICROS = 1_000_000
+_OPTIONAL = ("nextbest_log_", "nextbest_snapshot", "nextbest_records_stream", "nextbest_shadow_")
 # What a server without a log, or without a snapshot, has no values of.
 _ABSENT: Readings = {
-    metric: {}
-    for metric in catalogue.METRICS
-    if metric.name.startswith(("nextbest_log_", "nextbest_snapshot", "nextbest_records_stream"))
+    metric: {} for metric in catalogue.METRICS if metric.name.startswith(_OPTIONAL)
 }
 
 
@@ -39,6 +39,8 @@ class State:
         self._engine = engine
         self._keeper = keeper
         self._bytes: dict[str, float] = {}
+        # Of drafts beside the active playbook, once there can be any.
+        self.shadow: Shadow | None = None
         # Of the stream of records, where there is one.
         self.stream: StreamCounts | None = None
 
@@ -56,6 +58,8 @@ class State:
             readings |= {**self._writes(), **_node(node), **_appends(node)}
         if self.stream is not None:
             readings |= _stream(self.stream)
+        if self.shadow is not None:
+            readings |= _shadow(self.shadow)
         if (taker := self._keeper.taker) is not None:
             readings |= _snapshot(taker)
         return readings
@@ -93,6 +97,22 @@ class State:
             catalogue.LOG_WAITING_MAX: {(): self._keeper.waiting_max},
             catalogue.LOG_WRITES_REFUSED: by_name(engine.log_refused()),
         }
+
+
+def _shadow(shadow: Shadow) -> Readings:
+    totals = shadow.totals
+    return {
+        catalogue.SHADOW_DECISIONS: {
+            ("same",): totals.compared - totals.changed,
+            ("changed",): totals.changed,
+            ("incomplete",): totals.incomplete,
+            ("failed",): totals.failed,
+            ("skipped",): totals.skipped,
+        },
+        catalogue.SHADOW_CPU: {(): totals.cpu_s},
+        catalogue.SHADOW_RESTARTS: {(): totals.restarts},
+        catalogue.SHADOW_SHARE: {(): shadow.now.budget.share if shadow.now else 0.0},
+    }
 
 
 def _parts(memory: dict[str, int]) -> dict[str, float]:

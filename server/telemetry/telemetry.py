@@ -40,6 +40,7 @@ from nextbest.server.telemetry.trace.settings import LOSSES
 if TYPE_CHECKING:
     from nextbest.core import Engine
     from nextbest.server.record.stream import StreamCounts
+    from nextbest.server.shadow.shadow import Shadow
     from nextbest.server.telemetry.events.events import Events
     from nextbest.server.telemetry.push import Push
     from nextbest.server.telemetry.trace.tracing import Tracing
@@ -159,6 +160,10 @@ class Telemetry:
     def follow(self, stream: StreamCounts) -> None:
         """Tell of the stream of decision records, too."""
         self._state.stream = stream
+
+    def overlook(self, shadow: Shadow) -> None:
+        """Tell of drafts that decide beside the active playbook, too."""
+        self._state.shadow = shadow
 
     async def stop(self) -> None:
         """Serve no more, and tell of the last calls; some 7 s where no receiver answers."""

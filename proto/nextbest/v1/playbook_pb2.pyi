@@ -147,3 +147,175 @@ class Generation(_message.Message):
     description: str
     active: bool
     def __init__(self, number: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., published_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., active: _Optional[bool] = ...) -> None: ...
+
+class StartShadowRequest(_message.Message):
+    __slots__ = ("draft", "share")
+    DRAFT_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    draft: PublishPlaybookRequest
+    share: float
+    def __init__(self, draft: _Optional[_Union[PublishPlaybookRequest, _Mapping]] = ..., share: _Optional[float] = ...) -> None: ...
+
+class StartShadowResponse(_message.Message):
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "faults")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    position: _common_pb2.Position
+    staleness_ms: int
+    degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
+    playbook_hash: str
+    faults: _containers.RepeatedCompositeFieldContainer[PlaybookFault]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., faults: _Optional[_Iterable[_Union[PlaybookFault, _Mapping]]] = ...) -> None: ...
+
+class GetShadowRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetShadowResponse(_message.Message):
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "description", "started_at", "share", "share_now", "compared", "changed", "incomplete", "skipped", "failed", "refusals", "by_action", "by_group", "by_segment", "against", "cpu_us_per_decision", "cpu_s", "core_share", "fault", "restarts")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_NOW_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    BY_ACTION_FIELD_NUMBER: _ClassVar[int]
+    BY_GROUP_FIELD_NUMBER: _ClassVar[int]
+    BY_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    AGAINST_FIELD_NUMBER: _ClassVar[int]
+    CPU_US_PER_DECISION_FIELD_NUMBER: _ClassVar[int]
+    CPU_S_FIELD_NUMBER: _ClassVar[int]
+    CORE_SHARE_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    position: _common_pb2.Position
+    staleness_ms: int
+    degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
+    playbook_hash: str
+    description: str
+    started_at: _timestamp_pb2.Timestamp
+    share: float
+    share_now: float
+    compared: int
+    changed: int
+    incomplete: int
+    skipped: int
+    failed: int
+    refusals: _containers.RepeatedCompositeFieldContainer[ShadowRefusal]
+    by_action: _containers.RepeatedCompositeFieldContainer[ShadowAction]
+    by_group: _containers.RepeatedCompositeFieldContainer[ShadowGroup]
+    by_segment: _containers.RepeatedCompositeFieldContainer[ShadowSegment]
+    against: _containers.RepeatedCompositeFieldContainer[ShadowAgainst]
+    cpu_us_per_decision: float
+    cpu_s: float
+    core_share: float
+    fault: str
+    restarts: int
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., description: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., share: _Optional[float] = ..., share_now: _Optional[float] = ..., compared: _Optional[int] = ..., changed: _Optional[int] = ..., incomplete: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[ShadowRefusal, _Mapping]]] = ..., by_action: _Optional[_Iterable[_Union[ShadowAction, _Mapping]]] = ..., by_group: _Optional[_Iterable[_Union[ShadowGroup, _Mapping]]] = ..., by_segment: _Optional[_Iterable[_Union[ShadowSegment, _Mapping]]] = ..., against: _Optional[_Iterable[_Union[ShadowAgainst, _Mapping]]] = ..., cpu_us_per_decision: _Optional[float] = ..., cpu_s: _Optional[float] = ..., core_share: _Optional[float] = ..., fault: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
+
+class ShadowRefusal(_message.Message):
+    __slots__ = ("why", "count")
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    why: str
+    count: int
+    def __init__(self, why: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class ShadowAction(_message.Message):
+    __slots__ = ("placement", "action", "group", "before", "after")
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    placement: str
+    action: str
+    group: str
+    before: int
+    after: int
+    def __init__(self, placement: _Optional[str] = ..., action: _Optional[str] = ..., group: _Optional[str] = ..., before: _Optional[int] = ..., after: _Optional[int] = ...) -> None: ...
+
+class ShadowGroup(_message.Message):
+    __slots__ = ("group", "before", "after")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    before: int
+    after: int
+    def __init__(self, group: _Optional[str] = ..., before: _Optional[int] = ..., after: _Optional[int] = ...) -> None: ...
+
+class ShadowSegment(_message.Message):
+    __slots__ = ("segment", "decisions", "changed")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    segment: str
+    decisions: int
+    changed: int
+    def __init__(self, segment: _Optional[str] = ..., decisions: _Optional[int] = ..., changed: _Optional[int] = ...) -> None: ...
+
+class ShadowAgainst(_message.Message):
+    __slots__ = ("playbook_hash", "compared")
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    playbook_hash: str
+    compared: int
+    def __init__(self, playbook_hash: _Optional[str] = ..., compared: _Optional[int] = ...) -> None: ...
+
+class StopShadowRequest(_message.Message):
+    __slots__ = ("playbook_hash",)
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    playbook_hash: str
+    def __init__(self, playbook_hash: _Optional[str] = ...) -> None: ...
+
+class StopShadowResponse(_message.Message):
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    position: _common_pb2.Position
+    staleness_ms: int
+    degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
+    playbook_hash: str
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ...) -> None: ...
+
+class PromoteShadowRequest(_message.Message):
+    __slots__ = ("playbook_hash",)
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    playbook_hash: str
+    def __init__(self, playbook_hash: _Optional[str] = ...) -> None: ...
+
+class PromoteShadowResponse(_message.Message):
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "previous")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    position: _common_pb2.Position
+    staleness_ms: int
+    degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
+    playbook_hash: str
+    previous: int
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., previous: _Optional[int] = ...) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PlaybookServiceStub:
-    """Validates, publishes and activates playbooks.
+    """Validates, publishes and activates playbooks, and tries drafts on live traffic.
     """
 
     def __init__(self, channel):
@@ -55,10 +55,30 @@ class PlaybookServiceStub:
                 request_serializer=nextbest_dot_v1_dot_playbook__pb2.ListGenerationsRequest.SerializeToString,
                 response_deserializer=nextbest_dot_v1_dot_playbook__pb2.ListGenerationsResponse.FromString,
                 _registered_method=True)
+        self.StartShadow = channel.unary_unary(
+                '/nextbest.v1.PlaybookService/StartShadow',
+                request_serializer=nextbest_dot_v1_dot_playbook__pb2.StartShadowRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_playbook__pb2.StartShadowResponse.FromString,
+                _registered_method=True)
+        self.GetShadow = channel.unary_unary(
+                '/nextbest.v1.PlaybookService/GetShadow',
+                request_serializer=nextbest_dot_v1_dot_playbook__pb2.GetShadowRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_playbook__pb2.GetShadowResponse.FromString,
+                _registered_method=True)
+        self.StopShadow = channel.unary_unary(
+                '/nextbest.v1.PlaybookService/StopShadow',
+                request_serializer=nextbest_dot_v1_dot_playbook__pb2.StopShadowRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_playbook__pb2.StopShadowResponse.FromString,
+                _registered_method=True)
+        self.PromoteShadow = channel.unary_unary(
+                '/nextbest.v1.PlaybookService/PromoteShadow',
+                request_serializer=nextbest_dot_v1_dot_playbook__pb2.PromoteShadowRequest.SerializeToString,
+                response_deserializer=nextbest_dot_v1_dot_playbook__pb2.PromoteShadowResponse.FromString,
+                _registered_method=True)
 
 
 class PlaybookServiceServicer:
-    """Validates, publishes and activates playbooks.
+    """Validates, publishes and activates playbooks, and tries drafts on live traffic.
     """
 
     def ValidatePlaybook(self, request, context):
@@ -89,6 +109,35 @@ class PlaybookServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartShadow(self, request, context):
+        """Has a draft decide beside the active playbook, on this node, without effect on any answer.  It
+        ends with the server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetShadow(self, request, context):
+        """Tells what this node's shadow would have changed so far, and what it costs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopShadow(self, request, context):
+        """Ends this node's shadow and drops its draft.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteShadow(self, request, context):
+        """Publishes exactly the draft that this node's shadow runs, and ends the shadow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlaybookServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +161,26 @@ def add_PlaybookServiceServicer_to_server(servicer, server):
                     request_deserializer=nextbest_dot_v1_dot_playbook__pb2.ListGenerationsRequest.FromString,
                     response_serializer=nextbest_dot_v1_dot_playbook__pb2.ListGenerationsResponse.SerializeToString,
             ),
+            'StartShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartShadow,
+                    request_deserializer=nextbest_dot_v1_dot_playbook__pb2.StartShadowRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_playbook__pb2.StartShadowResponse.SerializeToString,
+            ),
+            'GetShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShadow,
+                    request_deserializer=nextbest_dot_v1_dot_playbook__pb2.GetShadowRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_playbook__pb2.GetShadowResponse.SerializeToString,
+            ),
+            'StopShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopShadow,
+                    request_deserializer=nextbest_dot_v1_dot_playbook__pb2.StopShadowRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_playbook__pb2.StopShadowResponse.SerializeToString,
+            ),
+            'PromoteShadow': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteShadow,
+                    request_deserializer=nextbest_dot_v1_dot_playbook__pb2.PromoteShadowRequest.FromString,
+                    response_serializer=nextbest_dot_v1_dot_playbook__pb2.PromoteShadowResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'nextbest.v1.PlaybookService', rpc_method_handlers)
@@ -121,7 +190,7 @@ def add_PlaybookServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PlaybookService:
-    """Validates, publishes and activates playbooks.
+    """Validates, publishes and activates playbooks, and tries drafts on live traffic.
     """
 
     @staticmethod
@@ -222,6 +291,114 @@ class PlaybookService:
             '/nextbest.v1.PlaybookService/ListGenerations',
             nextbest_dot_v1_dot_playbook__pb2.ListGenerationsRequest.SerializeToString,
             nextbest_dot_v1_dot_playbook__pb2.ListGenerationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.PlaybookService/StartShadow',
+            nextbest_dot_v1_dot_playbook__pb2.StartShadowRequest.SerializeToString,
+            nextbest_dot_v1_dot_playbook__pb2.StartShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.PlaybookService/GetShadow',
+            nextbest_dot_v1_dot_playbook__pb2.GetShadowRequest.SerializeToString,
+            nextbest_dot_v1_dot_playbook__pb2.GetShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.PlaybookService/StopShadow',
+            nextbest_dot_v1_dot_playbook__pb2.StopShadowRequest.SerializeToString,
+            nextbest_dot_v1_dot_playbook__pb2.StopShadowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteShadow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextbest.v1.PlaybookService/PromoteShadow',
+            nextbest_dot_v1_dot_playbook__pb2.PromoteShadowRequest.SerializeToString,
+            nextbest_dot_v1_dot_playbook__pb2.PromoteShadowResponse.FromString,
             options,
             channel_credentials,
             insecure,

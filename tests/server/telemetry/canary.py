@@ -206,6 +206,12 @@ REQUESTS: dict[str, Callable[[], Message]] = {
         write_id=f"a-{TEXT}", target=1
     ),
     "PlaybookService/ListGenerations": playbook_pb2.ListGenerationsRequest,
+    "PlaybookService/StartShadow": lambda: playbook_pb2.StartShadowRequest(
+        draft=_publish(), share=1.0
+    ),
+    "PlaybookService/GetShadow": playbook_pb2.GetShadowRequest,
+    "PlaybookService/StopShadow": lambda: playbook_pb2.StopShadowRequest(playbook_hash=TEXT),
+    "PlaybookService/PromoteShadow": lambda: playbook_pb2.PromoteShadowRequest(playbook_hash=TEXT),
     "ServerService/GetServer": server_pb2.GetServerRequest,
     "LogService/GetLogStatus": lambda: log_pb2.GetLogStatusRequest(digest=True),
     "LogService/TakeSnapshot": log_pb2.TakeSnapshotRequest,
@@ -223,6 +229,8 @@ ANSWERS_WITH_DATA = {
     "ProfileService/EraseProfile",
     "ProfileService/QueryProfiles",
     "PlaybookService/ListGenerations",
+    # What the author said of the draft.
+    "PlaybookService/GetShadow",
     "LogService/ReadSnapshot",
 }
 # What a caller named itself, and gets back.

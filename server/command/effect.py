@@ -1,0 +1,72 @@
+"""What a draft would change, shown: of recorded decisions, and of those of a shadow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from rich.table import Table
+
+from nextbest.server.command.console import out, table
+from nextbest.server.record.whatif import NO_SEGMENT, Change, Effect, largest
+
+SHOWN_MAX = 20
+
+
+def show_effect(effect: Effect) -> None:
+    """What a draft would change, for people."""
+    share = effect.changed / effect.records if effect.records else 0.0
+    out().print(
+        f"{effect.records:,} decisions, {effect.changed:,} of them changed ({share:.1%}); "
+        f"{effect.incomplete:,} left out, since the draft reads what was not recorded"
+    )
+    for why, count in effect.failed.most_common(SHOWN_MAX):
+        out().print(f"{count:,} refused by the draft: {why}")
+    out().print(_actions(effect))
+    out().print(_groups(effect))
+    if set(effect.by_segment) - {NO_SEGMENT}:
+        out().print(_segments(effect))
+
+
+def _actions(effect: Effect) -> Table:
+    columns = ("placement", "action", "group", "before#", "after#", "more#")
+    changes = largest(effect.by_action, SHOWN_MAX)
+    rows = [(*key, *_numbers(change)) for key, change in changes]
+    return table("propositions by action", columns, rows)
+
+
+def _groups(effect: Effect) -> Table:
+    changes = largest(effect.by_group, SHOWN_MAX)
+    rows = [(key or "none", *_numbers(change)) for key, change in changes]
+    return table("by group", ("group", "before#", "after#", "more#"), rows)
+
+
+def _segments(effect: Effect) -> Table:
+    rows = [
+        (key or "none", f"{one.before:,}", f"{one.after:,}", f"{one.after / one.before:.1%}")
+        for key, one in sorted(effect.by_segment.items())
+    ]
+    return table("by segment", ("segment", "decisions#", "changed#", "share#"), rows)
+
+
+def _numbers(change: Change) -> tuple[str, str, str]:
+    more = change.after - change.before
+    return f"{change.before:,}", f"{change.after:,}", f"{more:+,}" if more else "0"
+
+
+def effect_json(effect: Effect) -> dict[str, object]:
+    """What a draft would change, for programs."""
+    return {
+        "records": effect.records,
+        "changed": effect.changed,
+        "incomplete": effect.incomplete,
+        "failed": dict(effect.failed),
+        "by_action": [
+            {"placement": place, "action": action, "group": group} | asdict(change)
+            for (place, action, group), change in sorted(effect.by_action.items())
+        ],
+        "by_group": {key: asdict(one) for key, one in sorted(effect.by_group.items())},
+        "by_segment": {
+            key: {"decisions": one.before, "changed": one.after}
+            for key, one in sorted(effect.by_segment.items())
+        },
+    }

@@ -1,0 +1,1 @@
+"""The shadow: a draft that decides beside the active playbook, without effect."""
