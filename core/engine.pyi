@@ -81,6 +81,10 @@ class DecisionCounts(NamedTuple):
     crossings: int
     crossings_lost: int
     crossings_cut: int
+    reservations: int
+    reservations_lost: int
+    reservations_confirmed: int
+    reservations_waited: int
 
 class KeptCall(NamedTuple):
     method: str

@@ -59,6 +59,11 @@ cdef void contact_begin(Decision* decision) noexcept nogil:
     for i in range(decision.person.count):
         if decision.person.rows[i].side != NULL:
             contact_look(decision, decision.person.rows[i].side, looked, &count)
+    if playbook.reservations != NULL and (
+        decision.caps_shut or person_reserved(decision, playbook.reservations)
+    ):
+        contact_reserved(decision)
+        count = CONTACT_LOOKED_MAX + 1
     # Some rules go by more than by what is counted.
     decision.contact_clear = (
         playbook.contact_count == playbook.contact_columns_count and count <= CONTACT_LOOKED_MAX
@@ -66,6 +71,32 @@ cdef void contact_begin(Decision* decision) noexcept nogil:
     for i in range(count if decision.contact_clear else 0):
         if condition_state(decision, looked[i]) != CONDITION_TRUE:
             decision.contact_clear = False
+
+
+cdef bint person_reserved(Decision* decision, const ReservationSpec* spec) noexcept nogil:
+    """Whether anything was ever reserved for the person that is still kept."""
+    cdef uint32_t column = decision.playbook.counters[spec.reserved].column
+    cdef const Side* side
+    cdef uint32_t i, at
+    for i in range(decision.person.count):
+        side = decision.person.rows[i].side
+        if side != NULL and side.count[MOMENTS]:
+            at = side_find(side, MOMENTS, column, 0)
+            if at < side.count[MOMENTS] and moment_cells(side)[at].column == column:
+                return True
+    return False
+
+
+cdef void contact_reserved(Decision* decision) noexcept nogil:
+    """Have every cap looked at that counts reservations."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t first = playbook.conditions_count - playbook.contact_count
+    cdef uint32_t i
+    for i in range(playbook.contact_count):
+        if playbook.contact[i].reserve_us:
+            decision.states[first + i] = CONDITION_UNKNOWN
+    if decision.tape != NULL:
+        tape_not_empty(decision.tape, playbook.reservations.reserved)
 
 
 cdef void contact_look(
@@ -145,14 +176,14 @@ cdef Value cap_holds(
     cdef int64_t number = 0
     cdef uint32_t kept, i
     cdef const int64_t* moments = decision_moments(decision, rule.counter, &kept)
-    if moments == NULL:
+    if moments == NULL or (rule.reserve_us and not count_reservations(decision)):
         return value_error(ERROR_MEMORY, SLOT_NONE)
     if rule.period != PERIOD_ROLLING:
         number = period_number(local_seconds(zone, floor_divide(now_us, 1000000)), rule.period)
     for i in range(kept):
         if moments[i] <= now_us + AHEAD_US_MAX:
             count.counted += within(rule, moments[i], now_us, zone, number)
-    return value_bool(count.counted < rule.limit)
+    return value_bool(count.counted + count.reserved < rule.limit)
 
 
 cdef Value suppression_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
@@ -242,7 +273,7 @@ cdef int64_t spent_of(
         if rule.kind == CONTACT_BUDGET:
             if overspent(decision, rule, count, action):
                 return rules.items[i]
-        elif rule.shown and count.counted + count.given >= rule.limit:
+        elif rule.shown and count.counted + count.reserved + count.given >= rule.limit:
             return rules.items[i]
     return -1
 
@@ -289,8 +320,9 @@ cdef void write_contact(
     if rule.kind == CONTACT_BUDGET:
         write_budget(decision, writer, rule.budget, count.given)
         return
-    write_uint(writer, 8, <uint64_t>(count.counted + count.given))
+    write_uint(writer, 8, <uint64_t>(count.counted + count.reserved + count.given))
     write_uint(writer, 9, rule.limit)
+    write_uint(writer, 12, <uint64_t>count.reserved)
 
 
 cdef void write_budget(

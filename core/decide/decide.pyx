@@ -31,6 +31,13 @@ cdef struct Serving:
     Replay* replay
     # Of the engine; NULL where decisions have no effect and read nothing of it.
     Budgets* budgets
+    # The person is read already, under the latch that the call at hand holds.
+    bint person_read
+    # Caps let nothing pass: what is proposed cannot be reserved.
+    bint caps_shut
+    # What the last decision has proposed under caps that reserve, where it may do so.
+    bint reserves
+    Propositions proposed
     # Whom the last decision has exposed to experiments.
     Exposures exposures
 
@@ -201,10 +208,13 @@ cdef int begin_call(
     cdef Machine* machine = &serving.machine
     cdef StoreStatus status
     cdef int kind
-    if serving.replay == NULL:
-        status = store_read(store, call.identity, &serving.person)
-    else:
+    if serving.replay != NULL:
         status = STORE_OK if serving.replay.person_known else STORE_UNKNOWN
+    elif serving.person_read:
+        status = STORE_OK if serving.person.count else STORE_UNKNOWN
+    else:
+        status = store_read(store, call.identity, &serving.person)
+    serving.person_read = False
     if status != STORE_OK and status != STORE_UNKNOWN:
         return fault_set(fault, FAULT_MEMORY, "profile", "", "")
     if not decision_begin(
@@ -219,6 +229,9 @@ cdef int begin_call(
     decision.replay = serving.replay
     decision.budgets = serving.budgets
     decision.clock_us = call.clock_us
+    decision.caps_shut = serving.caps_shut
+    if playbook.reservations != NULL:
+        decision.own = decision_tag(call.message.decision_id)
     if decision.replay == NULL:
         contact_begin(decision)
     kind = set_context(playbook, machine, &call.message.context, fault)
@@ -405,6 +418,10 @@ cdef int decide_call(
         # A score met its bound while it was written: say so at the head of the answer.
         writer.length = start
         write_answer(&decision, call, rankings, header, writer, NULL)
+    if serving.reserves:
+        note_propositions(
+            &decision, call.placements, rankings, call.message.placements_count, &serving.proposed
+        )
     serving.left_out |= decision_left_out(&decision)
     serving.left_out |= <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
     serving.degraded |= (header_left_out(header) | decision_left_out(&decision)) != 0

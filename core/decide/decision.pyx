@@ -50,8 +50,10 @@ cdef struct Assignment:
 
 
 cdef struct ContactCount:
-    # What a rule of the contact policy has counted, and what this decision adds.
+    # What a rule of the contact policy has counted, what other decisions wait to be counted, and
+    # what this decision adds.
     int64_t counted
+    int64_t reserved
     int64_t given
 
 
@@ -89,6 +91,11 @@ cdef struct Decision:
     bint budgets_shut
     # Something was not proposed since a part of a budget is not granted yet.
     bint budget_waits
+    # Of its id, for the reservations that it has made before; and whether those of others are
+    # counted, or stand for all that caps allow since none could be made.
+    uint32_t own
+    bint reservations_counted
+    bint caps_shut
     # The person's time zone, once something has asked for it.
     Zone zone
     # Of the playbook's purposes and channels: PURPOSE_UNKNOWN or CHANNEL_UNKNOWN, and what follows.

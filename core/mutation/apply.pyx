@@ -14,6 +14,12 @@ cdef enum MutationBody:
     BODY_ACTIVATION = 10
 
 
+cdef enum:
+    # CounterSpec.property, where that is none: see plan.Counter.
+    COUNTED_NOTHING = -1
+    COUNTED_KEY = -2
+
+
 cdef struct MutationMessage:
     uint64_t stamp
     Text playbook
@@ -168,15 +174,15 @@ cdef Value* event_values(
 
 
 cdef uint32_t matching_counters(
-    const PlaybookState* playbook, const EventSpec* event, Value* values, Machine* machine,
-    CounterInput* inputs,
+    const PlaybookState* playbook, const TrackEvent* track, Machine* machine, CounterInput* inputs
 ) noexcept nogil:
     """The counters whose filter the event passes, with the property each counts."""
+    cdef const EventSpec* event = track.event
     cdef const CounterSpec* counter
     cdef Value passed
     cdef uint32_t count = 0
     cdef uint32_t i
-    machine.inputs = values
+    machine.inputs = track.values
     machine.inputs_count = event.property_names.count
     for i in range(event.counters_count):
         counter = &playbook.counters[event.counters[i]]
@@ -188,11 +194,13 @@ cdef uint32_t matching_counters(
                 continue
         inputs[count].column = counter.column
         inputs[count].value = value_null()
-        if counter.property >= 0:
-            inputs[count].value = values[counter.property]
-            # Nothing can be made of a property the event does not have.
-            if inputs[count].value.tag == TAG_NULL:
-                continue
+        if counter.property == COUNTED_KEY:
+            inputs[count].value = outcome_key(&track.message)
+        elif counter.property >= 0:
+            inputs[count].value = track.values[counter.property]
+        # Nothing can be made of a property the event does not have.
+        if counter.property != COUNTED_NOTHING and inputs[count].value.tag == TAG_NULL:
+            continue
         count += 1
     return count
 
@@ -240,7 +248,7 @@ cdef StoreStatus apply_track(
     )
     if inputs == NULL:
         return STORE_NO_MEMORY
-    count = matching_counters(playbook, track.event, track.values, &serving.machine, inputs)
+    count = matching_counters(playbook, track, &serving.machine, inputs)
     event_key(&track.message, track.occurred_us, key)
     status = store_add(
         store, track.identity, mutation.incarnation, key, track.id_ms, track.occurred_us, inputs,

@@ -70,6 +70,23 @@ cdef struct ContactSpec:
     uint8_t days
     # Of budgets, for one that is a budget's.
     uint32_t budget
+    # How long a reservation counts for a cap; 0 where there are none.
+    int64_t reserve_us
+
+
+cdef struct ReservationSpec:
+    # See plan.Reservations.
+    const EventSpec* event
+    # Of impressions, which confirm.
+    const EventSpec* shown
+    uint32_t reserved
+    uint32_t confirmed
+    # So many the counters keep at least.
+    uint32_t limit
+    int64_t longest_us
+    # The tags of all actions and placements.
+    uint32_t* actions
+    uint32_t* placements
 
 
 cdef struct BudgetState
@@ -468,6 +485,8 @@ cdef struct PlaybookState:
     ExperimentSpec* experiments
     uint32_t experiments_count
     ReadingSpec* readings
+    # NULL where no cap reserves.
+    const ReservationSpec* reservations
     # The event of exposures; -1 without experiments.
     int32_t exposure
     # What is told when a write changes it; NULL for nothing.
@@ -519,6 +538,7 @@ cdef class Playbook:
         self.load_actions()
         self.load_placements()
         self.load_experiments()
+        self.load_reservations()
         if writes:
             self.load_watch()
 
@@ -643,6 +663,7 @@ cdef class Playbook:
             spec.days = rule.days
             if rule.budget >= 0:
                 spec.budget = rule.budget
+            spec.reserve_us = rule.reserve_s * 1000000
             condition = &self.state.conditions[self.state.conditions_count]
             condition.text = self.text(rule.name)
             condition.spared = True
@@ -690,7 +711,10 @@ cdef class Playbook:
             column = &self.state.contact_columns[i]
             column.column, column.counter, column.condition = at, counter, first + rule
         self.state.contact_columns_count = <uint32_t>len(found)
-        self.state.contact_counters = self.indexes(sorted({counter for _, counter, _ in found}))
+        counters = {counter for _, counter, _ in found}
+        if self.plan.reservations is not None:
+            counters.add(self.plan.reservations.reserved)
+        self.state.contact_counters = self.indexes(sorted(counters))
         return 0
 
     cdef int load_time_zone(self) except -1:
@@ -812,6 +836,7 @@ cdef class Playbook:
         names = self.texts([e.name for e in events])
         # The last ones are the engine's own, which no request tells of.
         own = len(self.plan.triggers.events()) if self.plan.triggers is not None else 0
+        own += self.plan.reservations is not None
         names_build(&self.state.event_names, names, len(events), len(events) - own)
         return 0
 
@@ -1076,6 +1101,27 @@ cdef class Playbook:
             )
             for j, range_ in enumerate(variant.ranges):
                 to.variants[i].ranges[j] = self.bucket_range(range_)
+        return 0
+
+    cdef int load_reservations(self) except -1:
+        cdef ReservationSpec* to
+        found = self.plan.reservations
+        if found is None:
+            return 0
+        to = <ReservationSpec*>self.take(sizeof(ReservationSpec))
+        to.event = &self.state.events[<uint32_t>found.event]
+        to.shown = &self.state.events[<uint32_t>self.plan.counters[found.confirmed].event]
+        to.reserved = found.reserved
+        to.confirmed = found.confirmed
+        to.limit = self.plan.counters[found.reserved].limit
+        to.longest_us = max(rule.reserve_s for rule in self.plan.contact) * 1000000
+        to.actions = <uint32_t*>self.take(len(self.plan.actions) * sizeof(uint32_t))
+        for i in range(len(self.plan.actions)):
+            to.actions[i] = action_tag(self.state.actions[i].name)
+        to.placements = <uint32_t*>self.take(len(self.plan.placements) * sizeof(uint32_t))
+        for i in range(len(self.plan.placements)):
+            to.placements[i] = placement_tag(self.state.placements[i].name)
+        self.state.reservations = to
         return 0
 
     cdef int load_watch(self) except -1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from nextbest.core.expression.code import Code
@@ -109,6 +109,11 @@ class Event:
     properties: tuple[Field, ...]
 
 
+# Counter.property: which proposition the event is about, as a number (see core/decide/reserve.pyx);
+# events that name no decision have none.
+OUTCOME_KEY: Final = -2
+
+
 @dataclass(frozen=True, slots=True)
 class Counter:
     """An aggregate of an event over a window, in event time.
@@ -122,7 +127,7 @@ class Counter:
     key: bytes
     event: int  # Plan.events
     aggregate: Aggregate
-    property: int = -1  # Event.properties; -1 for a count
+    property: int = -1  # Event.properties; -1 for a count, or OUTCOME_KEY
     type: ValueType = ValueType.INT  # of the property
     filter: Code | None = None
     window_s: int = 0  # 0: all time
@@ -415,6 +420,8 @@ class ContactRule:
     end_s: int = 0
     days: int = 0
     budget: int = field(default=-1, metadata=ADDED)  # Plan.budgets
+    # How long a proposition counts that no impression has confirmed; 0: of its own decision only.
+    reserve_s: int = field(default=0, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,6 +502,20 @@ class Triggers:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservations:
+    """How decisions keep what they propose under a cap until an impression confirms it.
+
+    `event` is the engine's own, the last of Plan.events.  The counters are LAST_N of OUTCOME_KEY
+    with the same limit, over windows longer than any rule's `reserve_s`: of that event, and of
+    impressions.
+    """
+
+    event: int  # Plan.events
+    reserved: int  # Plan.counters
+    confirmed: int  # Plan.counters
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled playbook.
 
@@ -534,3 +555,4 @@ class Plan:
     # What the triggers depend on; the compiler finds it, so that publishing need not.
     watch: Watch | None = field(default=None, metadata=DERIVED, compare=False, repr=False)
     budgets: tuple[Budget, ...] = field(default=(), metadata=ADDED)
+    reservations: Reservations | None = field(default=None, metadata=ADDED)

@@ -376,6 +376,24 @@ cdef int64_t* person_moments(
     return moments
 
 
+cdef bint person_cells(
+    const Person* person, uint32_t column, Arena* arena, MomentCell** cells, uint32_t* count
+) noexcept nogil:
+    """Copy what a counter of moments keeps, each row's by bucket and time; False without memory."""
+    cdef BucketRange all
+    all.first = 1
+    all.last = 0xFFFFFFFE
+    count[0] = gather_cells(person, MOMENTS, column, all, NULL)
+    # Of most there is nothing.
+    if count[0] == 0:
+        return True
+    cells[0] = <MomentCell*>arena_take(arena, count[0] * sizeof(MomentCell))
+    if cells[0] == NULL:
+        return False
+    gather_cells(person, MOMENTS, column, all, <uint8_t*>cells[0])
+    return True
+
+
 cdef bint hash_before(const HashCell& a, const HashCell& b) noexcept nogil:
     return a.hash < b.hash
 

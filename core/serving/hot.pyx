@@ -102,12 +102,12 @@ cdef inline int seat_decide_recorded(
         &seat.state.shadow, call.message.decision_id, serving.tally
     )
     if not seat.shadowed and not atomic_read(&seat.state.records.on):
-        return decide_call(serving, playbook, seat.state.store, call, header)
+        return seat_decide_reserved(seat, playbook, call, header, now_us)
     memcpy(before, serving.trace.spent, sizeof(before))
     tape_begin(&seat.tape)
     serving.tape = &seat.tape
     serving.degraded = False
-    kind = decide_call(serving, playbook, seat.state.store, call, header)
+    kind = seat_decide_reserved(seat, playbook, call, header, now_us)
     serving.tape = NULL
     seat_record(seat, playbook, call, request, before, start, kind, now_us)
     seat.shadowed = False
@@ -289,7 +289,7 @@ cdef int seat_track(
         if watched:
             cross_drop(seat.crossed)
         return kind
-    seat_count_outcome(seat, &track, applied.duplicate)
+    seat_count_outcome(seat, playbook, &track, applied.duplicate)
     if message.decision_id.length and not applied.duplicate:
         seat_record_outcome(seat, message.decision_id, request, now_us)
     seat_cross_stage(seat, playbook, track.identity, now_us)
@@ -309,7 +309,7 @@ cdef int seat_track(
 
 
 cdef inline void seat_count_outcome(
-    EngineSeat* seat, const TrackEvent* track, bint duplicate
+    EngineSeat* seat, const PlaybookState* playbook, const TrackEvent* track, bint duplicate
 ) noexcept nogil:
     """Count an outcome by the age of its decision, and one that came again apart."""
     cdef Tally* tally = seat.serving.tally
@@ -318,6 +318,10 @@ cdef inline void seat_count_outcome(
     counter_add(
         &tally.outcomes_repeated if duplicate else &tally.outcomes[track.decision_age], 1
     )
+    if not duplicate and playbook.reservations != NULL and (
+        track.event == playbook.reservations.shown
+    ):
+        counter_add(&tally.reservations_confirmed, 1)
 
 
 cdef void seat_record_outcome(

@@ -12,6 +12,7 @@ cdef enum:
     ACK_LOGGED = 2
     ACK_REPLICATED = 3
     CROSSING_LATCHES = 1024
+    CAP_LATCHES = 1024
     # How far clocks of one log may differ.
     SKEW_MS_MAX = 500
 
@@ -67,6 +68,8 @@ cdef struct EngineState:
     WaitingWrites waiting[QUEUES]
     # One for many people: held while a write of theirs is watched (cross.pyx).
     uint32_t crossing_latches[CROSSING_LATCHES]
+    # Of persons, for decisions that reserve: from before the person is read until it is done.
+    uint32_t cap_latches[CAP_LATCHES]
     LogGate gate
     Records records
     Budgets budgets

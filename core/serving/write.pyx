@@ -227,7 +227,7 @@ cdef void seat_expose(
             seat, playbook, call, &playbook.experiments[exposures.experiments[i]],
             exposures.variants[i], now_us,
         )
-        stored = seat_store_own(seat, playbook, call.identity, ACK_APPLIED, now_us)
+        stored = seat_store_own(seat, playbook, call.identity, NULL, ACK_APPLIED, now_us)
         if TELEMETRY and tally != NULL:
             counter_add(&tally.exposures if stored else &tally.exposures_lost, 1)
     if watched:
@@ -242,12 +242,13 @@ cdef void seat_expose(
 
 
 cdef bint seat_store_own(
-    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, int64_t ack,
-    int64_t now_us,
+    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, const TrackEvent* track,
+    int64_t ack, int64_t now_us,
 ) noexcept nogil:
     """Accept the engine's own event that was written, at a level that nobody waits for.
 
-    False where log or store cannot take it.
+    False where log or store cannot take it.  `track` is what was read of it in the arena, or
+    NULL: then the arena is emptied.
     """
     cdef Stamping stamping
     cdef Applied applied
@@ -261,8 +262,22 @@ cdef bint seat_store_own(
     awaited = awaited_by(ack, 0)
     awaited.unwaited = True
     return seat_accept(
-        seat, playbook, &stamping, BODY_EVENT, request, NULL, &applied, &awaited
+        seat, playbook, &stamping, BODY_EVENT, request, track, &applied, &awaited
     ) == FAULT_NONE
+
+
+cdef void write_own_event(
+    EngineSeat* seat, Text event, const DecideCall* call, int64_t now_us
+) noexcept nogil:
+    """Begin a TrackRequest of the engine's own event: all but its properties."""
+    cdef Writer* writer = &seat.crossing
+    cdef char id[UUID_LENGTH]
+    writer.length = 0
+    write_uuid7(&seat.identifiers, now_us, id)
+    write_text(writer, 1, text_at(<const uint8_t*>id, UUID_LENGTH))
+    write_identity(writer, 2, call.identity)
+    write_text(writer, 3, event)
+    write_time(writer, 4, call.now_us)
 
 
 cdef void write_exposure(
@@ -273,16 +288,7 @@ cdef void write_exposure(
     cdef Writer* writer = &seat.crossing
     cdef Text name = experiment.variants[variant].name
     cdef Value value
-    cdef char id[UUID_LENGTH]
-    cdef Text event_id
-    writer.length = 0
-    write_uuid7(&seat.identifiers, now_us, id)
-    event_id.data = id
-    event_id.length = UUID_LENGTH
-    write_text(writer, 1, event_id)
-    write_identity(writer, 2, call.identity)
-    write_text(writer, 3, playbook.events[playbook.exposure].name)
-    write_time(writer, 4, call.now_us)
+    write_own_event(seat, playbook.events[playbook.exposure].name, call, now_us)
     value = value_string(experiment.key.data, experiment.key.length)
     write_value_entry(writer, 5, text_of("experiment"), &value)
     value = value_string(name.data, name.length)

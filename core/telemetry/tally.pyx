@@ -44,5 +44,11 @@ cdef struct Tally:
     uint64_t crossings_cut
     # Decisions that a shadow was to decide again and had no room for.
     uint64_t shadow_skipped
+    # Reservations under caps: made, not to be made, confirmed by impressions; and decisions that
+    # waited for another one of the same person.
+    uint64_t reservations
+    uint64_t reservations_lost
+    uint64_t reservations_confirmed
+    uint64_t reservations_waited
     # Entries of a batch that failed, by code.
     uint64_t failed[METERED_CODES]

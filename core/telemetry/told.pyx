@@ -35,6 +35,9 @@ class DecisionCounts(NamedTuple):
     outcomes: by the age of their decision (`DECISION_AGE_NAMES`).  outcomes_repeated: came again.
     crossings: of segments, grades and stages, told as events.  crossings_lost: those that could not
     be.  crossings_cut: too many of one write, or too long a chain.
+    reservations: of propositions, under caps.  reservations_lost: those that could not be.
+    reservations_confirmed: impressions that name what was proposed.  reservations_waited: decisions
+    that waited for another one of the same person.
     """
 
     decisions: dict[str, int]
@@ -52,6 +55,10 @@ class DecisionCounts(NamedTuple):
     crossings: int
     crossings_lost: int
     crossings_cut: int
+    reservations: int
+    reservations_lost: int
+    reservations_confirmed: int
+    reservations_waited: int
 
 
 @cython.final
@@ -185,6 +192,10 @@ cdef object decision_counts(const Tally* total, dict placements, dict pairs):
         total.crossings,
         total.crossings_lost,
         total.crossings_cut,
+        total.reservations,
+        total.reservations_lost,
+        total.reservations_confirmed,
+        total.reservations_waited,
     )
 
 

@@ -116,6 +116,7 @@ def _plan(
         contact=policy.rules,
         time_zone=policy.time_zone,
         budgets=policy.budgets,
+        reservations=policy.reservations,
         triggers=triggers.triggers(playbook, segments, grades, scope),
     )
     return consent.with_consents(plan, playbook, scope)

@@ -10,15 +10,19 @@ from typing import Final
 
 from nextbest.core.expression.zones import OFFSET, zone_names
 from nextbest.core.playbook.plan import (
+    OUTCOME_KEY,
     Action,
     Aggregate,
     Budget,
     ContactKind,
     ContactRule,
     Counter,
+    Event,
+    Field,
     InputKind,
     Period,
     Placement,
+    Reservations,
     TimeZone,
     ValueType,
 )
@@ -34,6 +38,19 @@ from nextbest.server.playbook.tables import TIME, Tables, hidden_counter
 
 # The event by which a proposition counts once it is shown.
 IMPRESSION: Final = "impression"
+# The engine's own event: a decision has proposed something under a cap that reserves.
+_RESERVATION: Final = Event(
+    "@reservation",
+    (
+        Field("action", ValueType.STRING),
+        Field("placement", ValueType.STRING),
+        Field(TIME, ValueType.TIMESTAMP),
+    ),
+)
+_RESERVE_S: Final = 60
+# Propositions of one person that wait for an impression, or had it, within the longest reserve:
+# beyond them caps that reserve let nothing pass.
+_RESERVATIONS_KEPT: Final = 256
 # What counters keep is for one of these: a rule that changes within one keeps what it has counted.
 _HORIZONS: Final = (3_600, *(limits.DAY_S * days for days in (1, 2, 8, 32, 100, 400, 3_660)))
 _LIMIT_LEAST: Final = 8
@@ -54,6 +71,7 @@ class Policy:
     placements: tuple[Placement, ...]
     time_zone: TimeZone | None
     budgets: tuple[Budget, ...]
+    reservations: Reservations | None
 
 
 def policy(
@@ -85,6 +103,7 @@ def policy(
         ),
         time_zone=zone if any(map(_needs_zone, maker.rules)) else None,
         budgets=tuple(spender.budgets),
+        reservations=maker.reservations(next(iter(playbook.caps), None)),
     )
 
 
@@ -187,6 +206,7 @@ class _Maker:
         horizon = _horizon(_PERIODS.get(spec.window.period, window))
         if spec.window.period is not Period.ROLLING:
             self.check_zone(spec.at.value("window"), f"window of {what}")
+        reserve = self.reserve(spec, what)
         for counted in self.counted(spec.count, spec.of, what):
             rule = ContactRule(
                 name=what,
@@ -196,8 +216,48 @@ class _Maker:
                 period=spec.window.period,
                 window_s=window,
                 shown=spec.count == IMPRESSION,
+                reserve_s=reserve,
             )
             self.add(rule, counted.subject, counted.names)
+
+    def reserve(self, spec: contacts.CapSpec, what: str) -> int:
+        """For how long a cap reserves, in seconds; 0 for not at all."""
+        shown = spec.count == IMPRESSION
+        if spec.reserve and not shown:
+            allowed = f"0s: only a cap of {IMPRESSION} reserves"
+            self.scope.faults.add(spec.at.value("reserve").fault(f"reserve of {what}", allowed))
+        reserve = (_RESERVE_S if shown else 0) if spec.reserve is None else spec.reserve
+        return min(reserve, spec.window.seconds or reserve)
+
+    def reservations(self, at: Text | None) -> Reservations | None:
+        """The event and the counters of reservations, where a cap needs them."""
+        tables = self.scope.tables
+        if at is None or not any(rule.reserve_s for rule in self.rules):
+            return None
+        shown = tables.event_index.get(IMPRESSION)
+        if shown is None:
+            return None
+        tables.events.append(_RESERVATION)
+        event = len(tables.events) - 1
+        counters = [
+            Counter(
+                name=name,
+                key=b"",
+                event=counted,
+                aggregate=Aggregate.LAST_N,
+                property=OUTCOME_KEY,
+                type=ValueType.INT,
+                window_s=limits.RESERVE_S_MAX + limits.AHEAD_S,
+                resolution_s=limits.RESERVE_S_MAX + limits.AHEAD_S,
+                limit=_RESERVATIONS_KEPT,
+            )
+            for name, counted in (("@reserved", event), ("@confirmed", shown))
+        ]
+        faults = self.scope.faults
+        reserved, confirmed = (
+            hidden_counter(one, "", "caps", tables, at.node, faults) for one in counters
+        )
+        return Reservations(event, reserved, confirmed)
 
     def budget(self, name: Text, spec: contacts.BudgetSpec, spender: Spender) -> None:
         """A budget and its rule, or one of each for each that it is about by itself."""

@@ -142,6 +142,12 @@ class CapSpec(Spec):
         "zone, or all",
         required=True,
     )
+    reserve: int | None = key(
+        Span(0, limits.RESERVE_S_MAX),
+        "how long a proposition counts that no impression has confirmed; 60s for a cap of "
+        "impressions, 0s for none",
+        default=None,
+    )
 
 
 @dataclass(frozen=True)

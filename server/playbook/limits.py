@@ -54,6 +54,7 @@ BUDGET_MAX: Final = 1_000_000_000_000  # impressions
 SPEND_MAX: Final = 1_000_000_000_000  # in its unit; held in millionths
 SHARES_MAX: Final = 4_096
 HOLD_S_MAX: Final = 86_400
+RESERVE_S_MAX: Final = 3_600
 CAP_MAX: Final = 1_024  # events of a cap, as many as a counter keeps the moments of
 
 CASES_MAX: Final = 10_000

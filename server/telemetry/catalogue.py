@@ -148,6 +148,27 @@ BUDGET_CLAIMS = Metric(
     "revoked with a tail of the log that was lost.",
     ("outcome",),
 )
+RESERVATIONS = Metric(
+    "nextbest_reservations",
+    "counter",
+    "Propositions under a frequency cap that were reserved until an impression confirms them.",
+)
+RESERVATIONS_LOST = Metric(
+    "nextbest_reservations_lost",
+    "counter",
+    "Propositions that neither the log nor the store could take a reservation of: the decision was "
+    "made again without what such caps are about.",
+)
+RESERVATIONS_CONFIRMED = Metric(
+    "nextbest_reservations_confirmed",
+    "counter",
+    "Impressions that name the decision and the slot they came of, where a cap reserves.",
+)
+RESERVATIONS_WAITED = Metric(
+    "nextbest_reservations_waited",
+    "counter",
+    "Decisions that waited for another decision about the same person, where a cap reserves.",
+)
 RECORDS = Metric("nextbest_records", "counter", "Decision records that were kept.")
 RECORDS_DROPPED = Metric(
     "nextbest_records_dropped", "counter", "Decision records that found the buffer full."

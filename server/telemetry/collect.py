@@ -97,4 +97,8 @@ def _decisions(counts: DecisionCounts) -> Readings:
         catalogue.CROSSINGS: {(): counts.crossings},
         catalogue.CROSSINGS_LOST: {(): counts.crossings_lost},
         catalogue.CROSSINGS_CUT: {(): counts.crossings_cut},
+        catalogue.RESERVATIONS: {(): counts.reservations},
+        catalogue.RESERVATIONS_LOST: {(): counts.reservations_lost},
+        catalogue.RESERVATIONS_CONFIRMED: {(): counts.reservations_confirmed},
+        catalogue.RESERVATIONS_WAITED: {(): counts.reservations_waited},
     }

@@ -254,7 +254,7 @@ class PlacementExplanation(_message.Message):
     def __init__(self, placement: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[CandidateExplanation, _Mapping]]] = ...) -> None: ...
 
 class CandidateExplanation(_message.Message):
-    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit", "propensity_logging", "budget")
+    __slots__ = ("action", "fate", "condition", "missing", "error", "priority", "factors", "counted", "limit", "propensity_logging", "budget", "reserved")
     class FactorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -273,6 +273,7 @@ class CandidateExplanation(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_LOGGING_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_FIELD_NUMBER: _ClassVar[int]
     action: str
     fate: Fate
     condition: str
@@ -284,7 +285,8 @@ class CandidateExplanation(_message.Message):
     limit: int
     propensity_logging: float
     budget: BudgetExplanation
-    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ..., propensity_logging: _Optional[float] = ..., budget: _Optional[_Union[BudgetExplanation, _Mapping]] = ...) -> None: ...
+    reserved: int
+    def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ..., propensity_logging: _Optional[float] = ..., budget: _Optional[_Union[BudgetExplanation, _Mapping]] = ..., reserved: _Optional[int] = ...) -> None: ...
 
 class BudgetExplanation(_message.Message):
     __slots__ = ("used", "held", "left", "max", "waits")

@@ -1,0 +1,127 @@
+"""Reserving: a decision keeps what it proposes under caps before it is answered.
+
+Two decisions about one person at once would both find room under a cap, so that from the person's
+read to the reservation one of them runs at a time: under a latch of the person, whichever of the
+linked identities it is asked about.
+"""
+
+cdef enum:
+    # Links may change while a latch is awaited; in the end any identity's does.
+    RESERVE_TRIES = 4
+
+
+cdef inline bint seat_reserves(
+    const PlaybookState* playbook, const DecideCall* call, int64_t now_us
+) noexcept nogil:
+    """Whether a decision reserves: not a preview, and not one for a moment to come."""
+    return playbook.reservations != NULL and not call.message.preview and (
+        call.now_us <= now_us + AHEAD_US_MAX
+    )
+
+
+cdef uint32_t* reserve_begin(EngineSeat* seat, IdentityRef identity) noexcept nogil:
+    """Read the person under the latch of all their identities, which the caller drops."""
+    cdef Serving* serving = &seat.serving
+    cdef uint64_t key = identity_hash(identity)
+    cdef uint32_t* latch = NULL
+    cdef int _try
+    for _try in range(RESERVE_TRIES):
+        if latch != NULL:
+            latch_drop(latch)
+        latch = &seat.state.cap_latches[key % CAP_LATCHES]
+        if not latch_try(latch):
+            if TELEMETRY and serving.tally != NULL:
+                counter_add(&serving.tally.reservations_waited, 1)
+            latch_take(latch)
+        serving.person_read = (
+            store_read(seat.state.store, identity, &serving.person) != STORE_NO_MEMORY
+        )
+        key = person_key(&serving.person, identity)
+        if latch == &seat.state.cap_latches[key % CAP_LATCHES]:
+            break
+    return latch
+
+
+cdef int seat_decide_reserved(
+    EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, const Header* header,
+    int64_t now_us,
+) noexcept nogil:
+    """Decide, and reserve what is proposed; without what caps are about where that fails."""
+    cdef Serving* serving = &seat.serving
+    cdef size_t start = serving.writer.length
+    cdef uint32_t* latch
+    cdef int kind
+    if not seat_reserves(playbook, call, now_us):
+        return decide_call(serving, playbook, seat.state.store, call, header)
+    latch = reserve_begin(seat, call.identity)
+    serving.reserves = True
+    kind = decide_call(serving, playbook, seat.state.store, call, header)
+    serving.reserves = False
+    if kind == FAULT_NONE and not seat_reserve(seat, playbook, call, now_us):
+        serving.writer.length = start
+        if serving.tape != NULL:
+            tape_begin(serving.tape)
+        serving.caps_shut = True
+        kind = decide_call(serving, playbook, seat.state.store, call, header)
+        serving.caps_shut = False
+    latch_drop(latch)
+    return kind
+
+
+cdef bint seat_reserve(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, int64_t now_us
+) noexcept nogil:
+    """Store the reservations of a decision; False where log or store cannot take one.
+
+    Those before it then stay until they expire.
+    """
+    cdef const Propositions* proposed = &seat.serving.proposed
+    cdef Tally* tally = seat.serving.tally
+    cdef bint stored = not proposed.failed
+    cdef uint32_t i
+    for i in range(proposed.count):
+        stored = seat_reserve_one(seat, playbook, call, &proposed.items[i], now_us)
+        if TELEMETRY and tally != NULL:
+            counter_add(&tally.reservations if stored else &tally.reservations_lost, 1)
+        if not stored:
+            break
+    return stored
+
+
+cdef bint seat_reserve_one(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
+    const Proposition* proposition, int64_t now_us,
+) noexcept nogil:
+    cdef Arena* arena = &seat.serving.machine.arena
+    cdef Fault* fault = &seat.serving.fault
+    cdef TrackEvent track
+    cdef Reader reader
+    write_reservation(seat, playbook, call, proposition, now_us)
+    if seat.crossing.failed:
+        return False
+    # Read as every node will read it.
+    reader = reader_of(<const char*>seat.crossing.data, <uint32_t>seat.crossing.length)
+    memset(&track, 0, sizeof(TrackEvent))
+    if read_track(&reader, &track.message, arena, fault) or event_times(
+        &track.message, TIMESTAMP_US_FAR, &track.id_ms, &track.occurred_us, fault
+    ):
+        return False
+    track.identity = call.identity
+    track.event = playbook.reservations.event
+    track.values = event_values(track.event, &track.message, track.occurred_us, arena, fault)
+    return track.values != NULL and seat_store_own(
+        seat, playbook, call.identity, &track, ACK_APPLIED, now_us
+    )
+
+
+cdef void write_reservation(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
+    const Proposition* proposition, int64_t now_us,
+) noexcept nogil:
+    """A TrackRequest of the engine's own event."""
+    cdef Writer* writer = &seat.crossing
+    write_own_event(seat, playbook.reservations.event.name, call, now_us)
+    write_property(writer, "action", proposition.action.name)
+    write_property(writer, "placement", proposition.placement.name)
+    write_text(writer, 7, call.message.decision_id)
+    write_uint(writer, 8, proposition.slot)

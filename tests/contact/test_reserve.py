@@ -1,0 +1,227 @@
+"""Caps that reserve: what a decision proposes counts until it is shown, or for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nextbest.client import AsyncClient
+from nextbest.core import LANE_MISSING, Engine, lane_available
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.replay import replay
+from nextbest.v1 import decision_pb2, event_pb2
+from tests.conftest import running
+from tests.contact.playbook import (
+    NOW_US,
+    SECOND,
+    answer,
+    engine_of,
+    faults_of,
+    identity,
+    link,
+    plan_of,
+    proposed,
+)
+from tests.record.people import taken
+from tests.server.log.conftest import Process, start_redis
+
+__all__ = ["start_redis"]  # a fixture
+
+ALL = ["ten_off", "twenty_off", "news"]
+_numbers = itertools.count()
+
+
+def cap(most: int = 1, reserve: str | None = "60s", **more: Any) -> dict[str, Any]:
+    """A contact.yaml of a cap on each action."""
+    spec = {"count": "impression", "of": "action", "max": most, "window": "1d"} | more
+    return {"caps": {"each": spec if reserve is None else spec | {"reserve": reserve}}}
+
+
+def shown(
+    engine: Engine, decision: decision_pb2.DecideResponse, slot: int, at_us: int, who: str = "ann"
+) -> None:
+    """Let what a decision proposed be shown."""
+    proposition = decision.placements[0].propositions[slot]
+    request = event_pb2.TrackRequest(
+        event_id=f"reserve-{next(_numbers)}",
+        identity=identity(who),
+        event="impression",
+        decision_id=decision.decision_id,
+        slot=slot,
+    )
+    request.occurred_at.seconds = at_us // SECOND
+    request.properties["action"].string_value = proposition.action
+    engine.track(request.SerializeToString(), at_us)
+
+
+def test_what_was_proposed_counts_until_it_expires() -> None:
+    engine = engine_of(cap())
+    assert proposed(engine, "ann", "page") == ALL
+    assert proposed(engine, "ann", "page") == []
+    assert proposed(engine, "bob", "page") == ALL, "of one person only"
+    assert proposed(engine, "ann", "page", NOW_US + 59 * SECOND) == []
+    assert proposed(engine, "ann", "page", NOW_US + 61 * SECOND) == ALL
+
+
+def test_an_impression_confirms_and_counts_once() -> None:
+    engine = engine_of(cap(2))
+    first = answer(engine, "ann", "page")
+    shown(engine, first, 0, NOW_US + SECOND)
+    later = NOW_US + 2 * SECOND
+    assert "ten_off" in proposed(engine, "ann", "page", later), "one of two"
+    assert "ten_off" not in proposed(engine, "ann", "page", later), "one shown and one reserved"
+    gone = NOW_US + 70 * SECOND
+    assert "ten_off" in proposed(engine, "ann", "page", gone), "one shown, and none reserved"
+
+
+def test_a_late_impression_counts_as_any() -> None:
+    engine = engine_of(cap())
+    first = answer(engine, "ann", "page")
+    shown(engine, first, 0, NOW_US + 100 * SECOND)
+    assert proposed(engine, "ann", "page", NOW_US + 101 * SECOND) == ALL[1:]
+
+
+def test_a_repeated_decision_reserves_once() -> None:
+    engine = engine_of(cap(2))
+    for _ in range(3):
+        assert len(proposed(engine, "ann", "page", decision_id="again")) == 3
+    assert proposed(engine, "ann", "page") == ALL, "the second place is free"
+    assert proposed(engine, "ann", "page") == []
+
+
+def test_a_preview_reserves_nothing() -> None:
+    engine = engine_of(cap())
+    for _ in range(3):
+        assert proposed(engine, "ann", "page", preview=True) == ALL
+    assert proposed(engine, "ann", "page") == ALL
+
+
+def test_linked_identities_share_what_is_reserved() -> None:
+    engine = engine_of(cap())
+    link(engine, identity("ann"), identity("ann_at_work"))
+    assert proposed(engine, "ann", "page") == ALL
+    assert proposed(engine, "ann_at_work", "page") == []
+
+
+def test_one_request_with_several_placements_reserves_for_each() -> None:
+    engine = engine_of(cap(2))
+    found = answer(engine, "ann", ["page", "inbox"])
+    assert sum(len(one.propositions) for one in found.placements) == 3, "each action once"
+    assert proposed(engine, "ann", "page") == ALL
+    assert proposed(engine, "ann", "page") == []
+
+
+def test_why_is_explained() -> None:
+    engine = engine_of(cap())
+    proposed(engine, "ann", "page")
+    told = answer(engine, "ann", "page", explain=True).explanations[0].candidates[0]
+    assert told.fate == decision_pb2.FATE_CONTACT_POLICY
+    assert (told.counted, told.reserved, told.limit) == (1, 1, 1)
+
+
+def test_decisions_that_reserve_are_decided_again_alike(tmp_path: Path) -> None:
+    contact = cap(2)
+    engine = engine_of(contact)
+    engine.record(1.0, 1 << 20)
+    for number in range(30):
+        found = answer(engine, f"person-{number % 4}", ["page", "inbox"], NOW_US + number * SECOND)
+        if number % 3 == 0 and found.placements[0].propositions:
+            shown(engine, found, 0, NOW_US + number * SECOND, f"person-{number % 4}")
+    plan = plan_of(contact)
+    _, found_records = taken(engine)
+    decided = [one for one in found_records if not one.record.HasField("outcome")]
+    results = list(replay(decided, Playbooks(tmp_path, {plan.hash: plan})))
+    assert len(results) == 30
+    assert [one for one in results if one.difference] == []
+
+
+def test_bad_reserves_are_named() -> None:
+    (fault,) = faults_of(
+        {"caps": {"one": {"count": "click", "max": 1, "window": "1d", "reserve": "60s"}}}
+    )
+    assert "only a cap of impression reserves" in fault
+    assert "reserve" in faults_of(cap(reserve="2h"))[0]
+    assert "reserve" in faults_of(cap(reserve="soon"))[0]
+
+
+FILES = {
+    "schema.yaml": "events:\n  impression: {action: string}\n",
+    "contact.yaml": """
+caps:
+  each: {count: impression, of: action, max: 3, window: 1d, reserve: 4s}
+""",
+    "actions.yaml": "actions: {one: {value: 2.0}, two: {value: 1.0}}\n",
+    "placements.yaml": "placements: {page: {slots: 2}}\n",
+}
+
+
+@pytest.fixture
+def playbook(tmp_path: Path) -> Path:
+    (folder := tmp_path / "playbook").mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+async def ask(address: str, people: int, found: Counter[tuple[str, str]], fast: bool) -> None:
+    """Decide for each of some people, again and again."""
+    async with AsyncClient(address, fast_lane=fast) as client:
+        for number in range(10 * people):
+            who = f"person-{number % people}"
+            answer = await client.decide(who, ["page"])
+            found.update((who, one.action) for one in answer.placements[0].propositions)
+
+
+@pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
+async def test_eight_callers_at_once_never_pass_a_cap(playbook: Path) -> None:
+    """Of a node, over both of its lanes; what nobody showed is proposed again in the end."""
+    found: Counter[tuple[str, str]] = Counter()
+    async with running(playbook) as address, asyncio.timeout(60):
+        await asyncio.gather(*(ask(address, 5, found, bool(n % 2)) for n in range(8)))
+        assert set(found.values()) == {3}
+        assert len(found) == 10
+        await asyncio.sleep(5)
+        async with AsyncClient(address) as client:
+            again = await client.decide("person-0", ["page"])
+            assert len(again.placements[0].propositions) == 2
+
+
+async def test_two_nodes_keep_a_cap_each_and_learn_of_the_other(
+    playbook: Path, start_redis: Callable[..., Process]
+) -> None:
+    place = f"redis://127.0.0.1:{start_redis().port}/0"
+    on_a: Counter[tuple[str, str]] = Counter()
+    on_b: Counter[tuple[str, str]] = Counter()
+    everybody = {(f"person-{n}", action) for n in range(5) for action in ("one", "two")}
+    text = FILES["contact.yaml"].replace("4s", "1h")
+    (playbook / "contact.yaml").write_text(text)
+    async with (
+        running(playbook, log__place=place, log__member="a") as a,
+        running(None, log__place=place, log__member="b") as b,
+        asyncio.timeout(60),
+    ):
+        await asyncio.gather(
+            *(ask(a, 5, on_a, False) for _ in range(4)), *(ask(b, 5, on_b, False) for _ in range(4))
+        )
+        assert max(on_a.values()) <= 3
+        assert max(on_b.values()) <= 3
+        assert set(on_a + on_b) == everybody
+        async with AsyncClient(a) as first, AsyncClient(b) as second:
+            told = await first.decide("late", ["page"])
+            answer = await first.track("late", "impression", {"action": "one"})
+            assert len(told.placements[0].propositions) == 2
+            kept = [
+                len(
+                    (await second.decide("late", ["page"], min_position=answer.position))
+                    .placements[0]
+                    .propositions
+                )
+                for _ in range(3)
+            ]
+            assert sum(kept) == 4 - 1, "of one and two: one is reserved each, and one was shown"
