@@ -192,7 +192,8 @@ cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) 
     cdef uint32_t i
     if tags == RESERVED_ALL:
         for i in range(playbook.contact_count):
-            decision.contact[i].reserved += playbook.contact[i].limit
+            if playbook.contact[i].reserve_us:
+                decision.contact[i].reserved += playbook.contact[i].limit
         return
     for i in range(playbook.actions_count):
         if spec.actions[i] == action_of(tags):

@@ -162,6 +162,8 @@ def _held_back(each: decision_pb2.CandidateExplanation | decision_pb2.TriggerExp
 def _contact(each: decision_pb2.CandidateExplanation) -> str:
     """The rule of the contact policy, and how far it is used up."""
     counted = f": {each.counted:,} of {each.limit:,}" if each.limit else ""
+    if each.reserved:
+        counted += f", {each.reserved:,} of them reserved"
     if each.HasField("budget"):
         counted = _budget(each.budget)
     wrong = f": {each.missing}: {each.error}" if each.error else ""
