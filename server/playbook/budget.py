@@ -12,6 +12,7 @@ from nextbest.server.playbook import contacts, limits
 from nextbest.server.playbook.canonical import digest
 from nextbest.server.playbook.scope import Scope
 from nextbest.server.playbook.shapes import Text, unknown
+from nextbest.server.playbook.source import Node
 
 MICROS: Final = 1_000_000
 
@@ -71,7 +72,9 @@ class Spender:
         """What a proposition of each action takes, or one amount for all."""
         if spend is None:
             return (1,)
+        self.check_exact(spend.max, spend.at.value("max"), f"max of budget {name}")
         if not isinstance(spend.cost, Text):
+            self.check_exact(spend.cost, spend.at.value("cost"), f"cost of budget {name}")
             return (micros(spend.cost),)
         known = {
             one.name.removeprefix("action."): one.index
@@ -92,12 +95,20 @@ class Spender:
         value = action.attributes[at]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and 0 <= value <= limits.SPEND_MAX:  # type: ignore[operator]
+            what = f"cost of budget {name}: action {action.name}"
+            self.check_exact(value, cost.node, what)  # type: ignore[arg-type]
             return micros(value)  # type: ignore[arg-type]
         seen = "none" if value is None else str(value)
         allowed = f"a number from 0 to {limits.SPEND_MAX:,} as its {cost}"
         what = f"cost of budget {name}: action {action.name}"
         self.scope.faults.add(cost.node.fault(what, allowed, seen))
         return 0
+
+    def check_exact(self, amount: float, node: Node, what: str) -> None:
+        """Refuse what would be rounded: a cost rounded to 0 would never use the budget up."""
+        if Decimal(repr(amount)) * MICROS % 1:
+            seen = f"'{Decimal(repr(amount)):f}'"
+            self.scope.faults.add(node.fault(what, "at most six decimals", seen))
 
 
 def micros(amount: float) -> int:

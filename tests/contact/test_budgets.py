@@ -288,6 +288,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"max": None, "spend": {"max": 3, "cost": "price"}}, "cost of budget summer, seen 'price'"),
     ({"max": None, "spend": {"max": 3, "cost": 0}}, "allowed: a number over 0"),
     ({"max": None, "spend": {"max": -1, "cost": 1}}, "spend max, seen '-1'"),
+    ({"max": None, "spend": {"max": 3, "cost": 1e-7}}, "seen '0.0000001', allowed: at most six"),
+    (
+        {"max": None, "spend": {"max": 1.2345678, "cost": 1}},
+        "of budget summer, seen '1.2345678'",
+    ),
     ({"max": None, "spend": {"cost": 1}}, "seen no max"),
 ]
 

@@ -59,6 +59,7 @@ def compiled(
                     "of": {"group": group},
                     "max": most,
                     "window": "7d",
+                    "reserve": "0s",
                 }
                 for group, most in caps.items()
             }

@@ -52,6 +52,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        # What was aborted is closed by the loop's next turn.
+        await asyncio.sleep(0)
 
     @property
     def address(self) -> str:
