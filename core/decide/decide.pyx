@@ -394,45 +394,61 @@ cdef int spend_call(
     return kind
 
 
+cdef struct Deciding:
+    # A decision and its rankings, whose slots lie in the arena.
+    Decision decision
+    Ranking rankings[PLACEMENTS_MAX]
+
+
 cdef int decide_call(
     Serving* serving, const PlaybookState* playbook, StoreState* store, DecideCall* call,
-    const Header* header,
+    const Header* header, Deciding* made,
 ) noexcept nogil:
-    """Decide a checked request and append the answer to the serving thread's writer."""
-    cdef Decision decision
-    cdef Ranking rankings[PLACEMENTS_MAX]
+    """Decide a checked request and append the answer to the serving thread's writer.
+
+    `decide_told` follows where the answer is given.
+    """
+    cdef Decision* decision = &made.decision
+    cdef Ranking* rankings = &made.rankings[0]
     cdef Writer* writer = &serving.writer
     cdef size_t start = writer.length
     cdef int kind
     cdef bint bound_reached
     serving.consent_stale = header.consent_stale
     prefetch_playbook(playbook, call)
-    kind = rank_call(serving, playbook, store, call, &decision, rankings, False)
+    kind = rank_call(serving, playbook, store, call, decision, rankings, False)
     if kind == FAULT_NONE and spends(serving, playbook, call):
-        kind = spend_call(serving, playbook, store, call, &decision, rankings)
+        kind = spend_call(serving, playbook, store, call, decision, rankings)
     if kind != FAULT_NONE:
         return kind
     bound_reached = decision.bound_reached
-    write_answer(&decision, call, rankings, header, writer, &serving.exposures)
+    write_answer(decision, call, rankings, header, writer, &serving.exposures)
     if decision.bound_reached != bound_reached:
         # A score met its bound while it was written: say so at the head of the answer.
         writer.length = start
-        write_answer(&decision, call, rankings, header, writer, NULL)
+        write_answer(decision, call, rankings, header, writer, NULL)
     if serving.reserves:
         note_propositions(
-            &decision, call.placements, rankings, call.message.placements_count, &serving.proposed
+            decision, call.placements, rankings, call.message.placements_count, &serving.proposed
         )
-    serving.left_out |= decision_left_out(&decision)
-    serving.left_out |= <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
-    serving.degraded |= (header_left_out(header) | decision_left_out(&decision)) != 0
     step_end(serving.trace, STEP_ENCODE)
     if writer.failed:
         return fault_set(
             &serving.fault, FAULT_INVALID, "explain", "an answer over 64 MiB", "fewer placements"
         )
-    if TELEMETRY and serving.tally != NULL:
-        tally_decision(serving.tally, &decision, call, rankings, header)
     return FAULT_NONE
+
+
+cdef inline void decide_told(
+    Serving* serving, const DecideCall* call, const Header* header, const Deciding* made
+) noexcept nogil:
+    """Count a decision whose answer stands, and what it has left out."""
+    cdef const Decision* decision = &made.decision
+    serving.left_out |= decision_left_out(decision)
+    serving.left_out |= <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
+    serving.degraded |= (header_left_out(header) | decision_left_out(decision)) != 0
+    if TELEMETRY and serving.tally != NULL:
+        tally_decision(serving.tally, decision, call, &made.rankings[0], header)
 
 
 cdef void tally_decision(

@@ -102,12 +102,12 @@ cdef inline int seat_decide_recorded(
         &seat.state.shadow, call.message.decision_id, serving.tally
     )
     if not seat.shadowed and not atomic_read(&seat.state.records.on):
-        return seat_decide_reserved(seat, playbook, call, header, now_us)
+        return seat_decide_told(seat, playbook, call, header, now_us)
     memcpy(before, serving.trace.spent, sizeof(before))
     tape_begin(&seat.tape)
     serving.tape = &seat.tape
     serving.degraded = False
-    kind = seat_decide_reserved(seat, playbook, call, header, now_us)
+    kind = seat_decide_told(seat, playbook, call, header, now_us)
     serving.tape = NULL
     seat_record(seat, playbook, call, request, before, start, kind, now_us)
     seat.shadowed = False

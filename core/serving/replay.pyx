@@ -237,6 +237,7 @@ cdef int seat_replay(
     cdef Serving* serving = &seat.serving
     cdef Arena* arena = &serving.machine.arena
     cdef DecideCall call
+    cdef Deciding made
     cdef Recorded recorded
     cdef Replay replay
     cdef Reader reader
@@ -265,7 +266,7 @@ cdef int seat_replay(
     replay.person_known = recorded.person_known
     serving.leave = recorded.leave
     serving.replay = &replay
-    kind = decide_call(serving, playbook, seat.state.store, &call, &recorded.header)
+    kind = decide_call(serving, playbook, seat.state.store, &call, &recorded.header, &made)
     serving.replay = NULL
     serving.leave = LEAVE_NOTHING
     missing[0] = replay.missing

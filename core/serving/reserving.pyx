@@ -42,27 +42,42 @@ cdef uint32_t* reserve_begin(EngineSeat* seat, IdentityRef identity) noexcept no
     return latch
 
 
-cdef int seat_decide_reserved(
+cdef int seat_decide_told(
     EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, const Header* header,
     int64_t now_us,
+) noexcept nogil:
+    """Decide, reserve what is proposed, and count the decision once."""
+    cdef Serving* serving = &seat.serving
+    cdef Deciding made
+    cdef int kind
+    if seat_reserves(playbook, call, now_us):
+        kind = seat_decide_reserved(seat, playbook, call, header, &made, now_us)
+    else:
+        kind = decide_call(serving, playbook, seat.state.store, call, header, &made)
+    if kind == FAULT_NONE:
+        decide_told(serving, call, header, &made)
+    return kind
+
+
+cdef int seat_decide_reserved(
+    EngineSeat* seat, const PlaybookState* playbook, DecideCall* call, const Header* header,
+    Deciding* made, int64_t now_us,
 ) noexcept nogil:
     """Decide, and reserve what is proposed; without what caps are about where that fails."""
     cdef Serving* serving = &seat.serving
     cdef size_t start = serving.writer.length
     cdef uint32_t* latch
     cdef int kind
-    if not seat_reserves(playbook, call, now_us):
-        return decide_call(serving, playbook, seat.state.store, call, header)
     latch = reserve_begin(seat, call.identity)
     serving.reserves = True
-    kind = decide_call(serving, playbook, seat.state.store, call, header)
+    kind = decide_call(serving, playbook, seat.state.store, call, header, made)
     serving.reserves = False
     if kind == FAULT_NONE and not seat_reserve(seat, playbook, call, now_us):
         serving.writer.length = start
         if serving.tape != NULL:
             tape_begin(serving.tape)
         serving.caps_shut = True
-        kind = decide_call(serving, playbook, seat.state.store, call, header)
+        kind = decide_call(serving, playbook, seat.state.store, call, header, made)
         serving.caps_shut = False
     latch_drop(latch)
     return kind

@@ -158,6 +158,12 @@ def test_what_cannot_be_reserved_is_not_proposed(tmp_path: Path) -> None:
     assert held(engine, "ann", "page") == {"ten_off": ("cap a", 5, 5)}
     counts = engine.telemetry.decisions()
     assert (counts.reservations, counts.reservations_lost) == (1, 2)
+    assert counts.decisions == {"page": 3}, "those made again count once"
+    assert counts.propositions == {
+        ("page", "ten_off"): 1,
+        ("page", "twenty_off"): 3,
+        ("page", "news"): 3,
+    }
     _, records = taken(engine)
     results = list(replay(records, Playbooks(tmp_path, {plan.hash: plan})))
     assert [one.difference for one in results] == [""] * 3
