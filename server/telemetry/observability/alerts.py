@@ -139,6 +139,15 @@ def _serving() -> list[Alert]:
             "More calls come than it can serve: add nodes, or let placements degrade first "
             "(`degrade_to`).",
         ),
+        Alert(
+            "NextbestCrossingsLost",
+            "ticket",
+            f"increase({series(catalogue.CROSSINGS_LOST)}[10m]) > 0",
+            "0s",
+            "{{ $labels.instance }} did not tell that people crossed what triggers name.",
+            "The log refuses writes (`nextbest log status`), the store is full or memory is used "
+            "up: what counts these events is wrong for the people of those writes.",
+        ),
     ]
 
 

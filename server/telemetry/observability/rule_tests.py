@@ -101,6 +101,7 @@ def _usual() -> Series:
         catalogue.SNAPSHOT_AGE: {"": _steady(120)},
         catalogue.PROCESS_START: {"": _steady(0)},
         catalogue.READY: {"": _steady(1)},
+        catalogue.CROSSINGS_LOST: {"": _steady(5)},
         catalogue.KEPT_DROPPED: {"": _steady(7)},
         catalogue.SPANS_DROPPED: {'reason="queue_full"': _steady(9)},
         catalogue.DECISION_EVENTS_DROPPED: {'reason="queue_full"': _steady(4)},
@@ -137,6 +138,7 @@ def _unusual() -> dict[str, Series]:
                 f'{method}, lane="fast", reason="queue_delay"': _rising(CALLS / 50)
             }
         },
+        "NextbestCrossingsLost": {catalogue.CROSSINGS_LOST: {"": _rising(1)}},
         "NextbestTracesDropped": {catalogue.KEPT_DROPPED: {"": _rising(60)}},
         "NextbestEventsDropped": {
             catalogue.DECISION_EVENTS_DROPPED: {'reason="export_failed"': _rising(60)}
