@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import yaml
-
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.compile import Compiled
 from nextbest.server.playbook.grants import upsert_of
 from nextbest.v1 import common_pb2, decision_pb2, profile_pb2
+from tests.playbook import compiled_of
 
 SECOND = 1_000_000
 NOW_US = 1_800_000_000 * SECOND
@@ -42,13 +41,7 @@ def compiled(**parts: Any) -> Compiled:
         "actions.yaml": {"actions": parts.get("actions", ACTIONS)},
         "placements.yaml": {"placements": parts.get("placements", PLACEMENTS)},
     }
-    return compile_playbook(
-        {
-            name: yaml.safe_dump(part, sort_keys=False).encode()
-            for name, part in files.items()
-            if part is not None
-        }
-    )
+    return compiled_of(files)
 
 
 def plan_of(**parts: Any) -> Plan:

@@ -6,12 +6,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.compile import Compiled
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
+from tests.playbook import compiled_of
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -49,9 +48,7 @@ def compiled(contact: Mapping[str, Any], **parts: Any) -> Compiled:
         "actions.yaml": {"actions": parts.get("actions", ACTIONS)},
         "placements.yaml": {"placements": parts.get("placements", PLACEMENTS)},
     }
-    return compile_playbook(
-        {name: yaml.safe_dump(part, sort_keys=False).encode() for name, part in files.items()}
-    )
+    return compiled_of(files)
 
 
 def unreserved(contact: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.compile import Compiled
 from nextbest.v1 import common_pb2, decision_pb2
+from tests.playbook import compiled_of
 
 NOW_US = 1_800_000_000_000_000
 EPSILON = {"epsilon_greedy": 0.3}
@@ -67,9 +66,7 @@ def compiled(
         "actions.yaml": {"actions": actions},
         "placements.yaml": {"placements": placements},
     }
-    return compile_playbook(
-        {name: yaml.safe_dump(part, sort_keys=False).encode() for name, part in files.items()}
-    )
+    return compiled_of(files)
 
 
 def plan_of(

@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import BucketHash, Plan
-from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.compile import Compiled
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2
+from tests.playbook import compiled_of
 
 NOW_US = 1_800_000_000_000_000
 SCHEMA = {
@@ -30,9 +29,7 @@ def compiled(experiments: Mapping[str, Any], **more: Any) -> Compiled:
         "actions.yaml": {"actions": {**actions, "nothing": {"value": 0.0}}},
         "placements.yaml": {"placements": {"page": {"slots": 64}}},
     }
-    return compile_playbook(
-        {name: yaml.safe_dump(part, sort_keys=False).encode() for name, part in files.items()}
-    )
+    return compiled_of(files)
 
 
 def plan_of(experiments: Mapping[str, Any], **more: Any) -> Plan:

@@ -6,12 +6,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.playbook.compile import Compiled, compile_playbook
+from nextbest.server.playbook.compile import Compiled
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
+from tests.playbook import compiled_of
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -85,13 +84,7 @@ FILES: dict[str, Any] = {
 def compiled(**parts: Any) -> Compiled:
     """The playbook; `schema`, `segments` and the like replace its files."""
     files = FILES | {f"{name}.yaml": part for name, part in parts.items()}
-    return compile_playbook(
-        {
-            name: yaml.safe_dump(part, sort_keys=False).encode()
-            for name, part in files.items()
-            if part is not None
-        }
-    )
+    return compiled_of(files)
 
 
 def plan_of(**parts: Any) -> Plan:
