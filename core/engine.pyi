@@ -297,6 +297,7 @@ class Engine:
         generations_max: int = 32,
         decisions_max: int = 65_536,
         tombstones_max: int = 10_000_000,
+        holds_max: int = 1_048_576,
     ) -> None: ...
     @property
     def generation(self) -> int: ...

@@ -59,6 +59,7 @@ include "telemetry/tally.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
+include "decide/hold.pyx"
 include "decide/budget.pyx"
 include "decide/tape.pyx"
 include "decide/decision.pyx"
@@ -151,8 +152,11 @@ cdef object budget_info(
     cdef BudgetState* budget = <BudgetState*>spec.state
     cdef BudgetCounts counts
     cdef BudgetView view
-    budget_look(budgets, playbook, index, now_us, ahead_us, &view)
     latch_take(&budget.latch)
+    budget_expire(budget, now_us)
+    budget_latched(
+        budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us + ahead_us, &view
+    )
     counts = budget.counts
     latch_drop(&budget.latch)
     return BudgetInfo(
@@ -244,6 +248,7 @@ cdef class Engine:
     generations_max: published playbooks that can be activated again.
     decisions_max: answers kept for repeated decision ids.
     tombstones_max: erased identities beyond which who is unknown here cannot be erased.
+    holds_max: propositions of one budget that wait for their impressions.
     """
 
     cdef readonly Store store
@@ -266,10 +271,11 @@ cdef class Engine:
 
     def __cinit__(
         self, *, profiles_max=1_000_000, dedupe_max=10_000_000, generations_max=32,
-        decisions_max=65_536, tombstones_max=10_000_000,
+        decisions_max=65_536, tombstones_max=10_000_000, holds_max=1_048_576,
     ):
         self.store = Store(profiles_max=profiles_max, dedupe_max=dedupe_max)
         engine_init(&self.state, self.store.state, decisions_max)
+        self.state.budgets.holds_max = holds_max
         door_hang(&self.state, &self.native_door)
         if not seat_init(
             &self.seat, &self.state, int.from_bytes(os.urandom(8), "little")
@@ -360,10 +366,28 @@ cdef class Engine:
             spec = &playbook.state.budgets[i]
             spec.state = budgets_place(&self.state.budgets, spec.key)
             if spec.state == NULL:
+                self.keep_budgets(playbook)
+                spec.state = budgets_reuse(&self.state.budgets, spec.key)
+            if spec.state == NULL:
                 raise errors.InvalidRequestError(
-                    "budgets", f"more than {BUDGETS_MAX:,} since this process started",
-                    "fewer: start it anew to forget those of earlier playbooks",
+                    "budgets", f"more than {BUDGETS_MAX:,} of the playbooks that are kept",
+                    "fewer generations, or fewer budgets in each",
                 )
+        return 0
+
+    cdef int keep_budgets(self, Playbook last) except -1:
+        """Mark those of the playbooks that are kept, and of the last, which is being placed."""
+        cdef Playbook playbook
+        cdef BudgetState* budget
+        cdef uint32_t i
+        for i in range(BUDGETS_MAX):
+            self.state.budgets.items[i].kept = False
+        read = [replaced for _epoch, replaced in self.replaced]
+        for playbook in (*self.published.by_number.values(), *read, last):
+            for i in range(playbook.state.budgets_count):
+                budget = <BudgetState*>playbook.state.budgets[i].state
+                if budget != NULL:
+                    budget.kept = True
         return 0
 
     def budgets_managed(self) -> None:

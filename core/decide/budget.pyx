@@ -6,48 +6,14 @@ One latch for each budget, held for a few steps.
 """
 
 cdef enum:
-    # Of the engine; it keeps those of earlier playbooks.
+    # Of the engine; it keeps those of earlier playbooks while there is room.
     BUDGETS_MAX = 4096
     # The period at hand, and the next one or the last.
     BUDGET_WINDOWS = 2
-    # Holds of one budget that wait for their impression; it proposes nothing beyond them.
-    HOLDS_MAX = 1048576
-    # So many are remembered when they are over, for impressions that come late or again.
-    HOLDS_KEPT = 65536
-    HOLDS_LEAST = 64
+    # Of one budget are ended at a time, so that its latch is held for a few steps only.
+    EXPIRE_STEPS = 64
     # So often is a decision made again, when others have taken what it was to propose.
     BUDGET_TRIES = 4
-    PLACE_ANY = 255
-
-
-cdef enum HoldState:
-    HOLD_HELD = 1
-    HOLD_USED = 2
-    HOLD_EXPIRED = 3
-    # It was taken for an answer that was not given.
-    HOLD_UNDONE = 4
-
-
-cdef struct Hold:
-    # Of the decision's id and the slot: the same in several placements.
-    uint64_t key
-    int64_t amount
-    int64_t until_us
-    int64_t period
-    # One more than the number of the hold before it of the same key; 0 for none.
-    uint64_t older
-    # Of the action's name; never 0.
-    uint32_t action
-    uint8_t place
-    uint8_t state
-
-
-cdef struct HoldName:
-    # What tells holds apart: the hash of the decision's id and the slot, that of the action's name
-    # (0 for any), and how many of these the same decision has proposed before (PLACE_ANY for any).
-    uint64_t key
-    uint32_t action
-    uint8_t place
 
 
 cdef struct BudgetWindow:
@@ -75,20 +41,20 @@ cdef struct BudgetCounts:
 cdef struct BudgetState:
     uint32_t latch
     uint8_t key[16]
+    # Whether some playbook has it; asked where there is no room for another.
+    bint kept
     BudgetWindow windows[BUDGET_WINDOWS]
-    # By number, from `first` to before `next`; before `due` none waits for its impression.
-    Hold* holds
-    uint64_t capacity
-    uint64_t first
-    uint64_t due
-    uint64_t next
-    unordered_map[uint64_t, uint64_t]* newest
+    Holds holds
+    # 0 before the first hold.
+    uint64_t holding
     BudgetCounts counts
 
 
 cdef struct Budgets:
     # Whether shares are granted one by one; else all of a budget is this process's.
     uint64_t managed
+    # Of each budget may wait for their impression; it proposes nothing beyond them.
+    uint32_t holds_max
     # Where none is there, impressions need not be looked at.
     uint64_t count
     BudgetState* items[BUDGETS_MAX]
@@ -101,6 +67,13 @@ cdef struct BudgetView:
     int64_t held
     int64_t left
     bint more
+
+
+cdef struct Taken:
+    # What a decision has taken, the last first, in its arena.
+    const BudgetSpec* spec
+    HoldName name
+    Taken* before
 
 
 cdef inline int64_t budget_period(
@@ -191,25 +164,25 @@ cdef BudgetWindow* budget_open(BudgetState* budget, int64_t period) noexcept nog
     return found
 
 
-cdef inline Hold* hold_at(BudgetState* budget, uint64_t number) noexcept nogil:
-    return &budget.holds[number & (budget.capacity - 1)]
-
-
 cdef void budget_expire(BudgetState* budget, int64_t now_us) noexcept nogil:
-    """Give back what no impression has confirmed in time; holds end in their order."""
-    cdef BudgetWindow* window
+    """Give back what no impression has confirmed in time, a few at a call; it ends in order."""
+    cdef Holds* holds = &budget.holds
     cdef Hold* hold
-    while budget.due < budget.next:
-        hold = hold_at(budget, budget.due)
-        if hold.state == HOLD_HELD:
-            if hold.until_us > now_us:
-                return
-            hold.state = HOLD_EXPIRED
-            budget.counts.expired += 1
-            window = budget_window(budget, hold.period)
-            if window != NULL:
-                window.held -= hold.amount
-        budget.due += 1
+    cdef int _step
+    for _step in range(EXPIRE_STEPS):
+        if holds.waiting.count == 0 or holds.items[holds.waiting.first].until_us > now_us:
+            return
+        hold = &holds.items[holds.waiting.first]
+        budget_release(budget, hold)
+        hold_end(holds, hold, HOLD_EXPIRED)
+        budget.counts.expired += 1
+
+
+cdef inline void budget_release(BudgetState* budget, const Hold* hold) noexcept nogil:
+    """Count what is held as held no more."""
+    cdef BudgetWindow* window = budget_window(budget, hold.period)
+    if window != NULL:
+        window.held -= hold.amount
 
 
 cdef void budget_latched(
@@ -234,20 +207,22 @@ cdef void budget_latched(
         view.held = window.held
         view.left = max(window.granted - window.used - window.held, <int64_t>0)
         view.more = window.more
+    if holds_full(&budget.holds):
+        view.left = 0
+        view.more = True
 
 
 cdef void budget_look(
     Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us,
-    int64_t ahead_us, BudgetView* view,
+    BudgetView* view,
 ) noexcept nogil:
-    """What is left now, or in the period that lies so far ahead."""
+    """What a decision finds left."""
     cdef const BudgetSpec* spec = &playbook.budgets[index]
     cdef BudgetState* budget = <BudgetState*>spec.state
     latch_take(&budget.latch)
     budget_expire(budget, now_us)
-    budget_latched(
-        budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us + ahead_us, view
-    )
+    budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, view)
+    budget.counts.full += holds_full(&budget.holds)
     latch_drop(&budget.latch)
 
 
@@ -257,68 +232,13 @@ cdef inline int64_t budget_cost(
     return spec.costs[action - playbook.actions] if spec.costs_count > 1 else spec.costs[0]
 
 
-cdef inline HoldName hold_name(
-    Text decision_id, uint32_t slot, uint32_t action, uint8_t place
-) noexcept nogil:
-    cdef HoldName name
-    name.key = XXH3_64bits_withSeed(decision_id.data, decision_id.length, slot)
-    name.action = action
-    name.place = place
-    return name
-
-
-cdef inline uint32_t hold_action(Text action) noexcept nogil:
-    return <uint32_t>XXH3_64bits(action.data, action.length) | 1
-
-
-cdef Hold* hold_find(BudgetState* budget, HoldName name) noexcept nogil:
-    """The newest hold of a name; what the name leaves open, one that waits first."""
-    cdef bint exact = name.action != 0 and name.place != PLACE_ANY
-    cdef uint64_t at = 0
-    cdef Hold* hold
-    cdef Hold* over = NULL
-    if budget.newest == NULL or budget.newest.count(name.key) == 0:
-        return NULL
-    at = budget.newest[0][name.key] + 1
-    while at > budget.first:
-        hold = hold_at(budget, at - 1)
-        if hold.state != HOLD_UNDONE and (name.action == 0 or hold.action == name.action) and (
-            name.place == PLACE_ANY or hold.place == name.place
-        ):
-            if exact or hold.state == HOLD_HELD:
-                return hold
-            over = hold if over == NULL else over
-        at = hold.older
-    return over
-
-
-cdef bint holds_grow(BudgetState* budget) noexcept nogil:
-    """Room for one more: the oldest that is over goes, or the ring doubles; False at its bound."""
-    cdef uint64_t capacity = budget.capacity * 2 if budget.capacity else HOLDS_LEAST
-    cdef Hold* oldest
-    cdef Hold* holds
-    cdef uint64_t i
-    if budget.newest == NULL:
-        budget.newest = new unordered_map[uint64_t, uint64_t]()
-    if budget.next - budget.first < budget.capacity:
-        return True
-    if budget.capacity >= HOLDS_KEPT and budget.first < budget.due:
-        oldest = hold_at(budget, budget.first)
-        if budget.newest.count(oldest.key) and budget.newest[0][oldest.key] == budget.first:
-            budget.newest.erase(oldest.key)
-        budget.first += 1
-        return True
-    if capacity > HOLDS_MAX:
-        return False
-    holds = <Hold*>malloc(capacity * sizeof(Hold))
-    if holds == NULL:
-        return False
-    for i in range(budget.first, budget.next):
-        holds[i & (capacity - 1)] = hold_at(budget, i)[0]
-    free(budget.holds)
-    budget.holds = holds
-    budget.capacity = capacity
-    return True
+cdef bint budget_holding(Budgets* budgets, BudgetState* budget) noexcept nogil:
+    """Whether it can hold one more; its table is made for the first."""
+    if budget.holds.items == NULL:
+        if not holds_init(&budget.holds, budgets.holds_max):
+            return False
+        atomic_write(&budget.holding, 1)
+    return not holds_full(&budget.holds)
 
 
 cdef enum Taking:
@@ -339,37 +259,29 @@ cdef int budget_take(
     latch_take(&budget.latch)
     budget_expire(budget, now_us)
     budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, &view)
-    hold = hold_find(budget, name)
+    hold = hold_find(&budget.holds, name)
     if hold != NULL and hold.state != HOLD_EXPIRED:
         result = TAKEN_NOTHING
+    elif not budget_holding(budgets, budget):
+        budget.counts.full += 1
     elif view.left < cost:
         budget.counts.again += 1
-    elif not holds_grow(budget):
-        budget.counts.full += 1
     else:
-        hold_put(budget, playbook, spec, name, cost, now_us)
+        budget_hold(budget, playbook, spec, name, cost, now_us)
         result = TAKEN
     latch_drop(&budget.latch)
     return result
 
 
-cdef void hold_put(
+cdef void budget_hold(
     BudgetState* budget, const PlaybookState* playbook, const BudgetSpec* spec, HoldName name,
     int64_t cost, int64_t now_us,
 ) noexcept nogil:
-    cdef Hold* hold = hold_at(budget, budget.next)
-    hold.key = name.key
+    """Hold a cost above 0 that is left."""
+    cdef Hold* hold = hold_add(&budget.holds, name)
     hold.amount = cost
     hold.until_us = now_us + spec.hold_us
     hold.period = budget_period(playbook, spec, now_us)
-    hold.older = 0
-    if budget.newest.count(name.key):
-        hold.older = budget.newest[0][name.key] + 1
-    hold.action = name.action
-    hold.place = name.place
-    hold.state = HOLD_HELD
-    budget.newest[0][name.key] = budget.next
-    atomic_write(&budget.next, budget.next + 1)
     budget.counts.held += 1
     budget_window(budget, hold.period).held += cost
 
@@ -377,28 +289,25 @@ cdef void hold_put(
 cdef void budget_undo(const BudgetSpec* spec, HoldName name) noexcept nogil:
     """Give back what was held for an answer that is not given."""
     cdef BudgetState* budget = <BudgetState*>spec.state
-    cdef BudgetWindow* window
     cdef Hold* hold
     latch_take(&budget.latch)
-    hold = hold_find(budget, name)
+    hold = hold_find(&budget.holds, name)
     if hold != NULL and hold.state == HOLD_HELD:
-        hold.state = HOLD_UNDONE
+        budget_release(budget, hold)
+        hold_forget(&budget.holds, &budget.holds.waiting, hold_number(&budget.holds, hold))
         budget.counts.held -= 1
-        window = budget_window(budget, hold.period)
-        if window != NULL:
-            window.held -= hold.amount
     latch_drop(&budget.latch)
 
 
-cdef void hold_confirm(BudgetState* budget, Hold* hold) noexcept nogil:
+cdef void budget_confirm(BudgetState* budget, Hold* hold) noexcept nogil:
     """An impression: what was held is used; late, it is paid of what is left, if that is enough."""
     cdef BudgetWindow* window = budget_window(budget, hold.period)
     if hold.state == HOLD_HELD:
-        hold.state = HOLD_USED
-        budget.counts.used += 1
+        budget_release(budget, hold)
         if window != NULL:
-            window.held -= hold.amount
             window.used += hold.amount
+        budget.counts.used += 1
+        hold_end(&budget.holds, hold, HOLD_USED)
         return
     if hold.state != HOLD_EXPIRED:
         return
@@ -411,9 +320,11 @@ cdef void hold_confirm(BudgetState* budget, Hold* hold) noexcept nogil:
         budget.counts.unpaid += 1
 
 
-cdef void budgets_confirm(Budgets* budgets, const TrackMessage* message) noexcept nogil:
+cdef void budgets_confirm(
+    Budgets* budgets, const TrackMessage* message, uint64_t person
+) noexcept nogil:
     """An impression that names its decision and slot, whichever node has accepted it."""
-    cdef HoldName name = hold_name(message.decision_id, message.slot, 0, PLACE_ANY)
+    cdef HoldName name = hold_name(message.decision_id, message.slot, person, 0, PLACE_ANY)
     cdef const Entry* entry
     cdef BudgetState* budget
     cdef Hold* hold
@@ -424,12 +335,12 @@ cdef void budgets_confirm(Budgets* budgets, const TrackMessage* message) noexcep
             name.action = hold_action(value_text(&entry.value))
     for i in range(<uint32_t>atomic_read(&budgets.count)):
         budget = budgets.items[i]
-        if atomic_read(&budget.next) == 0:
+        if atomic_read(&budget.holding) == 0:
             continue
         latch_take(&budget.latch)
-        hold = hold_find(budget, name)
+        hold = hold_shown(&budget.holds, name)
         if hold != NULL:
-            hold_confirm(budget, hold)
+            budget_confirm(budget, hold)
         latch_drop(&budget.latch)
 
 
@@ -447,6 +358,25 @@ cdef BudgetState* budgets_place(Budgets* budgets, const uint8_t* key) noexcept:
     return budget
 
 
+cdef BudgetState* budgets_reuse(Budgets* budgets, const uint8_t* key) noexcept:
+    """Forget a budget that is not kept, for another; NULL where all are."""
+    cdef BudgetState* budget
+    cdef uint32_t i
+    for i in range(BUDGETS_MAX):
+        budget = budgets.items[i]
+        if budget.kept:
+            continue
+        latch_take(&budget.latch)
+        atomic_write(&budget.holding, 0)
+        holds_free(&budget.holds)
+        memcpy(budget.key, key, 16)
+        memset(budget.windows, 0, sizeof(budget.windows))
+        memset(&budget.counts, 0, sizeof(BudgetCounts))
+        latch_drop(&budget.latch)
+        return budget
+    return NULL
+
+
 cdef void budgets_manage(Budgets* budgets) noexcept nogil:
     """From here on only what is granted is used; who has looked before has opened windows."""
     cdef uint32_t i
@@ -460,8 +390,7 @@ cdef void budgets_manage(Budgets* budgets) noexcept nogil:
 cdef void budgets_free(Budgets* budgets) noexcept:
     cdef uint64_t i
     for i in range(budgets.count):
-        free(budgets.items[i].holds)
-        del budgets.items[i].newest
+        holds_free(&budgets.items[i].holds)
         free(budgets.items[i])
 
 

@@ -31,6 +31,8 @@ cdef struct Serving:
     Replay* replay
     # Of the engine; NULL where decisions have no effect and read nothing of it.
     Budgets* budgets
+    # What the last decision holds of them.
+    Taken* taken
     # The person is read already, under the latch that the call at hand holds.
     bint person_read
     # Caps let nothing pass: what is proposed cannot be reserved.
@@ -378,20 +380,19 @@ cdef int spend_call(
     Decision* decision, Ranking* rankings,
 ) noexcept nogil:
     """Hold what is proposed of its budgets, and decide again where others were first."""
-    cdef int tries = 1
-    cdef int kind = FAULT_NONE
-    while kind == FAULT_NONE and not budgets_hold(
-        decision, call.message.decision_id, call.placements, rankings,
-        call.message.placements_count,
-    ):
+    cdef int tries, kind
+    for tries in range(1, BUDGET_TRIES + 1):
+        if budgets_hold(serving, decision, call, rankings):
+            return FAULT_NONE
         if serving.tape != NULL:
             tape_begin(serving.tape)
         # The last time without what takes of budgets: then nothing is to be held.
         kind = rank_call(
-            serving, playbook, store, call, decision, rankings, tries >= BUDGET_TRIES
+            serving, playbook, store, call, decision, rankings, tries == BUDGET_TRIES
         )
-        tries += 1
-    return kind
+        if kind != FAULT_NONE:
+            return kind
+    return FAULT_NONE
 
 
 cdef struct Deciding:
@@ -415,6 +416,7 @@ cdef int decide_call(
     cdef int kind
     cdef bint bound_reached
     serving.consent_stale = header.consent_stale
+    serving.taken = NULL
     prefetch_playbook(playbook, call)
     kind = rank_call(serving, playbook, store, call, decision, rankings, False)
     if kind == FAULT_NONE and spends(serving, playbook, call):
@@ -433,6 +435,7 @@ cdef int decide_call(
         )
     step_end(serving.trace, STEP_ENCODE)
     if writer.failed:
+        budgets_undo(serving)
         return fault_set(
             &serving.fault, FAULT_INVALID, "explain", "an answer over 64 MiB", "fewer placements"
         )

@@ -308,7 +308,7 @@ cdef const BudgetView* decision_budget(Decision* decision, uint32_t index) noexc
             decision.replay.missing += 1
             view.left = decision.playbook.budgets[index].most
     elif decision.budgets != NULL and not decision.budgets_shut:
-        budget_look(decision.budgets, decision.playbook, index, decision.clock_us, 0, view)
+        budget_look(decision.budgets, decision.playbook, index, decision.clock_us, view)
     else:
         view.more = decision.budgets_shut
     view.known = True

@@ -1,35 +1,32 @@
 """Spend: what a decision proposes is held of its budgets, all of it or nothing."""
 
-cdef struct Taken:
-    # One hold of the decision at hand, in its arena.
-    const BudgetSpec* spec
-    HoldName name
-    Taken* before
-
-
 cdef bint budgets_hold(
-    Decision* decision, Text decision_id, const PlacementSpec** placements,
-    const Ranking* rankings, uint32_t count,
+    Serving* serving, Decision* decision, const DecideCall* call, const Ranking* rankings
 ) noexcept nogil:
     """Hold the cost of every proposition; False, with nothing held, where others were first."""
-    cdef Taken* taken = NULL
     cdef const ActionSpec* action
     cdef HoldName name
     cdef uint32_t i, j
-    for i in range(count):
+    for i in range(call.message.placements_count):
         for j in range(rankings[i].slots_filled):
             action = rankings[i].slots[j].action
             name = hold_name(
-                decision_id, j, hold_action(action.name), proposed_before(rankings, i, j)
+                call.message.decision_id, j, identity_hash(call.identity),
+                hold_action(action.name), proposed_before(rankings, i, j),
             )
-            if not hold_of(decision, &action.gates[<int>GATE_CONTACT], action, name, &taken) or (
-                not hold_of(decision, &placements[i].contact, action, name, &taken)
+            if not hold_of(serving, decision, &action.gates[<int>GATE_CONTACT], action, name) or (
+                not hold_of(serving, decision, &call.placements[i].contact, action, name)
             ):
-                while taken != NULL:
-                    budget_undo(taken.spec, taken.name)
-                    taken = taken.before
+                budgets_undo(serving)
                 return False
     return True
+
+
+cdef void budgets_undo(Serving* serving) noexcept nogil:
+    """Give back what the last decision has taken: its answer is not given."""
+    while serving.taken != NULL:
+        budget_undo(serving.taken.spec, serving.taken.name)
+        serving.taken = serving.taken.before
 
 
 cdef uint8_t proposed_before(const Ranking* rankings, uint32_t at, uint32_t slot) noexcept nogil:
@@ -43,14 +40,15 @@ cdef uint8_t proposed_before(const Ranking* rankings, uint32_t at, uint32_t slot
 
 
 cdef bint hold_of(
-    Decision* decision, const Indexes* rules, const ActionSpec* action, HoldName name,
-    Taken** taken,
+    Serving* serving, Decision* decision, const Indexes* rules, const ActionSpec* action,
+    HoldName name,
 ) noexcept nogil:
     """Hold a proposition's cost of the budgets among some rules."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ContactSpec* rule
     cdef const BudgetSpec* spec
     cdef Taken* one
+    cdef int64_t cost
     cdef uint32_t i
     cdef int result
     for i in range(rules.count):
@@ -58,18 +56,18 @@ cdef bint hold_of(
         if rule.kind != CONTACT_BUDGET:
             continue
         spec = &playbook.budgets[rule.budget]
+        cost = budget_cost(playbook, spec, action)
+        if cost == 0:
+            continue
         one = <Taken*>arena_take(&decision.machine.arena, sizeof(Taken))
         if one == NULL:
             return False
-        result = budget_take(
-            decision.budgets, playbook, spec, name, budget_cost(playbook, spec, action),
-            decision.clock_us,
-        )
+        result = budget_take(serving.budgets, playbook, spec, name, cost, decision.clock_us)
         if result == TAKEN_REFUSED:
             return False
         if result == TAKEN:
             one.spec = spec
             one.name = name
-            one.before = taken[0]
-            taken[0] = one
+            one.before = serving.taken
+            serving.taken = one
     return True

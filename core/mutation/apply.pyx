@@ -259,7 +259,9 @@ cdef StoreStatus apply_track(
         atomic_read(&serving.budgets.count)
     ) and text_equal(track.message.event, text_of("impression")):
         # Of a repeat, too: what it confirms is confirmed.
-        budgets_confirm(serving.budgets, &track.message)
+        budgets_confirm(
+            serving.budgets, &track.message, identity_hash(track.identity)
+        )
     return status
 
 

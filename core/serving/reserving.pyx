@@ -73,6 +73,7 @@ cdef int seat_decide_reserved(
     kind = decide_call(serving, playbook, seat.state.store, call, header, made)
     serving.reserves = False
     if kind == FAULT_NONE and not seat_reserve(seat, playbook, call, now_us):
+        budgets_undo(serving)
         serving.writer.length = start
         if serving.tape != NULL:
             tape_begin(serving.tape)

@@ -75,9 +75,9 @@ def faults_of(contact: Mapping[str, Any], **parts: Any) -> list[str]:
     return [str(fault) for fault in compiled(contact, **parts).faults]
 
 
-def engine_of(contact: Mapping[str, Any], **parts: Any) -> Engine:
+def engine_of(contact: Mapping[str, Any], holds_max: int = 1_024, **parts: Any) -> Engine:
     """A fresh engine that runs the playbook."""
-    engine = Engine(profiles_max=1_024, dedupe_max=65_536)
+    engine = Engine(profiles_max=1_024, dedupe_max=65_536, holds_max=holds_max)
     engine.publish(plan_of(contact, **parts))
     return engine
 

@@ -38,12 +38,17 @@ def with_budgets(**budgets: dict[str, Any]) -> dict[str, Any]:
 
 
 def impression(
-    engine: Engine, decision: decision_pb2.DecideResponse, slot: int, at_us: int, **about: str
+    engine: Engine,
+    decision: decision_pb2.DecideResponse,
+    slot: int,
+    at_us: int,
+    who: str = "ann",
+    **about: str,
 ) -> None:
     """One more impression of a slot, on an engine."""
     request = event_pb2.TrackRequest(
         event_id=f"shown-{next(_numbers)}",
-        identity=identity("ann"),
+        identity=identity(who),
         event="impression",
         decision_id=decision.decision_id,
         slot=slot,
@@ -97,6 +102,81 @@ def test_a_preview_holds_nothing_and_sees_what_is_left() -> None:
     assert amounts(engine) == (0, 0, 1)
     answer(engine, "ann", "inbox")
     assert proposed(engine, "bob", "inbox", preview=True) == ["news"]
+
+
+def test_one_id_for_many_people_holds_for_each() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 4}))
+    people = [f"person-{i}" for i in range(6)]
+    # So far apart that the answer to the one before is no longer kept.
+    moments = [NOW_US + i * 61 * SECOND for i in range(6)]
+    shown = [
+        proposed(engine, who, "inbox", at_us, decision_id="same")
+        for who, at_us in zip(people, moments, strict=True)
+    ]
+    assert shown == [["ten_off", "twenty_off", "news"]] * 2 + [["news"]] * 4
+    one = decision_pb2.DecideResponse(decision_id="same")
+    for _ in range(2):
+        impression(engine, one, 0, moments[-1], who=people[0])
+    assert amounts(engine) == (1, 3, 0), "the same person's again is a repeat"
+    impression(engine, one, 0, moments[-1], who=people[1])
+    assert amounts(engine) == (2, 2, 0)
+
+
+def test_an_impression_of_another_identity_confirms() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    one = answer(engine, "cookie", "inbox")
+    impression(engine, one, 0, NOW_US, who="ann")
+    assert amounts(engine) == (1, 1, 3)
+
+
+def test_what_costs_nothing_holds_nothing() -> None:
+    actions = {"ten_off": {"attributes": {"price": 0.0}}}
+    free = {"of": {"action": "ten_off"}, "spend": {"max": 3, "cost": "price"}, "per": "all"}
+    engine = engine_of(with_budgets(money=free), actions=actions)
+    engine.budgets_managed()
+    assert [proposed(engine, "ann", "inbox") for _ in range(3)] == [["ten_off"]] * 3
+    assert amounts(engine) == (0, 0, 0)
+
+
+def test_one_that_nobody_has_seen_keeps_none_behind_it() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 10_000}), holds_max=8)
+    answer(engine, "never", "inbox")
+    for i in range(500):
+        one = answer(engine, "ann", "inbox", NOW_US + i)
+        impression(engine, one, 0, NOW_US + i)
+        impression(engine, one, 1, NOW_US + i)
+    assert amounts(engine) == (1_000, 2, 8_998)
+
+
+def test_a_budget_with_all_its_holds_proposes_nothing_and_says_so() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 100}), holds_max=4)
+    shown = [answer(engine, f"person-{i}", "inbox") for i in range(3)]
+    assert list(shown[1].degraded) == []
+    assert list(shown[2].degraded) == [WAITS]
+    assert [one.action for one in shown[2].placements[0].propositions] == ["news"]
+    (one,) = engine.budgets(NOW_US)
+    assert (one.held, one.left, one.full) == (4, 0, 1)
+    later = NOW_US + 601 * SECOND
+    assert proposed(engine, "bob", "inbox", later) == ["ten_off", "twenty_off", "news"]
+
+
+def test_many_that_end_at_once_come_back_in_parts() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 400}))
+    for i in range(200):
+        answer(engine, f"person-{i}", "inbox")
+    later = NOW_US + 601 * SECOND
+    left = [amounts(engine, later)[2] for _ in range(8)]
+    assert left == [64, 128, 192, 256, 320, 384, 400, 400], "a decision waits for a few only"
+
+
+def test_budgets_of_playbooks_that_are_gone_make_room() -> None:
+    engine = Engine(generations_max=2)
+    parts = {"actions": {"ten_off": {}}, "placements": {"inbox": {"slots": 1}}}
+    for i in range(66):
+        many = {f"of_{i}_{j}": {"max": 1, "per": "all"} for j in range(64)}
+        engine.publish(plan_of(with_budgets(**many), **parts))
+        assert proposed(engine, f"ann_{i}", "inbox") == ["ten_off"]
+        assert proposed(engine, f"bob-{i}", "inbox") == []
 
 
 def test_an_impression_confirms_and_repeats_do_not_count() -> None:
