@@ -11,6 +11,7 @@ LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
 SEEDS ?= 20000
 # Inputs of the coverage-guided fuzzer; 10 million take about half an hour of one core.
 RUNS ?= 10000000
+DECISIONS ?= 100000
 # Rounds of each fault, and the length of the soak.
 TIMES ?= 1
 MINUTES ?= 10
@@ -27,7 +28,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], s
 endef
 export BUILD_REQUIRES
 
-.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload bench-bookkeeping bench-shadow bench-triggers retail fuzz debug proto \
+.PHONY: late help build demo test lint bench bench-log bench-overhead bench-peers bench-telemetry bench-overload bench-bookkeeping bench-shadow bench-triggers retail again fuzz debug proto \
 	otelcol clean cel shop-100 leads lane-attacks lane-clients lane-soak demo-cluster faults faults-soak sim
 
 help: ## list the targets
@@ -70,6 +71,9 @@ bench-triggers: build ## what an event costs with 10 and with 1,000 segments tha
 
 retail: build ## a quarter of a real shop as live traffic, every decision made again: a minute
 	@$(BIN)/python -m bench.retail
+
+again: build ## 100,000 recorded decisions of both lanes, across a publish, each made again
+	@$(BIN)/python -m bench.again --decisions $(DECISIONS)
 
 bench-overload: build ## what the fast lane still does at 1.5 and 3 times its highest rate
 	$(BIN)/python -m bench.overload
