@@ -238,6 +238,8 @@ class Machine:
         self.recovering = True
         self.lost = False
         self._waiting: dict[int, Reply] = {}
+        # Publications of which nobody knows yet whether the log has them.
+        self._unsure: set[bytes] = set()
         self._tokens = 0
 
     def __repr__(self) -> str:
@@ -274,6 +276,7 @@ class Machine:
             self.world.wires, self.name, self.world.servers, self.world.sentinels
         )
         self._waiting = {}
+        self._unsure = set()
         self.log = self.log_type(self.network, BACKEND)
         self.engine = Engine(
             profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64
@@ -304,6 +307,7 @@ class Machine:
             now_us=self.now_us,
             steady_s=self.loop.time,
             announced=self.catalogue.announced,
+            passed=self._passed,
             limits=self.world.limits,
             snapshots=self.disk,
             process=int.from_bytes(repr(self).encode(), "little") % 2**63,
@@ -559,11 +563,20 @@ class Machine:
             except NextbestError as error:
                 self.loop.note("publish refused:", error)
                 done.set_result("refused")
-            if await done == "ok":
+            outcome = await done
+            if outcome == "ok":
                 self.catalogue.announced(mutation)
                 self.loop.note("published", plan.hash[:1].decode())
                 return
+            if outcome == "unknown":
+                self._unsure.add(mutation)
             await asyncio.sleep(0.5)
+
+    def _passed(self, batch: bytes) -> None:
+        """An own entry was read back: it may hold what was not known to be in the log."""
+        for mutation in [one for one in self._unsure if one in batch]:
+            self._unsure.discard(mutation)
+            self.catalogue.announced(mutation)
 
 
 def set_outcome(done: asyncio.Future[str], outcome: str, _value: Any) -> None:
