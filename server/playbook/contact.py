@@ -262,6 +262,10 @@ class _Maker:
     def budget(self, name: Text, spec: contacts.BudgetSpec, spender: Spender) -> None:
         """A budget and its rule, or one of each for each that it is about by itself."""
         what = f"budget {name}"
+        if IMPRESSION not in self.scope.tables.event_index:
+            # Nothing would ever be used: each hold would come back.
+            allowed = f"an event {IMPRESSION} in schema.yaml, by which it is used"
+            self.scope.faults.add(name.node.fault(what, allowed, f"no event {IMPRESSION}"))
         if spec.per is not Period.ROLLING:
             self.check_zone(spec.at.value("per"), f"per of {what}")
         for subject, names in self.subjects(spec.of, what):

@@ -161,6 +161,7 @@ def _differences(
         got = tuple(proposition.action for proposition in decision.propositions)
         if got != actions:
             yield f"placement {name}: got [{', '.join(got)}], expected [{', '.join(actions)}]"
+            yield from _missing(response, name, [one for one in actions if one not in got])
     yield from _unequal("score", {one.name: one.points for one in response.scores}, wanted.scores)
     yield from _unequal("grade", {one.name: one.value for one in response.grades}, wanted.grades)
     yield from _unequal(
@@ -193,7 +194,7 @@ def _dropped(
     response: decision_pb2.DecideResponse,
 ) -> Iterator[str]:
     """Compare the fates; an action of no requested placement is looked for in the others."""
-    fates = _fates(response)
+    fates = _fates(response.explanations)
     for name, wanted in case.expect.dropped:
         if name not in fates:
             placement = _placement_of(plan, name)
@@ -201,16 +202,29 @@ def _dropped(
                 yield f"action {name}: no placement has it as a candidate"
                 continue
             decision_id = f"case-{number}-{placement}"
-            fates.update(_fates(_decide(engine, identity, case, decision_id, [placement])))
+            shown = _decide(engine, identity, case, decision_id, [placement])
+            fates.update(_fates(shown.explanations))
         fate, why = fates.get(name, ("no candidate", ""))
         if fate != wanted:
             yield f"action {name}: got {fate}{why}, expected {wanted}"
 
 
-def _fates(response: decision_pb2.DecideResponse) -> dict[str, tuple[str, str]]:
+def _missing(
+    response: decision_pb2.DecideResponse, placement: str, actions: Iterable[str]
+) -> Iterator[str]:
+    """Why a placement does not show actions that it was to show."""
+    fates = _fates(one for one in response.explanations if one.placement == placement)
+    for action in actions:
+        fate, why = fates.get(action, ("no candidate", ""))
+        yield f"placement {placement}: {action} is {fate}{why}"
+
+
+def _fates(
+    explanations: Iterable[decision_pb2.PlacementExplanation],
+) -> dict[str, tuple[str, str]]:
     """Each action's fate, the first placement's, and the condition that decided it."""
     found: dict[str, tuple[str, str]] = {}
-    for explanation in response.explanations:
+    for explanation in explanations:
         for one in explanation.candidates:
             fate = decision_pb2.Fate.Name(one.fate).removeprefix(_FATE_PREFIX).lower()
             why = f" ({one.condition})" if one.condition else ""

@@ -28,6 +28,13 @@ CROSSINGS: Final = {
     "grade_changed": ("grade", "from", "to", "cause"),
     "stage_changed": ("from", "to", "cause"),
 }
+# What of triggers.yaml has each of them told.
+_TOLD_BY: Final = {
+    "segment_entered": "segments",
+    "segment_left": "segments",
+    "grade_changed": "grades",
+    "stage_changed": "stage",
+}
 _NUMBERS: Final = (ValueType.INT, ValueType.DOUBLE)
 _ORDERED: Final = (*_NUMBERS, ValueType.TIMESTAMP)
 _SINGLE: Final = (*_ORDERED, ValueType.BOOL, ValueType.STRING)
@@ -79,8 +86,17 @@ class Tables:
         """An event's index; None after a fault."""
         if name in self.event_index:
             return self.event_index[name]
-        unknown(name, what, self.event_index, faults)
+        self.unknown_event(name, name.node, what, faults)
         return None
+
+    def unknown_event(self, name: str, node: Node, what: str, faults: Faults) -> None:
+        """A fault for an event that there is not, unless its definition has one already."""
+        if name in faults.broken:
+            return
+        allowed = one_of(name, self.event_index)
+        if name in _TOLD_BY:
+            allowed += f", or {_TOLD_BY[name]} in triggers.yaml, which have it told"
+        faults.add(node.fault(what, allowed))
 
 
 def schema_tables(playbook: Playbook, faults: Faults) -> Tables:
@@ -126,11 +142,7 @@ def _events(playbook: Playbook, faults: Faults) -> Mapping[Text, Mapping[Text, V
 def crossings(playbook: Playbook) -> list[str]:
     """The events of crossings that the playbook's triggers need."""
     triggers = playbook.triggers
-    if triggers is None:
-        return []
-    found = ["segment_entered", "segment_left"] if triggers.segments else []
-    found += ["grade_changed"] if triggers.grades else []
-    return found + (["stage_changed"] if triggers.stage else [])
+    return [] if triggers is None else [e for e, by in _TOLD_BY.items() if getattr(triggers, by)]
 
 
 def _crossings(playbook: Playbook, found: Tables, faults: Faults) -> None:
@@ -209,9 +221,7 @@ def _property(
     """The event, its property and the property's type."""
     event_name, dot, _ = of.partition(".")
     if event_name not in tables.event_index:
-        if event_name not in faults.broken:
-            allowed = one_of(event_name, tables.event_index)
-            faults.add(of.node.fault(f"event of {key}", allowed))
+        tables.unknown_event(event_name, of.node, f"event of {key}", faults)
         return None
     event = tables.event_index[event_name]
     if key == "count":

@@ -47,6 +47,7 @@ def compiled(contact: Mapping[str, Any], **parts: Any) -> Compiled:
         "contact.yaml": unreserved(contact),
         "actions.yaml": {"actions": parts.get("actions", ACTIONS)},
         "placements.yaml": {"placements": parts.get("placements", PLACEMENTS)},
+        "tests/all.yaml": parts.get("tests", []),
     }
     return compiled_of(files)
 

@@ -12,6 +12,7 @@ import pytest
 
 from nextbest.core import Engine
 from nextbest.server.budgets import budget_statuses
+from nextbest.server.playbook.run import run_cases
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2
@@ -20,6 +21,7 @@ from tests.contact.playbook import (
     NOW_US,
     SECOND,
     answer,
+    compiled,
     engine_of,
     faults_of,
     identity,
@@ -393,6 +395,31 @@ def test_an_action_without_its_cost_is_named() -> None:
     spec = {"of": {"group": "discount"}, "spend": {"max": 1, "cost": "price"}, "per": "all"}
     found = faults_of({"budgets": {"money": spec}}, actions=actions)
     assert any("cost of budget money: action twenty_off, seen none" in one for one in found), found
+
+
+def test_a_budget_needs_the_event_that_uses_it() -> None:
+    found = faults_of({"budgets": {"summer": VOLUME}}, schema={"events": {"click": {}}})
+    assert found == [
+        "contact.yaml:2:3: budget summer, seen no event impression, allowed: an event impression "
+        "in schema.yaml, by which it is used"
+    ]
+
+
+def test_a_playbooks_tests_use_nothing_up() -> None:
+    contact = with_budgets(summer=VOLUME | {"max": 1})
+    noon = "2026-06-01T12:00:00Z"
+    tests = [
+        {"name": f"the {place}", "now": noon, "expect": {"placements": {"page": shown}}}
+        for place, shown in (("first", ["ten_off", "news"]), ("second", ["ten_off", "twenty_off"]))
+    ]
+    found = compiled(contact, tests=tests)
+    assert found.plan is not None, found.faults
+    first, second = run_cases(found.plan, found.tests)
+    assert first.passed
+    assert second.differences == (
+        "placement page: got [ten_off, news], expected [ten_off, twenty_off]",
+        "placement page: twenty_off is contact_policy (budget summer)",
+    )
 
 
 def test_a_calendar_budget_needs_a_clock() -> None:

@@ -460,6 +460,7 @@ def test_each_difference_is_told() -> None:
     assert not result.passed
     assert result.differences == (
         "placement home: got [read_guide, newsletter], expected [book_demo]",
+        'placement home: book_demo is not_applicable (stage in ["lead", "mql"])',
         "score fit: got 0, expected 1",
         "grade lead: got D4, expected A1",
         "stage: got subscriber, expected customer",

@@ -74,7 +74,9 @@ def test_an_event_of_the_engines_own_is_not_declared() -> None:
 def test_without_triggers_there_are_no_such_events() -> None:
     found = faults_of(triggers=None)
     assert any(
-        "event of count, seen 'segment_entered', allowed: purchase, visit" in one for one in found
+        "event of count, seen 'segment_entered', allowed: purchase, visit, or segments in "
+        "triggers.yaml, which have it told" in one
+        for one in found
     )
 
 
