@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from nextbest.core.playbook.plan import Period as Calendar
-from nextbest.server.log.budgets import Ledger, Period
+from nextbest.server.log.ledgers import Ledger, Period
 from nextbest.v1 import log_pb2
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ _MONDAY = timedelta(days=3)
 
 
 def budget_statuses(
-    budgets: Iterable[BudgetInfo], ledgers: Mapping[Period, Ledger]
+    budgets: Iterable[BudgetInfo], ledgers: Mapping[Period, Ledger] | None
 ) -> Iterator[log_pb2.BudgetStatus]:
-    """Each with its parts; without a log all of it is this process's."""
+    """Each with its parts; without a log, and so without ledgers, all of it is this process's."""
     for one in budgets:
         unit = MICROS if one.micros else 1
-        ledger = ledgers.get(Period(one.key, one.period))
+        ledger = ledgers.get(Period(one.key, one.period)) if ledgers is not None else None
         status = log_pb2.BudgetStatus(
             name=one.name,
             since=first_day(one.calendar, one.period),
@@ -42,7 +42,7 @@ def budget_statuses(
                     held=has.held / unit,
                 )
             status.claimed = (ledger.claimed - ledger.returned) / unit
-        elif not ledgers:
+        elif ledgers is None:
             claimed = (one.used + one.held + one.left) / unit
             status.parts.add(claimed=claimed, used=one.used / unit, held=one.held / unit)
             status.claimed = claimed

@@ -188,7 +188,7 @@ class Keeper:
         status = self._status()
         status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
-        ledgers = self.node.budgets.ledgers if self.node is not None else {}
+        ledgers = self.node.budgets.ledgers.known if self.node is not None else None
         status.budgets.extend(budget_statuses(self._engine.budgets(now_us()), ledgers))
         return status
 

@@ -188,7 +188,7 @@ class Node:
             self.leases,
             self.budgets,
         )
-        self.budgets.soon = self.pulse.soon
+        self.budgets.beats(self.pulse.soon)
 
     @property
     def state(self) -> str:
@@ -478,7 +478,7 @@ class Node:
         appenders = self.appenders if self._info.replicas else self.appenders[:REPLICATED_QUEUE]
         parts = [self.pulse.run(), self.pulse.answer(), self.pulse.settle()]
         parts += [self._check(), self._watch()]
-        parts.append(self.budgets.watch())
+        parts += self.budgets.parts()
         parts += (appender.run() for appender in appenders)
         await first_failure(*parts)
 

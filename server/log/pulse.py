@@ -56,7 +56,6 @@ class Pulse:
             await self.compare_clocks()
             await self.beat()
             await self._coordinator.work(loop.time())
-            await self._budgets.work(loop.time())
             await self._rest()
 
     async def answer(self) -> None:

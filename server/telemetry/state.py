@@ -168,7 +168,7 @@ def _node(node: Node) -> Readings:
         catalogue.LOG_LEADS: {(): float(node.leads)},
         catalogue.BUDGET_CLAIMS: {
             ("lost",): node.budgets.lost,
-            ("revoked",): node.budgets.revoked,
+            ("revoked",): node.budgets.shares.revoked,
         },
         catalogue.SNAPSHOTS: {
             ("taken",): counts.snapshots,

@@ -283,7 +283,18 @@ def test_even_pacing_releases_shares_as_the_day_goes_on() -> None:
                 impression(engine, found, slot, at_us)
                 shown += 1
             assert shown == hour + 1
-            assert (WAITS in found.degraded) == (hour < 23)
+            assert WAITS not in found.degraded, "elsewhere it would end alike"
+
+
+def test_why_the_pace_keeps_something_back_is_explained() -> None:
+    engine = engine_of(with_budgets(daily={"max": 24, "per": "day", "pacing": "even"}))
+    midnight = NOW_US - 9 * 3_600 * SECOND
+    assert proposed(engine, "ann", "inbox", midnight) == ["ten_off"]
+    told = answer(engine, "bob", "inbox", midnight, explain=True)
+    wanted = decision_pb2.BudgetExplanation(held=1, max=24, paced=True)
+    assert told.explanations[0].candidates[0].budget == wanted
+    last = answer(engine, "bob", "inbox", midnight + DAY - SECOND, explain=True)
+    assert {one.budget.paced for one in last.explanations[0].candidates} == {False}
 
 
 def test_a_changed_playbook_goes_on_with_what_is_used() -> None:
@@ -315,7 +326,7 @@ def test_a_managed_budget_is_what_was_granted() -> None:
 @pytest.mark.parametrize("per", ["day", "week", "month"])
 def test_the_first_day_of_a_period(per: str) -> None:
     engine = engine_of(with_budgets(daily=VOLUME | {"per": per}))
-    (status,) = budget_statuses(engine.budgets(NOW_US), {})
+    (status,) = budget_statuses(engine.budgets(NOW_US), None)
     today = datetime.fromtimestamp(NOW_US // SECOND, ZoneInfo("Europe/Warsaw")).date()
     monday = today - timedelta(days=today.weekday())
     days = {"day": today, "week": monday, "month": today.replace(day=1)}

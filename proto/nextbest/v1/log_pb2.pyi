@@ -31,7 +31,7 @@ class LogEntry(_message.Message):
     def __init__(self, nonce: _Optional[int] = ..., batch: _Optional[_Union[_mutation_pb2.MutationBatch, _Mapping]] = ..., open: _Optional[_Union[EpochOpen, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., horizon: _Optional[_Union[Horizon, _Mapping]] = ..., trim: _Optional[_Union[Trim, _Mapping]] = ..., format: _Optional[_Union[Format, _Mapping]] = ..., claim: _Optional[_Union[Claim, _Mapping]] = ...) -> None: ...
 
 class Claim(_message.Message):
-    __slots__ = ("budget", "period", "start", "amount", "holder", "process", "term")
+    __slots__ = ("budget", "period", "start", "amount", "holder", "process", "term", "calendar")
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class Claim(_message.Message):
     HOLDER_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
+    CALENDAR_FIELD_NUMBER: _ClassVar[int]
     budget: bytes
     period: int
     start: int
@@ -46,10 +47,11 @@ class Claim(_message.Message):
     holder: str
     process: int
     term: int
-    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., start: _Optional[int] = ..., amount: _Optional[int] = ..., holder: _Optional[str] = ..., process: _Optional[int] = ..., term: _Optional[int] = ...) -> None: ...
+    calendar: int
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., start: _Optional[int] = ..., amount: _Optional[int] = ..., holder: _Optional[str] = ..., process: _Optional[int] = ..., term: _Optional[int] = ..., calendar: _Optional[int] = ...) -> None: ...
 
 class BudgetReport(_message.Message):
-    __slots__ = ("budget", "period", "claimed", "has", "used", "held", "wanted", "returned")
+    __slots__ = ("budget", "period", "claimed", "has", "used", "held", "wanted", "returned", "calendar")
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +60,7 @@ class BudgetReport(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
+    CALENDAR_FIELD_NUMBER: _ClassVar[int]
     budget: bytes
     period: int
     claimed: int
@@ -66,19 +69,22 @@ class BudgetReport(_message.Message):
     held: int
     wanted: int
     returned: int
-    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., has: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., wanted: _Optional[int] = ..., returned: _Optional[int] = ...) -> None: ...
+    calendar: int
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., has: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., wanted: _Optional[int] = ..., returned: _Optional[int] = ..., calendar: _Optional[int] = ...) -> None: ...
 
 class BudgetLedger(_message.Message):
-    __slots__ = ("budget", "period", "claimed", "holders")
+    __slots__ = ("budget", "period", "claimed", "holders", "calendar")
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    CALENDAR_FIELD_NUMBER: _ClassVar[int]
     budget: bytes
     period: int
     claimed: int
     holders: _containers.RepeatedCompositeFieldContainer[BudgetHolder]
-    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[BudgetHolder, _Mapping]]] = ...) -> None: ...
+    calendar: int
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[BudgetHolder, _Mapping]]] = ..., calendar: _Optional[int] = ...) -> None: ...
 
 class BudgetHolder(_message.Message):
     __slots__ = ("member", "process", "claimed", "used", "held", "returned")

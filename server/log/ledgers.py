@@ -1,0 +1,168 @@
+"""Ledgers: what is claimed of budgets and by whom, as the log's entries say in their order.
+
+What is claimed of a budget is a number that only grows: a claim holds where it starts at or behind
+all that was claimed before it in the log.  So of two claims of one part the first one counts, a
+part of a lost claim is wasted and never given twice, and any order of reports joins to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from nextbest.core.playbook.plan import Period as Calendar
+from nextbest.v1 import log_pb2
+
+# Budgets and periods known; beyond them nothing new is given.
+LEDGERS_MAX = 4_096
+# Of each calendar, over all budgets: the older ones are over.
+PERIODS_KEPT = 4
+# Of one budget and period, with those that are gone.
+HOLDERS_MAX = 256
+
+
+class Period(NamedTuple):
+    """A budget by its key, in one of its periods."""
+
+    key: bytes
+    number: int
+
+
+class Process(NamedTuple):
+    """A member's process: one that starts anew is another."""
+
+    member: str
+    mark: int
+
+
+@dataclass(slots=True)
+class Holder:
+    """What one process has of a budget's period; each only grows, but for `held`."""
+
+    claimed: int = 0
+    used: int = 0
+    held: int = 0
+    # Given back when it stopped: it spends nothing any more.
+    returned: int = 0
+
+    def join(self, said: Holder) -> None:
+        """What it has said later, or was heard to say."""
+        self.claimed = max(self.claimed, said.claimed)
+        self.used = max(self.used, said.used)
+        self.held = said.held
+        self.returned = max(self.returned, said.returned)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A budget's period: what it is of, up to where it is claimed, and who has said what."""
+
+    calendar: int = Calendar.ROLLING
+    claimed: int = 0
+    holders: dict[Process, Holder] = field(default_factory=dict)
+
+    @property
+    def returned(self) -> int:
+        """What may be claimed again."""
+        return sum(one.returned for one in self.holders.values())
+
+    def holder(self, process: Process) -> Holder:
+        """What a process has; the longest known one goes where there are too many."""
+        if process not in self.holders and len(self.holders) >= HOLDERS_MAX:
+            del self.holders[next(iter(self.holders))]
+        return self.holders.setdefault(process, Holder())
+
+
+class Ledgers:
+    """All that are not over: a budget that no playbook has any more goes with its last period.
+
+    One for all time is never over: who publishes it again goes on with what is used.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[Period, Ledger] = {}
+
+    def of(self, period: Period) -> Ledger:
+        """A period's; an empty one where nothing is claimed yet."""
+        return self.known.get(period) or Ledger()
+
+    def claim(self, claim: log_pb2.Claim) -> bool:
+        """Take a claim of the log; False for one that comes to nothing."""
+        ledger = self.open(Period(claim.budget, claim.period), claim.calendar)
+        if ledger is None or claim.start < ledger.claimed:
+            return False
+        ledger.claimed = claim.start + claim.amount
+        ledger.holder(Process(claim.holder, claim.process)).claimed += claim.amount
+        return True
+
+    def join(self, process: Process, report: log_pb2.BudgetReport) -> None:
+        """Take what a process says of a budget."""
+        if not (report.claimed or report.has):
+            return
+        ledger = self.open(Period(report.budget, report.period), report.calendar)
+        if ledger is None:
+            return
+        ledger.claimed = max(ledger.claimed, report.claimed)
+        if report.has:
+            said = Holder(report.has, report.used, report.held, report.returned)
+            ledger.holder(process).join(said)
+
+    def open(self, period: Period, calendar: int) -> Ledger | None:
+        """A period's, made where there is none; None for one that is over, or one too many."""
+        found = self.known.get(period)
+        if found is not None or not self._reach(period.number, calendar):
+            return found
+        if len(self.known) >= LEDGERS_MAX:
+            return None
+        found = self.known[period] = Ledger(calendar)
+        return found
+
+    def _reach(self, number: int, calendar: int) -> bool:
+        """Drop what is over now that a calendar has come to a period; False if that is over."""
+        if calendar == Calendar.ROLLING:
+            return True
+        kept = {at.number for at, one in self.known.items() if one.calendar == calendar}
+        oldest = sorted(kept | {number})[-PERIODS_KEPT:][0]
+        if any(one < oldest for one in kept):
+            self.known = {
+                at: one
+                for at, one in self.known.items()
+                if one.calendar != calendar or at.number >= oldest
+            }
+        return number >= oldest
+
+    def messages(self) -> list[log_pb2.BudgetLedger]:
+        """All of them, for snapshots and for operators."""
+        return [
+            log_pb2.BudgetLedger(
+                budget=period.key,
+                period=period.number,
+                calendar=ledger.calendar,
+                claimed=ledger.claimed,
+                holders=[_message(process, one) for process, one in ledger.holders.items()],
+            )
+            for period, ledger in self.known.items()
+        ]
+
+    def restore(self, messages: Iterable[log_pb2.BudgetLedger]) -> None:
+        """Take over what a snapshot says."""
+        for message in messages:
+            ledger = self.open(Period(message.budget, message.period), message.calendar)
+            if ledger is None:
+                continue
+            ledger.claimed = max(ledger.claimed, message.claimed)
+            for one in message.holders:
+                said = Holder(one.claimed, one.used, one.held, one.returned)
+                ledger.holder(Process(one.member, one.process)).join(said)
+
+
+def _message(process: Process, holder: Holder) -> log_pb2.BudgetHolder:
+    return log_pb2.BudgetHolder(
+        member=process.member,
+        process=process.mark,
+        claimed=holder.claimed,
+        used=holder.used,
+        held=holder.held,
+        returned=holder.returned,
+    )
