@@ -66,7 +66,10 @@ cdef struct BudgetView:
     int64_t used
     int64_t held
     int64_t left
+    # Whether this node may be granted more of what is released by now.
     bint more
+    # Whether the pace keeps a part back.
+    bint paced
 
 
 cdef struct Taken:
@@ -197,9 +200,10 @@ cdef void budget_latched(
         window = budget_open(budget, period)
         if window != NULL:
             window.granted = budget_released(playbook, spec, now_us)
-            window.more = spec.even and window.granted < spec.most
+            window.more = False
     else:
         window = budget_window(budget, period)
+    view.paced = spec.even and budget_released(playbook, spec, now_us) < spec.most
     view.used = view.held = view.left = 0
     view.more = True
     if window != NULL:

@@ -338,4 +338,5 @@ cdef void write_budget(
     write_double(writer, 3, <double>(view.left - given) / unit)
     write_double(writer, 4, <double>spec.most / unit)
     write_uint(writer, 5, view.more)
+    write_uint(writer, 6, view.paced)
     message_close(writer, start)

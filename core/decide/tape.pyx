@@ -169,7 +169,7 @@ cdef void tape_budget(Tape* tape, uint32_t index, const BudgetView* view) noexce
     put_varint(reads, <uint64_t>view.used)
     put_varint(reads, <uint64_t>view.held)
     put_varint(reads, <uint64_t>view.left)
-    put_varint(reads, view.more)
+    put_varint(reads, <uint64_t>view.more | <uint64_t>view.paced << 1)
     message_close(reads, listed)
     tape_close(tape, start)
 
@@ -177,10 +177,13 @@ cdef void tape_budget(Tape* tape, uint32_t index, const BudgetView* view) noexce
 cdef void replay_budget(BudgetView* view, Text left) noexcept nogil:
     """What a tape has of a budget; nothing where it cannot have been read."""
     cdef Reader reader = reader_of(left.data, left.length)
+    cdef uint64_t flags
     view.used = <int64_t>read_varint(&reader)
     view.held = <int64_t>read_varint(&reader)
     view.left = <int64_t>read_varint(&reader)
-    view.more = read_varint(&reader) != 0
+    flags = read_varint(&reader)
+    view.more = flags & 1
+    view.paced = flags >> 1 & 1
     view.known = not reader.failed and 0 <= view.left < BUDGET_LEFT_MAX
 
 

@@ -173,7 +173,9 @@ def _contact(each: decision_pb2.CandidateExplanation) -> str:
 def _budget(has: decision_pb2.BudgetExplanation) -> str:
     """What the node has of a budget."""
     waits = "; waits for more" if has.waits else ""
-    return f": used {has.used:,g}, held {has.held:,g}, left {has.left:,g} of {has.max:,g}{waits}"
+    paced = "; paced" if has.paced else ""
+    amounts = f"used {has.used:,g}, held {has.held:,g}, left {has.left:,g} of {has.max:,g}"
+    return f": {amounts}{waits}{paced}"
 
 
 def _why(entry: decision_pb2.LedgerEntry) -> str:

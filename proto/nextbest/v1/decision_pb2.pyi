@@ -289,18 +289,20 @@ class CandidateExplanation(_message.Message):
     def __init__(self, action: _Optional[str] = ..., fate: _Optional[_Union[Fate, str]] = ..., condition: _Optional[str] = ..., missing: _Optional[str] = ..., error: _Optional[str] = ..., priority: _Optional[float] = ..., factors: _Optional[_Mapping[str, float]] = ..., counted: _Optional[int] = ..., limit: _Optional[int] = ..., propensity_logging: _Optional[float] = ..., budget: _Optional[_Union[BudgetExplanation, _Mapping]] = ..., reserved: _Optional[int] = ...) -> None: ...
 
 class BudgetExplanation(_message.Message):
-    __slots__ = ("used", "held", "left", "max", "waits")
+    __slots__ = ("used", "held", "left", "max", "waits", "paced")
     USED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
     MAX_FIELD_NUMBER: _ClassVar[int]
     WAITS_FIELD_NUMBER: _ClassVar[int]
+    PACED_FIELD_NUMBER: _ClassVar[int]
     used: float
     held: float
     left: float
     max: float
     waits: bool
-    def __init__(self, used: _Optional[float] = ..., held: _Optional[float] = ..., left: _Optional[float] = ..., max: _Optional[float] = ..., waits: _Optional[bool] = ...) -> None: ...
+    paced: bool
+    def __init__(self, used: _Optional[float] = ..., held: _Optional[float] = ..., left: _Optional[float] = ..., max: _Optional[float] = ..., waits: _Optional[bool] = ..., paced: _Optional[bool] = ...) -> None: ...
 
 class DecideBatchRequest(_message.Message):
     __slots__ = ("requests",)
