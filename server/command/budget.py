@@ -1,13 +1,20 @@
-"""`nextbest budget`: how far budgets are used, and which nodes have claimed them."""
+"""`nextbest budget`: how far budgets are used over all nodes, and by each of them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from nextbest.server.command.console import ADDRESS, AsJson, To, connect, out, show_json, table
 from nextbest.v1 import log_pb2
 
+_COLUMNS = ("budget", "since", "node", "max#", "released#", "claimed#", "used#", "held#")
+
 
 def budget_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
-    """Show the budgets of the active playbook: used, held, and claimed by whom.
+    """Show the budgets of the active playbook: how far each is released, claimed, used and held.
+
+    Below each are the nodes that have claimed of it.  What is released may be claimed by now; what
+    is claimed is a node's, which uses it or holds it for impressions to come.
 
     Examples:
 
@@ -20,14 +27,20 @@ def budget_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
     if as_json:
         show_json(log_pb2.GetLogStatusResponse(budgets=status.budgets))
         return
-    rows = [_row(one) for one in status.budgets]
-    columns = ("budget", "since", "max#", "used#", "held#", "claimed#", "claimed by")
-    out().print(table("budgets", columns, rows) if rows else "the playbook has no budgets")
+    rows = [row for one in status.budgets for row in _rows(one)]
+    out().print(table("budgets", _COLUMNS, rows) if rows else "the playbook has no budgets")
 
 
-def _row(one: log_pb2.BudgetStatus) -> tuple[str, ...]:
-    by = ", ".join(
-        f"{part.member or 'this process'} {part.claimed:,g}" for part in one.parts if part.claimed
-    )
-    amounts = (one.max, one.used, one.held, one.claimed)
-    return (one.name, one.since or "ever", *(f"{amount:,g}" for amount in amounts), by)
+def _rows(one: log_pb2.BudgetStatus) -> Iterator[tuple[str, ...]]:
+    """A budget over all nodes, and what each has of it."""
+    whole = _amounts(one.max, one.released, one.claimed, one.used, one.held)
+    yield (one.name, one.since or "ever", "all", *whole)
+    for part in one.parts:
+        if part.claimed:
+            its = _amounts(part.claimed, part.used, part.held)
+            yield ("", "", part.member or "this process", "", "", *its)
+
+
+def _amounts(*amounts: float) -> tuple[str, ...]:
+    """Impressions, or a spend to its millionths."""
+    return tuple(f"{amount:,.6f}".rstrip("0").rstrip(".") for amount in amounts)

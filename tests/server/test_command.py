@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextbest.client import Client, UnavailableError
 from nextbest.client import request as requests
+from nextbest.server.examples import THRIFTY
 from nextbest.v1 import decision_pb2
 
 PLAYBOOK = Path(__file__).parents[1] / "cases" / "small"
@@ -128,6 +130,37 @@ def test_a_folder_of_playbooks_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "shop" / "schema.yaml").write_text("attributes: {age: int}\n")
     text = nextbest("check", str(tmp_path), code=2)
     assert text.strip().endswith("no schema.yaml, playbooks in it: shop")
+
+
+def test_budgets_are_told_of_each_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    playbook = shutil.copytree(THRIFTY, tmp_path / "playbook")
+    contact = (playbook / "contact.yaml").read_text()
+    (playbook / "contact.yaml").write_text(contact.replace("10000", "12345678"))
+    monkeypatch.setenv("NEXTBEST_LOG_MEMBER", "a")
+    monkeypatch.setenv("COLUMNS", "120")
+    server = Process(tmp_path, "--playbook", str(playbook), "--data", str(tmp_path / "data"))
+    to = "--to", server.address
+    try:
+        while not (tmp_path / "socket").exists():
+            time.sleep(0.05)
+        with Client(server.address) as client:
+            while not all(one.parts for one in client.log_status().budgets):
+                time.sleep(0.05)
+            client.decide("ann", ["inbox"])
+            while not all(one.held for one in client.log_status().budgets):
+                time.sleep(0.05)
+        told = json.loads(nextbest("budget", *to, "--json"))["budgets"]
+        lines = nextbest("budget", *to).splitlines()
+    finally:
+        server.stop()
+    rows = [[cell.strip() for cell in one.split("│")[1:-1]] for one in lines if "│" in one]
+    assert [row[0] for row in rows] == ["postage", "", "summer", "", "vouchers", ""]
+    assert {row[2] for row in rows[1::2]} == {"a"}
+    summer = rows[2]
+    assert (summer[3], summer[7]) == ("12,345,678", "1")
+    assert summer[4] == f"{told[1]['released']:,.0f}"
+    assert rows[3][5] == f"{told[1]['parts'][0]['claimed']:,.0f}"
+    assert told[2]["parts"][0]["held"] == 10
 
 
 def test_a_load_with_refused_rows_or_no_server_fails(server: Process, tmp_path: Path) -> None:

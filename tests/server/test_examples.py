@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nextbest.server.command.day import simulate
-from nextbest.server.examples import CONSENT, CROSSED, FIRST, LEADS, POLITE, SHOP, TESTED
+from nextbest.server.examples import CONSENT, CROSSED, FIRST, LEADS, POLITE, SHOP, TESTED, THRIFTY
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.run import run_cases
 
@@ -17,7 +17,9 @@ DEMO = [sys.executable, "-c", "from nextbest.server.command.main import run; run
 
 
 @pytest.mark.parametrize(
-    "folder", [FIRST, LEADS, SHOP, TESTED, POLITE, CONSENT, CROSSED], ids=lambda folder: folder.name
+    "folder",
+    [FIRST, LEADS, SHOP, TESTED, POLITE, CONSENT, CROSSED, THRIFTY],
+    ids=lambda folder: folder.name,
 )
 def test_an_example_compiles_without_a_fault_and_passes_its_own_tests(folder: Path) -> None:
     files = {
