@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from nextbest.server.log.log import Position, Record
 
 _COMPACT_AT = 1_024
-# Redis and SQLite give no larger ones.
-_SEQUENCE_BITS = 64
-_SEQUENCE_MAX = (1 << _SEQUENCE_BITS) - 1
+# Redis and SQLite give no larger numbers.
+_NUMBER_MAX = (1 << 64) - 1
 # What keeping one costs besides its bytes: a start may bring millions of small ones.
-ENTRY_BYTES = 160
+ENTRY_BYTES = 80
 
 
 # Behind every entry.
-_LAST = (_SEQUENCE_MAX, 0)
+_LAST = (_NUMBER_MAX, 0)
 
 
 class Kept(NamedTuple):
@@ -35,11 +36,12 @@ class Retained:
         self._base = base
         self._retain_s = retain_ms / 1_000
         self._bytes_max = bytes_max
-        # Of each entry, in lists of numbers and bytes, which the garbage collector passes over.
-        self._places: list[int] = []
-        self._nonces: list[int] = []
+        # Of each entry.  The garbage collector goes over all that is in a list, and over no array.
+        self._epochs = array("Q")
+        self._sequences = array("Q")
+        self._nonces = array("Q")
+        self._read_s = array("d")
         self._data: list[bytes] = []
-        self._read_s: list[float] = []
         self._first = 0
         self._bytes = 0
         # Entries let go that were not known to be committed.
@@ -51,7 +53,7 @@ class Retained:
         return self._base
 
     def __len__(self) -> int:
-        return len(self._places) - self._first
+        return len(self._data) - self._first
 
     def position(self, index: int) -> Position:
         """Of the entry of that number, from 0; of the base for -1."""
@@ -63,11 +65,12 @@ class Retained:
 
     def extend(self, records: Sequence[Record], nonces: Iterable[int], now_s: float) -> None:
         """Keep the next entries, of these nonces."""
-        self._places += [record[0] << _SEQUENCE_BITS | record[1] for record in records]
-        self._nonces += nonces
+        self._epochs.extend([record[0] for record in records])
+        self._sequences.extend([record[1] for record in records])
+        self._nonces.extend(nonces)
         data = [record[2] for record in records]
+        self._read_s.extend(repeat(now_s, len(data)))
         self._data += data
-        self._read_s += [now_s] * len(data)
         self._bytes += sum(map(len, data)) + ENTRY_BYTES * len(data)
 
     def cut(self, committed: Position, now_s: float) -> None:
@@ -75,10 +78,10 @@ class Retained:
 
         Twice the bound is never passed: a member that runs out of memory keeps nothing at all.
         """
-        first, until = self._first, _place(committed)
-        while first < len(self._places):
+        first, until = self._first, self._behind(committed)
+        while first < len(self._data):
             old = self._read_s[first] < now_s - self._retain_s or self._bytes > self._bytes_max
-            if self._places[first] > until:
+            if first >= until:
                 old = self._bytes > 2 * self._bytes_max
                 self.uncommitted += old
             if not old:
@@ -88,7 +91,7 @@ class Retained:
         if first > self._first:
             self._base = self._position(first - 1)
             self._first = first
-        if first > _COMPACT_AT and first * 2 > len(self._places):
+        if first > _COMPACT_AT and first * 2 > len(self._data):
             self._drop(0, first)
             self._first = 0
 
@@ -96,7 +99,7 @@ class Retained:
         """The number of the first entry at or behind a place; -1 when the base is."""
         if self._base[:2] >= place:
             return -1
-        return bisect_left(self._places, _place(place), lo=self._first) - self._first
+        return self._search(bisect_left, place) - self._first
 
     def has(self, position: Position) -> bool:
         """Whether this very entry is kept, or is the base."""
@@ -105,12 +108,12 @@ class Retained:
 
     def after(self, position: Position) -> list[Kept]:
         """The entries behind a position."""
-        return [self._kept(index) for index in range(self._behind(position), len(self._places))]
+        return [self._kept(index) for index in range(self._behind(position), len(self._data))]
 
     def take_after(self, position: Position) -> list[Kept]:
         """Remove the entries behind a position, which the log has lost; gives them."""
         lost = self.after(position)
-        self._drop(self._behind(position), len(self._places))
+        self._drop(self._behind(position), len(self._data))
         self._bytes -= sum(len(kept.data) + ENTRY_BYTES for kept in lost)
         if position[:2] < self._base[:2]:
             self._base = position
@@ -126,7 +129,7 @@ class Retained:
 
         Gives the place to go on from.
         """
-        for index in range(self._behind(place), len(self._places)):
+        for index in range(self._behind(place), len(self._data)):
             place = self._position(index)[:2]
             data = change(Record(*place, self._data[index]))
             self._bytes += len(data) - len(self._data[index])
@@ -136,19 +139,22 @@ class Retained:
         return _LAST
 
     def _behind(self, position: Sequence[int]) -> int:
-        return bisect_right(self._places, _place(position), lo=self._first)
+        return self._search(bisect_right, position)
+
+    def _search(self, bisect: Callable[..., int], position: Sequence[int]) -> int:
+        """Where a place belongs: among those of its epoch, or between two epochs."""
+        epoch, sequence = position[:2]
+        first = bisect_left(self._epochs, epoch, lo=self._first)
+        end = bisect_right(self._epochs, epoch, lo=first)
+        return bisect(self._sequences, sequence, first, end)
 
     def _position(self, index: int) -> Position:
-        place = self._places[index]
-        return Position(place >> _SEQUENCE_BITS, place & _SEQUENCE_MAX, self._nonces[index])
+        return Position(self._epochs[index], self._sequences[index], self._nonces[index])
 
     def _kept(self, index: int) -> Kept:
         return Kept(self._position(index), self._data[index], self._read_s[index])
 
     def _drop(self, first: int, end: int) -> None:
-        for each in (self._places, self._nonces, self._data, self._read_s):
-            del each[first:end]
-
-
-def _place(position: Sequence[int]) -> int:
-    return position[0] << _SEQUENCE_BITS | position[1]
+        for numbers in (self._epochs, self._sequences, self._nonces, self._read_s):
+            del numbers[first:end]
+        del self._data[first:end]
