@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import redis
+
 from .cores import CORE_GENERATOR, cpu_s
 from .hosts import Redis
 
@@ -20,6 +22,7 @@ KEY = "bare"
 PRAGMAS = ("locking_mode=EXCLUSIVE", "page_size=16384", "journal_mode=WAL", "synchronous=FULL")
 REPLY_BYTES_MAX = 1 << 16
 BENCHMARK_S_MAX = 120
+READ_AT_ONCE = 1_000
 
 
 class Bare(NamedTuple):
@@ -75,6 +78,18 @@ def sent(redis: Redis, key: str, bodies: Sequence[bytes], rounds: int = 1) -> fl
                 connection.sendall(block)
             ahead = _replies(connection, depth, ahead)
         return time.perf_counter() - begin
+
+
+def redis_py_reads(url: str, key: str, entries: int) -> float:
+    """Seconds that redis-py needs to read a stream of an entry more, and to let go of it."""
+    with redis.Redis.from_url(url) as client:
+        begin, seen, start = time.perf_counter(), 0, "-"
+        while found := client.xrange(key, start, count=READ_AT_ONCE):
+            seen, start = seen + len(found), f"({found[-1][0].decode()}"
+        took = time.perf_counter() - begin
+    if seen < entries:
+        raise SystemExit(f"redis-py: {seen} entries of {entries}")
+    return took
 
 
 def sqlite_commits(path: Path, commits: Sequence[Sequence[bytes]]) -> list[float]:

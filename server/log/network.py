@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from nextbest.server.collector import paused
 from nextbest.server.log.link import (
     Address,
     Command,
@@ -95,17 +96,20 @@ class RedisLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._parser.feed(data)
-            while (reply := self._parser.gets()) is not False:
-                self._replies.append(reply)
+            with paused:
+                self._parser.feed(data)
+                while (reply := self._parser.gets()) is not False:
+                    self._replies.append(reply)
         except hiredis.HiredisError as error:
             self._break(str(error))
             return
         seen = len(self._replies)
-        if self._done is None or seen > self._wanted:
+        if self._done is None or self._done.done() or seen > self._wanted:
             self._break("it said more than it was asked")
-        elif seen == self._wanted and not self._done.done():
-            self._done.set_result(self._replies)
+        elif seen == self._wanted:
+            # Not kept besides: it may be large.
+            replies, self._replies = self._replies, []
+            self._done.set_result(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(str(exc or "connection lost"))

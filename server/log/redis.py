@@ -14,6 +14,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 
+from nextbest.server.collector import paused
 from nextbest.server.log import topology
 from nextbest.server.log.link import (
     Address,
@@ -38,6 +39,7 @@ from nextbest.server.log.log import (
     UnknownOutcomeError,
 )
 from nextbest.server.log.place import shown
+from nextbest.server.log.prefetch import Found, Prefetch
 from nextbest.server.log.settings import BackendSettings
 from nextbest.server.span import span
 
@@ -74,6 +76,7 @@ class RedisLog:
         # Calls besides appending and reading may come from several tasks.
         self._control = asyncio.Lock()
         self._largest = READ_BYTES_MAX // READ_COUNT_FIRST
+        self._prefetch = Prefetch(self._read)
 
     async def connect(self) -> LogInfo:
         await self.close()
@@ -123,6 +126,9 @@ class RedisLog:
         return await self._one(("XRANGE", self._key, place, place))
 
     async def read(self, after: tuple[int, int], wait_ms: int) -> Sequence[Record]:
+        return await self._prefetch.read(after, wait_ms)
+
+    async def _read(self, after: tuple[int, int], wait_ms: int) -> Found:
         count = min(max(READ_BYTES_MAX // self._largest, 1), READ_COUNT_MAX)
         # BLOCK 0 would wait for ever.
         block: Command = ("BLOCK", wait_ms) if wait_ms else ()
@@ -134,12 +140,14 @@ class RedisLog:
         if not _is_of(replication, self._replication_id):
             seen = info(replication).get("master_replid")
             raise LogAwayError(f"{self._where()}: on branch {seen}, not on the one connected to")
-        found = _records(reply[0][1]) if reply else []
+        with paused:
+            found = _records(reply[0][1]) if reply else []
+            del reply
         if found:
             # Follows growth at once and lets go of it slowly.
             largest = max(len(record.data) for record in found)
             self._largest = max(largest, self._largest // 2, 1)
-        return found
+        return Found(found, len(found) == count)
 
     async def open_epoch(
         self, epoch: int, data: bytes, expected: tuple[int, int] | None, create: bool
@@ -198,6 +206,7 @@ class RedisLog:
         for link in links:
             if link is not None:
                 await link.close()
+        await self._prefetch.close()
 
     def _where(self) -> str:
         return shown(self._address)

@@ -5,13 +5,13 @@ Needs neither CEL nor YAML, so that the server can read it without loading them.
 
 from __future__ import annotations
 
-import gc
 import pickle
 import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from nextbest.core.playbook.plan import Plan
+from nextbest.server.collector import paused
 from nextbest.server.playbook.faults import Fault
 
 PICKLE_PROTOCOL = 5
@@ -72,17 +72,11 @@ def write_plan(plan: Plan) -> bytes:
 def read_plan(written: bytes) -> Plan:
     """The plan again, made in any thread.
 
-    The collector rests meanwhile: it would go over every object several times, holding
-    decisions up, and a plan has no cycles.
+    The collector, which would hold decisions up, rests meanwhile: a plan has no cycles.
     """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
+    with paused:
         plan: Plan = pickle.loads(written)
-        return plan
-    finally:
-        if collects:
-            gc.enable()
+    return plan
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -362,6 +363,81 @@ async def test_a_reader_does_not_take_more_than_it_asked_for_room(
     assert sum(counts) == 2_101
     assert max(counts) == READ_COUNT_MAX
     assert len(counts) < 12
+
+
+@pytest.fixture
+async def full_log(start_redis: Start, redis_log: Make) -> tuple[Any, RedisLog]:
+    """A server, and a client that has read nothing of more entries than one reply brings."""
+    server = start_redis()
+    log = redis_log(server.url)
+    await opened(log)
+    lines = "".join(f"XADD nextbest 1-{number} e {number}\n" for number in range(1, 2_500))
+    server.call(lines=lines)
+    return server, log
+
+
+async def test_the_next_entries_are_asked_for_while_the_first_are_applied(
+    full_log: tuple[Any, RedisLog],
+) -> None:
+    server, log = full_log
+    after = (await log.read((0, 0), 0))[-1][:2]
+    await asyncio.sleep(0.05)
+    assert "cmdstat_xread:calls=2," in server.call("INFO", "commandstats")
+    # That reply is the one that is given: one more is asked for, for the next time.
+    assert (await log.read(after, 0))[0][:2] == (1, after[1] + 1)
+    await asyncio.sleep(0.05)
+    assert "cmdstat_xread:calls=3," in server.call("INFO", "commandstats")
+
+
+async def test_what_was_read_ahead_is_not_given_for_another_place(
+    full_log: tuple[Any, RedisLog],
+) -> None:
+    _, log = full_log
+    await log.read((0, 0), 0)
+    assert [record.sequence for record in await log.read((1, 2_490), 0)] == list(
+        range(2_491, 2_500)
+    )
+
+
+async def test_a_log_is_read_from_where_it_ended_after_it_was_read_ahead(
+    full_log: tuple[Any, RedisLog],
+) -> None:
+    server, log = full_log
+    after, seen = (0, 0), 0
+    while found := await log.read(after, 0):
+        after, seen = found[-1][:2], seen + len(found)
+    assert seen == 2_500
+    waiting = asyncio.create_task(log.read(after, 5_000))
+    await asyncio.sleep(0.02)
+    server.call("XADD", "nextbest", "1-2500", "e", "last")
+    assert [record.data for record in await waiting] == [b"last"]
+
+
+async def test_a_log_that_is_closed_while_it_is_read_ahead_is_read_anew(
+    full_log: tuple[Any, RedisLog],
+) -> None:
+    _, log = full_log
+    first = list(await log.read((0, 0), 0))
+    await log.close()
+    await log.connect()
+    assert list(await log.read((0, 0), 0))[: len(first)] == first
+
+
+async def test_a_reply_is_parsed_while_the_garbage_collector_rests(
+    full_log: tuple[Any, RedisLog],
+) -> None:
+    _, log = full_log
+    after, seen = (0, 0), 0
+    before, threshold = gc.get_stats()[0]["collections"], gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        while found := await log.read(after, 0):
+            after, seen = found[-1][:2], seen + len(found)
+    finally:
+        gc.set_threshold(*threshold)
+    assert seen == 2_500
+    # Each entry is made of three objects that would be counted.
+    assert gc.get_stats()[0]["collections"] - before < 3 * seen / 50 / 2
 
 
 async def test_what_others_put_into_the_stream_is_an_entry_without_bytes(
