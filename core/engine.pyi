@@ -1,5 +1,6 @@
 """Types of the compiled engine; the meaning of each is in its docstring there."""
 
+from array import array
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -370,7 +371,9 @@ class Engine:
     def apply_batch(self, batch: bytes, now_us: int) -> BatchResult: ...
     def apply_entries(
         self,
-        records: Sequence[tuple[int, int, bytes]],
+        epochs: array[int],
+        sequences: array[int],
+        data: list[bytes],
         first: int,
         own: Container[int],
         now_us: int,

@@ -1026,13 +1026,16 @@ cdef class Engine:
             applied += 1
         return BatchResult(applied, self.parked.count - parked, unreadable, announced)
 
-    def apply_entries(self, records, Py_ssize_t first, own, int64_t now_us) -> list[int]:
-        """Apply entries of the log from `records[first]` on, as far as they are plain.
+    def apply_entries(
+        self, const uint64_t[::1] epochs, const uint64_t[::1] sequences, list data,
+        Py_ssize_t first, own, int64_t now_us,
+    ) -> list[int]:
+        """Apply entries of the log from the one at `first` on, as far as they are plain.
 
-        A record is (epoch, sequence, framed bytes).  An entry is plain when it is the next one of
-        its epoch, whole, and a batch of others' mutations of profiles; `own` has the nonces of
-        ours.  Gives the nonces of those applied, and the position is then the last one's.  Ends
-        before an entry that is anything else, and after some thousand mutations.
+        They are given in columns; `data` is their framed bytes.  An entry is plain when it is the
+        next one of its epoch, whole, and a batch of others' mutations of profiles; `own` has the
+        nonces of ours.  Gives the nonces of those applied, and the position is then the last
+        one's.  Ends before an entry that is anything else, and after some thousand mutations.
         """
         cdef Position here = history_position(&self.state.history)
         cdef uint64_t nonce
@@ -1043,13 +1046,12 @@ cdef class Engine:
         self.require_log()
         person_done(&self.seat.serving.person)
         nonces = []
-        for at in range(first, len(records)):
-            epoch, sequence, data = records[at]
-            if mutations >= ENTRIES_MUTATIONS_MAX or epoch != here.epoch or (
-                sequence != here.sequence + 1
+        for at in range(first, min(len(data), epochs.shape[0], sequences.shape[0])):
+            if mutations >= ENTRIES_MUTATIONS_MAX or epochs[at] != here.epoch or (
+                sequences[at] != here.sequence + 1
             ):
                 break
-            entry = text_from(data)
+            entry = text_from(data[at])
             nonce = entry_nonce(entry)
             # Most are ours on a node that takes writes: before what takes time.
             if nonce == 0 or not (alone or nonce not in own):

@@ -5,9 +5,10 @@ A backend stores framed entries (`entry.py`) and does not look inside them.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 from nextbest.core.errors import (
     ABORTED,
@@ -45,6 +46,38 @@ class Record(NamedTuple):
     epoch: int
     sequence: int
     data: bytes
+
+
+class Entries(Sequence[Record]):
+    """Entries as stored, oldest first, in columns: a start reads millions, each but its bytes."""
+
+    __slots__ = ("data", "epochs", "sequences")
+
+    def __init__(self, epochs: array[int], sequences: array[int], data: list[bytes]) -> None:
+        self.epochs = epochs
+        self.sequences = sequences
+        self.data = data
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Entries:
+        """The entries of some records."""
+        return cls(
+            array("Q", [record.epoch for record in records]),
+            array("Q", [record.sequence for record in records]),
+            [record.data for record in records],
+        )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> Entries: ...
+    def __getitem__(self, at: int | slice) -> Record | Entries:
+        if isinstance(at, slice):
+            return Entries(self.epochs[at], self.sequences[at], self.data[at])
+        return Record(self.epochs[at], self.sequences[at], self.data[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +247,7 @@ class Log(Protocol):
         """The entry there; None when there is none (any more)."""
         ...
 
-    async def read(self, after: tuple[int, int], wait_ms: int) -> Sequence[Record]:
+    async def read(self, after: tuple[int, int], wait_ms: int) -> Entries:
         """Entries behind `after`, oldest first; waits up to `wait_ms` for one, then is empty.
 
         At most READ_ENTRIES_MAX, and as many as should fit in READ_BYTES_MAX.

@@ -15,6 +15,7 @@ from nextbest.server.log.log import (
     QUEUES,
     READ_BYTES_MAX,
     READ_ENTRIES_MAX,
+    Entries,
     EpochConflictError,
     LogAwayError,
     LogFullError,
@@ -119,14 +120,14 @@ class MemoryLog:
         found = records[index] if index < len(records) else None
         return found if found and _place(found) == (epoch, sequence) else None
 
-    async def read(self, after: tuple[int, int], wait_ms: int) -> list[Record]:
+    async def read(self, after: tuple[int, int], wait_ms: int) -> Entries:
         found = self._behind(after)
         if not found and wait_ms:
             await self._store.appended(wait_ms)
             found = self._behind(after)
         if self._store.replication_id != self._replication_id:
             raise LogAwayError("memory: another branch since it was connected to")
-        return found
+        return Entries.of(found)
 
     async def open_epoch(
         self, epoch: int, data: bytes, expected: tuple[int, int] | None, create: bool

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from nextbest.server.log.log import Record
+from nextbest.server.log.log import Entries
 
 Place = tuple[int, int]
 
@@ -14,7 +14,7 @@ Place = tuple[int, int]
 class Found(NamedTuple):
     """Entries of one reply, and whether it was full: then there may well be more."""
 
-    records: list[Record]
+    entries: Entries
     full: bool
 
 
@@ -28,15 +28,15 @@ class Prefetch:
         self._read = read
         self._next: tuple[Place, asyncio.Task[Found]] | None = None
 
-    async def read(self, after: Place, wait_ms: int) -> list[Record]:
+    async def read(self, after: Place, wait_ms: int) -> Entries:
         """Entries behind a place, oldest first; waits for one where none was read ahead."""
         found = await self._ahead(after)
-        if found is None or not found.records:
+        if found is None or not found.entries:
             found = await self._read(after, wait_ms)
         if found.full:
-            place = found.records[-1][:2]
+            place = found.entries[-1][:2]
             self._next = place, asyncio.ensure_future(self._read(place, 0))
-        return found.records
+        return found.entries
 
     async def close(self) -> None:
         """Let go of what was read ahead, once the connection is closed."""

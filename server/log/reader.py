@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from nextbest.core.errors import InvalidRequestError, NoMemoryError, StoreFullError
 from nextbest.server.log.backoff import Backoff
@@ -17,7 +17,7 @@ from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.entry import DamagedEntryError
 from nextbest.server.log.epochs import Epochs
 from nextbest.server.log.leases import Leases
-from nextbest.server.log.log import BEFORE, LogGapError, Position, Record
+from nextbest.server.log.log import BEFORE, Entries, LogGapError, Position, Record
 from nextbest.server.log.members import Members
 from nextbest.server.log.own import Own
 
@@ -78,17 +78,17 @@ class Reader:
         wait_ms = context.limits.read_wait_ms
         await self._own.rest()
         sent_us, after = context.now_us(), context.here
-        records = await context.log.read(after[:2], wait_ms)
+        entries = await context.log.read(after[:2], wait_ms)
         self._own.open = False
-        if not records:
+        if not entries:
             # The log had nothing new when it gave up waiting, which was no earlier than this.
             context.caught_up(min(sent_us + wait_ms * 1_000, context.now_us()))
             await self._verify()
         begun_s = loop.time()
-        passed = self._passed_meanwhile(records, after)
-        while passed < len(records):
-            if not (plain := self._pass_plain(records, passed)):
-                await self._pass(records[passed])
+        passed = self._passed_meanwhile(entries, after)
+        while passed < len(entries):
+            if not (plain := self._pass_plain(entries, passed)):
+                await self._pass(entries[passed])
             passed += plain or 1
             if loop.time() - begun_s >= context.limits.apply_slice_ms / 1_000:
                 context.progress.moved()
@@ -96,17 +96,17 @@ class Reader:
                 begun_s = loop.time()
         context.let_go()
 
-    def _passed_meanwhile(self, records: Sequence[Record], after: Position) -> int:
+    def _passed_meanwhile(self, entries: Entries, after: Position) -> int:
         """How many of the entries passed as our own while they were read."""
         here = self._context.here
         if here == after:
             return 0
-        known = sum((record.epoch, record.sequence) <= here[:2] for record in records)
-        if known and here[:2] == records[known - 1][:2] and place_of(records[known - 1]) != here:
+        known = sum((record.epoch, record.sequence) <= here[:2] for record in entries)
+        if known and here[:2] == entries[known - 1][:2] and place_of(entries[known - 1]) != here:
             raise DivergedError(f"entry {here} is another in the log")
         return known
 
-    def _pass_plain(self, records: Sequence[Record], first: int) -> int:
+    def _pass_plain(self, entries: Entries, first: int) -> int:
         """Apply entries that need nothing but the engine; gives how many.
 
         Nearly all are of that kind when a node starts, and a start has to go through all.
@@ -114,10 +114,11 @@ class Reader:
         context = self._context
         if context.ahead.expects:
             return 0
-        nonces = context.engine.apply_entries(records, first, context.ahead.own, context.now_us())
+        columns = entries.epochs, entries.sequences, entries.data
+        nonces = context.engine.apply_entries(*columns, first, context.ahead.own, context.now_us())
         if nonces:
             now_s = asyncio.get_running_loop().time()
-            context.retained.extend(records[first : first + len(nonces)], nonces, now_s)
+            context.retained.extend(entries[first : first + len(nonces)], nonces, now_s)
             context.counts.applied += len(nonces)
         return len(nonces)
 

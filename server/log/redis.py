@@ -7,8 +7,8 @@ when it shows that the entry went to the master and branch that the epoch was op
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -28,6 +28,7 @@ from nextbest.server.log.link import (
 from nextbest.server.log.log import (
     QUEUES,
     READ_BYTES_MAX,
+    Entries,
     EpochConflictError,
     LogAwayError,
     LogError,
@@ -125,7 +126,7 @@ class RedisLog:
         place = f"{epoch}-{sequence}"
         return await self._one(("XRANGE", self._key, place, place))
 
-    async def read(self, after: tuple[int, int], wait_ms: int) -> Sequence[Record]:
+    async def read(self, after: tuple[int, int], wait_ms: int) -> Entries:
         return await self._prefetch.read(after, wait_ms)
 
     async def _read(self, after: tuple[int, int], wait_ms: int) -> Found:
@@ -141,11 +142,11 @@ class RedisLog:
             seen = info(replication).get("master_replid")
             raise LogAwayError(f"{self._where()}: on branch {seen}, not on the one connected to")
         with paused:
-            found = _records(reply[0][1]) if reply else []
+            found = _entries(reply[0][1] if reply else [])
             del reply
         if found:
             # Follows growth at once and lets go of it slowly.
-            largest = max(len(record.data) for record in found)
+            largest = max(map(len, found.data))
             self._largest = max(largest, self._largest // 2, 1)
         return Found(found, len(found) == count)
 
@@ -349,20 +350,19 @@ def _place(record: Record | None) -> tuple[int, int] | None:
 
 
 def _record(item: list[Any]) -> Record:
-    return _records([item])[0]
+    return _entries([item])[0]
 
 
-def _records(items: Sequence[list[Any]]) -> list[Record]:
+def _entries(items: Sequence[list[Any]]) -> Entries:
     """The entries of a reply: recovery reads millions, so that no Python runs for each id."""
-    numbers = list(map(int, b" ".join([place for place, _ in items]).replace(b"-", b" ").split()))
+    places = b" ".join([place for place, _ in items]).replace(b"-", b" ")
+    numbers = array("Q", map(int, places.split()))
     # Whatever else somebody put into the stream has no checksum either.
     data = [
         fields[1] if fields is not None and len(fields) == 2 and fields[0] == FIELD else b""
         for _, fields in items
     ]
-    whole = zip(numbers[::2], numbers[1::2], data, strict=True)
-    # What Record._make does, without a call in Python for each.
-    return list(map(tuple.__new__, repeat(Record), whole))
+    return Entries(numbers[::2], numbers[1::2], data)
 
 
 def _is_of(replication: bytes, branch: str) -> bool:

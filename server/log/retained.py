@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-from nextbest.server.log.log import Position, Record
+from nextbest.server.log.log import Entries, Position, Record
 
 _COMPACT_AT = 1_024
 # Redis and SQLite give no larger numbers.
@@ -61,17 +61,21 @@ class Retained:
 
     def add(self, position: Position, data: bytes, now_s: float) -> None:
         """Keep the next entry."""
-        self.extend((Record(position.epoch, position.sequence, data),), (position.nonce,), now_s)
+        self._epochs.append(position.epoch)
+        self._sequences.append(position.sequence)
+        self._nonces.append(position.nonce)
+        self._read_s.append(now_s)
+        self._data.append(data)
+        self._bytes += len(data) + ENTRY_BYTES
 
-    def extend(self, records: Sequence[Record], nonces: Iterable[int], now_s: float) -> None:
+    def extend(self, entries: Entries, nonces: Iterable[int], now_s: float) -> None:
         """Keep the next entries, of these nonces."""
-        self._epochs.extend([record[0] for record in records])
-        self._sequences.extend([record[1] for record in records])
+        self._epochs += entries.epochs
+        self._sequences += entries.sequences
         self._nonces.extend(nonces)
-        data = [record[2] for record in records]
-        self._read_s.extend(repeat(now_s, len(data)))
-        self._data += data
-        self._bytes += sum(map(len, data)) + ENTRY_BYTES * len(data)
+        self._read_s.extend(repeat(now_s, len(entries)))
+        self._data += entries.data
+        self._bytes += sum(map(len, entries.data)) + ENTRY_BYTES * len(entries)
 
     def cut(self, committed: Position, now_s: float) -> None:
         """Let go of old entries, but not of what is not known to be committed.

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from nextbest.server.log.log import (
     READ_BYTES_MAX,
     READ_ENTRIES_MAX,
     REPLICATED_QUEUE,
+    Entries,
     EpochConflictError,
     LogAwayError,
     LogError,
@@ -174,23 +176,26 @@ class _File:
             os.close(self._lock)
             self._lock = None
 
-    def rows(self, where: str, values: tuple[int, ...]) -> list[Record]:
+    def rows(self, where: str, values: tuple[int, ...]) -> Entries:
         """At most READ_ENTRIES_MAX rows and READ_BYTES_MAX bytes, and at least one row."""
         return self._checked(lambda: self._rows(where, values))
 
-    def _rows(self, where: str, values: tuple[int, ...]) -> list[Record]:
-        found: list[Record] = []
+    def _rows(self, where: str, values: tuple[int, ...]) -> Entries:
+        keys: list[int] = []
+        found: list[bytes] = []
         bytes_left = READ_BYTES_MAX
         cursor = self._there().execute(f"SELECT id, data FROM entries {where}", values)
         for key, data in cursor:
             bytes_left -= len(data)
             if found and bytes_left < 0:
                 break
-            found.append(Record(*_place(key), data))
+            keys.append(key)
+            found.append(data)
             if len(found) == READ_ENTRIES_MAX:
                 break
         cursor.close()
-        return found
+        epochs = array("Q", [key >> _SEQUENCE_BITS for key in keys])
+        return Entries(epochs, array("Q", [key & _SEQUENCE_MAX for key in keys]), found)
 
     def insert(self, rows: Sequence[tuple[int, int, bytes]]) -> None:
         """Add rows of epoch, sequence and data in one durable transaction.
@@ -325,7 +330,7 @@ class SqliteLog:
     async def entry(self, epoch: int, sequence: int) -> Record | None:
         return await self._one("WHERE id = ?", (_key(epoch, sequence),))
 
-    async def read(self, after: tuple[int, int], wait_ms: int) -> list[Record]:
+    async def read(self, after: tuple[int, int], wait_ms: int) -> Entries:
         event = self._appended
         found = await self._behind(after)
         if found or not wait_ms:
@@ -334,7 +339,7 @@ class SqliteLog:
             async with asyncio.timeout(wait_ms / 1_000):
                 await event.wait()
         except TimeoutError:
-            return []
+            return found
         return await self._behind(after)
 
     async def open_epoch(
@@ -380,7 +385,7 @@ class SqliteLog:
         self._appended.set()
         self._appended = asyncio.Event()
 
-    async def _behind(self, after: tuple[int, int]) -> list[Record]:
+    async def _behind(self, after: tuple[int, int]) -> Entries:
         return await self._do(lambda: self._file.rows("WHERE id > ? ORDER BY id", (_key(*after),)))
 
     async def _one(self, where: str, values: tuple[int, ...]) -> Record | None:

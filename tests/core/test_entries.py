@@ -1,6 +1,7 @@
 """Entries of the log, applied many at a time: only plain ones, and only whole ones."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Container, Sequence
 
 import pytest
 
@@ -53,10 +54,16 @@ def records(count: int, size: int = 1) -> list[tuple[int, int, bytes]]:
     ]
 
 
+def apply(engine: Engine, found: Records, first: int = 0, own: Container[int] = ()) -> list[int]:
+    epochs, sequences = (array("Q", [record[at] for record in found]) for at in (0, 1))
+    data = [record[2] for record in found]
+    return engine.apply_entries(epochs, sequences, data, first, own, NOW_US)
+
+
 def test_entries_end_in_the_state_that_their_batches_end_in() -> None:
     one, other = made(), made()
     found = records(50, size=3)
-    assert one.apply_entries(found, 0, (), NOW_US) == list(range(100, 150))
+    assert apply(one, found) == list(range(100, 150))
     for number in range(50):
         other.apply_batch(batch(*range(number * 3, number * 3 + 3)), NOW_US)
     assert one.digest() == other.digest()
@@ -68,15 +75,15 @@ def test_entries_end_in_the_state_that_their_batches_end_in() -> None:
 def test_what_was_passed_is_not_passed_again() -> None:
     engine = made()
     found = records(10)
-    assert len(engine.apply_entries(found[:4], 0, (), NOW_US)) == 4
-    assert engine.apply_entries(found, 0, (), NOW_US) == []
-    assert len(engine.apply_entries(found, 4, (), NOW_US)) == 6
-    assert engine.apply_entries(found, 10, (), NOW_US) == []
+    assert len(apply(engine, found[:4])) == 4
+    assert apply(engine, found) == []
+    assert len(apply(engine, found, 4)) == 6
+    assert apply(engine, found, 10) == []
 
 
 def test_it_stops_before_an_entry_of_ours() -> None:
     engine = made()
-    assert engine.apply_entries(records(9), 0, {104}, NOW_US) == [100, 101, 102, 103]
+    assert apply(engine, records(9), 0, {104}) == [100, 101, 102, 103]
     assert engine.position == (1, 4, 103)
 
 
@@ -106,8 +113,8 @@ def test_it_stops_before_what_is_not_plain_with_nothing_of_it_applied(odd: bytes
     engine, other = made(), made()
     found = records(9)
     found[4] = (1, 5, odd)
-    assert len(engine.apply_entries(found, 0, (), NOW_US)) == 4
-    other.apply_entries(records(4), 0, (), NOW_US)
+    assert len(apply(engine, found)) == 4
+    apply(other, records(4))
     assert engine.digest() == other.digest()
     assert engine.position == (1, 4, 103)
 
@@ -119,9 +126,9 @@ def test_every_flipped_bit_stops_it() -> None:
     for bit in range(len(data) * 8):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
-        assert engine.apply_entries([(1, 1, bytes(damaged))], 0, (), NOW_US) == []
+        assert apply(engine, [(1, 1, bytes(damaged))]) == []
     assert engine.digest() == before
-    assert engine.apply_entries([(1, 1, data)], 0, (), NOW_US) == [100]
+    assert apply(engine, [(1, 1, data)]) == [100]
 
 
 def test_entries_of_every_length_are_read() -> None:
@@ -130,7 +137,7 @@ def test_entries_of_every_length_are_read() -> None:
         message = mutation_pb2.MutationBatch.FromString(batch(length))
         message.mutations[0].event.event_id = "e" * length
         data = pack_batch(length, message.SerializeToString())
-        assert engine.apply_entries([(1, length, data)], 0, (), NOW_US) == [length]
+        assert apply(engine, [(1, length, data)]) == [length]
     assert engine.store.remembered == 199
 
 
@@ -138,14 +145,14 @@ def test_entries_of_every_length_are_read() -> None:
 def test_only_the_next_entry_of_the_epoch_is_plain(places: list[tuple[int, int]]) -> None:
     engine = made()
     found: Records = [(*place, pack_batch(9, batch(1))) for place in places]
-    assert engine.apply_entries(found, 0, (), NOW_US) == []
+    assert apply(engine, found) == []
     assert engine.position == (1, 0, 5)
 
 
 def test_events_of_an_unknown_playbook_are_parked() -> None:
     engine = made()
     found = [(1, 1, pack_batch(7, batch(1, playbook=b"?" * 16)))]
-    assert engine.apply_entries(found, 0, (), NOW_US) == [7]
+    assert apply(engine, found) == [7]
     assert len(engine.parked_mutations()) == 1
 
 
@@ -155,7 +162,7 @@ def test_a_long_list_is_done_in_parts() -> None:
     done: list[int] = []
     parts = 0
     while len(done) < 10:
-        done += engine.apply_entries(found, len(done), (), NOW_US)
+        done += apply(engine, found, len(done))
         parts += 1
     assert parts == 4
     assert engine.position == (1, 10, 109)
@@ -163,4 +170,4 @@ def test_a_long_list_is_done_in_parts() -> None:
 
 def test_without_a_log_it_is_refused() -> None:
     with pytest.raises(InvalidRequestError):
-        Engine().apply_entries([], 0, (), NOW_US)
+        apply(Engine(), [])
