@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from nextbest.server.log.link import Command, Link, LinkError, Network, RedisReplyError
 from nextbest.server.record.frames import ends
@@ -29,6 +29,8 @@ RUN_ENTRIES: Final = 32
 AWAY_S: Final = 1.0
 # How long the last records may take at the end.
 END_S: Final = 2.0
+# The newest playbooks, which a Redis that comes back empty is given again.
+PLAYBOOKS_MAX: Final = 32
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ class Stream:
         self._bounds = bounds
         self._waiting: deque[bytes] = deque()
         self._playbooks: dict[bytes, bytes] = {}
+        # Those that Redis has taken on this connection.
+        self._taken: set[bytes] = set()
         self._some = asyncio.Event()
         self._link: Link | None = None
         self._away = False
@@ -83,6 +87,8 @@ class Stream:
     def keep(self, publication: mutation_pb2.Publication) -> None:
         """Have a playbook stand beside the records that it decided."""
         self._playbooks[publication.hash] = publication.SerializeToString()
+        while len(self._playbooks) > PLAYBOOKS_MAX:
+            del self._playbooks[next(iter(self._playbooks))]
 
     async def run(self) -> None:
         """Append until cancelled, and for a moment longer what is left then."""
@@ -109,13 +115,8 @@ class Stream:
     async def _append(self, run: list[bytes], patient: bool) -> None:
         """Append some entries once: what was sent may be there, and is not sent again."""
         size = sum(map(len, run))
-        kept: Command = ("MAXLEN", "~", self._bounds.entries_max)
-        commands: list[Command] = [
-            ("XADD", self._bounds.key, *kept, "*", FIELD, piece) for piece in run
-        ]
         try:
-            link = await self._connected()
-            replies = await link.run(commands, self._bounds.timeout_ms)
+            refused = await self._refused(run)
         except LinkError as error:
             self._link = None
             self._complain(str(error))
@@ -123,26 +124,37 @@ class Stream:
             if patient:
                 await asyncio.sleep(AWAY_S)
             return
-        refused = [one for one in replies if isinstance(one, RedisReplyError)]
         if refused:
-            self._complain(refused[0].text)
+            self._complain(refused)
             self._lose(size)
             return
         self._away = False
         self.counts.waiting_bytes -= size
         self.counts.entries += len(run)
 
+    async def _refused(self, run: list[bytes]) -> str:
+        """Send entries behind the playbooks that they need; gives why Redis refuses them."""
+        link = await self._connected()
+        # A copy: another playbook may come meanwhile.
+        for name, content in list(self._playbooks.items()):
+            if name in self._taken:
+                continue
+            command: Command = ("HSET", self._bounds.key + PLAYBOOKS, name.hex(), content)
+            if why := _refusal(await link.run([command], self._bounds.timeout_ms)):
+                return why
+            self._taken.add(name)
+        kept: Command = ("MAXLEN", "~", self._bounds.entries_max)
+        entries: list[Command] = [
+            ("XADD", self._bounds.key, *kept, "*", FIELD, piece) for piece in run
+        ]
+        return _refusal(await link.run(entries, self._bounds.timeout_ms))
+
     async def _connected(self) -> Link:
         if self._link is None:
             address = await self._network.master()
             self._link = await self._network.link(address, "records")
-        if self._playbooks:
-            key = self._bounds.key + PLAYBOOKS
-            commands: list[Command] = [
-                ("HSET", key, name.hex(), content) for name, content in self._playbooks.items()
-            ]
-            await self._link.run(commands, self._bounds.timeout_ms)
-            self._playbooks.clear()
+            # It may be another Redis, or have come back empty.
+            self._taken.clear()
         return self._link
 
     def _lose(self, size: int) -> None:
@@ -155,6 +167,11 @@ class Stream:
             where = self._network.place
             _log.error("records: the stream at %s takes none: %s", where, why)
         self._away = True
+
+
+def _refusal(replies: list[Any]) -> str:
+    """The first error among replies; empty for none."""
+    return next((one.text for one in replies if isinstance(one, RedisReplyError)), "")
 
 
 def _runs(content: bytes) -> list[list[bytes]]:

@@ -21,7 +21,7 @@ from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
-from nextbest.server.record.stream import Stream, StreamBounds, pieces
+from nextbest.server.record.stream import AWAY_S, Stream, StreamBounds, pieces
 from nextbest.v1 import mutation_pb2
 from tests.conftest import running
 from tests.record.people import live, plan_of, recording, taken
@@ -90,6 +90,62 @@ async def test_a_redis_that_is_away_costs_only_the_stream(
         if isinstance(one, Frame)
     }
     assert people >= {f"u{number}" for number in range(40, 60)}
+
+
+def kept(process: Process) -> set[str]:
+    """The hashes of the playbooks beside the stream."""
+    with redis.Redis(port=process.port) as client:
+        return {name.decode() for name in client.hkeys(f"{KEY}.playbooks")}
+
+
+async def test_no_record_stands_there_without_its_playbook(
+    tmp_path: Path, start_redis: Start
+) -> None:
+    process = start_redis()
+    process.call("SET", f"{KEY}.playbooks", "in the way")
+    settings = {"records__share": "1", "records__stream": process.url}
+    async with running(SHOP, data__folder=tmp_path / "data", **settings) as address:
+        await decided(address, 20)
+        await asyncio.sleep(0.4)
+        assert await asyncio.to_thread(read, process) == b""
+        await asyncio.to_thread(process.call, "DEL", f"{KEY}.playbooks")
+        await decided(address, 20, 20)
+        await asyncio.sleep(0.4)
+        assert len(await asyncio.to_thread(kept, process)) == 1
+        # It comes back empty.
+        await asyncio.to_thread(process.kill)
+        await asyncio.to_thread(process.start)
+        await decided(address, 20, 40)
+        await asyncio.sleep(AWAY_S + 0.4)
+        await decided(address, 20, 60)
+    content = await asyncio.to_thread(read, process)
+    found = [one for one in frames("stream", content) if isinstance(one, Frame)]
+    assert {one.record.request.identity.id for one in found} >= {f"u{n}" for n in range(60, 80)}
+    assert {one.record.playbook.hex() for one in found} == await asyncio.to_thread(kept, process)
+
+
+async def test_a_playbook_that_comes_while_others_are_sent_is_sent(start_redis: Start) -> None:
+    process = start_redis()
+    stream = Stream(
+        network(parse(process.url), BackendSettings()), StreamBounds(KEY, 50, 10_000_000, 5_000)
+    )
+    engine = recording(plan_of(SHOP))
+    live(engine, plan_of(SHOP), 1)
+    content, _ = taken(engine)
+    task = asyncio.create_task(stream.run())
+    stream.offer(content)
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(process.call, "CLIENT", "PAUSE", "600", "ALL")
+    stream.keep(mutation_pb2.Publication(hash=b"first"))
+    stream.offer(content)
+    await asyncio.sleep(0.3)
+    stream.keep(mutation_pb2.Publication(hash=b"second"))
+    stream.offer(content)
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert stream.counts.entries == 3
+    assert kept(process) == {b"first".hex(), b"second".hex()}
 
 
 async def test_what_waits_is_bounded_and_what_is_lost_is_counted(start_redis: Start) -> None:
