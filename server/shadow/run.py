@@ -96,11 +96,13 @@ class Run:
         return time.monotonic() - self._began_s
 
     async def open(self) -> None:
-        """Start its process, and have the engine record for it.  Raises ShadowGoneError."""
+        """Start its process, and have the engine record for it; whatever happens, close it then.
+
+        Raises ShadowGoneError.
+        """
         try:
             await self._helper.run(self._start)
         except (HelperGoneError, HelperLateError) as error:
-            self._helper.close()
             raise ShadowGoneError(f"shadow: {error or 'its process was late'}") from error
         self._engine.shadow(self.budget.asked, self._buffer_bytes)
 

@@ -93,7 +93,12 @@ class Shadow:
                 budget,
                 self._settings.buffer_bytes,
             )
-            await run.open()
+            try:
+                await run.open()
+            except BaseException:
+                # Nobody else would end its process, and the caller may have given up waiting.
+                await asyncio.shield(asyncio.to_thread(run.close))
+                raise
             self.now = run
         _log.info("shadow: %s decides beside the active playbook", run.hash.hex())
         return Started(run, compiled.faults)
@@ -144,9 +149,11 @@ class Shadow:
         try:
             await run.turn(self._publisher.plans())
         except Exception:
-            if self.now is run:
-                _log.exception("shadow: it is dropped, on our own fault")
-                await self._end(run)
+            # Callers end it, too.
+            async with self._lock:
+                if self.now is run:
+                    _log.exception("shadow: it is dropped, on our own fault")
+                    await self._end(run)
 
     @property
     def totals(self) -> Totals:

@@ -16,11 +16,20 @@ from typer.testing import CliRunner
 
 from nextbest.client import AsyncClient, InvalidArgumentError, PreconditionError
 from nextbest.core import LANE_MISSING, Engine, lane_available
+from nextbest.core.playbook.plan import Plan
+from nextbest.server.catalogue import Catalogue
 from nextbest.server.command.effect import effect_json
 from nextbest.server.command.main import make_app
 from nextbest.server.command.shadow import effect_of
+from nextbest.server.compiler import Compiler
+from nextbest.server.config import Rpc
+from nextbest.server.config import Shadow as Settings
 from nextbest.server.examples import LEADS, SHOP
+from nextbest.server.log.level import LOGGED
 from nextbest.server.playbook.folder import read_folder
+from nextbest.server.publisher import Publisher
+from nextbest.server.rpc.waiting import Waiting
+from nextbest.server.shadow.shadow import TURN_S, Shadow
 from nextbest.v1 import playbook_pb2
 from tests.conftest import running
 
@@ -166,6 +175,13 @@ async def test_answers_are_those_without_it_however_it_fares() -> None:
 
 def helper(parent: int) -> int:
     """The process of the shadow that the server of this process has started."""
+    (found,) = helpers(parent)
+    return found
+
+
+def helpers(parent: int) -> list[int]:
+    """All such processes."""
+    found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -173,8 +189,64 @@ def helper(parent: int) -> int:
             except OSError:
                 continue
             if int(stat.rpartition(")")[2].split()[1]) == parent and b"shadow.worker" in command:
-                return int(folder.name)
-    raise AssertionError("there is no process")
+                found.append(int(folder.name))
+    return found
+
+
+async def test_a_start_that_is_cancelled_leaves_no_process() -> None:
+    """Wherever it was, and another one can be started."""
+    async with running(SHOP, **WHOLE) as address, AsyncClient(address) as client:
+        for _ in range(3):
+            start = asyncio.create_task(client.start_shadow(draft()))
+            while not helpers(os.getpid()) and not start.done():
+                await asyncio.sleep(0.001)
+            start.cancel()
+            await asyncio.wait([start])
+            assert start.cancelled()
+            end_s = time.monotonic() + WAIT_S
+            while helpers(os.getpid()):
+                assert time.monotonic() < end_s, "its process is left"
+                await asyncio.sleep(0.05)
+            assert not (await client.get_shadow()).playbook_hash
+        await client.start_shadow(draft())
+        assert len(helpers(os.getpid())) == 1
+    assert helpers(os.getpid()) == []
+
+
+class FailingPlans(Publisher):
+    """Has the shadow's turn fail, on our own fault."""
+
+    def plans(self) -> dict[bytes, Plan]:
+        raise RuntimeError("plans")
+
+
+async def test_a_turn_that_fails_while_it_is_promoted_ends_it_once() -> None:
+    engine = Engine(profiles_max=100)
+    engine.attach_log(8)
+    engine.replicated_refused("one host")
+    compiler, waiting = Compiler(60_000), Waiting(engine)
+    publisher = FailingPlans(engine, Catalogue(8), compiler, waiting, Rpc())
+    shadow = Shadow(engine, publisher, Settings())
+    files = [playbook_pb2.PlaybookFile(path=k, content=v) for k, v in draft().items()]
+    wanted = playbook_pb2.PublishPlaybookRequest(write_id="w", files=files)
+    turns = asyncio.create_task(shadow.run())
+    try:
+        run, _ = await shadow.start(playbook_pb2.StartShadowRequest(draft=wanted))
+        promote = asyncio.create_task(shadow.promote(run.hash.hex()))
+        # Its log is this test.
+        while not engine.log_waiting(0):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(3 * TURN_S)
+        engine.log_done(0, len([engine.log_take(0)]), (3, 7, 99), LOGGED)
+        assert (await promote).generation == 1
+        await asyncio.sleep(TURN_S)
+        assert shadow.now is None
+        assert shadow.totals.cpu_s == run.cpu_s > 0
+    finally:
+        turns.cancel()
+        await asyncio.wait([turns])
+        waiting.close()
+        compiler.close()
 
 
 async def test_what_it_may_not_spend_is_skipped_and_the_share_falls() -> None:
