@@ -74,17 +74,92 @@ cdef inline bint confirms(uint64_t shown, uint64_t reserved) noexcept nogil:
     ) and (placement_of(shown) == 0 or placement_of(shown) == placement_of(reserved))
 
 
-cdef bint overflowed(
-    const MomentCell* cells, uint32_t count, const ReservationSpec* spec, int64_t now_us
+cdef bint side_overflowed(
+    const Side* side, uint32_t column, uint32_t limit, int64_t from_us
 ) noexcept nogil:
-    """Whether a full bucket may have dropped a reservation that still counts."""
-    cdef uint32_t first = 0, i
-    for i in range(1, count + 1):
-        if i == count or cells[i].bucket != cells[first].bucket:
-            if i - first >= spec.limit and cells[first].time_us > now_us - spec.longest_us:
-                return True
-            first = i
+    """Whether a full bucket may have dropped a reservation after a moment."""
+    cdef const MomentCell* cells = moment_cells(side)
+    cdef uint32_t start = side_find(side, MOMENTS, column, 0)
+    cdef uint32_t end = moments_end(side, column, start)
+    cdef uint32_t first
+    for first in range(start, max(end + 1, start + limit) - limit):
+        if cells[first].bucket == cells[first + limit - 1].bucket and (
+            cells[first].time_us > from_us
+        ):
+            return True
     return False
+
+
+cdef bint overflowed(
+    const Person* person, uint32_t column, uint32_t limit, int64_t from_us
+) noexcept nogil:
+    """Whether something that still counts may have been dropped from any row of a person."""
+    cdef const Side* side
+    cdef uint32_t i
+    for i in range(person.count):
+        side = person.rows[i].side
+        if side_count(side, MOMENTS) and side_overflowed(side, column, limit, from_us):
+            return True
+    return False
+
+
+cdef bint reservation_before(const MomentCell& a, const MomentCell& b) noexcept nogil:
+    """By proposition, the newest first."""
+    return a.value < b.value or (a.value == b.value and a.time_us > b.time_us)
+
+
+cdef uint32_t keep_counting(
+    MomentCell* cells, uint32_t count, int64_t from_us, int64_t until_us, uint32_t own
+) noexcept nogil:
+    """Bring to the front what counts by its moment; not what the decision itself has reserved."""
+    cdef uint32_t kept = 0, i
+    for i in range(count):
+        if from_us < cells[i].time_us <= until_us and (
+            cells[i].value >> (RESERVE_WHOSE_SHIFT + RESERVE_SLOT_BITS) != own
+        ):
+            cells[kept] = cells[i]
+            kept += 1
+    return kept
+
+
+cdef uint32_t keep_newest(MomentCell* cells, uint32_t count) noexcept nogil:
+    """Keep the first of each proposition, of cells in order."""
+    cdef uint32_t kept = 0, i
+    for i in range(count):
+        if kept == 0 or cells[i].value != cells[kept - 1].value:
+            cells[kept] = cells[i]
+            kept += 1
+    return kept
+
+
+cdef uint32_t reservation_from(
+    const MomentCell* cells, uint32_t count, uint64_t key
+) noexcept nogil:
+    """The first of cells in order that is not before a key."""
+    cdef uint32_t low = 0, high = count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if cells[middle].value < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef void confirm_one(
+    MomentCell* cells, uint32_t count, uint64_t shown, int64_t from_us
+) noexcept nogil:
+    """Let one of cells in order, of which an impression is, count no longer."""
+    cdef uint64_t whose = shown >> RESERVE_WHOSE_SHIFT
+    cdef uint32_t first = reservation_from(cells, count, whose << RESERVE_WHOSE_SHIFT)
+    cdef uint32_t i
+    # A decision has a slot once in each placement.
+    for i in range(first, min(count, first + PLACEMENTS_MAX)):
+        if cells[i].value >> RESERVE_WHOSE_SHIFT != whose:
+            break
+        if cells[i].time_us > from_us and confirms(shown, cells[i].value):
+            cells[i].time_us = from_us
+            break
 
 
 cdef uint32_t keep_open(
@@ -95,29 +170,16 @@ cdef uint32_t keep_open(
 
     An impression confirms one; those of the decision itself (`own`) are made again.
     """
-    cdef uint32_t kept = 0, i, j
-    for i in range(count):
-        if not from_us < cells[i].time_us <= until_us:
-            continue
-        if cells[i].value >> (RESERVE_WHOSE_SHIFT + RESERVE_SLOT_BITS) == own:
-            continue
-        j = 0
-        while j < kept and cells[j].value != cells[i].value:
-            j += 1
-        if j == kept:
-            cells[kept] = cells[i]
-            kept += 1
-        else:
-            cells[j].time_us = max(cells[j].time_us, cells[i].time_us)
-    for i in range(shown_count if kept else 0):
-        if shown[i].time_us > until_us:
-            continue
-        for j in range(kept):
-            if confirms(shown[i].value, cells[j].value):
-                kept -= 1
-                cells[j] = cells[kept]
-                break
-    return kept
+    cdef uint32_t kept = keep_counting(cells, count, from_us, until_us, own)
+    cdef uint32_t i
+    if kept == 0:
+        return 0
+    sort(cells, cells + kept, reservation_before)
+    kept = keep_newest(cells, kept)
+    for i in range(shown_count):
+        if shown[i].time_us <= until_us:
+            confirm_one(cells, kept, shown[i].value, from_us)
+    return keep_counting(cells, kept, from_us, until_us, own)
 
 
 cdef int64_t* reservations_read(Decision* decision, uint32_t* count) noexcept nogil:
@@ -125,40 +187,45 @@ cdef int64_t* reservations_read(Decision* decision, uint32_t* count) noexcept no
     cdef const ReservationSpec* spec = decision.playbook.reservations
     cdef const Person* person = decision.person
     cdef Arena* arena = &decision.machine.arena
-    cdef int64_t now_us = decision.now_us
+    cdef uint32_t reserved = decision.playbook.counters[spec.reserved].column
+    cdef uint32_t confirmed = decision.playbook.counters[spec.confirmed].column
+    cdef int64_t from_us = decision.now_us - spec.longest_us
     cdef MomentCell* cells = NULL
     cdef MomentCell* shown = NULL
-    cdef uint32_t open = 0, shown_count = 0, i
-    cdef bint shut = decision.caps_shut
-    cdef int64_t* pairs
+    cdef uint32_t open = 0, shown_count = 0
     count[0] = 0
-    if not shut and not person_cells(
-        person, decision.playbook.counters[spec.reserved].column, arena, &cells, &open
-    ):
+    if decision.caps_shut or overflowed(person, reserved, spec.limit, from_us):
+        return shut_pairs(arena, decision.now_us, count)
+    if not person_cells(person, reserved, arena, &cells, &open):
         return NULL
-    if open == 0 and not shut:
+    if open == 0:
         return NO_MOMENTS
-    if not shut and not person_cells(
-        person, decision.playbook.counters[spec.confirmed].column, arena, &shown, &shown_count
-    ):
+    if not person_cells(person, confirmed, arena, &shown, &shown_count):
         return NULL
-    shut = shut or overflowed(cells, open, spec, now_us)
-    if shut:
-        open = 0
     open = keep_open(
-        cells, open, shown, shown_count, now_us - spec.longest_us, now_us + AHEAD_US_MAX,
-        decision.own,
+        cells, open, shown, shown_count, from_us, decision.now_us + AHEAD_US_MAX, decision.own
     )
-    pairs = <int64_t*>arena_take(arena, (open + 1) * 2 * sizeof(int64_t))
-    if pairs == NULL:
-        return NULL
-    for i in range(open):
+    return open_pairs(arena, cells, open, count)
+
+
+cdef int64_t* shut_pairs(Arena* arena, int64_t now_us, uint32_t* count) noexcept nogil:
+    """Whatever caps allow is taken."""
+    cdef int64_t* pairs = <int64_t*>arena_take(arena, 2 * sizeof(int64_t))
+    if pairs != NULL:
+        pairs[0], pairs[1] = now_us, RESERVED_ALL
+        count[0] = 2
+    return pairs
+
+
+cdef int64_t* open_pairs(
+    Arena* arena, const MomentCell* cells, uint32_t open, uint32_t* count
+) noexcept nogil:
+    cdef int64_t* pairs = <int64_t*>arena_take(arena, (open + 1) * 2 * sizeof(int64_t))
+    cdef uint32_t i
+    for i in range(open if pairs != NULL else 0):
         pairs[2 * i] = cells[i].time_us
         pairs[2 * i + 1] = <uint32_t>cells[i].value
-    if shut:
-        pairs[0] = now_us
-        pairs[1] = RESERVED_ALL
-    count[0] = 2 * (open + shut)
+    count[0] = 2 * open if pairs != NULL else 0
     return pairs
 
 
@@ -186,21 +253,37 @@ cdef bint count_reservations(Decision* decision) noexcept nogil:
     return True
 
 
+cdef uint32_t tagged_from(const Tagged* items, uint32_t count, uint32_t tag) noexcept nogil:
+    """The first that is not below a tag."""
+    cdef uint32_t low = 0, high = count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if items[middle].tag < tag:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) noexcept nogil:
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ReservationSpec* spec = playbook.reservations
+    cdef const ActionSpec* action
     cdef uint32_t i
     if tags == RESERVED_ALL:
         for i in range(playbook.contact_count):
             if playbook.contact[i].reserve_us:
                 decision.contact[i].reserved += playbook.contact[i].limit
         return
-    for i in range(playbook.actions_count):
-        if spec.actions[i] == action_of(tags):
-            count_for(decision, &playbook.actions[i].gates[<int>GATE_CONTACT], time_us)
-    for i in range(playbook.placements_count):
-        if spec.placements[i] == placement_of(tags):
-            count_for(decision, &playbook.placements[i].contact, time_us)
+    i = tagged_from(spec.actions, playbook.actions_count, action_of(tags))
+    while i < playbook.actions_count and spec.actions[i].tag == action_of(tags):
+        action = &playbook.actions[spec.actions[i].index]
+        count_for(decision, &action.gates[<int>GATE_CONTACT], time_us)
+        i += 1
+    i = tagged_from(spec.placements, playbook.placements_count, placement_of(tags))
+    while i < playbook.placements_count and spec.placements[i].tag == placement_of(tags):
+        count_for(decision, &playbook.placements[spec.placements[i].index].contact, time_us)
+        i += 1
 
 
 cdef void count_for(Decision* decision, const Indexes* rules, int64_t time_us) noexcept nogil:

@@ -74,6 +74,11 @@ cdef struct ContactSpec:
     int64_t reserve_us
 
 
+cdef struct Tagged:
+    uint32_t tag
+    uint32_t index
+
+
 cdef struct ReservationSpec:
     # See plan.Reservations.
     const EventSpec* event
@@ -84,9 +89,9 @@ cdef struct ReservationSpec:
     # So many the counters keep at least.
     uint32_t limit
     int64_t longest_us
-    # The tags of all actions and placements.
-    uint32_t* actions
-    uint32_t* placements
+    # Of all actions and placements, by rising tag.
+    Tagged* actions
+    Tagged* placements
 
 
 cdef struct BudgetState
@@ -1115,14 +1120,21 @@ cdef class Playbook:
         to.confirmed = found.confirmed
         to.limit = self.plan.counters[found.reserved].limit
         to.longest_us = max(rule.reserve_s for rule in self.plan.contact) * 1000000
-        to.actions = <uint32_t*>self.take(len(self.plan.actions) * sizeof(uint32_t))
-        for i in range(len(self.plan.actions)):
-            to.actions[i] = action_tag(self.state.actions[i].name)
-        to.placements = <uint32_t*>self.take(len(self.plan.placements) * sizeof(uint32_t))
-        for i in range(len(self.plan.placements)):
-            to.placements[i] = placement_tag(self.state.placements[i].name)
+        to.actions = self.tagged(
+            [action_tag(self.state.actions[i].name) for i in range(len(self.plan.actions))]
+        )
+        to.placements = self.tagged(
+            [placement_tag(self.state.placements[i].name) for i in range(len(self.plan.placements))]
+        )
         self.state.reservations = to
         return 0
+
+    cdef Tagged* tagged(self, list tags) except NULL:
+        """The places of tags, by rising tag."""
+        cdef Tagged* items = <Tagged*>self.take(len(tags) * sizeof(Tagged))
+        for i, (tag, index) in enumerate(sorted([(tag, n) for n, tag in enumerate(tags)])):
+            items[i].tag, items[i].index = tag, index
+        return items
 
     cdef int load_watch(self) except -1:
         global WATCHES_MADE

@@ -214,9 +214,10 @@ cdef StoreStatus moment_add(
         return STORE_OK
     start = side_find(row.side, MOMENTS, column, bucket)
     end = side_find(row.side, MOMENTS, column, bucket + 1)
-    at = start
-    while at < end and not later(&moment_cells(row.side)[at], occurred_us, event):
-        at += 1
+    # From the end: most events come in their order.
+    at = end
+    while at > start and later(&moment_cells(row.side)[at - 1], occurred_us, event):
+        at -= 1
     # Cells are in the order of time: the surplus one is the last for FIRST, else the first.
     if end - start >= most and at == (end if counter.aggregate == FIRST else start):
         return STORE_OK

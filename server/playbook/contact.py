@@ -48,9 +48,12 @@ _RESERVATION: Final = Event(
     ),
 )
 _RESERVE_S: Final = 60
+# What counters of reservations keep is for one of these at least, in seconds.
+_RESERVES: Final = (60, 600, limits.RESERVE_S_MAX)
 # Propositions of one person that wait for an impression, or had it, within the longest reserve:
-# beyond them caps that reserve let nothing pass.
-_RESERVATIONS_KEPT: Final = 256
+# beyond so many caps that reserve let nothing pass.
+_RESERVATIONS_LEAST: Final = 32
+_RESERVATIONS_MOST: Final = 256
 # What counters keep is for one of these: a rule that changes within one keeps what it has counted.
 _HORIZONS: Final = (3_600, *(limits.DAY_S * days for days in (1, 2, 8, 32, 100, 400, 3_660)))
 _LIMIT_LEAST: Final = 8
@@ -239,6 +242,8 @@ class _Maker:
             return None
         tables.events.append(_RESERVATION)
         event = len(tables.events) - 1
+        longest = max(rule.reserve_s for rule in self.rules)
+        kept_s = next(one for one in _RESERVES if one >= longest) + limits.AHEAD_S
         counters = [
             Counter(
                 name=name,
@@ -247,9 +252,9 @@ class _Maker:
                 aggregate=Aggregate.LAST_N,
                 property=OUTCOME_KEY,
                 type=ValueType.INT,
-                window_s=limits.RESERVE_S_MAX + limits.AHEAD_S,
-                resolution_s=limits.RESERVE_S_MAX + limits.AHEAD_S,
-                limit=_RESERVATIONS_KEPT,
+                window_s=kept_s,
+                resolution_s=kept_s,
+                limit=self.reservations_kept(longest),
             )
             for name, counted in (("@reserved", event), ("@confirmed", shown))
         ]
@@ -258,6 +263,24 @@ class _Maker:
             hidden_counter(one, "", "caps", tables, at.node, faults) for one in counters
         )
         return Reservations(event, reserved, confirmed)
+
+    def reservations_kept(self, longest: int) -> int:
+        """How many counters keep: twice what caps allow a person on one node within `longest`.
+
+        A rule lets its limit pass within its own `reserve`.  One that is about every placement
+        bounds all others.
+        """
+        most = {
+            index: rule.limit * -(-longest // rule.reserve_s)
+            for index, rule in enumerate(self.rules)
+            if rule.reserve_s
+        }
+        everywhere = set(most).intersection(
+            *(self.needs("placement", index) for (index,) in self.members["placement"].values())
+        )
+        least = min([sum(most.values()), *(most[index] for index in everywhere)])
+        kept = 1 << (2 * least - 1).bit_length()
+        return min(max(kept, _RESERVATIONS_LEAST), _RESERVATIONS_MOST)
 
     def budget(self, name: Text, spec: contacts.BudgetSpec, spender: Spender) -> None:
         """A budget and its rule, or one of each for each that it is about by itself."""

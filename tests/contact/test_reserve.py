@@ -43,13 +43,19 @@ _numbers = itertools.count()
 def cap(most: int = 1, reserve: str | None = "60s", **more: Any) -> dict[str, Any]:
     """A contact.yaml of a cap on each action."""
     spec = {"count": "impression", "of": "action", "max": most, "window": "1d"} | more
-    return {"caps": {"each": spec if reserve is None else spec | {"reserve": reserve}}}
+    spec["reserve"] = reserve
+    return {"caps": {"each": {key: each for key, each in spec.items() if each is not None}}}
 
 
 def shown(
-    engine: Engine, decision: decision_pb2.DecideResponse, slot: int, at_us: int, who: str = "ann"
+    engine: Engine,
+    decision: decision_pb2.DecideResponse,
+    slot: int,
+    at_us: int,
+    who: str = "ann",
+    named: bool = True,
 ) -> None:
-    """Let what a decision proposed be shown."""
+    """Let what a decision proposed be shown; the impression may name the action."""
     proposition = decision.placements[0].propositions[slot]
     request = event_pb2.TrackRequest(
         event_id=f"reserve-{next(_numbers)}",
@@ -59,7 +65,8 @@ def shown(
         slot=slot,
     )
     request.occurred_at.seconds = at_us // SECOND
-    request.properties["action"].string_value = proposition.action
+    if named:
+        request.properties["action"].string_value = proposition.action
     engine.track(request.SerializeToString(), at_us)
 
 
@@ -118,6 +125,59 @@ def test_one_request_with_several_placements_reserves_for_each() -> None:
     assert sum(len(one.propositions) for one in found.placements) == 3, "each action once"
     assert proposed(engine, "ann", "page") == ALL
     assert proposed(engine, "ann", "page") == []
+
+
+def test_identities_keep_their_reservations_each_by_itself() -> None:
+    """Together more than one of them could keep without having dropped any."""
+    engine = engine_of(cap(1_000, "1h", of=None))
+    for who in ("ann", "ann_at_work"):
+        for number in range(50):
+            assert proposed(engine, who, "page", NOW_US + number * SECOND) == ALL
+    link(engine, identity("ann"), identity("ann_at_work"))
+    assert proposed(engine, "ann", "page", NOW_US + 50 * SECOND) == ALL
+    for number in range(40):
+        proposed(engine, "ann", "page", NOW_US + (51 + number) * SECOND)
+    assert proposed(engine, "ann", "page", NOW_US + 91 * SECOND) == [], "hers may be dropped"
+
+
+def test_many_reservations_are_each_confirmed_once() -> None:
+    """In any order, by impressions that name the action or only the slot, some of them twice."""
+    engine = engine_of(cap(70, "1h", of=None))
+    decisions = [answer(engine, "ann", "page", NOW_US + n * SECOND) for n in range(20)]
+    later = NOW_US + 60 * SECOND
+    for number, decision in enumerate(reversed(decisions)):
+        for _ in range(1 + number % 2):
+            shown(engine, decision, number % 3, later, named=number % 4 > 1)
+    told = answer(engine, "ann", "page", later, explain=True).explanations[0].candidates[0]
+    assert (told.counted, told.reserved, told.limit) == (20 + 10 + 40, 60 - 20, 70)
+
+
+@pytest.mark.parametrize(
+    ("caps", "kept"),
+    [
+        ({"each": (2, "action", "60s")}, (32, 360)),
+        ({"each": (40, "action", "90s")}, (256, 900)),
+        ({"each": (400, "action", "1h"), "all": (40, None, "20m")}, (256, 3_900)),
+        ({"each": (400, "action", "60s"), "all": (20, None, "30s")}, (128, 360)),
+        ({"each": (400, "action", "60s"), "group": (5, "group", "60s")}, (256, 360)),
+    ],
+)
+def test_as_many_reservations_are_kept_as_caps_allow(
+    caps: dict[str, tuple[int, str | None, str]], kept: tuple[int, int]
+) -> None:
+    plan = plan_of(
+        {
+            "caps": {
+                name: cap(most, reserve, of=of)["caps"]["each"]
+                for name, (most, of, reserve) in caps.items()
+            }
+        }
+    )
+    assert plan.reservations is not None
+    for index in (plan.reservations.reserved, plan.reservations.confirmed):
+        counter = plan.counters[index]
+        assert (counter.limit, counter.window_s) == kept
+        assert counter.resolution_s == counter.window_s
 
 
 def test_why_is_explained() -> None:
