@@ -542,10 +542,11 @@ cdef class Engine:
         cdef SeatCall method = seat_decide_batch_whole if whole else seat_decide_batch
         return self.serve(method, request, now_us, deadline_us, call)
 
-    def record(self, double share, size_t capacity) -> None:
+    def record(self, double share, size_t capacity, bint explored=False) -> None:
         """Keep records of decisions from now on, for `take_records` to take.
 
         share: of the decisions, by their ids, from 0 to 1; degraded and failed ones are kept too.
+        explored: and so are those that have shown what was drawn in place of a better action.
         capacity: bytes that may wait; what finds no room is dropped, and counted.  A second call
         changes the share alone.  Raises MemoryError.
         """
@@ -555,6 +556,7 @@ cdef class Engine:
             if not records_open(records, capacity):
                 raise MemoryError("records")
         records.below = records_share(share)
+        atomic_write(&records.explored, explored)
         atomic_write(&records.on, 1)
 
     def attribute(self, int64_t window_us) -> None:

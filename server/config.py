@@ -266,6 +266,9 @@ class Records:
         "0",
         "of decisions to record, by their ids, such as 1%; all that fail or are degraded, too",
     )
+    explored: bool = _choice(
+        False, "record every decision that has explored, too: to look at, as estimates leave it out"
+    )
     folder: str = _text("", "where; empty: records in data.folder")
     file_bytes_max: int = number(
         268_435_456, 1_048_576, 1_099_511_627_776, "when the next file begins"

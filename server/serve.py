@@ -318,7 +318,7 @@ def _sink(parts: _Parts) -> Sink | None:
     stream = _stream(parts.config)
     sink = Sink(parts.engine, folder, config.file_bytes_max, config.files_max, published, stream)
     try:
-        sink.open(share / BUCKETS, config.buffer_bytes)
+        sink.open(share / BUCKETS, config.buffer_bytes, config.explored)
     except OSError as error:
         raise DataError(f"records.folder: {error}") from error
     return sink

@@ -21,6 +21,8 @@ cdef struct Serving:
     bint consent_stale
     # What decisions of a batch have left out, a bit for each Degradation.
     uint32_t left_out
+    # Whether the last decision has drawn something in place of a better one.
+    bint explored
     # Where decisions are counted; NULL where nobody does.
     Tally* tally
     # Where the call at hand is timed; `untold` for one that nobody times.
@@ -447,6 +449,7 @@ cdef inline void decide_told(
 ) noexcept nogil:
     """Count a decision whose answer stands, and what it has left out."""
     cdef const Decision* decision = &made.decision
+    serving.explored = decision.explored
     serving.left_out |= decision_left_out(decision)
     serving.left_out |= <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
     serving.degraded |= (header_left_out(header) | decision_left_out(decision)) != 0

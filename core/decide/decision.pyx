@@ -110,6 +110,8 @@ cdef struct Decision:
     uint32_t nesting
     # A step or memory bound was reached somewhere.
     bint bound_reached
+    # A slot has what was drawn in place of a better one.
+    bint explored
     # How much may be left out, a Leave; and what was: scores, or all but a fallback.
     uint8_t leave
     bint scores_skipped

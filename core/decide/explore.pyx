@@ -65,6 +65,7 @@ cdef void explore_slots(
         )
         slot.propensity_logging = exploring.chances[drawn]
         slot.explored = drawn != best
+        decision.explored |= slot.explored
         leave_out(decision, placement, ranking, candidate)
 
 

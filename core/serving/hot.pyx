@@ -128,8 +128,11 @@ cdef void seat_record(
     cdef int step
     # A shadow has nothing to compare a fault with.
     cdef bint shadowed = seat.shadowed and kind == FAULT_NONE
-    cdef bint kept = atomic_read(&records.on) and records_want(
-        records, call.message.decision_id, kind != FAULT_NONE or serving.degraded
+    cdef bint sampled = records_sample(records, call.message.decision_id)
+    cdef bint kept = atomic_read(&records.on) and (
+        sampled or kind != FAULT_NONE or serving.degraded or (
+            serving.explored and atomic_read(&records.explored)
+        )
     )
     if not kept and not shadowed:
         return
@@ -149,6 +152,7 @@ cdef void seat_record(
     head.seed = call.message.seed
     memcpy(head.playbook, playbook.hash, sizeof(head.playbook))
     head.timed = serving.trace != &serving.untold
+    head.unsampled = not sampled
     failed = seat.tape.reads.failed or serving.writer.failed
     for step in range(RECORD_STEPS):
         # A batch's trace has all of its decisions.
@@ -156,7 +160,7 @@ cdef void seat_record(
     if kept:
         records_put(records, &head, &parts, failed)
     if shadowed:
-        head.timed = False
+        head.timed = head.unsampled = False
         records_put(&seat.state.shadow, &head, &parts, failed)
     if kind != FAULT_NONE:
         serving.writer.length = start
@@ -331,7 +335,7 @@ cdef void seat_record_outcome(
     cdef Records* records = &seat.state.records
     cdef RecordHead head
     cdef RecordParts parts
-    if not atomic_read(&records.on) or not records_want(records, decision_id, False):
+    if not atomic_read(&records.on) or not records_sample(records, decision_id):
         return
     memset(&head, 0, sizeof(RecordHead))
     memset(&parts, 0, sizeof(RecordParts))

@@ -46,6 +46,8 @@ cdef struct RecordHead:
     # Whether the request names its own moment, and whether the steps were timed.
     bint dated
     bint timed
+    # Whether it is kept for what it is, and not for its id.
+    bint unsampled
     int64_t at_us
     int64_t now_us
     uint64_t seed
@@ -65,6 +67,8 @@ cdef struct Records:
     uint64_t on
     # Decisions whose id hashes below it are kept, besides those that always are.
     uint64_t below
+    # Whether those that have explored always are.
+    uint64_t explored
     # Of a shadow: those that it was started for, of which `below` are what it can keep up with.
     uint64_t asked
     # Since the last take something has found no room.
@@ -250,16 +254,16 @@ cdef void write_decided(
     message_close(record, start)
     write_uint(record, 6, head.leave)
     write_uint(record, 9, RECORD_VERSION)
+    write_uint(record, 13, head.unsampled)
     write_reads(record, reads, head.reads, &to.unset, &to.empty)
     write_text_always(record, head.kind, text_at(reads + head.reads, head.result))
     if head.timed:
         write_steps(record, head.ticks, ns_per_tick)
 
 
-cdef inline bint records_want(
-    const Records* records, Text decision_id, bint always
-) noexcept nogil:
-    return always or records.below == RECORDS_ALL or (
+cdef inline bint records_sample(const Records* records, Text decision_id) noexcept nogil:
+    """Whether a decision is kept for its id, and what comes of it, too."""
+    return records.below == RECORDS_ALL or (
         XXH3_64bits(decision_id.data, decision_id.length) < records.below
     )
 

@@ -60,6 +60,7 @@ class Judged(NamedTuple):
         for count, what in (
             (out.failed, "decisions had no answer"),
             (out.previews, "decisions were previews"),
+            (out.unsampled, "decisions were recorded for what they are, beside the share"),
             (out.incomplete, "decisions are left out, since the draft reads what was not recorded"),
             (out.different, "decisions could not be made again: see nextbest replay"),
             (out.young, "decisions are younger than the window: --until leaves them out"),

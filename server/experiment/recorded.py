@@ -102,7 +102,7 @@ class Recorded:
                 self._outcome(outcome_of(record.outcome, record.decided_at_us))
             else:
                 self.repeated += 1
-        elif not record.request.preview:
+        elif not record.request.preview and not record.unsampled:
             self._newest_us = max(self._newest_us, decided_for_us(record))
             for one in record.response.experiments:
                 self._names.add(one.experiment)

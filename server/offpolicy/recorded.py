@@ -42,8 +42,9 @@ Chances = Mapping[str, float]
 class LeftOut:
     """What does not stand in the rows, or not in full.
 
-    failed, previews: decisions without an answer, and without effect.  incomplete: the draft reads
-    what was not recorded.  different: deciding again gives another answer, or is not possible.
+    failed, previews: decisions without an answer, and without effect.  unsampled: kept for what
+    they are, and not as a part of the recorded share.  incomplete: the draft reads what was not
+    recorded.  different: deciding again gives another answer, or is not possible.
     refused: by the draft, by why.  young: decisions whose window is not over.  late: outcomes
     after the window.  unplaced: outcomes of no proposition.  shared: of one of several placements,
     which count for each of them.
@@ -51,6 +52,7 @@ class LeftOut:
 
     failed: int = 0
     previews: int = 0
+    unsampled: int = 0
     incomplete: int = 0
     different: int = 0
     young: int = 0
@@ -99,7 +101,7 @@ def gather(
 def _decided(
     files: Files, period: Period, left_out: LeftOut, outcomes: Outcomes
 ) -> Iterator[Frame]:
-    """The decisions that were answered and had an effect."""
+    """The decisions of the sample that were answered and had an effect."""
     for frame in files.decisions():
         record = frame.record
         if not period.has(record.decided_at_us):
@@ -109,6 +111,8 @@ def _decided(
             left_out.failed += 1
         elif record.request.preview:
             left_out.previews += 1
+        elif record.unsampled:
+            left_out.unsampled += 1
         else:
             yield frame
 

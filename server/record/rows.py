@@ -76,6 +76,7 @@ class Rows:
             "segments": list(answer.segments),
             "steps_ns": list(zip(STEP_NAMES, record.steps_ns, strict=False)),
             "outcomes": [self._outcome(answer, one) for one in outcomes],
+            "sampled": not record.unsampled,
         }
 
     def _names_of(self, playbook: bytes) -> Names | None:

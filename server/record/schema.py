@@ -51,6 +51,7 @@ def schema(metadata: dict[str, str]) -> Any:
         "segments": pa.list_(pa.string()),
         "steps_ns": pa.map_(pa.string(), pa.uint64()),
         "outcomes": pa.list_(_outcome(pa, moment, feature)),
+        "sampled": pa.bool_(),
     }
     told = {"nextbest.schema": VERSION, **metadata}
     return pa.schema(list(columns.items()), told)

@@ -57,10 +57,10 @@ class Sink:
         self._failing: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
 
-    def open(self, share: float, buffer_bytes: int) -> None:
+    def open(self, share: float, buffer_bytes: int, explored: bool = False) -> None:
         """Make the folder, and have the engine record.  Raises OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._engine.record(share, buffer_bytes)
+        self._engine.record(share, buffer_bytes, explored)
 
     async def run(self) -> None:
         """Write until cancelled, and what is left then."""

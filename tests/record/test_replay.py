@@ -291,6 +291,29 @@ def test_a_share_is_recorded_by_the_ids() -> None:
     assert abs(len(taken(engine)[1]) - 500) < 120
 
 
+def test_what_has_explored_is_recorded_whatever_the_share(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    explores = Exploration(ExplorationKind.EPSILON_GREEDY, 0.2)
+    placements = tuple(replace(one, exploration=explores) for one in plan.placements)
+    plan = replace(plan, hash=bytes(16), placements=placements)
+    engine = recording(plan, share=0.25)
+    engine.record(0.25, 0, True)
+    live(engine, plan, 2_000)
+    _, found = taken(engine)
+    sampled = [one for one in found if not one.record.unsampled]
+    assert abs(len(sampled) - 500) < 120
+    explored = [
+        any(one.explored for part in frame.record.response.placements for one in part.propositions)
+        for frame in found
+    ]
+    beside = [one for one, frame in zip(explored, found, strict=True) if frame.record.unsampled]
+    assert len(beside) > 20
+    assert all(beside)
+    assert sum(explored) > len(beside), "those of the sample have explored, too"
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    assert [one for one in replay(found, playbooks) if one.difference] == []
+
+
 def test_what_finds_the_buffer_full_is_counted() -> None:
     plan = plan_of(SHOP)
     engine = recording(plan, buffer_bytes=65_536)

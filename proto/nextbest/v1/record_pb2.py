@@ -28,7 +28,7 @@ from nextbest.v1 import decision_pb2 as nextbest_dot_v1_dot_decision__pb2
 from nextbest.v1 import event_pb2 as nextbest_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18nextbest/v1/record.proto\x12\x0bnextbest.v1\x1a\x17google/rpc/status.proto\x1a\x18nextbest/v1/common.proto\x1a\x1anextbest/v1/decision.proto\x1a\x17nextbest/v1/event.proto\"\xfe\x02\n\x0e\x44\x65\x63isionRecord\x12\x15\n\rdecided_at_us\x18\x01 \x01(\x03\x12\x10\n\x08playbook\x18\x02 \x01(\x0c\x12+\n\x07request\x18\x03 \x01(\x0b\x32\x1a.nextbest.v1.DecideRequest\x12-\n\x08response\x18\x04 \x01(\x0b\x32\x1b.nextbest.v1.DecideResponse\x12\"\n\x06inputs\x18\x05 \x03(\x0b\x32\x12.nextbest.v1.Input\x12\r\n\x05leave\x18\x06 \x01(\r\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12\x10\n\x08steps_ns\x18\x08 \x03(\x04\x12\x0f\n\x07version\x18\t \x01(\r\x12\x18\n\x10unset_attributes\x18\n \x03(\r\x12\x16\n\x0e\x65mpty_counters\x18\x0b \x03(\r\x12*\n\x07outcome\x18\x0c \x01(\x0b\x32\x19.nextbest.v1.TrackRequest\x12\x10\n\x08\x63hecksum\x18\x0f \x01(\x07\"\x8b\x01\n\x05Input\x12\x11\n\tattribute\x18\x01 \x01(\r\x12\x0f\n\x07\x63ounter\x18\x02 \x01(\r\x12!\n\x05value\x18\x03 \x01(\x0b\x32\x12.nextbest.v1.Value\x12\x0c\n\x04\x61ges\x18\x04 \x03(\x03\x12\x0f\n\x07moments\x18\x05 \x03(\x03\x12\x0e\n\x06\x62udget\x18\x06 \x01(\r\x12\x0c\n\x04left\x18\x07 \x03(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18nextbest/v1/record.proto\x12\x0bnextbest.v1\x1a\x17google/rpc/status.proto\x1a\x18nextbest/v1/common.proto\x1a\x1anextbest/v1/decision.proto\x1a\x17nextbest/v1/event.proto\"\x91\x03\n\x0e\x44\x65\x63isionRecord\x12\x15\n\rdecided_at_us\x18\x01 \x01(\x03\x12\x10\n\x08playbook\x18\x02 \x01(\x0c\x12+\n\x07request\x18\x03 \x01(\x0b\x32\x1a.nextbest.v1.DecideRequest\x12-\n\x08response\x18\x04 \x01(\x0b\x32\x1b.nextbest.v1.DecideResponse\x12\"\n\x06inputs\x18\x05 \x03(\x0b\x32\x12.nextbest.v1.Input\x12\r\n\x05leave\x18\x06 \x01(\r\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.google.rpc.Status\x12\x10\n\x08steps_ns\x18\x08 \x03(\x04\x12\x0f\n\x07version\x18\t \x01(\r\x12\x18\n\x10unset_attributes\x18\n \x03(\r\x12\x16\n\x0e\x65mpty_counters\x18\x0b \x03(\r\x12*\n\x07outcome\x18\x0c \x01(\x0b\x32\x19.nextbest.v1.TrackRequest\x12\x11\n\tunsampled\x18\r \x01(\x08\x12\x10\n\x08\x63hecksum\x18\x0f \x01(\x07\"\x8b\x01\n\x05Input\x12\x11\n\tattribute\x18\x01 \x01(\r\x12\x0f\n\x07\x63ounter\x18\x02 \x01(\r\x12!\n\x05value\x18\x03 \x01(\x0b\x32\x12.nextbest.v1.Value\x12\x0c\n\x04\x61ges\x18\x04 \x03(\x03\x12\x0f\n\x07moments\x18\x05 \x03(\x03\x12\x0e\n\x06\x62udget\x18\x06 \x01(\r\x12\x0c\n\x04left\x18\x07 \x03(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nextbest.v1.record_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DECISIONRECORD']._serialized_start=146
-  _globals['_DECISIONRECORD']._serialized_end=528
-  _globals['_INPUT']._serialized_start=531
-  _globals['_INPUT']._serialized_end=670
+  _globals['_DECISIONRECORD']._serialized_end=547
+  _globals['_INPUT']._serialized_start=550
+  _globals['_INPUT']._serialized_end=689
 # @@protoc_insertion_point(module_scope)

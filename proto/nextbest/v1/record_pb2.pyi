@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DecisionRecord(_message.Message):
-    __slots__ = ("decided_at_us", "playbook", "request", "response", "inputs", "leave", "error", "steps_ns", "version", "unset_attributes", "empty_counters", "outcome", "checksum")
+    __slots__ = ("decided_at_us", "playbook", "request", "response", "inputs", "leave", "error", "steps_ns", "version", "unset_attributes", "empty_counters", "outcome", "unsampled", "checksum")
     DECIDED_AT_US_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class DecisionRecord(_message.Message):
     UNSET_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     EMPTY_COUNTERS_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    UNSAMPLED_FIELD_NUMBER: _ClassVar[int]
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     decided_at_us: int
     playbook: bytes
@@ -37,8 +38,9 @@ class DecisionRecord(_message.Message):
     unset_attributes: _containers.RepeatedScalarFieldContainer[int]
     empty_counters: _containers.RepeatedScalarFieldContainer[int]
     outcome: _event_pb2.TrackRequest
+    unsampled: bool
     checksum: int
-    def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., version: _Optional[int] = ..., unset_attributes: _Optional[_Iterable[int]] = ..., empty_counters: _Optional[_Iterable[int]] = ..., outcome: _Optional[_Union[_event_pb2.TrackRequest, _Mapping]] = ..., checksum: _Optional[int] = ...) -> None: ...
+    def __init__(self, decided_at_us: _Optional[int] = ..., playbook: _Optional[bytes] = ..., request: _Optional[_Union[_decision_pb2.DecideRequest, _Mapping]] = ..., response: _Optional[_Union[_decision_pb2.DecideResponse, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., leave: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., steps_ns: _Optional[_Iterable[int]] = ..., version: _Optional[int] = ..., unset_attributes: _Optional[_Iterable[int]] = ..., empty_counters: _Optional[_Iterable[int]] = ..., outcome: _Optional[_Union[_event_pb2.TrackRequest, _Mapping]] = ..., unsampled: _Optional[bool] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class Input(_message.Message):
     __slots__ = ("attribute", "counter", "value", "ages", "moments", "budget", "left")

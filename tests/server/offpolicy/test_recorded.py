@@ -58,10 +58,16 @@ def plan_of(files: dict[str, str]) -> Any:
     return compiled.plan
 
 
-def lived(files: dict[str, str], target: Path, decisions: int = DECISIONS) -> Any:
-    """Decisions for people of two countries, who buy by their chances; records in a file."""
+def lived(
+    files: dict[str, str], target: Path, decisions: int = DECISIONS, share: float = 1.0
+) -> Any:
+    """Decisions for people of two countries, who buy by their chances; records in a file.
+
+    share: of the decisions that are recorded, besides those that have explored.
+    """
     plan = plan_of(files)
     engine = recording(plan)
+    engine.record(share, 0, explored=True)
     chance = random.Random(3)
     for number in range(decisions):
         now_us = START_US + number * 1_000_000
@@ -121,6 +127,18 @@ def test_a_drafts_value_is_what_the_world_gives_it(tmp_path: Path) -> None:
     assert analysis.cautions == ()
     doubled = evaluated(file, plan_of(LOGGED), BETTER, "buy.amount").feedback
     np.testing.assert_allclose(doubled.reward, 2 * found.feedback.reward)
+
+
+def test_what_is_recorded_for_having_explored_is_no_part_of_an_estimate(tmp_path: Path) -> None:
+    """Its outcomes are not known, and there would be too much of it."""
+    file = tmp_path / "one.records"
+    found = evaluated(file, lived(LOGGED, file, share=0.5), LOGGED)
+    assert abs(found.feedback.rows - DECISIONS / 2) < 200
+    assert found.left_out.unsampled > 500
+    analysis = analyse(found.feedback, lacking=found.lacking)
+    truth = np.mean([0.4 * one["red"] + 0.6 * sum(one.values()) / 3 for one in CHANCE.values()])
+    one = analysis.estimates["logged"]
+    assert abs(one.mean - truth) < 4 * one.standard_error
 
 
 def test_ips_is_what_the_answers_and_the_playbooks_give(tmp_path: Path) -> None:
