@@ -4,17 +4,17 @@
 
 The lane works U us longer on each call (`overload.test_call_us`), so that one core can ask three
 times as much of it.  First its highest rate, in a closed loop of few calls; then open loops at 1.5
-and 3 times that rate, whose callers take their answers as they come.  For each: calls that were
-answered OK a second, as a share of the highest rate (goodput); calls that were refused; p99 of the
-answered ones from when the server read them, by its own histogram between two looks; the most
-memory it took more than before; and how long after the load's end it was whole again: level 0, and
-a decision within the objective.  A closed loop of 256 calls, a queue of some 10 ms, must be served
-without a refusal.  Limits are those of bench/limits.json, and one that is not kept ends the run
-with 1.
+and 3 times that rate, over 8 connections of 100 calls at once and over 64 of 20, whose callers take
+their answers as they come.  For each: calls that were answered OK a second, as a share of the
+highest rate (goodput); calls that were refused; p99 of the answered ones from when the server read
+them, by its own histogram between two looks; the most memory it took more than before; and how long
+after the load's end it was whole again: level 0, and a decision within the objective.  A closed
+loop of 256 calls, a queue of some 10 ms, must be served without a refusal.  Limits are those of
+bench/limits.json, and one that is not kept ends the run with 1.
 
-Not shown: many connections (core/lane/README.md has figures), grpc.aio's lane, TLS, other hosts;
-how long calls wait with their callers, who are told to by the protocol's backpressure, and give up
-at their deadlines.
+Not shown: hundreds of connections (core/lane/README.md has figures), grpc.aio's lane, TLS, other
+hosts; how long calls wait with their callers, who are told to by the protocol's backpressure, and
+give up at their deadlines.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ from .pages import LANE, answered, level
 OBJECTIVE_S = 0.005
 # Of the closed loop that finds the highest rate: the lane always has a call, and none waits long.
 FEW_CONNECTIONS, FEW_STREAMS = 8, 8
-CONNECTIONS, STREAMS = 8, 100
+# Of the open loops, by what their runs are called besides.
+SHAPES = {"": (8, 100), "_many": (64, 20)}
 # A queue of some 10 ms, which has to be served.
 QUEUE_CONNECTIONS, QUEUE_STREAMS = 8, 32
 TIMES = {"1.5x": 1.5, "3x": 3.0}
@@ -58,8 +60,8 @@ def measure(folder: Path, seconds: float, call_us: int) -> Found:
         pages = pages_of(folder)
         before = highest(server, seconds)
         runs = {"256 calls": queued(server, pages, seconds)}
-        for name, times in TIMES.items():
-            runs[name] = overloaded(server, pages, seconds, times * before)
+        for (name, times), (more, shape) in product(TIMES.items(), SHAPES.items()):
+            runs[name + more] = overloaded(server, pages, seconds, times * before, shape)
         # Of a machine that others use too, both are too low.
         maximum = max(before, highest(server, seconds))
     return Found(maximum, runs)
@@ -87,9 +89,12 @@ def queued(server: Server, pages: str, seconds: float) -> Run:
     )
 
 
-def overloaded(server: Server, pages: str, seconds: float, rate: float) -> Run:
-    """An open loop at a rate that the lane cannot do."""
-    return looked_at(server, pages, seconds, rate=rate, connections=CONNECTIONS, streams=STREAMS)
+def overloaded(
+    server: Server, pages: str, seconds: float, rate: float, shape: tuple[int, int]
+) -> Run:
+    """An open loop at a rate that the lane cannot do, over connections of so many calls."""
+    connections, streams = shape
+    return looked_at(server, pages, seconds, rate=rate, connections=connections, streams=streams)
 
 
 def looked_at(server: Server, pages: str, seconds: float, **told: Any) -> Run:
@@ -158,7 +163,7 @@ def prompt(decide: Any, request: bytes) -> bool:
 
 def figures(found: Found) -> dict[str, float]:
     """What the limits are about."""
-    open_loops = {name: found.runs[name] for name in TIMES}
+    open_loops = {name: one for name, one in found.runs.items() if one.asked}
     goodput = {
         f"overload_goodput_{name}": one.rate / found.maximum for name, one in open_loops.items()
     }

@@ -4,6 +4,8 @@ cdef enum:
     READ_BYTES = 65536
     # What a turn reads of a connection; less under overload.
     READ_TURN_BYTES = 262144
+    # And besides, to the end of calls that it has cut.
+    READ_REST_BYTES = 4096
     # What one flush collects; more waits in nghttp2, which asks for it again.
     WRITE_BYTES = 131072
     LINGER_MS = 1000
@@ -26,6 +28,7 @@ cdef enum:
 cdef struct Connection:
     LaneState* lane
     nghttp2_session* session
+    Frames frames
     int fd
     uint8_t state
     # Why it ends: a Counter.
@@ -45,6 +48,8 @@ cdef struct Connection:
     uint64_t peer
     Stream* streams
     uint32_t streams_count
+    # Of them, those whose request has not ended.
+    uint32_t receiving
     size_t request_bytes
     size_t answer_bytes
     # Unsent bytes, owned, while the socket takes no more.
@@ -140,38 +145,69 @@ cdef void connection_ping(Connection* connection) noexcept nogil:
 
 cdef void connection_read(Connection* connection) noexcept nogil:
     cdef LaneState* lane = connection.lane
-    cdef ssize_t count, used
     cdef size_t whole = lane.admission.read_bytes
     cdef size_t left = whole
+    cdef size_t most, got
     if connection.state == STATE_DEAD:
         return
     while left:
-        count = recv(connection.fd, lane.input, min(left, <size_t>READ_BYTES), 0)
-        if count <= 0:
-            if count == 0 or not would_block():
-                connection_fail(
-                    connection, COUNT_CLOSED_PEER if count == 0 else COUNT_CLOSED_ERROR
-                )
-            break
-        left -= <size_t>count
-        connection.read_ms = lane.now_ms
-        lane.read_ticks = ticks_now() if TELEMETRY else 0
-        if connection.state == STATE_LINGERING:
-            connection.lingered += count
-            if connection.lingered > LINGER_BYTES_MAX:
-                connection_fail(connection, connection.reason)
-            continue
-        used = nghttp2_session_mem_recv(connection.session, lane.input, <size_t>count)
-        if used < 0:
-            connection_refused(connection, used)
-            break
-        calls_arriving(lane)
-        if count < READ_BYTES or connection.state == STATE_DEAD:
+        most = min(left, <size_t>READ_BYTES)
+        got = connection_take(connection, most)
+        left -= got
+        if got < READ_BYTES:
             break
     turn_read(lane, whole - left)
+    if not left:
+        connection_take_rest(connection)
     # At once, not when all others have been read: it waits for its answers.
     connection_flush(connection)
     calls_ended(lane)
+
+
+cdef void connection_take_rest(Connection* connection) noexcept nogil:
+    """Read on to the end of a call that the turn's bound has cut: it would last a turn longer."""
+    cdef size_t left = READ_REST_BYTES
+    cdef size_t wanted, got
+    while left and connection.state < STATE_LINGERING:
+        wanted = min(connection_rest(connection), left)
+        if wanted == 0:
+            break
+        got = connection_take(connection, wanted)
+        left -= got
+        if got < wanted:
+            break
+
+
+cdef inline size_t connection_rest(const Connection* connection) noexcept nogil:
+    """How many bytes are to be read until no call may be cut; 0 where none is."""
+    if connection.receiving == 0 and frames_between(&connection.frames):
+        return 0
+    return frames_next(&connection.frames)
+
+
+cdef size_t connection_take(Connection* connection, size_t most) noexcept nogil:
+    """Read once; gives how much that was, and 0 where no more can be read."""
+    cdef LaneState* lane = connection.lane
+    cdef ssize_t used
+    cdef ssize_t count = recv(connection.fd, lane.input, most, 0)
+    if count <= 0:
+        if count == 0 or not would_block():
+            connection_fail(connection, COUNT_CLOSED_PEER if count == 0 else COUNT_CLOSED_ERROR)
+        return 0
+    connection.read_ms = lane.now_ms
+    lane.read_ticks = ticks_now() if TELEMETRY else 0
+    if connection.state == STATE_LINGERING:
+        connection.lingered += count
+        if connection.lingered > LINGER_BYTES_MAX:
+            connection_fail(connection, connection.reason)
+        return <size_t>count
+    frames_read(&connection.frames, lane.input, <size_t>count)
+    used = nghttp2_session_mem_recv(connection.session, lane.input, <size_t>count)
+    if used < 0:
+        connection_refused(connection, used)
+        return 0
+    calls_arriving(lane)
+    return <size_t>count if connection.state != STATE_DEAD else 0
 
 
 cdef void connection_refused(Connection* connection, ssize_t error) noexcept nogil:
@@ -331,6 +367,8 @@ cdef void connection_free(Connection* connection) noexcept nogil:
 cdef void call_end(Stream* stream) noexcept nogil:
     """A stream is gone: answered, cancelled or cut off."""
     cdef LaneState* lane = stream.connection.lane
+    if not stream.request_ended:
+        stream.connection.receiving -= 1
     if not stream.answered:
         counter_add(&lane.counters[COUNT_CANCELLED], 1)
         stream.code = CODE_CANCELLED

@@ -78,6 +78,7 @@ cdef bint connection_open(LaneState* lane, int fd, uint64_t peer) noexcept nogil
         return False
     connection.lane = lane
     connection.fd = fd
+    frames_begin(&connection.frames)
     connection.peer = peer
     connection.reason = COUNT_CLOSED_PEER
     connection.accepted_ms = connection.read_ms = connection.wrote_ms = lane.now_ms

@@ -24,6 +24,7 @@ cdef int on_begin_headers(
     stream = stream_open(&connection.lane.pool, connection, frame.hd.stream_id)
     if stream == NULL:
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    connection.receiving += 1
     stream.began_ms = connection.lane.now_ms
     trace_begin(&stream.trace, connection.lane.read_ticks, METHOD_NONE)
     nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, stream)
@@ -146,8 +147,9 @@ cdef void on_request_frame(Stream* stream, const nghttp2_frame* frame) noexcept 
         stream.refusal = headers_refusal(stream)
         if not frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
             call_arrives(stream)
-    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM and not stream.request_ended:
         stream.request_ended = True
+        stream.connection.receiving -= 1
     if stream.answered:
         return
     if stream.refusal != REFUSAL_NONE:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import grpc
@@ -35,6 +36,9 @@ SLOW = OverloadBounds(
 CALLS = 200
 WAIT_S = 20.0
 STREAMS_MAX = 32
+CONNECTIONS = 24
+WAVES = 10
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 
 @contextmanager
@@ -133,3 +137,26 @@ def test_a_burst_that_goes_by_itself_is_served_whole() -> None:
         codes, _ = flood(address, CALLS)
         assert lane.overload().level == 0
     assert codes == {grpc.StatusCode.OK: CALLS}
+
+
+def test_a_call_that_a_turn_has_cut_is_read_to_its_end() -> None:
+    """With many connections a turn is long, and the rest of a call would wait for the next."""
+    bounds = OverloadBounds(target_ms=1, refuse_ms=10_000, read_bytes_least=256, test_call_us=3_000)
+    with served(bounds) as (lane, address, engine), ExitStack() as stack:
+        channels = [grpc.insecure_channel(address, OWN_CONNECTION) for _ in range(CONNECTIONS)]
+        asks = [stack.enter_context(one).unary_unary(DECIDE) for one in channels]
+        while lane.overload().read_bytes > bounds.read_bytes_least:
+            large_calls(asks)
+        before = engine.telemetry.steps()["Decide"]["receive"]
+        for _ in range(WAVES):
+            large_calls(asks)
+        received_s = engine.telemetry.steps()["Decide"]["receive"] - before
+    assert received_s / (WAVES * CONNECTIONS) < bounds.test_call_us / 1e6
+
+
+def large_calls(asks: list[Any]) -> None:
+    """One call over each connection, which takes more than a turn reads."""
+    more = [("x-more-bin", os.urandom(300))]
+    calls = [ask.future(decide("home"), timeout=WAIT_S, metadata=more) for ask in asks]
+    for each in calls:
+        each.result()
