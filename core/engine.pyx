@@ -369,11 +369,27 @@ cdef class Engine:
                 self.keep_budgets(playbook)
                 spec.state = budgets_reuse(&self.state.budgets, spec.key)
             if spec.state == NULL:
-                raise errors.InvalidRequestError(
-                    "budgets", f"more than {BUDGETS_MAX:,} of the playbooks that are kept",
-                    "fewer generations, or fewer budgets in each",
-                )
+                self.require_budgets(playbook.plan)
+                raise MemoryError("budgets")
         return 0
+
+    def require_budgets(self, plan) -> None:
+        """Raise InvalidRequestError where a plan has more budgets than there is room for."""
+        cdef Playbook playbook
+        cdef uint32_t i
+        keys = {one.key for one in plan.budgets}
+        for playbook in self.kept_playbooks():
+            for i in range(playbook.state.budgets_count):
+                keys.add(playbook.state.budgets[i].key[:16])
+        if len(keys) > BUDGETS_MAX:
+            raise errors.InvalidRequestError(
+                "budgets", f"{len(keys):,} of the playbooks that are kept", f"{BUDGETS_MAX:,}"
+            )
+
+    cdef list kept_playbooks(self):
+        """Those that can be active, and those that some thread may still read."""
+        read = [replaced for _epoch, replaced in self.replaced]
+        return [*self.published.by_number.values(), *read]
 
     cdef int keep_budgets(self, Playbook last) except -1:
         """Mark those of the playbooks that are kept, and of the last, which is being placed."""
@@ -382,8 +398,7 @@ cdef class Engine:
         cdef uint32_t i
         for i in range(BUDGETS_MAX):
             self.state.budgets.items[i].kept = False
-        read = [replaced for _epoch, replaced in self.replaced]
-        for playbook in (*self.published.by_number.values(), *read, last):
+        for playbook in (*self.kept_playbooks(), last):
             for i in range(playbook.state.budgets_count):
                 budget = <BudgetState*>playbook.state.budgets[i].state
                 if budget != NULL:

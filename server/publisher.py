@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nextbest.core.errors import (
     AckRefusedError,
     AlreadyUsedError,
+    InvalidRequestError,
     LogFailedError,
     NextbestError,
     NoPlaybookError,
@@ -155,8 +156,8 @@ class Publisher:
         """Compile and log a playbook, and make it the active one.
 
         Raises FaultyPlaybookError with every fault, AlreadyUsedError for a write id that was
-        used for something else, and what the log raises: LogFailedError when nobody knows
-        whether the log has it.
+        used for something else, InvalidRequestError where its budgets find no room, and what the
+        log raises: LogFailedError when nobody knows whether the log has it.
         """
         digest = _digest(request)
         if repeated := self._repeated(request.write_id, digest):
@@ -219,6 +220,7 @@ class Publisher:
             published_at_us=now_us(),
             request=request,
         )
+        self._engine.require_budgets(ready.plan)
         self._ready[ready.plan.hash] = ready
         published = await self._take(publication)
         published = dataclasses.replace(published, faults=ready.faults)
@@ -282,8 +284,8 @@ class Publisher:
             try:
                 await self._make_ready(generation)
                 self._follow()
-            except (FaultyPlaybookError, ForeignPlaybookError) as error:
-                # Another version published what this one does not take: it keeps its playbook.
+            except (FaultyPlaybookError, ForeignPlaybookError, InvalidRequestError) as error:
+                # Another node published what this one does not take: it keeps its playbook.
                 _log.error("publisher: generation %d of the log: %s", generation.number, error)
             except NextbestError as error:
                 failure = error

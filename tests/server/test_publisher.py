@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from nextbest.core import Engine
-from nextbest.core.errors import LogAwayError, LogFailedError
+from nextbest.core.errors import InvalidRequestError, LogAwayError, LogFailedError
+from nextbest.core.playbook.plan import Budget, Period, Plan
 from nextbest.server.catalogue import Catalogue
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Rpc
@@ -19,6 +20,8 @@ from nextbest.v1 import mutation_pb2, playbook_pb2
 
 AT = (3, 7, 99)
 LOGGED = 2
+# Of the engine.
+BUDGETS_MAX = 4_096
 
 
 def request(name: str) -> playbook_pb2.PublishPlaybookRequest:
@@ -133,6 +136,55 @@ async def test_with_the_log_away_nothing_is_published(sites: Callable[..., Site]
         await site.publisher.publish(request("a"))
     site.engine.log_gate(0, "")
     assert site.catalogue.generations() == []
+
+
+def many_budgets(count: int) -> Plan:
+    """Of another playbook, which an engine keeps."""
+    budgets = (
+        Budget(str(i), b"%16d" % i, 1, (1,), Period.ROLLING, False, False, 1, 60)
+        for i in range(count)
+    )
+    return Plan(hash=b"m" * 16, budgets=tuple(budgets))
+
+
+def with_budget(name: str) -> playbook_pb2.PublishPlaybookRequest:
+    files = {
+        "schema.yaml": "events: {impression: {}}\n",
+        "placements.yaml": "placements: {page: {}}\n",
+        "actions.yaml": "actions: {one: {value: 1}}\n",
+        "contact.yaml": f"budgets: {{{name}: {{max: 5, per: all}}}}\n",
+    }
+    made = playbook_pb2.PublishPlaybookRequest(write_id=f"w-{name}")
+    for path, text in files.items():
+        made.files.add(path=path, content=text.encode())
+    return made
+
+
+async def test_budgets_without_room_are_refused_before_the_log_has_them(
+    sites: Callable[..., Site],
+) -> None:
+    site = sites()
+    site.engine.publish(many_budgets(BUDGETS_MAX))
+    with pytest.raises(InvalidRequestError, match=r"budgets: 4,097 .*, allowed: 4,096"):
+        async with asyncio.timeout(10):
+            await site.publisher.publish(with_budget("one_more"))
+    assert site.engine.log_waiting(0) == 0
+
+
+async def test_a_playbook_without_room_is_left_alone_when_others_publish_it(
+    sites: Callable[..., Site],
+) -> None:
+    there, here = sites(), sites()
+    task = asyncio.create_task(there.publisher.publish(with_budget("one_more")))
+    batch = await there.submitted()
+    there.engine.log_done(0, 1, AT, LOGGED)
+    await task
+    here.engine.publish(many_budgets(BUDGETS_MAX))
+    before = here.engine.playbook_hash
+    for mutation in mutations(batch):
+        here.publisher.announced(mutation)
+    assert await here.publisher.settled(10), "it is not tried for ever"
+    assert here.engine.playbook_hash == before
 
 
 async def test_nodes_that_publish_at_once_agree_on_numbers(sites: Callable[..., Site]) -> None:
