@@ -115,7 +115,7 @@ class Giver:
 
     async def _claim(self, process: Process, budget: BudgetInfo, wanted: int) -> None:
         period = Period(budget.key, budget.period)
-        if self._ledgers.open(period, budget.calendar) is None:
+        if not self._ledgers.takes(period, budget.calendar):
             _log.error(
                 "budget %s: nothing is given: it is over, or %d are known", budget.name, LEDGERS_MAX
             )

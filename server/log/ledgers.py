@@ -89,7 +89,7 @@ class Ledgers:
 
     def claim(self, claim: log_pb2.Claim) -> bool:
         """Take a claim of the log; False for one that comes to nothing."""
-        ledger = self.open(Period(claim.budget, claim.period), claim.calendar)
+        ledger = self._open(Period(claim.budget, claim.period), claim.calendar)
         if ledger is None or claim.start < ledger.claimed:
             return False
         ledger.claimed = claim.start + claim.amount
@@ -100,7 +100,7 @@ class Ledgers:
         """Take what a process says of a budget."""
         if not (report.claimed or report.has):
             return
-        ledger = self.open(Period(report.budget, report.period), report.calendar)
+        ledger = self._open(Period(report.budget, report.period), report.calendar)
         if ledger is None:
             return
         ledger.claimed = max(ledger.claimed, report.claimed)
@@ -108,29 +108,34 @@ class Ledgers:
             said = Holder(report.has, report.used, report.held, report.returned)
             ledger.holder(process).join(said)
 
-    def open(self, period: Period, calendar: int) -> Ledger | None:
-        """A period's, made where there is none; None for one that is over, or one too many."""
-        found = self.known.get(period)
-        if found is not None or not self._reach(period.number, calendar):
-            return found
-        if len(self.known) >= LEDGERS_MAX:
-            return None
-        found = self.known[period] = Ledger(calendar)
-        return found
+    def takes(self, period: Period, calendar: int) -> bool:
+        """Whether a claim of it can hold: it is not over, and not one too many."""
+        return period in self.known or self._beside(period, calendar) is not None
 
-    def _reach(self, number: int, calendar: int) -> bool:
-        """Drop what is over now that a calendar has come to a period; False if that is over."""
-        if calendar == Calendar.ROLLING:
-            return True
-        kept = {at.number for at, one in self.known.items() if one.calendar == calendar}
-        oldest = sorted(kept | {number})[-PERIODS_KEPT:][0]
-        if any(one < oldest for one in kept):
-            self.known = {
+    def _open(self, period: Period, calendar: int) -> Ledger | None:
+        """A period's, made where there is none; None where it takes nothing."""
+        if period not in self.known:
+            kept = self._beside(period, calendar)
+            if kept is None:
+                return None
+            self.known = kept
+            self.known[period] = Ledger(calendar)
+        return self.known[period]
+
+    def _beside(self, new: Period, calendar: int) -> dict[Period, Ledger] | None:
+        """What is not over once a calendar has come to a new period; None where it has no room."""
+        kept = self.known
+        if calendar != Calendar.ROLLING:
+            numbers = {at.number for at, one in kept.items() if one.calendar == calendar}
+            oldest = sorted(numbers | {new.number})[-PERIODS_KEPT:][0]
+            if new.number < oldest:
+                return None
+            kept = {
                 at: one
-                for at, one in self.known.items()
+                for at, one in kept.items()
                 if one.calendar != calendar or at.number >= oldest
             }
-        return number >= oldest
+        return kept if len(kept) < LEDGERS_MAX else None
 
     def messages(self) -> list[log_pb2.BudgetLedger]:
         """All of them, for snapshots and for operators."""
@@ -148,7 +153,7 @@ class Ledgers:
     def restore(self, messages: Iterable[log_pb2.BudgetLedger]) -> None:
         """Take over what a snapshot says."""
         for message in messages:
-            ledger = self.open(Period(message.budget, message.period), message.calendar)
+            ledger = self._open(Period(message.budget, message.period), message.calendar)
             if ledger is None:
                 continue
             ledger.claimed = max(ledger.claimed, message.claimed)

@@ -9,8 +9,8 @@ from nextbest.server.log.context import Context
 from nextbest.server.log.ledgers import Period
 from nextbest.server.log.log import Position
 
-# The newest of those that are spent, which a lost tail may still take back: a tail that no replica
-# has is a few seconds long, and a process claims some shares a second.
+# Spent ones that a lost tail may still take back, the newest: a claim is spent once replicas have
+# it, so that a failover takes some at most.
 SHARES_KEPT = 1_024
 
 
