@@ -37,8 +37,6 @@ cdef struct Header:
     Position position
     uint32_t staleness_ms
     bint log_away
-    # Of a decision that asks for consents: this node may lack a revocation.
-    bint consent_stale
 
 
 cdef void write_position(Writer* writer, uint32_t field, const Position* position) noexcept nogil:
@@ -74,14 +72,12 @@ cdef inline uint32_t decision_left_out(const Decision* decision) noexcept nogil:
         | <uint32_t>decision.fallback_only << DEGRADATION_FALLBACK_ONLY
         | <uint32_t>decision.bound_reached << DEGRADATION_BOUND_REACHED
         | <uint32_t>decision.budget_waits << DEGRADATION_BUDGET_WAIT
+        | <uint32_t>decision.consent_stale << DEGRADATION_CONSENT_STALE
     )
 
 
 cdef inline uint32_t header_left_out(const Header* header) noexcept nogil:
-    return (
-        <uint32_t>header.log_away << DEGRADATION_LOG_AWAY
-        | <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
-    )
+    return <uint32_t>header.log_away << DEGRADATION_LOG_AWAY
 
 
 cdef void write_reasons(

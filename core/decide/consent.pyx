@@ -37,6 +37,22 @@ cdef enum:
     NO_CONSENT_TEXT_MAX = 192
 
 
+cdef extern from *:
+    """
+    #define CONSENTS_ALWAYS UINT64_MAX
+    """
+    const uint64_t CONSENTS_ALWAYS
+
+
+cdef inline bint consents_ended(uint64_t until_us) noexcept nogil:
+    """Whether a revocation that was acknowledged may be missing in what was just read.
+
+    `until_us` was known before the read and the clock is asked after it: a process that sleeps
+    anywhere between the two has read while consents held, or is told that they do not.
+    """
+    return until_us != CONSENTS_ALWAYS and nanoseconds_now() // 1000 >= until_us
+
+
 cdef const char* STALE_TEXT = "not known here, the node's lease has run out"
 
 

@@ -17,8 +17,9 @@ cdef struct Serving:
     bint degraded
     # A Leave: what the call at hand leaves out where its placements let it.
     uint8_t leave
-    # Nor does any consent hold in it.
-    bint consent_stale
+    # Until when consents hold in it, by the steady clock in microseconds: as it was known before
+    # the person is read.
+    uint64_t consents_until_us
     # What decisions of a batch have left out, a bit for each Degradation.
     uint32_t left_out
     # Whether the last decision has drawn something in place of a better one.
@@ -50,6 +51,7 @@ cdef bint serving_init(Serving* serving, StoreState* store) noexcept nogil:
     """False when memory or the store's readers' places are used up."""
     memset(serving, 0, sizeof(Serving))
     serving.trace = &serving.untold
+    serving.consents_until_us = CONSENTS_ALWAYS
     if machine_init(&serving.machine, DECISION_ARENA_MAX):
         if person_init(&serving.person, store) == 0:
             return True
@@ -228,7 +230,7 @@ cdef int begin_call(
         return fault_arena(fault)
     decision.trace = serving.trace
     decision.leave = serving.leave
-    decision.consent_stale = serving.consent_stale
+    decision.consent_stale = consents_ended(serving.consents_until_us)
     decision.tape = serving.tape
     decision.replay = serving.replay
     decision.budgets = serving.budgets
@@ -417,7 +419,6 @@ cdef int decide_call(
     cdef size_t start = writer.length
     cdef int kind
     cdef bint bound_reached
-    serving.consent_stale = header.consent_stale
     serving.taken = NULL
     prefetch_playbook(playbook, call)
     kind = rank_call(serving, playbook, store, call, decision, rankings, False)
@@ -451,7 +452,6 @@ cdef inline void decide_told(
     cdef const Decision* decision = &made.decision
     serving.explored = decision.explored
     serving.left_out |= decision_left_out(decision)
-    serving.left_out |= <uint32_t>header.consent_stale << DEGRADATION_CONSENT_STALE
     serving.degraded |= (header_left_out(header) | decision_left_out(decision)) != 0
     if TELEMETRY and serving.tally != NULL:
         tally_decision(serving.tally, decision, call, &made.rankings[0], header)
@@ -475,7 +475,7 @@ cdef void tally_decision(
         counter_add(&tally.degraded[<int>DEGRADATION_BUDGET_WAIT], 1)
     if header.log_away:
         counter_add(&tally.degraded[<int>DEGRADATION_LOG_AWAY], 1)
-    if header.consent_stale:
+    if decision.consent_stale:
         counter_add(&tally.degraded[<int>DEGRADATION_CONSENT_STALE], 1)
 
 

@@ -79,8 +79,7 @@ cdef int seat_decide_new(
     ):
         return fault_arena(&serving.fault)
     header = engine_header(seat.state, playbook, now_us)
-    if playbook.asks_consents:
-        header.consent_stale = engine_consents_stale(seat.state)
+    serving.consents_until_us = engine_consents_until(seat.state, playbook.asks_consents)
     kind = seat_decide_recorded(seat, playbook, call, request, &header, now_us)
     if kind == FAULT_NONE and serving.exposures.count and not call.message.preview:
         seat_expose(seat, playbook, call, now_us)

@@ -23,6 +23,7 @@ cdef struct Recorded:
     # A DecisionRecord as far as it is decided again from it.
     Text request
     Header header
+    bint consent_stale
     bint person_known
     uint8_t leave
     int64_t decided_us
@@ -48,7 +49,7 @@ cdef void read_recorded_response(Reader* reader, Recorded* recorded) noexcept no
             while kinds.at < kinds.end and not kinds.failed:
                 degradation = read_varint(&kinds)
                 recorded.header.log_away |= degradation == DEGRADATION_LOG_AWAY
-                recorded.header.consent_stale |= degradation == DEGRADATION_CONSENT_STALE
+                recorded.consent_stale |= degradation == DEGRADATION_CONSENT_STALE
         elif field == 6 and wire == WIRE_VARINT:
             recorded.person_known = read_varint(&inner) != 0
         else:
@@ -266,6 +267,7 @@ cdef int seat_replay(
     replay.person_known = recorded.person_known
     serving.leave = recorded.leave
     serving.replay = &replay
+    serving.consents_until_us = 0 if recorded.consent_stale else CONSENTS_ALWAYS
     kind = decide_call(serving, playbook, seat.state.store, &call, &recorded.header, &made)
     serving.replay = NULL
     serving.leave = LEAVE_NOTHING

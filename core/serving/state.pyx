@@ -17,13 +17,6 @@ cdef enum:
     SKEW_MS_MAX = 500
 
 
-cdef extern from *:
-    """
-    #define CONSENTS_ALWAYS UINT64_MAX
-    """
-    const uint64_t CONSENTS_ALWAYS
-
-
 cdef struct SeatPin:
     # A cache line for each thread.
     uint64_t taken
@@ -136,7 +129,6 @@ cdef Header engine_header(
     cdef int64_t stale_ms = 0
     header.generation = playbook.generation if playbook != NULL else 0
     header.position = history_position(&state.history)
-    header.consent_stale = False
     header.log_away = atomic_read(&state.history.away) != 0
     if state.history.logged:
         stale_ms = (now_us - <int64_t>atomic_read(&state.history.caught_up_us)) // 1000
@@ -144,13 +136,9 @@ cdef Header engine_header(
     return header
 
 
-cdef inline bint engine_consents_stale(EngineState* state) noexcept nogil:
-    """Whether a revocation that was acknowledged may be missing here.
-
-    To be asked before the person is read: a process that sleeps between the two decides as of now.
-    """
-    cdef uint64_t until_us = atomic_read(&state.consents_until_us)
-    return until_us != CONSENTS_ALWAYS and nanoseconds_now() // 1000 >= until_us
+cdef inline uint64_t engine_consents_until(EngineState* state, bint asked) noexcept nogil:
+    """Until when consents hold in a decision that asks for them; to be read before the person."""
+    return atomic_read(&state.consents_until_us) if asked else CONSENTS_ALWAYS
 
 
 cdef uint64_t engine_stamp(EngineState* state, int64_t now_us) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from nextbest.core import Engine
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
 from nextbest.v1 import common_pb2, decision_pb2
-from tests.consent.people import SECOND, answer, engine_of, identity, plan_of, proposed, say
+from tests.consent.people import SECOND, answer, engine_of, identity, link, plan_of, proposed, say
 from tests.record.people import BUFFER_BYTES, taken
 
 STALE = common_pb2.DEGRADATION_CONSENT_STALE
@@ -52,6 +53,28 @@ def test_a_lease_runs_out_by_itself() -> None:
     assert proposed(engine) == ["news", "for_you", "welcome"]
     time.sleep(0.35)
     assert proposed(engine) == ["welcome"]
+
+
+def test_a_lease_that_ends_while_the_person_is_read_does_not_hold() -> None:
+    """As for a process that is stopped between its look at the lease and the read."""
+    engine = granted()
+    # Read for long: each identity leads to all others, whose names differ at their end.
+    names = ["ann", *(f"{'n' * 250}{number:02}" for number in range(40))]
+    for first, second in itertools.combinations(names, 2):
+        link(engine, first, second)
+    engine.consents_until(steady_us() + 60 * SECOND)
+    took_us = min(_took_us(engine) for _ in range(5))
+    for _ in range(5):
+        engine.consents_until(steady_us() + took_us // 4)
+        found = answer(engine, "ann", "page", explain=False)
+        assert [one.action for one in found.placements[0].propositions] == ["welcome"]
+        assert list(found.degraded) == [STALE]
+
+
+def _took_us(engine: Engine) -> int:
+    begun_us = steady_us()
+    assert not answer(engine, "ann", "page", explain=False).degraded
+    return steady_us() - begun_us
 
 
 def test_a_channel_that_can_be_left_is_closed_and_one_without_reasons_is_not() -> None:
