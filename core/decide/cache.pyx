@@ -1,4 +1,4 @@
-"""Recent answers by decision id: the same id gets the same answer."""
+"""Recent answers by decision id: the same id gets the same answer, while its grounds stand."""
 
 cdef enum:
     CACHE_BYTES_MAX = 67108864
@@ -9,6 +9,7 @@ cdef struct CachedAnswer:
     uint64_t id_hash
     uint64_t request_hash
     int64_t at_us
+    Grounds grounds
     # The id's bytes, then the answer's.
     uint8_t* data
     uint32_t id_length
@@ -61,19 +62,26 @@ cdef void cache_drop_first(DecisionCache* cache) noexcept nogil:
     cache.count -= 1
 
 
-cdef int cache_look(
-    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer
+cdef const CachedAnswer* cache_look(
+    DecisionCache* cache, Text id, int64_t now_us
 ) noexcept nogil:
-    """Look an id up, for a caller that holds the latch; a hit is appended to the writer."""
+    """What is kept of an id, for a caller that holds the latch; NULL for nothing."""
     cdef uint64_t id_hash = XXH3_64bits(id.data, id.length)
-    cdef CachedAnswer* found
+    cdef const CachedAnswer* found
     if cache.index.count(id_hash) == 0:
-        return CACHE_MISS
+        return NULL
     found = &cache.ring[cache.index[0][id_hash]]
     if now_us - found.at_us > CACHE_AGE_US_MAX:
-        return CACHE_MISS
+        return NULL
     if found.id_length != id.length or memcmp(found.data, id.data, id.length) != 0:
-        return CACHE_MISS
+        return NULL
+    return found
+
+
+cdef int cache_give(
+    const CachedAnswer* found, uint64_t request_hash, Writer* writer
+) noexcept nogil:
+    """Append what was found to the writer, where the request is the same."""
     if found.request_hash != request_hash:
         return CACHE_OTHER_REQUEST
     put_raw(writer, found.data + found.id_length, found.length)
@@ -81,40 +89,54 @@ cdef int cache_look(
 
 
 cdef int cache_find(
-    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer
+    DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer,
+    Grounds* grounds,
 ) noexcept nogil:
-    """Look an id up; on a hit the answer is appended to the writer."""
-    cdef int result
+    """Look an id up; on a hit the answer is appended to the writer, and what it rests on told."""
+    cdef const CachedAnswer* found
+    cdef int result = CACHE_MISS
     latch_take(&cache.latch)
-    result = cache_look(cache, id, request_hash, now_us, writer)
+    found = cache_look(cache, id, now_us)
+    if found != NULL:
+        grounds[0] = found.grounds
+        result = cache_give(found, request_hash, writer)
     latch_drop(&cache.latch)
     return result
 
 
 cdef int cache_put(
     DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, Writer* writer,
-    size_t start,
+    size_t start, const Grounds* grounds,
 ) noexcept nogil:
     """Keep the answer that the writer holds from `start`; the oldest ones go to make room.
 
-    Of two threads that answer one id at once the first one's answer stands: it replaces the
-    second one's, CACHE_HIT.
+    Of two threads that answer one id at once, on the same grounds, the first one's answer stands:
+    it replaces the second one's, CACHE_HIT.
     """
-    cdef size_t end = writer.length
-    cdef int result
+    cdef const CachedAnswer* found
+    cdef int result = CACHE_MISS
     latch_take(&cache.latch)
-    writer.length = start
-    result = cache_look(cache, id, request_hash, now_us, writer)
-    if result == CACHE_MISS:
-        writer.length = end
-        cache_add(cache, id, request_hash, now_us, writer.data + start, end - start)
+    found = cache_look(cache, id, now_us)
+    if found == NULL or (
+        found.request_hash == request_hash and not grounds_same(&found.grounds, grounds)
+    ):
+        cache_add(
+            cache, id, request_hash, now_us, writer.data + start, writer.length - start, grounds
+        )
+    else:
+        writer.length = start
+        result = cache_give(found, request_hash, writer)
     latch_drop(&cache.latch)
     return result
 
 
+cdef inline bint grounds_same(const Grounds* one, const Grounds* other) noexcept nogil:
+    return one.person == other.person and one.consents == other.consents
+
+
 cdef void cache_add(
     DecisionCache* cache, Text id, uint64_t request_hash, int64_t now_us, const uint8_t* data,
-    size_t length,
+    size_t length, const Grounds* grounds,
 ) noexcept nogil:
     cdef CachedAnswer* answer
     cdef uint8_t* copy
@@ -140,6 +162,7 @@ cdef void cache_add(
     answer.id_hash = XXH3_64bits(id.data, id.length)
     answer.request_hash = request_hash
     answer.at_us = now_us
+    answer.grounds = grounds[0]
     answer.data = copy
     answer.id_length = id.length
     answer.length = <uint32_t>length

@@ -44,6 +44,12 @@ cdef extern from *:
     const uint64_t CONSENTS_ALWAYS
 
 
+cdef struct Grounds:
+    # What an answer rests on: Person.grounds as it was read, and whether consents could hold.
+    uint64_t person
+    bint consents
+
+
 cdef inline bint consents_ended(uint64_t until_us) noexcept nogil:
     """Whether a revocation that was acknowledged may be missing in what was just read.
 

@@ -20,6 +20,8 @@ cdef struct Serving:
     # Until when consents hold in it, by the steady clock in microseconds: as it was known before
     # the person is read.
     uint64_t consents_until_us
+    # What its answer rests on.
+    Grounds grounds
     # What decisions of a batch have left out, a bit for each Degradation.
     uint32_t left_out
     # Whether the last decision has drawn something in place of a better one.
@@ -231,6 +233,8 @@ cdef int begin_call(
     decision.trace = serving.trace
     decision.leave = serving.leave
     decision.consent_stale = consents_ended(serving.consents_until_us)
+    serving.grounds.person = serving.person.grounds
+    serving.grounds.consents = playbook.asks_consents and not decision.consent_stale
     decision.tape = serving.tape
     decision.replay = serving.replay
     decision.budgets = serving.budgets

@@ -276,6 +276,8 @@ cdef StoreStatus apply_attributes(
     cdef AttributeInput* inputs
     cdef const AttributeSpec* spec
     cdef Entry* entry
+    cdef StoreStatus status
+    cdef bint consents = False
     cdef int32_t index
     cdef uint32_t count = 0
     cdef uint32_t i
@@ -302,9 +304,13 @@ cdef StoreStatus apply_attributes(
         inputs[count].column = spec.column
         inputs[count].value = entry.value
         count += 1
-    return store_set(
+        consents |= spec.consent
+    status = store_set(
         store, identity, mutation.incarnation, mutation.stamp, inputs, count, &applied.created
     )
+    if consents:
+        store_regrounds(store, identity)
+    return status
 
 
 cdef StoreStatus apply_link(
@@ -312,6 +318,7 @@ cdef StoreStatus apply_link(
 ) noexcept nogil:
     cdef LinkMessage message
     cdef IdentityRef first, second
+    cdef StoreStatus status
     cdef Reader reader = reader_of(mutation.request.data, mutation.request.length)
     if read_link(&reader, &message, &serving.fault):
         return STORE_OK
@@ -319,10 +326,13 @@ cdef StoreStatus apply_link(
         return STORE_OK
     if check_identity(&message.second, "second", &second, &serving.fault):
         return STORE_OK
-    return store_link(
+    status = store_link(
         store, first, mutation.incarnation, second, mutation.second_incarnation,
         mutation.stamp, not message.unlink,
     )
+    store_regrounds(store, first)
+    store_regrounds(store, second)
+    return status
 
 
 cdef void apply_erasure(const MutationMessage* mutation, StoreState* store) noexcept nogil:
@@ -331,6 +341,7 @@ cdef void apply_erasure(const MutationMessage* mutation, StoreState* store) noex
     cdef uint32_t incarnation = 0
     while next_erased(&reader, &identity, &incarnation):
         store_erase(store, identity, incarnation)
+        store_regrounds(store, identity)
 
 
 cdef bint next_erased(

@@ -23,6 +23,8 @@ cdef struct AttributeSpec:
     # The input slot that reads it; -1 when no expression does.
     int32_t input
     Value default_value
+    # It is a consent, of a purpose or a channel.
+    bint consent
 
 
 cdef struct FieldSpec:
@@ -535,8 +537,8 @@ cdef class Playbook:
         self.load_contact()
         self.load_budgets()
         self.load_time_zone()
-        self.load_consents()
         self.load_schema(attribute_columns, counter_columns)
+        self.load_consents()
         self.load_contact_columns()
         self.load_inputs()
         self.load_scores()
@@ -744,6 +746,7 @@ cdef class Playbook:
             purpose = &self.state.purposes[i]
             purpose.name = self.text(each.name)
             purpose.attribute = each.attribute
+            self.state.attributes[<uint32_t>each.attribute].consent = True
             if each.condition >= 0:
                 self.state.conditions[<uint32_t>each.condition].purpose = purpose
         self.state.channels = <ChannelSpec*>self.take(len(plan.channels) * sizeof(ChannelSpec))
@@ -753,6 +756,8 @@ cdef class Playbook:
             channel.name = self.text(each.name)
             channel.reasons = self.texts(each.reasons)
             channel.attributes = self.indexes(each.attributes).items
+            for attribute in each.attributes:
+                self.state.attributes[<uint32_t>attribute].consent = True
             channel.reasons_count = <uint32_t>len(each.reasons)
             self.state.asks_consents |= channel.reasons_count != 0
         return 0
@@ -781,6 +786,7 @@ cdef class Playbook:
             attributes[i].size = attribute.size
             attributes[i].column = attribute_columns[i]
             attributes[i].input = -1
+            attributes[i].consent = False
             attributes[i].default_value = self.default(attribute.default)
         names = self.texts([a.name for a in plan.attributes])
         # Hidden attributes stand last and cannot be named by a request.

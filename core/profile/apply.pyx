@@ -432,6 +432,14 @@ cdef StoreStatus store_erase(
     return status
 
 
+cdef void store_regrounds(StoreState* store, IdentityRef identity) noexcept nogil:
+    """Let no answer stand that rests on what was so before a change; to be called after it."""
+    cdef Shard* shard = shard_of(store, identity_hash(identity))
+    latch_take(&shard.latch)
+    shard.grounds += 1
+    latch_drop(&shard.latch)
+
+
 cdef uint32_t store_incarnation(StoreState* store, IdentityRef identity) noexcept nogil:
     """The incarnation that a new mutation of the identity must name."""
     cdef uint64_t hash = identity_hash(identity)

@@ -58,6 +58,7 @@ cdef StoreStatus person_copy(Person* person, IdentityRef identity, uint64_t hash
     cdef RowSlot* slot
     cdef size_t row_size, side_size
     latch_take(&shard.latch)
+    person.grounds = (person.grounds ^ shard.grounds) * <uint64_t>0x9E3779B97F4A7C15
     slot = row_find(store, shard, identity, hash)
     if slot != NULL and not row_empty(slot.row):
         row_size = (store.layouts[slot.row.layout].size + identity.length + 7) & ~<size_t>7
@@ -135,6 +136,7 @@ cdef StoreStatus store_read(
     atomic_write(&person.pin.epoch, atomic_read(&store.epoch))
     person.count = 0
     person.used = 0
+    person.grounds = 0
     status = person_copy(person, identity, identity_hash(identity))
     if status == STORE_OK and person.side_at[0]:
         status = person_walk(person)

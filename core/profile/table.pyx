@@ -84,7 +84,7 @@ cdef RowSlot* row_create(
 cdef RowSlot* row_place(StoreState* store, Shard* shard, uint64_t hash, Row* row) noexcept nogil:
     """Take a row into the shard; NULL when memory is short."""
     # 7/10 full at most: probes stay short.
-    if (shard.rows_count + 1) * 10 > shard.rows_capacity * 7 and not rows_grow(shard):
+    if (<uint64_t>shard.rows_count + 1) * 10 > shard.rows_capacity * 7 and not rows_grow(shard):
         return NULL
     shard.rows_count += 1
     atomic_add(&store.profiles, 1)

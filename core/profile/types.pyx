@@ -237,7 +237,9 @@ cdef struct Shard:
     uint32_t oldest_s
     RowSlot* rows
     uint64_t rows_capacity
-    uint64_t rows_count
+    uint32_t rows_count
+    # Grows with each consent that is said, link and erasure of an identity in the shard.
+    uint32_t grounds
     SeenEvent* seen
     uint64_t seen_capacity
     uint64_t seen_count
@@ -290,6 +292,9 @@ cdef struct Person:
     uint8_t* buffer
     size_t capacity
     size_t used
+    # Of the shards that were read, in this order: while it is the same, nobody has said, linked
+    # or erased anything of the person since.
+    uint64_t grounds
     size_t row_at[COMPONENT_MAX]
     size_t side_at[COMPONENT_MAX]
     PersonRow rows[COMPONENT_MAX]

@@ -27,9 +27,7 @@ cdef int seat_decide(
     if call.message.decision_id.length:
         # Before it is checked: the playbook that knows its names may have gone since.
         request_hash = request_digest(request, DECIDE_MAPS)
-        cached = cache_find(
-            &seat.state.answers, call.message.decision_id, request_hash, now_us, &serving.writer
-        )
+        cached = seat_decided(seat, &call, request_hash, now_us)
         if cached == CACHE_HIT and TELEMETRY and serving.tally != NULL:
             counter_add(&serving.tally.repeated, 1)
         if cached != CACHE_MISS:
@@ -38,9 +36,38 @@ cdef int seat_decide(
     if kind != FAULT_NONE or request_hash == 0:
         return kind
     cached = cache_put(
-        &seat.state.answers, call.message.decision_id, request_hash, now_us, &serving.writer, start
+        &seat.state.answers, call.message.decision_id, request_hash, now_us, &serving.writer,
+        start, &serving.grounds,
     )
     return cached_result(cached, call.message.decision_id, &serving.fault)
+
+
+cdef int seat_decided(
+    EngineSeat* seat, DecideCall* call, uint64_t request_hash, int64_t now_us
+) noexcept nogil:
+    """Append the answer that the decision has had, while what it rests on stands."""
+    cdef Writer* writer = &seat.serving.writer
+    cdef size_t start = writer.length
+    cdef Grounds grounds
+    cdef int cached = cache_find(
+        &seat.state.answers, call.message.decision_id, request_hash, now_us, writer, &grounds
+    )
+    if cached == CACHE_HIT and not seat_stands(seat, call, &grounds):
+        writer.length = start
+        return CACHE_MISS
+    return cached
+
+
+cdef bint seat_stands(EngineSeat* seat, DecideCall* call, const Grounds* grounds) noexcept nogil:
+    """Whether an answer may be given again: the person is as it was, and consents hold yet."""
+    cdef Serving* serving = &seat.serving
+    cdef uint64_t until_us = engine_consents_until(seat.state, grounds.consents)
+    cdef IdentityRef identity
+    if check_identity(&call.message.identity, "identity", &identity, &serving.fault) or (
+        store_read(seat.state.store, identity, &serving.person) == STORE_NO_MEMORY
+    ):
+        return False
+    return serving.person.grounds == grounds.person and not consents_ended(until_us)
 
 
 cdef inline int cached_result(int cached, Text decision_id, Fault* fault) noexcept nogil:

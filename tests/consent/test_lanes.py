@@ -56,6 +56,28 @@ async def test_the_decision_after_the_answer_knows_on_both_lanes(tmp_path: Path)
         assert fast.fast_lane
 
 
+@pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
+async def test_a_decision_asked_for_again_knows_on_both_lanes(tmp_path: Path) -> None:
+    lane = f"unix:{tmp_path}/lane"
+    async with (
+        running(CONSENT, lane__addresses=lane) as address,
+        AsyncClient(address, fast_lane=False) as slow,
+        AsyncClient(address, fast_lane=True) as fast,
+    ):
+        for client, other in ((slow, fast), (fast, slow)):
+            await allow(slow)
+            asked = f"d{client is fast}"
+            first = await client.decide("ann", ["home"], decision_id=asked)
+            assert [one.action for one in first.placements[0].propositions] == WHOLE
+            assert await other.decide("ann", ["home"], decision_id=asked) == first
+            await slow.set_consent("ann", "profiling", "revoked")
+            for each in (client, other):
+                again = await each.decide("ann", ["home"], decision_id=asked)
+                found = [one.action for one in again.placements[0].propositions]
+                assert found == ["newsletter", "welcome"]
+                assert again.decision_id == asked
+
+
 async def test_a_restart_keeps_what_was_said(tmp_path: Path) -> None:
     async with (
         running(CONSENT, data__folder=tmp_path) as address,
