@@ -226,7 +226,7 @@ class Log(BackendSettings):
         1_000,
         60_000,
         "a node decides by consents for so long after it last had the log's end; a revocation "
-        "waits at most as long for a node that is cut off",
+        "waits as long for a node that is cut off, and callers' deadlines have to be longer",
     )
     member_ms: int = number(
         3_600_000, 1_000, 1_000_000_000, "a member not seen for so long does not keep entries"

@@ -162,7 +162,7 @@ class Keeper:
         if self.node is not None:
             await self.node.catch_up(CATCH_UP_S)
 
-    async def every_member(self, position: tuple[int, int, int], within_s: float) -> None:
+    async def every_member(self, position: tuple[int, int, int], within_s: float | None) -> None:
         """Wait for every node's decisions; see Node.every_member."""
         if self.node is not None:
             await self.node.every_member(position, within_s)

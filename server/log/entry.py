@@ -12,9 +12,10 @@ import google_crc32c
 from nextbest.core.errors import INTERNAL
 from nextbest.server.log.log import LogError
 
-# Of every entry's frame; and the newest kinds of entries that are read here: 2 has claims.
+# Of every entry's frame; and the newest kinds of entries that are read here: 2 has claims, and
+# whoever reads it decides by consents under a lease only.
 FORMAT = 1
-READS = CLAIMS_FORMAT = 2
+READS = CLAIMS_FORMAT = LEASES_FORMAT = 2
 HEAD_BYTES = 5
 # Of an entry with its frame: the largest `rpc.playbook_bytes_max` and 1 MiB for all else.
 ENTRY_BYTES_MAX = 65 << 20

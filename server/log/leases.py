@@ -12,10 +12,17 @@ from typing import NamedTuple
 from nextbest.core.errors import UNAVAILABLE, PositionLostError
 from nextbest.server.log.contents import position_from
 from nextbest.server.log.context import Context
+from nextbest.server.log.entry import LEASES_FORMAT
 from nextbest.server.log.log import LogError, Position
+from nextbest.server.log.members import Members
 from nextbest.v1 import log_pb2
 
 _NAMES_MAX = 8
+# Steady clocks run at rates a little apart: of a lease, what it may last longer on another one.
+_RATE = 1 / 30
+# How long a wait may take beyond a lease: another master, and who brings back what the last one
+# has lost.
+_BEYOND_S = 30.0
 
 
 class MembersBehindError(LogError):
@@ -27,20 +34,21 @@ class MembersBehindError(LogError):
 
 
 class _Other(NamedTuple):
-    """Another member's newest heartbeat, and when it was read: its lease began no later."""
+    """Another member's newest heartbeat, and until when the lease may last that it began."""
 
     position: Position
-    read_s: float
-    lease_s: float
+    until_s: float
 
 
 class Leases:
     """Renews the own lease, and waits for those of the others."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, members: Members) -> None:
         self._context = context
+        self._members = members
         self._lease_s = context.limits.consent_lease_ms / 1_000
-        self._margin_s = context.limits.consent_margin_ms / 1_000
+        # The longest heard: members may be configured differently.
+        self._largest_s = self._lease_s
         # A log in a file of one process has one member.
         self._shared = context.log.kind != "sqlite"
         self.until_s = 0.0
@@ -67,6 +75,18 @@ class Leases:
             return None
         return max(int((self.until_s - self._context.steady_s()) * 1_000), 0)
 
+    @property
+    def longest_s(self) -> float:
+        """How long anybody's lease may last from when it began."""
+        # One that was not heard since a snapshot may have a longer one.
+        known_s = self._members.longest_lease_ms() / 1_000
+        return self._stretched_s(max(self._largest_s, known_s))
+
+    @property
+    def wait_s_max(self) -> float:
+        """How long a write waits for every member at most."""
+        return self.longest_s + _BEYOND_S
+
     def connected(self) -> None:
         """A new connection: what was seen on the one before proves nothing here."""
         self._came_s = self._stays_s = -inf
@@ -74,7 +94,7 @@ class Leases:
 
     def entered(self) -> None:
         """The reader passed to another epoch: who lost a tail has yet to bring it back."""
-        self._held_until_s = self._context.steady_s() + self._lease_s
+        self._held_until_s = self._context.steady_s() + self.longest_s
 
     def came(self, sent_s: float) -> None:
         """A heartbeat of ours was read back: all that the log holds before it is applied."""
@@ -88,8 +108,10 @@ class Leases:
         if (heartbeat.member, heartbeat.process) == (context.member, context.process):
             return
         now_s = context.steady_s()
+        self._largest_s = max(self._largest_s, heartbeat.lease_ms / 1_000)
         self._others[heartbeat.member, heartbeat.process] = _Other(
-            position_from(heartbeat.position), now_s, heartbeat.lease_ms / 1_000
+            position_from(heartbeat.position),
+            now_s + self._stretched_s(heartbeat.lease_ms / 1_000),
         )
         if len(self._others) > context.limits.members_max:
             self._forget(now_s)
@@ -106,13 +128,16 @@ class Leases:
             self._renew()
         return stays
 
-    async def passed(self, position: Position, within_s: float) -> None:
+    async def passed(self, position: Position, within_s: float | None) -> None:
         """Wait until nobody decides without what lies at a position, which was just accepted.
 
-        Raises MembersBehindError when that is not known in time.
+        At most `wait_s_max`, which None stands for.  Raises MembersBehindError when it is not known
+        in time.
         """
         if not self._shared:
             return
+        if within_s is None or within_s > self.wait_s_max:
+            within_s = self.wait_s_max
         wait = _Wait(position, self._context.steady_s())
         try:
             async with asyncio.timeout(within_s):
@@ -143,11 +168,11 @@ class Leases:
 
     def _out(self, wait: _Wait) -> bool:
         """Whether no lease of anybody is left who has not passed it."""
-        now_s, longest_s = self._context.steady_s(), self._longest_s()
-        if now_s >= max(wait.since_s, self._settled_s) + longest_s:
-            return True
+        now_s = self._context.steady_s()
         # Before, somebody nobody here has heard of may have a lease of an earlier master.
-        return now_s >= self._settled_s + longest_s and not self._behind(wait.position)
+        if now_s < self._settled_s + self.longest_s or self._unleased(wait.position):
+            return False
+        return now_s >= wait.since_s + self.longest_s or not self._behind(wait.position)
 
     def _behind(self, position: Position) -> list[str]:
         """Who may have a lease and is not known to have passed a position."""
@@ -155,13 +180,18 @@ class Leases:
         return sorted(
             name
             for (name, _), other in self._others.items()
-            if other.position[:2] < position[:2]
-            and other.read_s + other.lease_s + self._margin_s > now_s
+            if other.position[:2] < position[:2] and other.until_s > now_s
         )
 
-    def _longest_s(self) -> float:
-        lease_s = max((other.lease_s for other in self._others.values()), default=0.0)
-        return max(lease_s, self._lease_s) + self._margin_s
+    def _unleased(self, position: Position) -> list[str]:
+        """Who is of a version before leases, decides as long as it runs and has not passed it."""
+        context = self._context
+        since_ms = context.now_us() // 1_000 - context.limits.member_ms
+        return self._members.behind(position, LEASES_FORMAT, since_ms)
+
+    def _stretched_s(self, lease_s: float) -> float:
+        """How long a lease may last on this clock."""
+        return lease_s + max(self._context.limits.consent_margin_ms / 1_000, lease_s * _RATE)
 
     async def _brought_back(self) -> None:
         """The log lost it: wait until all that is kept here is in it again."""
@@ -183,7 +213,8 @@ class Leases:
         return self._context.limits.consent_look_ms / 1_000
 
     def _why(self, wait: _Wait) -> str:
-        names = self._behind(wait.position)
+        older = [f"{name} (of a version without leases)" for name in self._unleased(wait.position)]
+        names = older + self._behind(wait.position)
         who = ", ".join(names[:_NAMES_MAX]) or "no member by name"
         more = f" and {len(names) - _NAMES_MAX} more" if len(names) > _NAMES_MAX else ""
         epoch, sequence, _ = wait.position
@@ -194,9 +225,8 @@ class Leases:
 
     def _forget(self, now_s: float) -> None:
         """Let go of leases that are over; one too many is waited out, by whoever waits."""
-        longest_s = self._longest_s()
-        oldest = min(self._others, key=lambda one: self._others[one].read_s)
-        if self._others.pop(oldest).read_s + longest_s > now_s:
+        oldest = min(self._others, key=lambda one: self._others[one].until_s)
+        if self._others.pop(oldest).until_s > now_s:
             self._settled_s = max(self._settled_s, now_s)
 
     def _renew(self) -> None:

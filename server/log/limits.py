@@ -55,7 +55,7 @@ class Limits:
     lease_ms: int = 5_000
     # A member decides by consents for so long after it sent a heartbeat that it has read back.
     consent_lease_ms: int = 3_000
-    # Clocks run at rates a little apart.
+    # And for so much longer at least by another clock.
     consent_margin_ms: int = 100
     # How often who waits for others' leases looks, and how often a member beats at most for them.
     consent_look_ms: int = 20

@@ -22,6 +22,7 @@ class Member(NamedTuple):
     seen_s: float
     address: str = ""
     settled: Position = BEFORE
+    lease_ms: int = 0
 
 
 class Members:
@@ -53,6 +54,7 @@ class Members:
             now_s,
             heartbeat.address,
             position_from(heartbeat.settled),
+            heartbeat.lease_ms,
         )
         if len(self._members) > self._members_max:
             del self._members[min(self._members, key=lambda one: self._members[one].now_ms)]
@@ -94,6 +96,20 @@ class Members:
         """The newest format that every member seen since then reads."""
         return min((member.format for member in self.since(since_ms)), default=0)
 
+    def longest_lease_ms(self) -> int:
+        """The longest lease of a member, whenever it was seen."""
+        return max((member.lease_ms for member in self._members.values()), default=0)
+
+    def behind(self, position: Position, format: int, since_ms: int) -> list[str]:
+        """Who of those seen since then reads none so new, and had not applied a position."""
+        return sorted(
+            name
+            for name, member in self._members.items()
+            if member.now_ms >= since_ms
+            and member.format < format
+            and member.position[:2] < position[:2]
+        )
+
     def messages(self) -> list[log_pb2.Member]:
         """The members as the contract has them, by name."""
         return [
@@ -105,6 +121,7 @@ class Members:
                 now_ms=member.now_ms,
                 address=member.address,
                 settled=position_message(member.settled),
+                lease_ms=member.lease_ms,
             )
             for name, member in sorted(self._members.items())
         ]

@@ -157,7 +157,7 @@ class Node:
         """Tie the parts together, each to those that it needs."""
         context = self.context
         self.members = Members(context.limits.members_max, context.member, context.process)
-        self.leases = self.leases_type(context)
+        self.leases = self.leases_type(context, self.members)
         self.epochs = self.epochs_type(context)
         self.branch = self.branch_type(context, self.epochs)
         self.own = self.own_type(context, passed)
@@ -316,10 +316,10 @@ class Node:
             f"log: epoch {end.epoch}, sequence {end.sequence}, not here in time"
         )
 
-    async def every_member(self, position: tuple[int, int, int], timeout_s: float) -> None:
+    async def every_member(self, position: tuple[int, int, int], timeout_s: float | None) -> None:
         """Wait until no member decides by a consent without the writes of a position.
 
-        Raises MembersBehindError when that is not known in time.
+        None: for as long as that may take.  Raises MembersBehindError when it is not known in time.
         """
         await self.leases.passed(Position(*position), timeout_s)
 

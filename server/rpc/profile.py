@@ -39,14 +39,13 @@ from nextbest.v1 import common_pb2, profile_pb2
 if TYPE_CHECKING:
     from nextbest.core import Engine
 
-# Waits until no node decides without a position, at most so many seconds.
-EveryMember = Callable[[tuple[int, int, int], float], Awaitable[None]]
+# Waits until no node decides without a position, at most so many seconds; None: as long as needed.
+EveryMember = Callable[[tuple[int, int, int], float | None], Awaitable[None]]
 
 SERVICE = "/nextbest.v1.ProfileService/"
 BATCH_MAX = 1_000
 FAULTS_MAX = 1_000
-# How long every member is waited for without a deadline, and what of one is left for the error.
-MEMBERS_S_MAX = 30.0
+# What of a deadline is left for the error, where every member was waited for.
 TELL_S = 0.05
 # What is read on, and thrown away, of a stream that is refused.
 READ_ON_MAX = 1_000
@@ -129,11 +128,9 @@ class ProfileService:
         if not every or response.ack <= common_pb2.ACK_LEVEL_APPLIED:
             return
         remaining_s = context.time_remaining()
-        within_s = MEMBERS_S_MAX if remaining_s is None else remaining_s - TELL_S
+        within_s = None if remaining_s is None else max(remaining_s - TELL_S, 0.0)
         at = response.position
-        await self._every_member(
-            (at.epoch, at.sequence, at.nonce), min(max(within_s, 0.0), MEMBERS_S_MAX)
-        )
+        await self._every_member((at.epoch, at.sequence, at.nonce), within_s)
 
     def _consent_of(
         self, message: profile_pb2.SetConsentRequest

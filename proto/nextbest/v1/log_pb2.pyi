@@ -185,7 +185,7 @@ class Epoch(_message.Message):
     def __init__(self, number: _Optional[int] = ..., nonce: _Optional[int] = ..., previous: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., replication_id: _Optional[str] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("name", "position", "snapshot", "format", "now_ms", "address", "settled")
+    __slots__ = ("name", "position", "snapshot", "format", "now_ms", "address", "settled", "lease_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +193,7 @@ class Member(_message.Message):
     NOW_MS_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
+    LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     position: _common_pb2.Position
     snapshot: _common_pb2.Position
@@ -200,7 +201,8 @@ class Member(_message.Message):
     now_ms: int
     address: str
     settled: _common_pb2.Position
-    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ...) -> None: ...
+    lease_ms: int
+    def __init__(self, name: _Optional[str] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., format: _Optional[int] = ..., now_ms: _Optional[int] = ..., address: _Optional[str] = ..., settled: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., lease_ms: _Optional[int] = ...) -> None: ...
 
 class SnapshotHead(_message.Message):
     __slots__ = ("format", "position", "end", "epochs", "horizon_ms", "members", "lease", "playbooks", "parked", "attributes", "counters", "taken_at_us", "last_stamp", "member", "erasures", "budgets", "allowed")

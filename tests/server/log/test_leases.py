@@ -8,10 +8,12 @@ from itertools import count
 
 import pytest
 
+from nextbest.server.log.contents import position_message
 from nextbest.server.log.leases import MembersBehindError
 from nextbest.server.log.log import Position
 from nextbest.server.log.memory import MemoryLog, MemoryStore
-from tests.server.log.member import Member, equal, eventually, following
+from nextbest.v1 import log_pb2
+from tests.server.log.member import Member, equal, eventually, following, now_us
 
 LEASE_MS = 600
 _numbers = count(1)
@@ -156,3 +158,72 @@ async def test_many_waits_have_few_heartbeats_together() -> None:
         before = len(store.records)
         await asyncio.gather(*(members[0].node.every_member(one, 5.0) for one in positions))
         assert len(store.records) - before < 20
+
+
+async def heard(member: Member, name: str, **more: int) -> None:
+    """Have a heartbeat of somebody else in the log, who has applied what this member has."""
+    here = member.position
+    heartbeat = log_pb2.Heartbeat(
+        member=name, position=position_message(here), now_ms=now_us() // 1_000, **more
+    )
+    await member.node.notes.append(heartbeat=heartbeat)
+    await eventually(lambda: member.position[:2] > here[:2])
+
+
+async def test_who_is_of_a_version_without_leases_is_waited_for_until_it_has_passed() -> None:
+    members = cluster(2)
+    async with following(*members):
+        await settled(*members)
+        await heard(members[1], "old", format=1, process=77)
+        position = await written(members[0], "e1")
+        with pytest.raises(MembersBehindError, match=r"old \(of a version without leases\); the"):
+            await members[0].node.every_member(position, 3 * LEASE_MS / 1_000)
+        await equal(*members)
+        await heard(members[1], "old", format=1, process=77)
+        await members[0].node.every_member(position, 5.0)
+
+
+async def test_who_has_leases_comes_after_who_had_none_under_its_name() -> None:
+    members = cluster(2)
+    async with following(*members):
+        await settled(*members)
+        await heard(members[1], "old", format=1, process=77)
+        position = await written(members[0], "e1")
+        await heard(members[1], "old", format=2, process=78, lease_ms=LEASE_MS)
+        await members[0].node.every_member(position, 5.0)
+
+
+async def test_who_was_not_seen_for_long_is_not_waited_for() -> None:
+    members = cluster(2)
+    async with following(*members):
+        await settled(*members)
+        for member in members:
+            member.node.members.seen(
+                log_pb2.Member(name="gone", format=1, now_ms=now_us() // 1_000 - 3_600_001),
+                "gone",
+                0,
+            )
+        position = await written(members[0], "e1")
+        await members[0].node.every_member(position, 5.0)
+
+
+async def test_the_longest_lease_in_the_log_is_waited_for_with_its_margin() -> None:
+    members = cluster(1)
+    async with following(*members):
+        leases = members[0].node.leases
+        assert leases.longest_s == pytest.approx(LEASE_MS / 1_000 + 0.1)
+        await heard(members[0], "far", format=2, process=1, lease_ms=60_000)
+        await eventually(lambda: leases.longest_s > 1.0)
+        # Clocks of 3 percent apart.
+        assert leases.longest_s >= 60 * 1.03
+        assert leases.wait_s_max > leases.longest_s
+        await heard(members[0], "far", format=2, process=1, lease_ms=1_000)
+        assert leases.longest_s >= 60 * 1.03, "one of before may last"
+
+
+async def test_a_lease_told_by_a_snapshot_alone_is_waited_for() -> None:
+    (member,) = cluster(1)
+    told = log_pb2.Member(name="far", lease_ms=60_000, format=2)
+    member.node.members.seen(told, told.name, 0.0)
+    assert [one.lease_ms for one in member.node.members.messages()] == [60_000]
+    assert member.node.leases.longest_s >= 60 * 1.03
