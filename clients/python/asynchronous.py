@@ -188,9 +188,14 @@ class AsyncClient:
         source: str = "",
         write_id: str = "",
         ack: Ack = None,
+        await_members: bool | None = None,
         timeout: float = CONSENT_S,
     ) -> profile_pb2.SetConsentResponse:
-        """Record what a person allows; `basis` may be left out where the purpose has one only."""
+        """Record what a person allows; `basis` may be left out where the purpose has one only.
+
+        `await_members`: whether it is answered once no node decides without it; what is not granted
+        is unless that is False.
+        """
         consent = Consent(
             identity,
             purpose,
@@ -201,6 +206,7 @@ class AsyncClient:
             source=source,
             write_id=write_id,
             ack=ack,
+            await_members=await_members,
         )
         return await self.write_consent(consent, timeout=timeout)
 
@@ -215,6 +221,7 @@ class AsyncClient:
         source: str = "",
         write_id: str = "",
         ack: Ack = None,
+        await_members: bool | None = None,
         timeout: float = CONSENT_S,
     ) -> profile_pb2.SetConsentResponse:
         """Close a channel to a person for a reason; `over` ends that reason."""
@@ -227,6 +234,7 @@ class AsyncClient:
             source=source,
             write_id=write_id,
             ack=ack,
+            await_members=await_members,
         )
         return await self.write_consent(consent, timeout=timeout)
 
@@ -257,10 +265,15 @@ class AsyncClient:
         *,
         write_id: str = "",
         ack: Ack = None,
+        await_members: bool | None = None,
         timeout: float = CONSENT_S,
     ) -> profile_pb2.EraseProfileResponse:
-        """Forget a person, every identity of it, for good."""
-        return await self._call("EraseProfile", request.erase(identity, write_id, ack), timeout)
+        """Forget a person, every identity of it, for good.
+
+        It is answered once no node decides by what was known, unless `await_members` is False.
+        """
+        message = request.erase(identity, write_id, ack, await_members)
+        return await self._call("EraseProfile", message, timeout)
 
     async def import_profiles(
         self,

@@ -43,6 +43,13 @@ def identity(given: Identity) -> common_pb2.Identity:
     return given
 
 
+def await_members(given: bool | None) -> common_pb2.AwaitMembers:
+    """Whether every node's decisions are waited for; None leaves it to the server."""
+    if given is None:
+        return common_pb2.AWAIT_MEMBERS_UNSPECIFIED
+    return common_pb2.AWAIT_MEMBERS_EVERY if given else common_pb2.AWAIT_MEMBERS_NONE
+
+
 def ack_level(given: Ack) -> common_pb2.AckLevel:
     """The level's value in the contract; ValueError for another word."""
     if given not in _ACKS:
@@ -113,6 +120,7 @@ class Consent:
     source: str = ""
     write_id: str = ""
     ack: Ack = None
+    await_members: bool | None = None
 
     def message(self) -> profile_pb2.SetConsentRequest:
         """The write as the contract has it; ValueError for an unknown status or basis."""
@@ -128,6 +136,7 @@ class Consent:
             expires_at=None if self.expires_at is None else timestamp(self.expires_at),
             source=self.source,
             ack=ack_level(self.ack),
+            await_members=await_members(self.await_members),
         )
 
 
@@ -203,10 +212,15 @@ def link(
     )
 
 
-def erase(given: Identity, write_id: str, ack: Ack = None) -> profile_pb2.EraseProfileRequest:
-    """A request to forget a person."""
+def erase(
+    given: Identity, write_id: str, ack: Ack = None, every: bool | None = None
+) -> profile_pb2.EraseProfileRequest:
+    """A request to forget a person; `every`: once no node decides by what is known of them."""
     return profile_pb2.EraseProfileRequest(
-        write_id=write_id or new_id(), identity=identity(given), ack=ack_level(ack)
+        write_id=write_id or new_id(),
+        identity=identity(given),
+        ack=ack_level(ack),
+        await_members=await_members(every),
     )
 
 

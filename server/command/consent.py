@@ -15,6 +15,7 @@ from nextbest.server.command.console import (
     MOMENT,
     Ack,
     AsJson,
+    Every,
     Kind,
     To,
     ack_of,
@@ -52,6 +53,7 @@ def consent_command(
         str, typer.Option("--source", help="Where they said so.", metavar="TEXT")
     ] = "",
     ack: Ack = "",
+    await_members: Every = None,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +75,7 @@ def consent_command(
         expires_at=moment(until, "--until"),
         source=source,
         ack=ack_of(ack),
+        await_members=await_members,
     )
     try:
         consent.message()

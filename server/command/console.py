@@ -49,6 +49,14 @@ Ack: TypeAlias = Annotated[
         metavar="LEVEL",
     ),
 ]
+Every: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--await-members/--no-await-members",
+        help="Whether to wait until no node decides without it; the server's default.",
+        show_default=False,
+    ),
+]
 Pairs: TypeAlias = list[str]
 
 _KINDS = {

@@ -187,6 +187,8 @@ def _refused(error: NextbestError) -> None:
         complain(f"{violation.field}: {violation.description}")
     if error.reason == "NO_PLAYBOOK":
         complain("publish one with `nextbest publish FOLDER`")
+    if any(violation.field == "reason" for violation in error.violations):
+        complain("`--reason` names why not to contact somebody in a channel")
     if error.reason == "UNKNOWN_GENERATION":
         complain("`nextbest generations` lists those that can be activated")
     if error.retry_after is not None:

@@ -17,6 +17,7 @@ from nextbest.server.command.console import (
     VALUE,
     Ack,
     AsJson,
+    Every,
     Kind,
     To,
     ack_of,
@@ -201,6 +202,7 @@ def erase_command(
     id: Id,
     kind: Kind = "known",
     ack: Ack = "",
+    await_members: Every = None,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -213,7 +215,9 @@ def erase_command(
       nextbest erase ann
     """
     with connect(to) as client:
-        response = client.erase_profile(identity(kind, id), ack=ack_of(ack))
+        response = client.erase_profile(
+            identity(kind, id), ack=ack_of(ack), await_members=await_members
+        )
     if as_json:
         show_json(response)
         return

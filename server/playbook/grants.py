@@ -6,6 +6,7 @@ core/decide/consent.pyx says how an attribute holds one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,6 +26,7 @@ BASES: Final = {
 SOURCE_BYTES_MAX: Final = 128
 # The last moment there is, in microseconds since 1970; as the core has it.
 _FAR_US: Final = 253_402_300_799_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GRANTED: Final = profile_pb2.CONSENT_STATUS_GRANTED
 _NO_BASIS: Final = profile_pb2.LAWFUL_BASIS_UNSPECIFIED
 _STATUSES: Final = {
@@ -65,6 +67,7 @@ def _purpose(request: profile_pb2.SetConsentRequest, plan: Plan, now_us: int) ->
     """The attribute of a purpose, and what it is to hold."""
     purposes = {one.name: one for one in plan.purposes}
     if request.purpose not in purposes:
+        _check_no_channel(request, plan)
         raise _unknown("purpose", request.purpose, purposes)
     if request.reason:
         raise InvalidRequestError("reason", "a text", "none for a purpose")
@@ -74,6 +77,14 @@ def _purpose(request: profile_pb2.SetConsentRequest, plan: Plan, now_us: int) ->
     if request.HasField("expires_at"):
         left = _FAR_US - _expiry(request, now_us)
     return purpose.attribute, f"{request.status}{left:018d}{basis}"
+
+
+def _check_no_channel(request: profile_pb2.SetConsentRequest, plan: Plan) -> None:
+    """A channel in the place of a purpose lacks its reason."""
+    for channel in plan.channels:
+        if channel.name == request.purpose and channel.reasons:
+            seen = f"unset, with the channel {channel.name} as a purpose"
+            raise InvalidRequestError("reason", seen, ", ".join(sorted(channel.reasons)))
 
 
 def _channel(request: profile_pb2.SetConsentRequest, plan: Plan, _now_us: int) -> tuple[int, str]:
@@ -122,10 +133,10 @@ def _check_moment(request: profile_pb2.SetConsentRequest, now_us: int) -> None:
     """What is granted ahead of the clock would stand against a revocation that is said now."""
     if request.status != _GRANTED or not request.HasField("occurred_at"):
         return
-    ahead = _us("occurred_at", request.occurred_at) - now_us
-    if ahead > 0:
-        seen = f"{ahead / 1_000_000:g} s after the server's clock"
-        raise InvalidRequestError("occurred_at", seen, "not after it, or unset, for granted")
+    occurred = _us("occurred_at", request.occurred_at)
+    if occurred > now_us:
+        allowed = f"until {_date(now_us)}, the server's clock, or unset, for granted"
+        raise InvalidRequestError("occurred_at", _date(occurred), allowed)
 
 
 def _expiry(request: profile_pb2.SetConsentRequest, now_us: int) -> int:
@@ -138,9 +149,14 @@ def _expiry(request: profile_pb2.SetConsentRequest, now_us: int) -> int:
     if request.HasField("occurred_at"):
         occurred = _us("occurred_at", request.occurred_at)
     if expires <= occurred:
-        seen = f"{(occurred - expires) / 1_000_000:g} s before it occurred"
-        raise InvalidRequestError("expires_at", seen, "a time after occurred_at")
+        allowed = f"after {_date(occurred)}, when it occurred"
+        raise InvalidRequestError("expires_at", _date(expires), allowed)
     return expires
+
+
+def _date(moment_us: int) -> str:
+    moment = _EPOCH + timedelta(microseconds=moment_us)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _us(field: str, time: Timestamp) -> int:

@@ -14,6 +14,7 @@ import pytest
 from nextbest.client import (
     AsyncClient,
     Client,
+    Consent,
     Event,
     InvalidArgumentError,
     NextbestError,
@@ -26,6 +27,7 @@ from nextbest.client import request as requests
 from nextbest.client.channel import service_config, target
 from nextbest.client.ids import new_id
 from nextbest.client.value import message, plain
+from nextbest.v1 import common_pb2
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,33 @@ def test_values_come_back_as_they_went(value: Any) -> None:
 def test_other_values_are_refused_by_name(value: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"attributes\.age"):
         Upsert("ann", {"age": value}).message()
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (None, common_pb2.AWAIT_MEMBERS_UNSPECIFIED),
+        (True, common_pb2.AWAIT_MEMBERS_EVERY),
+        (False, common_pb2.AWAIT_MEMBERS_NONE),
+    ],
+)
+def test_whether_every_node_is_waited_for_is_the_callers_choice(
+    given: bool | None, sent: int
+) -> None:
+    consent = Consent("ann", "email", "denied", reason="bounced", await_members=given)
+    assert consent.message().await_members == sent
+    assert requests.erase("ann", "w", None, given).await_members == sent
+
+
+async def test_the_choice_reaches_the_server(address: str) -> None:
+    """Which refuses to wait at APPLIED, whatever the call."""
+    chosen: Any = {"ack": "applied", "await_members": True}
+    refused = "await_members: EVERY, with ack APPLIED"
+    async with AsyncClient(address) as client:
+        with pytest.raises(InvalidArgumentError, match=refused):
+            await client.erase_profile("nobody", **chosen)
+    with Client(address) as client, pytest.raises(InvalidArgumentError, match=refused):
+        await asyncio.to_thread(client.erase_profile, "nobody", **chosen)
 
 
 def test_ids_are_uuids_of_version_7_with_their_time() -> None:

@@ -115,6 +115,12 @@ async def test_a_server_refuses_with_the_field_and_what_is_allowed() -> None:
             await client.set_consent("ann", "profiling", "yes")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="basis: 'whim', allowed: consent, contract"):
             Consent("ann", "profiling", "granted", basis="whim").message()
+        for call in (
+            client.set_consent("ann", "profiling", "denied", ack="applied", await_members=True),
+            client.do_not_contact("ann", "email", "bounced", ack="applied", await_members=True),
+        ):
+            with pytest.raises(InvalidArgumentError, match="await_members: EVERY, with ack APPL"):
+                await call
 
 
 async def test_the_command_records_and_shows() -> None:
@@ -134,8 +140,34 @@ async def test_the_command_records_and_shows() -> None:
         assert "consent email_marketing: not recorded" in decided
 
 
+async def test_the_command_waits_for_every_node_or_not() -> None:
+    async with running(CONSENT) as address:
+        for wait in ("--await-members", "--no-await-members"):
+            told = await _run(address, "consent", "ann", "profiling", "granted", wait)
+            assert told == "profiling of ann: granted\n"
+            assert "ann" in await _run(address, "erase", "ann", wait)
+        # Without a log APPLIED is all there is, and waits for nobody.
+        applied = ("--ack", "applied", "--await-members")
+        made = await _call(address, "consent", "ann", "profiling", "denied", *applied)
+        assert "await_members: EVERY, with ack APPLIED, allowed: LOGGED" in made.stderr
+
+
+async def test_a_channel_without_a_reason_hints_at_the_option() -> None:
+    async with running(CONSENT) as address:
+        made = await _call(address, "consent", "ann", "email", "denied")
+        assert made.returncode
+        assert "reason: unset, with the channel email as a purpose, allowed: bounced" in made.stderr
+        assert "`--reason` names why" in made.stderr
+
+
 async def _run(address: str, *arguments: str) -> str:
-    made = await asyncio.to_thread(
+    made = await _call(address, *arguments)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+async def _call(address: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
         subprocess.run,
         [*COMMAND, *arguments, "--to", address],
         capture_output=True,
@@ -143,5 +175,3 @@ async def _run(address: str, *arguments: str) -> str:
         timeout=60,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
-    return made.stdout
