@@ -71,7 +71,7 @@ cdef const CachedAnswer* cache_look(
     if cache.index.count(id_hash) == 0:
         return NULL
     found = &cache.ring[cache.index[0][id_hash]]
-    if now_us - found.at_us > CACHE_AGE_US_MAX:
+    if now_us - found.at_us > CACHE_AGE_US_MAX or now_us >= found.grounds.until_us:
         return NULL
     if found.id_length != id.length or memcmp(found.data, id.data, id.length) != 0:
         return NULL

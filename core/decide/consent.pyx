@@ -45,9 +45,11 @@ cdef extern from *:
 
 
 cdef struct Grounds:
-    # What an answer rests on: Person.grounds as it was read, and whether consents could hold.
+    # What an answer rests on: Person.grounds as it was read, whether consents could hold, and when
+    # the first of them ends.
     uint64_t person
     bint consents
+    int64_t until_us
 
 
 cdef inline bint consents_ended(uint64_t until_us) noexcept nogil:
@@ -119,6 +121,8 @@ cdef uint8_t purpose_status(Decision* decision, uint32_t index) noexcept nogil:
         value = decision_attribute(decision, decision.playbook.purposes[index].attribute)
         consent = consent_of(&value)
         decision.purposes[index] = PURPOSE_KNOWN + consent_status(&consent, decision.now_us)
+        if consent.expires_us > decision.now_us:
+            decision.consents_end_us = min(decision.consents_end_us, consent.expires_us)
     return decision.purposes[index] - PURPOSE_KNOWN
 
 

@@ -455,6 +455,8 @@ cdef inline void decide_told(
     """Count a decision whose answer stands, and what it has left out."""
     cdef const Decision* decision = &made.decision
     serving.explored = decision.explored
+    # Of a moment that was named nothing ends.
+    serving.grounds.until_us = INT64_MAX if call.message.now.present else decision.consents_end_us
     serving.left_out |= decision_left_out(decision)
     serving.degraded |= (header_left_out(header) | decision_left_out(decision)) != 0
     if TELEMETRY and serving.tally != NULL:

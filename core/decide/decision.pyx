@@ -118,6 +118,8 @@ cdef struct Decision:
     bint fallback_only
     # No consent holds: what revoked it may not be here yet.
     bint consent_stale
+    # When the first of the consents that hold ends; INT64_MAX where none does.
+    int64_t consents_end_us
     CallTrace* trace
     # Where what is read of the person is kept; NULL for nowhere.
     Tape* tape
@@ -140,6 +142,7 @@ cdef bint decision_begin(
     decision.now_us = now_us
     decision.seed = seed
     decision.stage = STAGE_UNKNOWN
+    decision.consents_end_us = INT64_MAX
     decision.states = <uint8_t*>arena_zeroed(arena, playbook.conditions_count)
     decision.errors = <Value*>arena_take(arena, playbook.conditions_count * sizeof(Value))
     decision.scores = <ScoreResult*>arena_zeroed(

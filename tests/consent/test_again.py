@@ -92,6 +92,16 @@ def test_a_consent_taken_back_is_not_used_by_the_decision_asked_for_again(
     assert again(engine, after_us=3 * SECOND) == second, "which is the answer from here on"
 
 
+def test_a_consent_that_has_ended_since_is_not_used() -> None:
+    engine = granted()
+    end_us = NOW_US + 10 * SECOND
+    say(engine, "ann", "granted", purpose="email_marketing", expires_at=end_us)
+    first = again(engine)
+    assert actions(first) == ALL
+    assert again(engine, after_us=10 * SECOND - 1) == first
+    assert actions(again(engine, after_us=10 * SECOND)) == ["welcome"]
+
+
 def test_who_is_not_to_be_contacted_is_not_by_the_decision_asked_for_again() -> None:
     engine = granted()
     assert actions(again(engine, placement="inbox")) == ALL
