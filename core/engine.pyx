@@ -329,8 +329,7 @@ cdef class Engine:
         cdef const PlaybookState* playbook = atomic_pointer_read(&self.state.active)
         cdef Header header = engine_header(&self.state, playbook, now_us)
         cdef Writer* writer = &self.seat.serving.writer
-        writer.length = 0
-        writer.failed = False
+        writer_reset(writer)
         write_header(writer, &header)
         write_degraded(writer, header_left_out(&header))
         return self.result(FAULT_NONE)
@@ -735,7 +734,7 @@ cdef class Engine:
         seat_cross_stage(&self.seat, &self.active.state, identity, now_us)
         if watched:
             self.cross(self.seat.crossed, message.write_id, occurred_us, awaited.ack, now_us)
-        self.seat.serving.writer.length = 0
+        writer_reset(&self.seat.serving.writer)
         write_uint(&self.seat.serving.writer, 5, applied.created)
         return self.answer_write(&awaited, now_us)
 
@@ -769,7 +768,7 @@ cdef class Engine:
         else:
             self.accept(&stamping, BODY_LINK, request, &applied, &awaited)
             seat_cross_stage(&self.seat, &self.active.state, first, now_us)
-        self.seat.serving.writer.length = 0
+        writer_reset(&self.seat.serving.writer)
         for kind, id_bytes in self.store.identities(first.kind, ref_bytes(first)):
             write_identity(&self.seat.serving.writer, 5, ref_of(kind, id_bytes))
         return self.answer_write(&awaited, now_us)
@@ -834,7 +833,7 @@ cdef class Engine:
         if erasure is None and self.erasures.is_settled(message.write_id, identity):
             # The log has it, on as many hosts as it ever will be.
             awaited.ack = ACK_APPLIED
-            self.seat.serving.writer.length = 0
+            writer_reset(&self.seat.serving.writer)
             write_identity(&self.seat.serving.writer, 5, identity)
             return self.answer_write(&awaited, now_us)
         if erasure is None:
@@ -855,7 +854,7 @@ cdef class Engine:
             )
         else:
             self.submit_erasure(erasure, now_us, &awaited)
-        self.seat.serving.writer.length = 0
+        writer_reset(&self.seat.serving.writer)
         write_erased(&self.seat.serving.writer, erasure or b"")
         return self.answer_write(&awaited, now_us)
 
@@ -941,8 +940,7 @@ cdef class Engine:
         if self.active is None:
             raise errors.NoPlaybookError("no playbook is active: publish one first")
         arena_reset(&self.seat.serving.machine.arena)
-        self.seat.serving.writer.length = 0
-        self.seat.serving.writer.failed = False
+        writer_reset(&self.seat.serving.writer)
         # A read that is over must not keep what this replaces from being freed.
         person_done(&self.seat.serving.person)
         return 0
@@ -990,8 +988,7 @@ cdef class Engine:
 
     cdef bytes answer_with(self, const Header* header, bytes tail, int64_t ack):
         cdef Writer* writer = &self.seat.serving.writer
-        writer.length = 0
-        writer.failed = False
+        writer_reset(writer)
         write_header(writer, header)
         put_raw(writer, <char*>tail, len(tail))
         write_uint(writer, 6, <uint64_t>ack)
@@ -1435,7 +1432,7 @@ cdef class Engine:
             fault_raise(fault)
         header = self.header(clock_us)
         known = self.read_person(identity, &self.active.state, now_us, &decision)
-        writer.length = 0
+        writer_reset(writer)
         put_raw(writer, <char*>header, len(header))
         write_uint(writer, 5, known)
         start = message_open(writer, 6)

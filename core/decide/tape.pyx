@@ -21,8 +21,8 @@ cdef enum:
     INPUT_LEFT = 7
     # Events of one age: with all ages together no int64 is passed.
     REPLAY_COUNT_MAX = 1099511627776
-    # Of a budget: more than any is.
-    BUDGET_LEFT_MAX = 2305843009213693952
+    # Of a budget, used, held or left: more than any is.
+    BUDGET_AMOUNT_MAX = 2305843009213693952
 
 
 cdef struct TapeRead:
@@ -65,8 +65,7 @@ cdef struct Replay:
 
 
 cdef inline void tape_begin(Tape* tape) noexcept nogil:
-    tape.reads.length = 0
-    tape.reads.failed = False
+    writer_reset(&tape.reads)
 
 
 cdef inline void tape_put(
@@ -177,14 +176,19 @@ cdef void tape_budget(Tape* tape, uint32_t index, const BudgetView* view) noexce
 cdef void replay_budget(BudgetView* view, Text left) noexcept nogil:
     """What a tape has of a budget; nothing where it cannot have been read."""
     cdef Reader reader = reader_of(left.data, left.length)
+    cdef BudgetView read
     cdef uint64_t flags
-    view.used = <int64_t>read_varint(&reader)
-    view.held = <int64_t>read_varint(&reader)
-    view.left = <int64_t>read_varint(&reader)
+    read.used = <int64_t>read_varint(&reader)
+    read.held = <int64_t>read_varint(&reader)
+    read.left = <int64_t>read_varint(&reader)
     flags = read_varint(&reader)
-    view.more = flags & 1
-    view.paced = flags >> 1 & 1
-    view.known = not reader.failed and 0 <= view.left < BUDGET_LEFT_MAX
+    read.more = flags & 1
+    read.paced = flags >> 1 & 1
+    read.known = True
+    if not reader.failed and min(read.used, read.held, read.left) >= 0 and (
+        max(read.used, read.held, read.left) < BUDGET_AMOUNT_MAX
+    ):
+        view[0] = read
 
 
 cdef void write_reads(

@@ -720,8 +720,7 @@ cdef const EventSpec* write_crossing(
         event = watch.stage_changed
         name = text_of("stage")
         before, after = playbook.stages[crossed.stages[0]], playbook.stages[crossed.stages[1]]
-    writer.length = 0
-    writer.failed = False
+    writer_reset(writer)
     write_crossing_id(
         writer, crossing, cause, depth, playbook.events[event].name, name, before, after
     )

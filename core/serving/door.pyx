@@ -55,8 +55,7 @@ cdef void door_answer(EngineSeat* seat, int kind, DoorAnswer* answer) noexcept n
     cdef Writer* writer = &seat.serving.writer
     memset(answer, 0, sizeof(DoorAnswer))
     if kind != FAULT_NONE:
-        writer.length = 0
-        writer.failed = False
+        writer_reset(writer)
         write_status(writer, &seat.serving.fault)
         fault_describe(&seat.serving.fault, True, &seat.message)
         answer.code = STATUS_RULES[kind].code
@@ -209,8 +208,7 @@ cdef void completion_header(
     EngineSeat* seat, const Completion* completion, int64_t now_us, Header* header
 ) noexcept nogil:
     """The header of an answer that waited, with its writer empty: the position is the write's."""
-    seat.serving.writer.length = 0
-    seat.serving.writer.failed = False
+    writer_reset(&seat.serving.writer)
     header[0] = engine_header(seat.state, NULL, now_us)
     header.generation = completion.generation
     header.position = completion.position

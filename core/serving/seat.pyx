@@ -84,8 +84,7 @@ cdef inline PlaybookState* seat_enter(EngineSeat* seat) noexcept nogil:
     arena_reset(&seat.serving.machine.arena)
     if seat.serving.writer.capacity > ANSWER_KEPT_MAX:
         writer_free(&seat.serving.writer)
-    seat.serving.writer.length = 0
-    seat.serving.writer.failed = False
+    writer_reset(&seat.serving.writer)
     atomic_write(&seat.pin.epoch, atomic_read(&seat.state.epoch))
     return atomic_pointer_read(&seat.state.active)
 

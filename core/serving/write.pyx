@@ -66,7 +66,7 @@ cdef int seat_frame(
     EngineSeat* seat, const Stamping* stamping, uint32_t body, Text request, Text* mutation
 ) noexcept nogil:
     """Frame a checked request as a mutation in the seat's own buffer."""
-    seat.mutation.length = 0
+    writer_reset(&seat.mutation)
     write_mutation(&seat.mutation, stamping, body, request)
     mutation.data = <const char*>seat.mutation.data
     mutation.length = <uint32_t>seat.mutation.length
@@ -196,7 +196,7 @@ cdef void write_stage_request(
 ) noexcept nogil:
     """An UpsertProfileRequest of the hidden stage attribute."""
     cdef Value value = value_string(stage.data, stage.length)
-    writer.length = 0
+    writer_reset(writer)
     write_identity(writer, 2, identity)
     write_value_entry(writer, 3, playbook.attributes[playbook.stage_attribute].name, &value)
 
@@ -272,7 +272,7 @@ cdef void write_own_event(
     """Begin a TrackRequest of the engine's own event: all but its properties."""
     cdef Writer* writer = &seat.crossing
     cdef char id[UUID_LENGTH]
-    writer.length = 0
+    writer_reset(writer)
     write_uuid7(&seat.identifiers, now_us, id)
     write_text(writer, 1, text_at(<const uint8_t*>id, UUID_LENGTH))
     write_identity(writer, 2, call.identity)

@@ -21,6 +21,12 @@ cdef void writer_free(Writer* writer) noexcept nogil:
     memset(writer, 0, sizeof(Writer))
 
 
+cdef inline void writer_reset(Writer* writer) noexcept nogil:
+    """Begin anew, whatever became of what was written before."""
+    writer.length = 0
+    writer.failed = False
+
+
 cdef bint writer_grow(Writer* writer, size_t need) noexcept nogil:
     cdef size_t capacity = writer.capacity if writer.capacity else WRITER_START
     cdef void* data

@@ -369,6 +369,25 @@ def test_decisions_under_budgets_replay_to_the_byte(tmp_path: Path) -> None:
     assert len(results) == 100
 
 
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["used", "held", "left"])
+@pytest.mark.parametrize("amount", [-1, 2**61, 2**63 - 1])
+def test_an_amount_that_no_budget_has_was_not_read(place: int, amount: int) -> None:
+    """A file of records may be anybody's."""
+    budgets = with_budgets(summer=VOLUME)
+    engine, again = engine_of(budgets), engine_of(budgets)
+    engine.record(1.0, 1 << 22)
+    answer(engine, "ann", "inbox", NOW_US, explain=True)
+    _, (found,) = taken(engine)
+    record = found.record
+    (read,) = (one for one in record.inputs if one.budget)
+    read.left[place] = amount
+    content, missing = again.replay(record.SerializeToString(), explain=True)
+    assert missing == 1
+    explained = decision_pb2.DecideResponse.FromString(content).explanations[0]
+    held = {one.budget.held for one in explained.candidates if one.HasField("budget")}
+    assert held <= {0.0, 1.0, 2.0, 3.0}
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"max": 0}, "budget max, seen '0', allowed: a whole number from 1 to"),
     ({"per": "year"}, "budget per, seen 'year', allowed: day, week, month, all"),

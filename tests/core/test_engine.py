@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from nextbest.core import Engine
-from nextbest.core.errors import StoreFullError, UnknownGenerationError, UnknownNameError
+from nextbest.core.errors import (
+    NoMemoryError,
+    StoreFullError,
+    UnknownGenerationError,
+    UnknownNameError,
+)
 from nextbest.core.playbook.plan import (
     Aggregate,
     Attribute,
@@ -18,6 +23,7 @@ from nextbest.core.playbook.plan import (
     ScoreRule,
     ValueType,
 )
+from nextbest.server.varint import varint
 from nextbest.v1 import common_pb2, decision_pb2, event_pb2, mutation_pb2, profile_pb2
 
 NOW_US = 1_780_000_000_000_000
@@ -174,3 +180,15 @@ def test_an_unknown_name_is_told_how_many_there_are() -> None:
     track.occurred_at.FromMicroseconds(NOW_US)
     with pytest.raises(UnknownNameError, match="allowed: event of the playbook, which has 1"):
         engine.track(track.SerializeToString(), NOW_US)
+
+
+def test_a_write_that_found_no_room_spoils_none_that_follows() -> None:
+    engine = Engine()
+    engine.publish(plan("one"))
+    request = profile_pb2.UpsertProfileRequest(write_id="w", identity=ANN).SerializeToString()
+    # A field that is not known, of more than a mutation can have.
+    size = 1 << 26
+    with pytest.raises(NoMemoryError):
+        engine.upsert(request + varint(99 << 3 | 2) + varint(size) + bytes(size), NOW_US)
+    set_name(engine, "ann", 1)
+    assert engine.store.profiles == 1
