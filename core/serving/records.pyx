@@ -156,7 +156,9 @@ cdef bytes records_take(Records* records, uint64_t* count):
     """
     cdef RecordWriters to
     cdef uint8_t* data
+    cdef char* copy
     cdef size_t length
+    cdef bytes content
     memset(&to, 0, sizeof(RecordWriters))
     with nogil:
         latch_take(&records.latch)
@@ -174,7 +176,14 @@ cdef bytes records_take(Records* records, uint64_t* count):
         writer_free(&to.unset)
         writer_free(&to.empty)
     try:
-        return PyBytes_FromStringAndSize(<char*>to.text.data, to.text.length)
+        if to.text.length == 0:
+            return b""
+        content = PyBytes_FromStringAndSize(NULL, to.text.length)
+        copy = PyBytes_AS_STRING(content)
+        # There may be megabytes, and others want the interpreter.
+        with nogil:
+            memcpy(copy, to.text.data, to.text.length)
+        return content
     finally:
         writer_free(&to.text)
 

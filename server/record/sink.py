@@ -72,22 +72,24 @@ class Sink:
         finally:
             if self._writing is not None:
                 await self._writing
-            self._keep_playbooks()
-            content = self._engine.take_records()
-            self._write(content)
-            self._offer(content)
+            await self._pass_on()
             if streaming is not None:
                 streaming.cancel()
                 await asyncio.wait([streaming])
 
     async def _turn(self) -> None:
+        if self._engine.records().waiting_bytes:
+            # Whatever becomes of this task, what was taken is written, and in its order.
+            self._writing = asyncio.create_task(self._pass_on())
+            await asyncio.shield(self._writing)
+
+    async def _pass_on(self) -> None:
+        # Beside the loop: a full buffer takes tens of milliseconds.
+        content = await asyncio.to_thread(self._engine.take_records)
         # Before what it decided: records without their playbook cannot be decided again.
         self._keep_playbooks()
-        if content := self._engine.take_records():
-            # Whatever becomes of this task, what was taken is written, and in its order.
-            self._writing = asyncio.create_task(asyncio.to_thread(self._write, content))
-            self._offer(content)
-            await asyncio.shield(self._writing)
+        self._offer(content)
+        await asyncio.to_thread(self._write, content)
 
     def _offer(self, content: bytes) -> None:
         if self.stream is not None and content:

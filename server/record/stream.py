@@ -8,7 +8,6 @@ it: what Redis cannot take in time is dropped, and counted.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterator
@@ -73,6 +72,7 @@ class Stream:
         self._some = asyncio.Event()
         self._link: Link | None = None
         self._away = False
+        self._ending = False
         self.counts = StreamCounts()
 
     def offer(self, content: bytes) -> None:
@@ -92,27 +92,30 @@ class Stream:
 
     async def run(self) -> None:
         """Append until cancelled, and for a moment longer what is left then."""
+        appending = asyncio.create_task(self._append_all())
         try:
-            while True:
-                await self._some.wait()
-                await self._append_all()
+            await asyncio.shield(appending)
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await self._append_all(patient=False)
+            # What is on its way is not to be lost.
+            self._ending = True
+            self._some.set()
+            await asyncio.wait([appending], timeout=END_S)
+            appending.cancel()
+            await asyncio.wait([appending])
             self._lose(self.counts.waiting_bytes)
             if self._link is not None:
                 await self._link.close()
 
-    async def _append_all(self, patient: bool = True) -> None:
-        while self._waiting:
-            # Beside the loop: there may be many records.
-            runs = await asyncio.to_thread(_runs, self._waiting.popleft())
-            for run in runs:
-                await self._append(run, patient)
-        self._some.clear()
+    async def _append_all(self) -> None:
+        while not self._ending:
+            await self._some.wait()
+            self._some.clear()
+            while self._waiting:
+                # Beside the loop: there may be many records.
+                for run in await asyncio.to_thread(_runs, self._waiting.popleft()):
+                    await self._append(run)
 
-    async def _append(self, run: list[bytes], patient: bool) -> None:
+    async def _append(self, run: list[bytes]) -> None:
         """Append some entries once: what was sent may be there, and is not sent again."""
         size = sum(map(len, run))
         try:
@@ -121,7 +124,7 @@ class Stream:
             self._link = None
             self._complain(str(error))
             self._lose(size)
-            if patient:
+            if not self._ending:
                 await asyncio.sleep(AWAY_S)
             return
         if refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,33 @@ async def test_what_cannot_be_written_is_counted_and_told_once(
     await asyncio.gather(task, return_exceptions=True)
     assert engine.records().lost_bytes == lost
     assert len(list(folder.glob("*.records"))) == 1
+
+
+async def longest_turn_s(task: asyncio.Task[None], within_s: float) -> float:
+    """The most CPU that the loop took at once, beside a task."""
+    end_s = time.monotonic() + within_s
+    last_s, longest_s = time.thread_time(), 0.0
+    while time.monotonic() < end_s:
+        await asyncio.sleep(0)
+        now_s = time.thread_time()
+        longest_s, last_s = max(longest_s, now_s - last_s), now_s
+    assert not task.done()
+    return longest_s
+
+
+async def test_records_become_messages_beside_the_loop(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 10_000)
+    begin_s = time.thread_time()
+    engine.take_records()
+    taking_s = time.thread_time() - begin_s
+    live(engine, plan, 10_000, 2)
+    task = asyncio.create_task(Sink(engine, tmp_path, 1 << 30, 3, list).run())
+    assert await longest_turn_s(task, 1.0) < taking_s / 2
+    assert engine.records().waiting_bytes == 0
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def test_nothing_to_decide_again_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
