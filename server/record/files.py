@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
+from nextbest.server.record.content import FileContent
 from nextbest.server.record.errors import CutRecordError, DamagedRecordError
 from nextbest.server.record.frames import Frame, frames
 
@@ -75,14 +74,12 @@ class Files:
                     raise
 
     def _file(self, path: str, file: BinaryIO) -> Iterator[Frame]:
-        size = os.fstat(file.fileno()).st_size
-        at = 0
-        if size:
-            with mmap(file.fileno(), size, access=ACCESS_READ) as content:
-                for frame in self._whole(frames(path, content)):
-                    self.read_bytes += frame.offset - at
-                    at = frame.offset
-                    yield frame
+        content = FileContent(file)
+        size, at = len(content), 0
+        for frame in self._whole(frames(path, content)):
+            self.read_bytes += frame.offset - at
+            at = frame.offset
+            yield frame
         self.read_bytes += size - at
 
     def _whole(self, found: Iterator[Frame | DamagedRecordError]) -> Iterator[Frame]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from mmap import mmap
 from typing import NamedTuple, TypeAlias
 
 import google_crc32c
 from google.protobuf.message import DecodeError
 
+from nextbest.server.record.content import FileContent
 from nextbest.server.record.errors import CutRecordError, DamagedRecordError, LaterRecordError
 from nextbest.v1 import record_pb2
 
 # Field 15, four bytes: the last five of each record.
-_CHECKSUM_TAG = 0x7D
+_CHECKSUM_TAG = b"\x7d"
 _CHECKSUM_BYTES = 5
 # More than any answer can be.
 RECORD_BYTES_MAX = 128 * 1024 * 1024
@@ -27,8 +27,10 @@ VERSION = 1
 # Where a record may begin: none is empty, and a disk may leave zeros behind a crash.
 _NOT_ZERO = re.compile(rb"[^\0]")
 
-# Of a file, as it is mapped into memory.
-Content: TypeAlias = bytes | mmap
+# How far it is looked at once for where one begins.
+_LOOK_BYTES = 4_096
+
+Content: TypeAlias = bytes | FileContent
 
 
 class Frame(NamedTuple):
@@ -90,6 +92,13 @@ class _Span(NamedTuple):
     end: int
 
 
+class _Whole(NamedTuple):
+    """A record's bytes, and where they end."""
+
+    data: bytes
+    end: int
+
+
 def frames(file: str, content: Content) -> Iterator[Frame | DamagedRecordError]:
     """The records of a file in their order; what is none is an error in its place.
 
@@ -98,15 +107,15 @@ def frames(file: str, content: Content) -> Iterator[Frame | DamagedRecordError]:
     at, number = 0, 0
     while at < len(content):
         number += 1
-        span = _whole(content, at)
-        frame = _frame(content, at, span, number) if span else None
+        whole = _whole(content, at)
+        frame = _frame(whole.data, at, number) if whole else None
         if frame is None:
-            yield _damage(file, number, at, content, span)
+            yield _damage(file, number, at, content, whole)
         elif frame.record.version != VERSION:
             yield _later(file, frame)
         else:
             yield frame
-        at = span.end if span else _next_whole(content, at + 1)
+        at = whole.end if whole else _next_whole(content, at + 1)
 
 
 def _later(file: str, frame: Frame) -> LaterRecordError:
@@ -115,9 +124,9 @@ def _later(file: str, frame: Frame) -> LaterRecordError:
 
 
 def _damage(
-    file: str, number: int, at: int, content: Content, span: _Span | None
+    file: str, number: int, at: int, content: Content, whole: _Whole | None
 ) -> DamagedRecordError:
-    if span:
+    if whole:
         why = "no record of this version, though its checksum holds"
         return DamagedRecordError(file, number, at, why)
     if _is_cut(content, at):
@@ -130,7 +139,7 @@ def _damage(
 
 def _is_cut(content: Content, at: int) -> bool:
     """Whether a record begins here of which only the end is missing."""
-    if _NOT_ZERO.search(content, at) is None:
+    if _not_zero(content, at) is None:
         return True
     rest = len(content) - at
     span = _told(content, at)
@@ -140,7 +149,7 @@ def _is_cut(content: Content, at: int) -> bool:
         return False
     # The end may be there after all, and the length have been changed.
     starts = range(at + 1, at + 1 + _LENGTH_BYTES_MAX)
-    return not any(_holds(content, _Span(start, len(content))) for start in starts)
+    return not any(_sound(content, _Span(start, len(content))) for start in starts)
 
 
 def _told(content: Content, at: int) -> _Span | None:
@@ -155,23 +164,27 @@ def _told(content: Content, at: int) -> _Span | None:
     return None
 
 
-def _holds(content: Content, span: _Span) -> bool:
-    """Whether there is a record whose checksum is that of its bytes."""
+def _sound(content: Content, span: _Span) -> bytes:
+    """A record's bytes, if its checksum is that of them; else none."""
     told = span.end - _CHECKSUM_BYTES
-    if told < span.start or span.end > len(content) or content[told] != _CHECKSUM_TAG:
-        return False
-    checksum = int.from_bytes(content[told + 1 : span.end], "little")
-    return bool(google_crc32c.value(content[span.start : told]) == checksum)
+    if told < span.start or span.end > len(content):
+        return b""
+    # Before all else is read: where there is damage, any length may be told.
+    if content[told : told + 1] != _CHECKSUM_TAG:
+        return b""
+    data = content[span.start : span.end]
+    checksum = int.from_bytes(data[1 - _CHECKSUM_BYTES :], "little")
+    return data if google_crc32c.value(data[:-_CHECKSUM_BYTES]) == checksum else b""
 
 
-def _whole(content: Content, at: int) -> _Span | None:
+def _whole(content: Content, at: int) -> _Whole | None:
     """A record that begins here, if its checksum holds."""
     span = _told(content, at)
-    return span if span and _holds(content, span) else None
+    data = _sound(content, span) if span else b""
+    return _Whole(data, span.end) if span and data else None
 
 
-def _frame(content: Content, at: int, span: _Span, number: int) -> Frame | None:
-    data = content[span.start : span.end]
+def _frame(data: bytes, at: int, number: int) -> Frame | None:
     try:
         return Frame(number, at, data, record_pb2.DecisionRecord.FromString(data))
     except DecodeError:
@@ -180,8 +193,17 @@ def _frame(content: Content, at: int, span: _Span, number: int) -> Frame | None:
 
 def _next_whole(content: Content, at: int) -> int:
     """Where the next record with a checksum that holds begins; the content's end for none."""
-    while found := _NOT_ZERO.search(content, at):
-        if _whole(content, found.start()):
-            return found.start()
-        at = found.start() + 1
+    while (found := _not_zero(content, at)) is not None:
+        if _whole(content, found):
+            return found
+        at = found + 1
     return len(content)
+
+
+def _not_zero(content: Content, at: int) -> int | None:
+    """Where the next byte that is not zero stands."""
+    while part := content[at : at + _LOOK_BYTES]:
+        if found := _NOT_ZERO.search(part):
+            return at + found.start()
+        at += len(part)
+    return None

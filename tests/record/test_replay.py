@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from nextbest.core.errors import InvalidRequestError, PositionLostError
 from nextbest.core.playbook.plan import Exploration, ExplorationKind
 from nextbest.server.examples import LEADS, SHOP, TESTED
 from nextbest.server.record.errors import CutRecordError, DamagedRecordError, LaterRecordError
+from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
@@ -97,6 +99,41 @@ def test_a_file_that_ends_within_a_record_says_so() -> None:
         assert isinstance(last, CutRecordError)
         assert "record 3" in str(last)
         assert "the file ends within it" in str(last)
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    """As by a server that takes back what its disk had no room for."""
+    engine = recording(plan_of(SHOP))
+    live(engine, plan_of(SHOP), 300)
+    content, found = taken(engine)
+    path = tmp_path / "1.records"
+    path.write_bytes(content)
+    files = Files(tmp_path)
+    reading = files.frames()
+    assert next(reading) == found[0]
+    os.truncate(path, found[20].offset + 10)
+    assert list(reading) == found[1:20]
+    assert (len(files.cut), files.damaged) == (1, [])
+
+
+def test_a_file_reads_as_its_bytes_do(tmp_path: Path) -> None:
+    """Damage of several kinds and its end, too."""
+    engine = recording(plan_of(SHOP))
+    live(engine, plan_of(SHOP), 50)
+    content, found = taken(engine)
+    changed = bytearray(content[:-3])
+    changed[found[3].offset] ^= 8
+    changed[found[9].offset + 40] ^= 1
+    changed[found[20].offset : found[20].offset] = bytes(10_000)
+    path = tmp_path / "1.records"
+    path.write_bytes(changed)
+    files = Files(path)
+    read = list(files.frames())
+    of_bytes = list(frames(str(path), bytes(changed)))
+    assert read == [one for one in of_bytes if isinstance(one, Frame)]
+    errors = [str(one) for one in of_bytes if isinstance(one, DamagedRecordError)]
+    assert sorted(map(str, [*files.damaged, *files.cut])) == sorted(errors)
+    assert files.read_bytes == len(changed)
 
 
 def test_a_changed_length_is_no_cut() -> None:
