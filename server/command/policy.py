@@ -69,6 +69,8 @@ class Judged(NamedTuple):
             (out.shared, "outcomes do not say of which placement they came: each has them"),
             (out.repeated, "outcomes came again, and count once"),
             (out.unknown, "outcomes are of decisions that are not among the records"),
+            (out.slots, "propositions are of later slots: rows are the first slots"),
+            (out.columns, "texts are too rare for the reward model, which sees the commonest"),
             (self.damaged, "records are damaged"),
         ):
             if count:

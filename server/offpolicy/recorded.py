@@ -47,7 +47,8 @@ class LeftOut:
     recorded.  different: deciding again gives another answer, or is not possible.
     refused: by the draft, by why.  young: decisions whose window is not over.  late: outcomes
     after the window.  unplaced: outcomes of no proposition.  shared: of one of several placements,
-    which count for each of them.
+    which count for each of them.  slots: propositions of later slots than the first.
+    columns: of what was known, for which the reward model has no room.
     """
 
     failed: int = 0
@@ -61,6 +62,8 @@ class LeftOut:
     shared: int = 0
     repeated: int = 0
     unknown: int = 0
+    slots: int = 0
+    columns: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -164,6 +167,7 @@ class _Gathering:
             self._numbers["reward"].append(of.by_placement.get(part.placement, 0.0))
             self._numbers["propensity"].append(shown.propensity_logging)
             self._context.add(features)
+            self.left_out.slots += sum(one.slot > 0 for one in part.propositions)
             self._note_lacking(part.placement, logged[part.placement], drafted[part.placement])
         if len(self._numbers["reward"]) > ROWS_MAX:
             raise FeedbackError("rows", "more", f"{ROWS_MAX:,}: --since and --until take a part")
@@ -231,12 +235,13 @@ class _Gathering:
             raise NothingRecordedError(f"nothing can be compared: {why}")
         if self._reward.bounded:
             self.left_out.young = sum(end > self._newest_us for end in self._ends)
+        context, self.left_out.columns = self._context.table()
         feedback = Feedback(
             action=columns["action"],
             slot=columns["slot"],
             reward=np.array(self._numbers["reward"]),
             propensity_logging=np.array(self._numbers["propensity"]),
-            context=self._context.values(rows),
+            context=context,
             evaluation=self._evaluation(),
             evaluation_row=columns["evaluated"],
             actions=tuple(self._actions),
