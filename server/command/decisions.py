@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nextbest.server.command.console import (
     EXIT_REFUSED,
+    MOMENT,
     complain,
     moment_us,
     out,
@@ -34,8 +35,11 @@ Output: TypeAlias = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Decisions, as Parquet.", metavar="FILE.parquet"),
 ]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace an --output that is there already.")
+]
 Since: TypeAlias = Annotated[
-    str, typer.Option(help="Decisions from then on: a date and time, or 7d.", metavar="TIME")
+    str, typer.Option(help=f"Decisions from then on: {MOMENT}, or 7d, before now.", metavar="TIME")
 ]
 Until: TypeAlias = Annotated[
     str, typer.Option(help="Decisions before then, likewise.", metavar="TIME")
@@ -92,7 +96,7 @@ def period_of(since: str, until: str) -> Period:
 
 
 def export_decisions(
-    places: Sequence[Path], output: Path, told: Told, period: Period, as_json: bool
+    places: Sequence[Path], output: Path, told: Told, period: Period, force: bool, as_json: bool
 ) -> None:
     """Write the file, and say what is in it; exit with 1 where a record is damaged."""
     from nextbest.server.record.export import export
@@ -104,7 +108,7 @@ def export_decisions(
     files = Files(*map(folder_of, places))
     playbooks = Playbooks(files.folder, {}, files.folders[1:])
     with progress(output.name) as report:
-        exported = export(files, playbooks, told, period, output, report)
+        exported = export(files, playbooks, told, period, output, report, force)
     tell_damage(files)
     if as_json:
         damage = {"damaged": list(map(str, files.damaged)), "cut": list(map(str, files.cut))}

@@ -212,6 +212,7 @@ def _recorded(places: Sequence[Path], asked: Asked) -> Subjects:
     """The subjects of decision records; what is odd about them is told."""
     files = Files(*map(folder_of, places))
     outcomes = Outcomes(files.frames())
+    asked.check(outcomes.events())
     found = Recorded(asked, _features(files) if asked.read else lambda _: {}, outcomes.take)
     for frame in files.frames():
         if not frame.record.HasField("outcome"):

@@ -27,6 +27,7 @@ from nextbest.server.command.console import (
 from nextbest.server.command.decisions import (
     AsRecorded,
     Candidates,
+    Force,
     KeyFile,
     Output,
     Since,
@@ -224,6 +225,7 @@ def export_command(
     candidates: Candidates = True,
     as_recorded: AsRecorded = False,
     key_file: KeyFile = "",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Write decisions and what came of them to a Parquet file, or the log as JSON lines.
@@ -247,7 +249,7 @@ def export_command(
     """
     if output is not None:
         told = told_of(value or (), candidates, as_recorded, key_file)
-        export_decisions(places, output, told, period_of(since, until), as_json)
+        export_decisions(places, output, told, period_of(since, until), force, as_json)
         return
     path = places[0] / DATABASE
     if len(places) > 1 or not path.exists():

@@ -12,7 +12,13 @@ from nextbest.server.experiment.errors import OptionError, TooFewError
 from nextbest.server.experiment.subjects import Covariate, Floats, Kind, Metric, Subjects
 from nextbest.server.playbook.faults import one_of
 from nextbest.server.record.features import Feature
-from nextbest.server.record.outcomes import Outcome, decided_for_us, outcome_of
+from nextbest.server.record.outcomes import (
+    Events,
+    Outcome,
+    decided_for_us,
+    lacking,
+    outcome_of,
+)
 from nextbest.v1 import decision_pb2, event_pb2, record_pb2
 
 SUBJECTS_MAX: Final = 10_000_000
@@ -52,6 +58,15 @@ class Asked:
         for name in self.values:
             if "." not in name:
                 raise OptionError("--value", repr(name), "EVENT.PROPERTY, such as purchase.amount")
+
+    def check(self, events: Events) -> None:
+        """Refuse what no outcome has.  Raises OptionError."""
+        named = [("--conversion", one, "") for one in self.conversions]
+        named += [("--value", *_split(one)) for one in self.values]
+        named += [("--covariate", *_split(one)) for one in self.done]
+        for option, event, amount in named:
+            if found := lacking(events, event, amount):
+                raise OptionError(option, *found)
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -204,6 +219,12 @@ class Recorded:
         return Covariate(name, values)
 
 
+def _split(name: str) -> tuple[str, str]:
+    """An event, and its property, if there is one."""
+    event, _, amount = name.partition(".")
+    return event, amount
+
+
 def _count(
     had: dict[str, float], one: Outcome, conversions: Iterable[str], values: Iterable[str]
 ) -> None:
@@ -211,6 +232,6 @@ def _count(
     if one.event.event in conversions:
         had[one.event.event] = 1.0
     for name in values:
-        of, _, amount = name.partition(".")
+        of, amount = _split(name)
         if amount and of == one.event.event:
             had[name] = had.get(name, 0.0) + (one.number(amount) or 0.0)

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from nextbest.server.offpolicy.errors import FeedbackError
-from nextbest.server.playbook.faults import one_of
-from nextbest.server.record.outcomes import Outcome, Outcomes, credited, decided_for_us
+from nextbest.server.record.outcomes import (
+    Outcome,
+    Outcomes,
+    credited,
+    decided_for_us,
+    lacking,
+)
 from nextbest.v1 import record_pb2
 
 # Longer than anything is kept.
@@ -34,16 +39,8 @@ class Reward:
 
     def check(self, outcomes: Outcomes) -> None:
         """Refuse a reward that no outcome has: all would be 0.  Raises FeedbackError."""
-        events = outcomes.events()
-        if self.event not in events:
-            seen = f"{self.event!r}, of which no outcome is recorded"
-            allowed = one_of(self.event, sorted(events)) if events else "events with a decision id"
-            raise FeedbackError("reward", seen, allowed)
-        properties = events[self.event]
-        if self.amount and self.amount not in properties:
-            seen = f"{self.amount!r}, which no outcome {self.event!r} has as a number"
-            allowed = one_of(self.amount, sorted(properties)) if properties else "none has any"
-            raise FeedbackError("reward", seen, allowed)
+        if found := lacking(outcomes.events(), self.event, self.amount):
+            raise FeedbackError("reward", *found)
 
 
 class Earned(NamedTuple):

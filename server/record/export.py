@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from nextbest.server.record.errors import RecordError
@@ -49,30 +49,48 @@ class Exported:
 
 
 def export(
-    files: Files, playbooks: Playbooks, told: Told, period: Period, target: Path, report: Progress
+    files: Files,
+    playbooks: Playbooks,
+    told: Told,
+    period: Period,
+    target: Path,
+    report: Progress,
+    force: bool = False,
 ) -> Exported:
     """Write the decisions of a period, in two passes: outcomes may stand far behind.
 
-    Raises RecordError where the target is there already, OSError, and MissingLibraryError.
+    force: replace a target that is there already, which is refused otherwise.
+
+    Raises RecordError, OSError, and MissingLibraryError.
     """
     library()
     parquet = _parquet()
     if not files.paths:
         raise RecordError(f"{files.folder}: no records; serve with --set records.share=1")
-    if target.exists():
-        raise RecordError(f"{target}: it is there already, allowed: a new file")
+    _check(target, force)
     identities = "pseudonyms" if told.hide else "as recorded"
     made = schema({"nextbest.identities": identities})
-    partial = target.with_name(f"{target.name}.partial")
-    # Before what deletes it: it may be somebody else's, who is at work.
-    file = open(partial, "wb", opener=_private)  # noqa: SIM115
+    # It holds what is known of people: the mode is 0600.  One of an export that was killed stays.
+    with NamedTemporaryFile(
+        dir=target.parent, prefix=f"{target.name}.", suffix=".partial", delete=False
+    ) as file:
+        partial = Path(file.name)
     try:
-        with file, parquet.ParquetWriter(file, made, compression="zstd") as writer:
+        with parquet.ParquetWriter(partial, made, compression="zstd") as writer:
             exported = _write(files, Rows(playbooks, told), period, writer, made, report)
-        partial.rename(target)
+        # It may have come meanwhile.
+        _check(target, force)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     return exported
+
+
+def _check(target: Path, force: bool) -> None:
+    if not target.parent.is_dir():
+        raise RecordError(f"{target}: there is no folder {target.parent}, allowed: one that is")
+    if target.exists() and not force:
+        raise RecordError(f"{target}: it is there already, allowed: a new file, or --force")
 
 
 def _write(
@@ -80,6 +98,7 @@ def _write(
 ) -> Exported:
     total = 2 * max(files.total_bytes, 1)
     outcomes = Outcomes(_told(files, report, 0, total))
+    rows.check(outcomes.events())
     exported = Exported(undecided=rows.undecided)
     found = _rows(_told(files, report, total // 2, total), rows, outcomes, period, exported)
     while batch := list(islice(found, ROWS_AT_ONCE)):
@@ -115,8 +134,3 @@ def _parquet() -> Any:
     import pyarrow.parquet
 
     return pyarrow.parquet
-
-
-def _private(path: str, flags: int) -> int:
-    """It holds what is known of people, and nobody else's partial file."""
-    return os.open(path, flags | os.O_EXCL, 0o600)

@@ -9,8 +9,9 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from nextbest.server.playbook.faults import one_of
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.features import feature
 from nextbest.server.record.frames import Frame
@@ -59,6 +60,29 @@ class Counts(NamedTuple):
     unknown: int
 
 
+# The names of events, and of each the properties that are numbers.
+Events: TypeAlias = dict[str, set[str]]
+
+
+class Lacking(NamedTuple):
+    """What no outcome has, and what is there."""
+
+    seen: str
+    allowed: str
+
+
+def lacking(events: Events, event: str, amount: str = "") -> Lacking | None:
+    """Why there is nothing of an event, or of its property: all would be 0; None where there is."""
+    if event not in events:
+        allowed = one_of(event, sorted(events)) if events else "events with a decision id"
+        return Lacking(f"{event!r}, of which no outcome is recorded", allowed)
+    numbers = events[event]
+    if amount and amount not in numbers:
+        allowed = one_of(amount, sorted(numbers)) if numbers else "none has any"
+        return Lacking(f"{amount!r}, which no outcome {event!r} has as a number", allowed)
+    return None
+
+
 class Outcomes:
     """Gathers all outcomes of some records, each once; then gives those of each decision."""
 
@@ -104,9 +128,9 @@ class Outcomes:
         different, unknown = row.fetchone()
         return Counts(different, self._seen - different, unknown)
 
-    def events(self) -> dict[str, set[str]]:
+    def events(self) -> Events:
         """The names of the events, and of each the properties that are numbers."""
-        found: dict[str, set[str]] = {}
+        found: Events = {}
         for (content,) in self._execute("SELECT event FROM outcome"):
             event = event_pb2.TrackRequest.FromString(content)
             known = found.setdefault(event.event, set())

@@ -14,7 +14,7 @@ from nextbest.core.errors import NextbestError
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.features import Feature, Names, feature
 from nextbest.server.record.frames import Frame
-from nextbest.server.record.outcomes import Outcome, credited
+from nextbest.server.record.outcomes import Events, Outcome, credited, lacking
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.v1 import common_pb2, decision_pb2
 
@@ -45,6 +45,15 @@ class Rows:
         self._values = dict(told.values)
         self._names: dict[bytes, Names | None] = {}
         self.undecided: dict[str, int] = {}
+
+    def check(self, events: Events) -> None:
+        """Refuse a value that no outcome has; without outcomes nothing is worth anything.
+
+        Raises RecordError.
+        """
+        for event, name in self._values.items() if events else ():
+            if found := lacking(events, event, name):
+                raise RecordError(f"--value: {found.seen}, allowed: {found.allowed}")
 
     def row(self, frame: Frame, outcomes: Sequence[Outcome]) -> Row:
         """A decision's row."""

@@ -173,6 +173,29 @@ def test_a_covariate_that_nobody_read_is_named(tmp_path: Path) -> None:
     assert "did you mean profile.orders" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "wanted"),
+    [
+        ("--conversion", "purchse", "purchase"),
+        ("--value", "purchase.amont", "amount"),
+        ("--value", "purchse.amount", "purchase"),
+        ("--covariate", "purchase.amont", "amount"),
+        ("--covariate", "purchse", "purchase"),
+    ],
+)
+def test_what_no_outcome_has_is_named(tmp_path: Path, option: str, name: str, wanted: str) -> None:
+    """It would be 0 of everybody."""
+    kept(tmp_path)
+    options = ["--experiment", "price", "--control", "list", "--conversion", "purchase"]
+    result = CliRunner().invoke(
+        make_app(("experiment", "slo")),
+        ["experiment", "report", str(tmp_path), *options, option, name],
+    )
+    assert result.exit_code == 2
+    assert f"{option}: " in result.stderr
+    assert wanted in result.stderr.partition("allowed: ")[2]
+
+
 def numbers_in(document: object) -> Iterator[float]:
     """Every number of a JSON document."""
     if isinstance(document, dict):

@@ -186,16 +186,45 @@ async def test_damage_is_named_and_a_cut_is_no_damage(tmp_path: Path, playbook: 
     assert target.exists()
 
 
-async def test_another_exports_file_is_let_be(tmp_path: Path, playbook: Path) -> None:
+async def test_a_file_that_is_there_stays_unless_it_is_forced(
+    tmp_path: Path, playbook: Path
+) -> None:
+    """And what a killed export has left keeps nobody from another one."""
     async with running(playbook, data__folder=tmp_path / "data", records__share="1") as address:
         await lived(address)
-    theirs = tmp_path / "all.parquet.partial"
-    theirs.write_text("at work")
+    target = tmp_path / "all.parquet"
+    killed = tmp_path / "all.parquet.partial"
+    killed.write_text("half of it")
+    target.write_text("theirs")
+    told = await asyncio.to_thread(exported, tmp_path / "data", "-o", target, code=1)
+    assert "all.parquet: it is there already, allowed: a new file, or --force" in told["stderr"]
+    assert target.read_text() == "theirs"
+    await asyncio.to_thread(exported, tmp_path / "data", "-o", target, "--force")
+    assert parquet.read_table(target).num_rows == PEOPLE
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert sorted(tmp_path.glob("all*")) == [target, killed]
     told = await asyncio.to_thread(
-        exported, tmp_path / "data", "-o", tmp_path / "all.parquet", code=1
+        exported, tmp_path / "data", "-o", tmp_path / "no/a.parquet", code=1
     )
-    assert "partial" in told["stderr"]
-    assert theirs.read_text() == "at work"
+    assert f"there is no folder {tmp_path}/no" in told["stderr"]
+
+
+async def test_a_value_that_no_outcome_has_is_refused(tmp_path: Path, playbook: Path) -> None:
+    async with running(playbook, data__folder=tmp_path / "data", records__share="1") as address:
+        async with AsyncClient(address) as client:
+            await client.decide("ann", ["top"])
+        # Nothing has come yet: it cannot be told from one that is misspelt.
+        of_none = tmp_path / "none.parquet"
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(exported, tmp_path / "data", "-o", of_none, "--value", "buy.price")
+        await lived(address)
+    for value, wanted in (("purchse.amount", "purchase"), ("purchase.amont", "amount")):
+        target = tmp_path / "all.parquet"
+        given = (tmp_path / "data", "-o", target, "--value", value)
+        told = await asyncio.to_thread(exported, *given, code=1)
+        assert "--value" in told["stderr"]
+        assert wanted in told["stderr"].partition("allowed: ")[2]
+        assert not target.exists()
 
 
 def test_wrong_use_is_code_2(tmp_path: Path) -> None:
