@@ -127,12 +127,13 @@ def values(pairs: Sequence[str], hint: str) -> dict[str, Plain]:
 
 def moment(text: str, hint: str) -> datetime | None:
     """A date and time of an option; None when it is not given."""
-    if not text:
-        return None
+    return _moment(text, hint, f"a date and time such as {MOMENT}") if text else None
+
+
+def _moment(text: str, hint: str, allowed: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        allowed = f"a date and time such as {MOMENT}"
         raise typer.BadParameter(f"{text!r}, allowed: {allowed}", param_hint=hint) from None
 
 
@@ -141,7 +142,11 @@ def before_now(text: str, hint: str) -> datetime:
     seconds = span_s(text)
     if seconds is None:
         raise typer.BadParameter(f"{text!r}, allowed: {SPAN_TEXT}", param_hint=hint)
-    return datetime.now(UTC) - timedelta(seconds=seconds)
+    try:
+        return datetime.now(UTC) - timedelta(seconds=seconds)
+    except OverflowError:
+        allowed = "a span that began after the year 1"
+        raise typer.BadParameter(f"{text!r}, allowed: {allowed}", param_hint=hint) from None
 
 
 def moment_us(text: str, hint: str, otherwise: int) -> int:
@@ -151,8 +156,7 @@ def moment_us(text: str, hint: str, otherwise: int) -> int:
     if span_s(text) is not None:
         found = before_now(text, hint)
     else:
-        given = moment(text, hint)
-        assert given is not None
+        given = _moment(text, hint, f"{MOMENT}, or a span before now such as 7d")
         # Without a zone it is UTC: a server's records are the same wherever they are read.
         found = given if given.tzinfo else given.replace(tzinfo=UTC)
     return round(found.timestamp() * 1_000_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from nextbest.server import config
 from nextbest.server.command.console import (
     ADDRESS,
     EXIT_REFUSED,
+    MOMENT,
     AsJson,
     To,
     connect,
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 # Compiling needs CEL and YAML: each command imports what it needs of it.
 
 Folder = Annotated[Path, typer.Argument(help="The playbook's folder.", metavar="FOLDER")]
+Reward = Annotated[
+    str,
+    typer.Option(
+        help="With --from: the outcome, or its property; click by default.", metavar="EVENT"
+    ),
+]
 HASH_SHOWN = 12
 
 
@@ -129,17 +137,17 @@ def publish_command(
             "--from", help="Decision records, of each node.", metavar="FOLDER", exists=True
         ),
     ] = None,
-    reward: Annotated[
-        str, typer.Option(help="With --from: the outcome, or its property.", metavar="EVENT")
-    ] = "click",
+    reward: Reward = "",
     placement: Annotated[
         list[str] | None, typer.Option(help="With --from: only this one.", metavar="NAME")
     ] = None,
     window: Annotated[
         str, typer.Option(help="With --from: how long outcomes count.", metavar="SPAN")
     ] = "",
-    since: Annotated[str, typer.Option(help="With --from.", metavar="TIME")] = "",
-    until: Annotated[str, typer.Option(help="With --from.", metavar="TIME")] = "",
+    since: Annotated[
+        str, typer.Option(help=f"With --from: {MOMENT}, or 7d, before now.", metavar="TIME")
+    ] = "",
+    until: Annotated[str, typer.Option(help="With --from, likewise.", metavar="TIME")] = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -155,23 +163,18 @@ def publish_command(
 
       nextbest publish my/draft --require 'dr.lower > logged.mean' --from /tmp/shop/records
     """
-    from nextbest.server.playbook.compile import compile_playbook
-
+    if not (require or records):
+        gate = {"reward": reward, "placement": placement, "window": window}
+        _refuse_given(gate | {"since": since, "until": until})
     files = read_folder(folder)
-    compiled = compile_playbook(files)
-    if compiled.plan is None:
-        if as_json:
-            show_json(_report(compiled, []))
-        else:
-            out().print(render(compiled.faults, files), end="")
-        raise typer.Exit(EXIT_REFUSED)
+    plan = _plan_of(files, as_json)
     if require or records:
         from nextbest.server.command.gate import pass_gate, records_of
 
         pass_gate(
-            compiled.plan,
+            plan,
             require or (),
-            records_of(records, reward, window, (since, until), placement),
+            records_of(records, reward or "click", window, (since, until), placement),
             as_json,
         )
     with connect(to) as client:
@@ -182,6 +185,28 @@ def publish_command(
     for fault in response.faults:
         out().print(f"{fault.file}:{fault.line}:{fault.column}: warning: {fault.what}")
     out().print(f"generation {response.generation} is active, hash {response.playbook_hash}")
+
+
+def _plan_of(files: dict[str, bytes], as_json: bool) -> Plan:
+    """A playbook's plan; where it has none, show why and exit with 1."""
+    from nextbest.server.playbook.compile import compile_playbook
+
+    compiled = compile_playbook(files)
+    if compiled.plan is not None:
+        return compiled.plan
+    if as_json:
+        show_json(_report(compiled, []))
+    else:
+        out().print(render(compiled.faults, files), end="")
+    raise typer.Exit(EXIT_REFUSED)
+
+
+def _refuse_given(gate: Mapping[str, object]) -> None:
+    """Refuse options that only --require and --from use: who gives them expects a gate."""
+    given = [f"--{name}" for name, value in gate.items() if value]
+    if given:
+        allowed = "none without --require and --from"
+        raise typer.BadParameter(f"given, allowed: {allowed}", param_hint=", ".join(given))
 
 
 def activate_command(

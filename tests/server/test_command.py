@@ -185,6 +185,36 @@ def test_check_shows_the_place_of_a_fault(tmp_path: Path) -> None:
     assert "not a folder" in nextbest("check", str(tmp_path / "none"), code=2)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--reward", "purchase"),
+        ("--window", "7d"),
+        ("--placement", "home"),
+        ("--since", "7d"),
+        ("--until", "2026-06-01"),
+    ],
+)
+def test_a_gates_options_without_a_gate_publish_nothing(option: str, value: str) -> None:
+    text = nextbest("publish", str(PLAYBOOK), option, value, "--to", "127.0.0.1:1", code=2)
+    assert option in text
+    assert "--require and --from" in " ".join(text.replace("│", "").split())
+
+
+@pytest.mark.parametrize(
+    ("since", "wanted"),
+    [
+        ("yesterday", "such as 7d"),
+        ("2026-13-01", "such as 7d"),
+        ("99999999d", "after the year 1"),
+        ("999999999999d", "after the year 1"),
+    ],
+)
+def test_a_moment_that_is_none_is_refused(since: str, wanted: str, tmp_path: Path) -> None:
+    text = nextbest("log", "export", str(tmp_path), "-o", "a.parquet", "--since", since, code=2)
+    assert wanted in " ".join(text.replace("│", "").split())
+
+
 def test_schema_prints_what_editors_and_servers_read() -> None:
     assert json.loads(nextbest("schema", "actions"))["title"] == "actions.yaml"
     assert nextbest("schema", "--config").startswith("# Every key")
