@@ -20,7 +20,7 @@ from nextbest.server import address as addresses
 from nextbest.server.errors import ConfigError
 from nextbest.server.log import LogPlaceError
 from nextbest.server.log.level import LEVELS
-from nextbest.server.log.place import parse
+from nextbest.server.log.place import ALLOWED, REDIS, parse
 from nextbest.server.log.settings import BackendSettings
 from nextbest.server.playbook import scalars
 from nextbest.server.telemetry.methods import METHODS
@@ -390,6 +390,8 @@ def _record_faults(records: Records, data: Data) -> list[str]:
         return [f"records.attribution: {records.attribution!r}, allowed: {allowed}"]
     if fault := _stream_fault(records):
         return [fault]
+    if records.stream and not share:
+        return [f"records.share: {records.share!r}, allowed: over 0, where stream is set"]
     if share and not records.folder and not data.folder:
         return ["records.folder: empty, allowed: a folder, or data.folder, where share is not 0"]
     return []
@@ -400,12 +402,15 @@ def _stream_fault(records: Records) -> str:
         return ""
     if not records.stream_key:
         return "records.stream_key: empty, allowed: a key"
+    kind, _, _ = records.stream.partition(":")
+    if kind in ("memory", "sqlite"):
+        return f"records.stream: {kind}:, allowed: {REDIS}"
     try:
-        kind = parse(records.stream).kind
+        parse(records.stream)
     except LogPlaceError as error:
-        return f"records.stream: {error.seen}, allowed: {error.allowed}"
-    allowed = "redis://, rediss:// or sentinel://"
-    return "" if kind in ("redis", "sentinel") else f"records.stream: {kind}:, allowed: {allowed}"
+        allowed = REDIS if error.allowed == ALLOWED else error.allowed
+        return f"records.stream: {error.seen}, allowed: {allowed}"
+    return ""
 
 
 def load(

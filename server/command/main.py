@@ -157,6 +157,9 @@ def _end(error: Exception) -> NoReturn:
         complain(str(error))
         sys.exit(EXIT_REFUSED)
     _end_call(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        complain(f"{error.filename}: {error.strerror}")
+        sys.exit(EXIT_USAGE)
     if isinstance(error, OSError | ValueError | TypeError):
         complain(str(error))
         sys.exit(EXIT_USAGE)

@@ -32,7 +32,7 @@ shadow_app = typer.Typer(
     add_completion=False,
 )
 Hash = Annotated[
-    str, typer.Option("--hash", help="Only if the draft has this hash.", metavar="HASH")
+    str, typer.Option("--hash", help="Only if the draft has this hash, whole.", metavar="HASH")
 ]
 
 
@@ -122,7 +122,8 @@ def stop_command(hash: Hash = "", to: To = ADDRESS, as_json: AsJson = False) -> 
 def promote_command(hash: Hash = "", to: To = ADDRESS, as_json: AsJson = False) -> None:
     """Publish exactly the draft that is shadowed, for all nodes, and end the shadow.
 
-    Other nodes' shadows of it go on, beside what is active then: stop them there.
+    Other nodes' shadows of it go on, beside what is active then: stop them there. With --hash
+    nothing is published but the draft that was looked at; `nextbest shadow status --json` has it.
 
     Examples:
 

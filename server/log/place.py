@@ -10,10 +10,11 @@ from nextbest.server import address as addresses
 from nextbest.server.log.link import Address
 from nextbest.server.log.log import LogPlaceError
 
-ALLOWED = (
-    "memory:, sqlite:PATH, redis://[user:password@]host[:port][/db], rediss://... "
+REDIS = (
+    "redis://[user:password@]host[:port][/db], rediss://... "
     "or sentinel://host:port,host:port,host:port/name"
 )
+ALLOWED = f"memory:, sqlite:PATH, {REDIS}"
 REDIS_PORT = 6_379
 SENTINEL_PORT = 26_379
 SENTINELS_MAX = 16

@@ -14,7 +14,10 @@ class NoShadowError(NextbestError):
     def __init__(self, asked: str, running: str) -> None:
         # What was asked for is not quoted: it may be anything.
         if running:
-            super().__init__(f"playbook_hash: {'another' if asked else 'none'}, allowed: {running}")
+            super().__init__(
+                f"playbook_hash: {'another' if asked else 'none'}, allowed: {running}, the draft "
+                "that this node shadows; name that one, or stop it and start the other"
+            )
         else:
             super().__init__("no shadow runs on this node; start one there first")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
-from nextbest.server.record.stream import AWAY_S, Stream, StreamBounds, pieces
+from nextbest.server.record.stream import Stream, StreamBounds, pieces
 from nextbest.v1 import mutation_pb2
 from tests.conftest import running
 from tests.record.people import live, plan_of, recording, taken
@@ -109,19 +110,26 @@ async def test_no_record_stands_there_without_its_playbook(
         await asyncio.sleep(0.4)
         assert await asyncio.to_thread(read, process) == b""
         await asyncio.to_thread(process.call, "DEL", f"{KEY}.playbooks")
-        await decided(address, 20, 20)
-        await asyncio.sleep(0.4)
-        assert len(await asyncio.to_thread(kept, process)) == 1
+        await until_kept(process, address)
         # It comes back empty.
         await asyncio.to_thread(process.kill)
         await asyncio.to_thread(process.start)
-        await decided(address, 20, 40)
-        await asyncio.sleep(AWAY_S + 0.4)
-        await decided(address, 20, 60)
+        await until_kept(process, address)
+        await decided(address, 20, 1_000)
     content = await asyncio.to_thread(read, process)
     found = [one for one in frames("stream", content) if isinstance(one, Frame)]
-    assert {one.record.request.identity.id for one in found} >= {f"u{n}" for n in range(60, 80)}
+    people = {one.record.request.identity.id for one in found}
+    assert people >= {f"u{number}" for number in range(1_000, 1_020)}
     assert {one.record.playbook.hex() for one in found} == await asyncio.to_thread(kept, process)
+
+
+async def until_kept(process: Process, address: str) -> None:
+    """Decide until there is a playbook beside the stream."""
+    end_s = time.monotonic() + 30
+    while not await asyncio.to_thread(kept, process):
+        assert time.monotonic() < end_s
+        await decided(address, 1)
+        await asyncio.sleep(0.1)
 
 
 async def test_a_playbook_that_comes_while_others_are_sent_is_sent(start_redis: Start) -> None:
@@ -201,10 +209,21 @@ def test_pieces_are_whole_records() -> None:
         assert max(map(len, parts)) <= max(most, 5_000)
 
 
-@pytest.mark.parametrize("place", ["sqlite:/tmp/a", "redis://user:secret@/x", "http://a"])
+def test_a_stream_without_a_share_is_refused() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {}, {"records.stream": "redis://h"})
+    assert refused.value.faults == ("records.share: '0', allowed: over 0, where stream is set",)
+
+
+@pytest.mark.parametrize(
+    "place", ["memory:", "sqlite:/tmp/a", "redis://user:secret@/x", "http://a"]
+)
 def test_another_place_is_refused_without_its_password(place: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load(None, {}, {"records.stream": place})
     (fault,) = refused.value.faults
     assert fault.startswith("records.stream: ")
     assert "secret" not in fault
+    # Of the log's places, those of a Redis.
+    allowed = fault.partition("allowed: ")[2]
+    assert not {"memory:", "sqlite:"} & set(allowed.replace(",", "").split())

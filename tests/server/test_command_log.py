@@ -79,6 +79,16 @@ def age(server: Server, person: str) -> int:
         return client.get_profile(person).profile.attributes["age"].int_value
 
 
+def test_a_copy_that_cannot_be_written_is_told_in_words(
+    start: Callable[[], Server], tmp_path: Path
+) -> None:
+    server = start()
+    nowhere = tmp_path / "no" / "a.nbs"
+    told = nextbest("log", "snapshot", "-o", nowhere, *server.to, code=2)
+    assert told.strip() == f"{nowhere}.new: No such file or directory"
+    server.end()
+
+
 def test_an_operators_day_with_a_local_log(start: Callable[[], Server], tmp_path: Path) -> None:
     server = start()
     born(server, "ann", 34)

@@ -268,7 +268,8 @@ async def test_promote_publishes_exactly_the_draft_once() -> None:
         with pytest.raises(PreconditionError, match="no shadow"):
             await client.promote_shadow("00" * 16)
         started = await client.start_shadow(draft(), description="the club is worth less")
-        with pytest.raises(PreconditionError, match=started.playbook_hash):
+        wanted = f"allowed: {started.playbook_hash}, .* name that one, or stop it"
+        with pytest.raises(PreconditionError, match=wanted):
             await client.promote_shadow("00" * 16)
         with pytest.raises(PreconditionError, match=started.playbook_hash):
             await client.start_shadow(draft(2))
