@@ -151,7 +151,6 @@ cdef void seat_record(
     cdef RecordHead head
     cdef RecordParts parts
     cdef bint failed
-    cdef int step
     # A shadow has nothing to compare a fault with.
     cdef bint shadowed = seat.shadowed and kind == FAULT_NONE
     cdef bint sampled = records_sample(records, call.message.decision_id)
@@ -162,27 +161,16 @@ cdef void seat_record(
     )
     if not kept and not shadowed:
         return
-    head.kind = RECORD_OF_ANSWER
     if kind != FAULT_NONE:
-        head.kind = RECORD_OF_ERROR
         serving.writer.length = start
         write_status(&serving.writer, &serving.fault)
+    record_head(serving, playbook, call, before, kind, now_us, &head)
     parts.request = request
     parts.decision_id = call.message.decision_id
     parts.reads = written(&seat.tape.reads, 0)
     parts.result = written(&serving.writer, start)
-    head.leave = serving.leave
-    head.dated = call.message.now.present
-    head.at_us = now_us
-    head.now_us = call.now_us
-    head.seed = call.message.seed
-    memcpy(head.playbook, playbook.hash, sizeof(head.playbook))
-    head.timed = serving.trace != &serving.untold
     head.unsampled = not sampled
     failed = seat.tape.reads.failed or serving.writer.failed
-    for step in range(RECORD_STEPS):
-        # A batch's trace has all of its decisions.
-        head.ticks[step] = serving.trace.spent[step] - before[step]
     if kept:
         records_put(records, &head, &parts, failed)
     if shadowed:
@@ -190,6 +178,25 @@ cdef void seat_record(
         records_put(&seat.state.shadow, &head, &parts, failed)
     if kind != FAULT_NONE:
         serving.writer.length = start
+
+
+cdef inline void record_head(
+    const Serving* serving, const PlaybookState* playbook, const DecideCall* call,
+    const uint64_t* before, int kind, int64_t now_us, RecordHead* head,
+) noexcept nogil:
+    """What a record says of its decision; `before` is what was timed of others by then."""
+    cdef int step
+    head.kind = RECORD_OF_ANSWER if kind == FAULT_NONE else RECORD_OF_ERROR
+    head.leave = serving.leave
+    head.dated = call.message.now.present
+    head.at_us = now_us
+    head.now_us = call.now_us
+    head.seed = call.message.seed
+    memcpy(head.playbook, playbook.hash, sizeof(head.playbook))
+    head.timed = serving.trace != &serving.untold
+    for step in range(RECORD_STEPS):
+        # A batch's trace has all of its decisions.
+        head.ticks[step] = serving.trace.spent[step] - before[step]
 
 
 cdef inline Text written(const Writer* writer, size_t start) noexcept nogil:
@@ -289,28 +296,15 @@ cdef int seat_track(
     `pending` is NULL for a caller that cannot wait.
     """
     cdef TrackEvent track
-    cdef TrackMessage* message = &track.message
     cdef Stamping stamping
-    cdef Reader reader = reader_of(request.data, request.length)
-    cdef Serving* serving = &seat.serving
-    cdef Arena* arena = &serving.machine.arena
     cdef Applied applied
     cdef Awaited awaited
-    cdef Header header
     cdef bint watched
-    cdef int kind
-    if read_track(&reader, message, arena, &serving.fault) or check_track(
-        playbook, &track, arena, now_us, horizon_edge_ms(seat.state), &serving.fault
-    ) or seat_check_write(seat, track.identity, &message.ack) or check_pending(
-        message.ack, pending, &serving.fault
-    ):
-        return serving.fault.kind
-    step_end(serving.trace, STEP_PARSE)
-    track.decision_age = age_of_decision(
-        message.decision_id, now_us, seat.state.attribution_us
-    )
+    cdef int kind = track_check(seat, playbook, request, now_us, pending, &track)
+    if kind != FAULT_NONE:
+        return kind
     seat_stamp(seat, playbook, &stamping, now_us, track.identity)
-    awaited = awaited_by(message.ack, token)
+    awaited = awaited_by(track.message.ack, token)
     watched = track_is_watched(playbook, track.event) and cross_begin(
         seat, seat_crossing(seat), track.identity, True
     )
@@ -319,23 +313,61 @@ cdef int seat_track(
         if watched:
             cross_drop(seat.crossed)
         return kind
-    seat_count_outcome(seat, playbook, &track, applied.duplicate)
-    if message.decision_id.length and not applied.duplicate:
-        seat_record_outcome(seat, message.decision_id, request, now_us)
-    seat_cross_stage(seat, playbook, track.identity, now_us)
-    if watched:
-        cross_track(seat, playbook, &track, now_us)
-    step_end(serving.trace, STEP_APPLY)
-    if message.ack > ACK_APPLIED:
+    track_follow(seat, playbook, request, &track, applied.duplicate, watched, now_us)
+    if track.message.ack > ACK_APPLIED:
         pending[0] = True
         return FAULT_NONE
-    header = engine_header(seat.state, playbook, now_us)
-    seat_answer_write(
-        seat, &header, <uint8_t>(applied.duplicate | track.decision_age << 1), ACK_APPLIED
+    track_answer(
+        seat, playbook, <uint8_t>(applied.duplicate | track.decision_age << 1), now_us
     )
-    serving.degraded = header.log_away
-    step_end(serving.trace, STEP_ENCODE)
     return FAULT_NONE
+
+
+cdef inline int track_check(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, int64_t now_us,
+    const bint* pending, TrackEvent* track,
+) noexcept nogil:
+    """Read a TrackRequest, and refuse what cannot be recorded."""
+    cdef Serving* serving = &seat.serving
+    cdef TrackMessage* message = &track.message
+    cdef Arena* arena = &serving.machine.arena
+    cdef Reader reader = reader_of(request.data, request.length)
+    if read_track(&reader, message, arena, &serving.fault) or check_track(
+        playbook, track, arena, now_us, horizon_edge_ms(seat.state), &serving.fault
+    ) or seat_check_write(seat, track.identity, &message.ack) or check_pending(
+        message.ack, pending, &serving.fault
+    ):
+        return serving.fault.kind
+    step_end(serving.trace, STEP_PARSE)
+    track.decision_age = age_of_decision(
+        message.decision_id, now_us, seat.state.attribution_us
+    )
+    return FAULT_NONE
+
+
+cdef inline void track_follow(
+    EngineSeat* seat, const PlaybookState* playbook, Text request, const TrackEvent* track,
+    bint duplicate, bint watched, int64_t now_us,
+) noexcept nogil:
+    """What an event that was accepted brings with it here."""
+    cdef Text decision_id = track.message.decision_id
+    seat_count_outcome(seat, playbook, track, duplicate)
+    if decision_id.length and not duplicate:
+        seat_record_outcome(seat, decision_id, request, now_us)
+    seat_cross_stage(seat, playbook, track.identity, now_us)
+    if watched:
+        cross_track(seat, playbook, track, now_us)
+    step_end(seat.serving.trace, STEP_APPLY)
+
+
+cdef inline void track_answer(
+    EngineSeat* seat, const PlaybookState* playbook, uint8_t flag, int64_t now_us
+) noexcept nogil:
+    """Append the TrackResponse of an event that waits for no log; `flag` as in a WaitingWrite."""
+    cdef Header header = engine_header(seat.state, playbook, now_us)
+    seat_answer_write(seat, &header, flag, ACK_APPLIED)
+    seat.serving.degraded = header.log_away
+    step_end(seat.serving.trace, STEP_ENCODE)
 
 
 cdef inline void seat_count_outcome(

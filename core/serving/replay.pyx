@@ -111,13 +111,45 @@ cdef inline uint8_t counted_type(const CounterColumn* column) noexcept nogil:
     return column.type
 
 
+cdef inline TapeEntry* input_place(
+    Reader* reader, uint32_t field, const PlaybookState* playbook, const Moved* moved,
+    Replay* replay,
+) noexcept nogil:
+    """Where an attribute or a counter belongs whose number comes next; NULL for nowhere."""
+    if field == INPUT_OF_ATTRIBUTE:
+        return replay_entry(
+            replay.attributes, playbook.attribute_names.count, read_varint(reader),
+            &moved.attributes,
+        )
+    return replay_entry(
+        replay.counters, playbook.counters_count, read_varint(reader), &moved.counters
+    )
+
+
+cdef inline int input_content(
+    Reader* reader, uint32_t field, TapeEntry* to, Arena* arena, Fault* fault
+) noexcept nogil:
+    """Read what an attribute or a counter held: a value, or a list."""
+    cdef Reader inner = read_message(reader)
+    cdef int kind = FAULT_NONE
+    if field == INPUT_AGES:
+        to.ages = inner.at
+        to.ages_length = <uint32_t>(inner.end - inner.at)
+    elif field == INPUT_MOMENTS:
+        to.moments = inner.at
+        to.moments_length = <uint32_t>(inner.end - inner.at)
+    else:
+        kind = read_value(&inner, &to.value, arena, fault)
+        reader.failed |= inner.failed
+    return kind
+
+
 cdef int read_input(
     Reader* reader, const PlaybookState* playbook, const StoreState* store, const Moved* moved,
     Replay* replay, Arena* arena, Fault* fault,
 ) noexcept nogil:
     """Read an Input into its place."""
     cdef Reader inner = read_message(reader)
-    cdef Reader value_reader
     cdef TapeEntry read
     cdef TapeEntry* to = NULL
     cdef int64_t budget = -1
@@ -126,36 +158,16 @@ cdef int read_input(
     cdef int kind = FAULT_NONE
     memset(&read, 0, sizeof(read))
     while kind == FAULT_NONE and read_tag(&inner, &field, &wire):
-        if field == INPUT_OF_ATTRIBUTE and wire == WIRE_VARINT:
-            to = replay_entry(
-                replay.attributes, playbook.attribute_names.count, read_varint(&inner),
-                &moved.attributes,
-            )
-        elif field == INPUT_OF_COUNTER and wire == WIRE_VARINT:
-            to = replay_entry(
-                replay.counters, playbook.counters_count, read_varint(&inner), &moved.counters
-            )
+        if field in (INPUT_OF_ATTRIBUTE, INPUT_OF_COUNTER) and wire == WIRE_VARINT:
+            to = input_place(&inner, field, playbook, moved, replay)
+        elif field in (INPUT_VALUE, INPUT_AGES, INPUT_MOMENTS) and wire == WIRE_BYTES:
+            kind = input_content(&inner, field, &read, arena, fault)
         elif field == INPUT_OF_BUDGET and wire == WIRE_VARINT:
-            budget = replay_place(
-                playbook.budgets_count, read_varint(&inner), &moved.budgets
-            )
+            budget = replay_place(playbook.budgets_count, read_varint(&inner), &moved.budgets)
         elif field == INPUT_LEFT and wire == WIRE_BYTES:
             text = read_bytes(&inner)
             if budget >= 0:
                 replay_budget(&replay.budgets[budget], text)
-        elif field == INPUT_VALUE and wire == WIRE_BYTES:
-            value_reader = read_message(&inner)
-            kind = read_value(&value_reader, &read.value, arena, fault)
-            if value_reader.failed:
-                inner.failed = True
-        elif field == INPUT_AGES and wire == WIRE_BYTES:
-            text = read_bytes(&inner)
-            read.ages = <const uint8_t*>text.data
-            read.ages_length = text.length
-        elif field == INPUT_MOMENTS and wire == WIRE_BYTES:
-            text = read_bytes(&inner)
-            read.moments = <const uint8_t*>text.data
-            read.moments_length = text.length
         else:
             read_skip(&inner, field, wire)
     if kind == FAULT_NONE and inner.failed:
