@@ -62,8 +62,7 @@ cdef void contact_begin(Decision* decision) noexcept nogil:
     if playbook.reservations != NULL and (
         decision.caps_shut or person_reserved(decision, playbook.reservations)
     ):
-        contact_reserved(decision)
-        count = CONTACT_LOOKED_MAX + 1
+        contact_reserved(decision, looked, &count)
     # Some rules go by more than by what is counted.
     decision.contact_clear = (
         playbook.contact_count == playbook.contact_columns_count and count <= CONTACT_LOOKED_MAX
@@ -87,16 +86,30 @@ cdef bint person_reserved(Decision* decision, const ReservationSpec* spec) noexc
     return False
 
 
-cdef void contact_reserved(Decision* decision) noexcept nogil:
-    """Have every cap looked at that counts reservations."""
+cdef void contact_reserved(
+    Decision* decision, uint32_t* looked, uint32_t* count
+) noexcept nogil:
+    """Have the caps looked at for which something is reserved, and list the first ones."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef uint32_t first = playbook.conditions_count - playbook.contact_count
+    cdef bint counted, reserved
     cdef uint32_t i
-    for i in range(playbook.contact_count):
-        if playbook.contact[i].reserve_us:
-            decision.states[first + i] = CONDITION_UNKNOWN
     if decision.tape != NULL:
         tape_not_empty(decision.tape, playbook.reservations.reserved)
+    # Without memory each says so.
+    counted = count_reservations(decision)
+    for i in range(playbook.contact_count):
+        reserved = decision.contact[i].reserved if counted else playbook.contact[i].reserve_us != 0
+        if reserved:
+            decision.states[first + i] = CONDITION_UNKNOWN
+            contact_list(looked, count, first + i)
+
+
+cdef inline void contact_list(uint32_t* looked, uint32_t* count, uint32_t condition) noexcept nogil:
+    """List a rule that is looked at, while there is room."""
+    if count[0] < CONTACT_LOOKED_MAX:
+        looked[count[0]] = condition
+    count[0] += 1
 
 
 cdef void contact_look(
@@ -117,9 +130,7 @@ cdef void contact_look(
             decision.states[rule.condition] = CONDITION_UNKNOWN
             if decision.tape != NULL:
                 tape_not_empty(decision.tape, rule.counter)
-            if count[0] < CONTACT_LOOKED_MAX:
-                looked[count[0]] = rule.condition
-            count[0] += 1
+            contact_list(looked, count, rule.condition)
             rule += 1
 
 

@@ -108,36 +108,49 @@ cdef bint seat_reserve_one(
     EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
     const Proposition* proposition, int64_t now_us,
 ) noexcept nogil:
-    cdef Arena* arena = &seat.serving.machine.arena
-    cdef Fault* fault = &seat.serving.fault
     cdef TrackEvent track
-    cdef Reader reader
-    write_reservation(seat, playbook, call, proposition, now_us)
-    if seat.crossing.failed:
-        return False
-    # Read as every node will read it.
-    reader = reader_of(<const char*>seat.crossing.data, <uint32_t>seat.crossing.length)
-    memset(&track, 0, sizeof(TrackEvent))
-    if read_track(&reader, &track.message, arena, fault) or event_times(
-        &track.message, TIMESTAMP_US_FAR, &track.id_ms, &track.occurred_us, fault
-    ):
-        return False
-    track.identity = call.identity
-    track.event = playbook.reservations.event
-    track.values = event_values(track.event, &track.message, track.occurred_us, arena, fault)
-    return track.values != NULL and seat_store_own(
-        seat, playbook, call.identity, &track, ACK_APPLIED, now_us
+    cdef Entry about[2]
+    about[0].name, about[1].name = text_of("action"), text_of("placement")
+    about[0].value = value_string(proposition.action.name.data, proposition.action.name.length)
+    about[1].value = value_string(
+        proposition.placement.name.data, proposition.placement.name.length
     )
+    write_reservation(seat, playbook, call, about, proposition.slot, now_us)
+    memset(&track, 0, sizeof(TrackEvent))
+    track.message.properties.items = about
+    track.message.properties.count = 2
+    track.message.slot = proposition.slot
+    reservation_event(seat, playbook, call, &track)
+    return seat_store_own(seat, playbook, call.identity, &track, ACK_APPLIED, now_us)
 
 
 cdef void write_reservation(
-    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
-    const Proposition* proposition, int64_t now_us,
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, const Entry* about,
+    uint32_t slot, int64_t now_us,
 ) noexcept nogil:
     """A TrackRequest of the engine's own event."""
     cdef Writer* writer = &seat.crossing
+    cdef int i
     write_own_event(seat, playbook.reservations.event.name, call, now_us)
-    write_property(writer, "action", proposition.action.name)
-    write_property(writer, "placement", proposition.placement.name)
+    for i in range(2):
+        write_value_entry(writer, 5, about[i].name, &about[i].value)
     write_text(writer, 7, call.message.decision_id)
-    write_uint(writer, 8, proposition.slot)
+    write_uint(writer, 8, slot)
+
+
+cdef inline void reservation_event(
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, TrackEvent* track
+) noexcept nogil:
+    """What every node will read of the event that was written, but for its values.
+
+    These stay unset: its counters have no filter, and count only what it is about.
+    """
+    cdef TrackMessage* message = &track.message
+    # It follows the tag and the length of the first field.
+    message.event_id = text_at(seat.crossing.data + 2, UUID_LENGTH)
+    message.event = playbook.reservations.event.name
+    message.decision_id = call.message.decision_id
+    track.identity = call.identity
+    track.event = playbook.reservations.event
+    track.id_ms = uuid7_ms(message.event_id) if not seat.crossing.failed else 0
+    track.occurred_us = call.now_us

@@ -229,6 +229,39 @@ def test_what_cannot_be_reserved_is_not_proposed(tmp_path: Path) -> None:
     assert [one.difference for one in results] == [""] * 3
 
 
+def test_other_nodes_read_of_the_log_what_this_one_has_reserved() -> None:
+    contact = {"caps": {**cap(9)["caps"], "all": cap(20, of=None)["caps"]["each"]}}
+    here, there = engine_of(contact), engine_of(contact)
+    here.attach_log(64)
+    for number in range(4):
+        proposed(here, "ann", ["page", "inbox"], NOW_US + number * SECOND)
+    batch = here.log_take()
+    assert batch.mutations == 12
+    there.apply_batch(batch.data, NOW_US + 5 * SECOND)
+    assert there.digest() == here.digest()
+    later = NOW_US + 6 * SECOND
+    assert held(there, "ann", "page", later) == held(here, "ann", "page", later)
+    assert proposed(there, "ann", "page", later) == ALL
+
+
+def test_only_caps_with_reservations_are_looked_at() -> None:
+    """A record has what was read: by how much it grows does not go by how many caps there are."""
+    few, many = (grown_by(actions) for actions in (3, 30))
+    assert few == many
+
+
+def grown_by(count: int) -> int:
+    """Bytes that the record of a decision has more once the one before has reserved."""
+    actions = {f"a{n:02}": {"value": 100.0 - n} for n in range(count)}
+    engine = engine_of(cap(5), actions=actions, placements={"page": {"slots": 1}})
+    engine.record(1.0, 1 << 20)
+    sizes = []
+    for number in range(2):
+        assert proposed(engine, "ann", "page", NOW_US + number * SECOND) == ["a00"]
+        sizes.append(len(engine.take_records()))
+    return sizes[1] - sizes[0]
+
+
 def test_bad_reserves_are_named() -> None:
     (fault,) = faults_of(
         {"caps": {"one": {"count": "click", "max": 1, "window": "1d", "reserve": "60s"}}}
