@@ -91,14 +91,15 @@ def measure(builds: dict[str, Path], folder: Path, rounds: int, seconds: float) 
     return Found(rates["ours"], rates["bare"], scraper.scrapes, receiver.spans, counted)
 
 
-def driven(server: Server, asked: Path, seconds: float) -> Driven:
-    """One run, in which every call must be answered."""
+def driven(server: Server, asked: Path, seconds: float, calls: int = 0) -> Driven:
+    """One run, of at most so many calls unless it is 0; every one must be answered."""
     settings = Settings(
         to=(server.lane,),
         closed=True,
         connections=CONNECTIONS,
         streams=STREAMS,
         duration=seconds,
+        calls=calls,
         warmup=WARMUP_S,
         probe=0,
         cpu=CORE_GENERATOR,
@@ -114,8 +115,9 @@ def driven(server: Server, asked: Path, seconds: float) -> Driven:
     spent = [used - before.get(thread, 0.0) for thread, used in after.items()]
     if set(found["statusCodeDistribution"]) != {"OK"}:
         raise SystemExit(f"not all calls were answered: {found['errorDistribution']}")
-    calls = outcome.generator.counts()["finished"]
-    return Driven(found["rps"], max(spent) / calls * 1e6, sum(spent) / calls * 1e6, calls)
+    finished = outcome.generator.counts()["finished"]
+    each = (max(spent) / finished * 1e6, sum(spent) / finished * 1e6)
+    return Driven(found["rps"], *each, finished)
 
 
 def requests(file: Path) -> Path:
@@ -127,9 +129,9 @@ def requests(file: Path) -> Path:
     return file
 
 
-def store(server: Server) -> None:
-    """Tell a server of the people and what they did."""
-    for number in range(PEOPLE):
+def store(server: Server, count: int = PEOPLE) -> None:
+    """Tell a server of so many people and what they did."""
+    for number in range(count):
         person = people.person(number)
         _called(server, UPSERT, encode.upsert(number, person))
         for event in person.events:
