@@ -28,13 +28,15 @@ def faults(figures: dict[str, float], limits: dict[str, dict[str, float]]) -> li
     return found
 
 
-def say(told: dict[str, str], found: dict[str, float], prefix: str, as_json: bool) -> int:
+def say(
+    told: dict[str, str], found: dict[str, float], prefix: str, as_json: bool, digits: int = 2
+) -> int:
     """Print figures, and compare them with their limits; gives the exit code."""
     if as_json:
         sys.stdout.write(json.dumps({"machine": told, "figures": found}, indent=2) + "\n")
     else:
         lines = [f"{name:<40} {text}" for name, text in told.items()]
-        lines += [f"{name:<40} {value:,.2f}" for name, value in found.items()]
+        lines += [f"{name:<40} {value:,.{digits}f}" for name, value in found.items()]
         sys.stdout.write("\n".join(lines) + "\n")
     limits = json.loads(LIMITS.read_text(encoding="utf-8"))
     ours = {name: limit for name, limit in limits.items() if name.startswith(prefix)}

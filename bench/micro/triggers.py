@@ -20,7 +20,6 @@ the lane, many threads.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from statistics import median
 
 import yaml
 
-from bench.limits import LIMITS, faults
+from bench.limits import say
 from bench.machine import machine, pin
 from nextbest.core import Engine
 from nextbest.core.playbook.plan import Plan
@@ -202,17 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pin(CORE)
     told = machine()
     found = figures_of(options.pairs, options.events)
-    if options.json:
-        sys.stdout.write(json.dumps({"machine": told, "figures": found}, indent=2) + "\n")
-    else:
-        lines = [f"{name:<36} {text}" for name, text in told.items()]
-        lines += [f"{name:<36} {value:,.3f}" for name, value in found.items()]
-        sys.stdout.write("\n".join(lines) + "\n")
-    limits = json.loads(LIMITS.read_text(encoding="utf-8"))
-    ours = {name: limit for name, limit in limits.items() if name.startswith("triggers_")}
-    off = faults(found, ours)
-    sys.stderr.write("".join(f"{fault}\n" for fault in off))
-    return 1 if off else 0
+    return say(told, found, "triggers_", options.json, digits=3)
 
 
 if __name__ == "__main__":

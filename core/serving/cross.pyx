@@ -109,15 +109,6 @@ cdef inline Crossing* seat_crossing(EngineSeat* seat) noexcept nogil:
     return seat.crossed
 
 
-cdef uint64_t person_key(const Person* person, IdentityRef identity) noexcept nogil:
-    """The same for all identities of a person: the smallest of their hashes."""
-    cdef uint64_t key = identity_hash(identity)
-    cdef uint32_t i
-    for i in range(person.count if person.count > 1 else 0):
-        key = min(key, identity_hash(row_identity(person.rows[i].row, person.rows[i].layout)))
-    return key
-
-
 cdef bint cross_begin(
     EngineSeat* seat, Crossing* crossing, IdentityRef identity, bint latched
 ) noexcept nogil:
@@ -125,26 +116,20 @@ cdef bint cross_begin(
 
     False, and nothing follows, without memory; the crossings of the write are then lost.
     """
-    cdef uint64_t key = identity_hash(identity)
-    cdef StoreStatus status = STORE_NO_MEMORY
-    cdef int _try
+    cdef StoreStatus status
+    cdef bint waited = False
     if crossing == NULL:
         count_crossings(seat, 0, 1, 0)
         return False
     crossing.identity = identity
     crossing.latch = NULL
-    if not latched:
+    if latched:
+        crossing.latch = latch_person(
+            seat.state.crossing_latches, seat.state.store, identity, &crossing.before, &status,
+            &waited,
+        )
+    else:
         status = store_read(seat.state.store, identity, &crossing.before)
-    # Links may change beside this; in the end any identity's latch does.
-    for _try in range(4 if latched else 0):
-        if crossing.latch != NULL:
-            latch_drop(crossing.latch)
-        crossing.latch = &seat.state.crossing_latches[key % CROSSING_LATCHES]
-        latch_take(crossing.latch)
-        status = store_read(seat.state.store, identity, &crossing.before)
-        key = person_key(&crossing.before, identity)
-        if crossing.latch == &seat.state.crossing_latches[key % CROSSING_LATCHES]:
-            break
     if status == STORE_NO_MEMORY:
         count_crossings(seat, 0, 1, 0)
         cross_drop(crossing)
@@ -736,11 +721,6 @@ cdef const EventSpec* write_crossing(
     write_property(writer, "from", before)
     write_property(writer, "to", after)
     return &playbook.events[event]
-
-
-cdef inline void write_property(Writer* writer, const char* name, Text text) noexcept nogil:
-    cdef Value value = value_string(text.data, text.length)
-    write_value_entry(writer, 5, text_of(name), &value)
 
 
 cdef void write_crossing_id(

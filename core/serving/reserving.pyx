@@ -5,11 +5,6 @@ read to the reservation one of them runs at a time: under a latch of the person,
 linked identities it is asked about.
 """
 
-cdef enum:
-    # Links may change while a latch is awaited; in the end any identity's does.
-    RESERVE_TRIES = 4
-
-
 cdef inline bint seat_reserves(
     const PlaybookState* playbook, const DecideCall* call, int64_t now_us
 ) noexcept nogil:
@@ -22,23 +17,14 @@ cdef inline bint seat_reserves(
 cdef uint32_t* reserve_begin(EngineSeat* seat, IdentityRef identity) noexcept nogil:
     """Read the person under the latch of all their identities, which the caller drops."""
     cdef Serving* serving = &seat.serving
-    cdef uint64_t key = identity_hash(identity)
-    cdef uint32_t* latch = NULL
-    cdef int _try
-    for _try in range(RESERVE_TRIES):
-        if latch != NULL:
-            latch_drop(latch)
-        latch = &seat.state.cap_latches[key % CAP_LATCHES]
-        if not latch_try(latch):
-            if TELEMETRY and serving.tally != NULL:
-                counter_add(&serving.tally.reservations_waited, 1)
-            latch_take(latch)
-        serving.person_read = (
-            store_read(seat.state.store, identity, &serving.person) != STORE_NO_MEMORY
-        )
-        key = person_key(&serving.person, identity)
-        if latch == &seat.state.cap_latches[key % CAP_LATCHES]:
-            break
+    cdef StoreStatus status
+    cdef bint waited = False
+    cdef uint32_t* latch = latch_person(
+        seat.state.cap_latches, seat.state.store, identity, &serving.person, &status, &waited
+    )
+    serving.person_read = status != STORE_NO_MEMORY
+    if TELEMETRY and waited and serving.tally != NULL:
+        counter_add(&serving.tally.reservations_waited, 1)
     return latch
 
 

@@ -11,8 +11,6 @@ cdef enum:
     ACK_APPLIED = 1
     ACK_LOGGED = 2
     ACK_REPLICATED = 3
-    CROSSING_LATCHES = 1024
-    CAP_LATCHES = 1024
     # How far clocks of one log may differ.
     SKEW_MS_MAX = 500
 
@@ -59,10 +57,10 @@ cdef struct EngineState:
     uint64_t without_effect
     DecisionCache answers
     WaitingWrites waiting[QUEUES]
-    # One for many people: held while a write of theirs is watched (cross.pyx).
-    uint32_t crossing_latches[CROSSING_LATCHES]
-    # Of persons, for decisions that reserve: from before the person is read until it is done.
-    uint32_t cap_latches[CAP_LATCHES]
+    # Held while a write of theirs is watched (cross.pyx).
+    uint32_t crossing_latches[PERSON_LATCHES]
+    # Held by decisions that reserve, from before the person is read until it is done.
+    uint32_t cap_latches[PERSON_LATCHES]
     LogGate gate
     Records records
     Budgets budgets

@@ -280,19 +280,20 @@ cdef void write_own_event(
     write_time(writer, 4, call.now_us)
 
 
+cdef inline void write_property(Writer* writer, const char* name, Text text) noexcept nogil:
+    cdef Value value = value_string(text.data, text.length)
+    write_value_entry(writer, 5, text_of(name), &value)
+
+
 cdef void write_exposure(
     EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
     const ExperimentSpec* experiment, uint32_t variant, int64_t now_us,
 ) noexcept nogil:
     """A TrackRequest of the engine's own event."""
     cdef Writer* writer = &seat.crossing
-    cdef Text name = experiment.variants[variant].name
-    cdef Value value
     write_own_event(seat, playbook.events[playbook.exposure].name, call, now_us)
-    value = value_string(experiment.key.data, experiment.key.length)
-    write_value_entry(writer, 5, text_of("experiment"), &value)
-    value = value_string(name.data, name.length)
-    write_value_entry(writer, 5, text_of("variant"), &value)
+    write_property(writer, "experiment", experiment.key)
+    write_property(writer, "variant", experiment.variants[variant].name)
 
 
 cdef void seat_answer_write(
