@@ -49,6 +49,9 @@ cdef struct CrossingSide:
     # The input slots that were read, each once.
     uint16_t* touched
     uint32_t touched_count
+    # The conditions that were looked at, each once.
+    uint32_t* looked
+    uint32_t looked_count
     const Person* person
     int64_t now_us
 
@@ -60,9 +63,7 @@ cdef struct Crossing:
     # The memory of the sides, for the watch of that number.
     void* block
     uint64_t number
-    # The conditions and the nodes that were looked at, each once.
-    uint32_t* looked
-    uint32_t looked_count
+    # The nodes that were looked at, each once.
     uint32_t* nodes
     uint32_t nodes_count
     IdentityRef identity
@@ -310,6 +311,17 @@ cdef Value source_value(
     )
 
 
+cdef inline int order_constant(
+    Machine* machine, const Value* value, const Value* constant
+) noexcept nogil:
+    """As `order_values`; without a call for numbers of one type."""
+    if value.tag == TAG_INT and constant.tag == TAG_INT:
+        return order_int(value.as_.i, constant.as_.i)
+    if value.tag == TAG_DOUBLE and constant.tag == TAG_DOUBLE:
+        return order_double(value.as_.d, constant.as_.d)
+    return order_values(machine, value[0], constant[0])
+
+
 cdef uint32_t source_place(
     Machine* machine, const WatchSource* source, Value value
 ) noexcept nogil:
@@ -318,7 +330,7 @@ cdef uint32_t source_place(
     cdef int order
     while low < high:
         middle = (low + high) // 2
-        order = order_values(machine, value, source.constants[middle])
+        order = order_constant(machine, &value, &source.constants[middle])
         if order == ORDER_SAME:
             return 2 * middle + 1
         if order == ORDER_LESS:
@@ -386,23 +398,36 @@ cdef void pass_over(
     for i in range(start, stop):
         condition = source.ordered[i] >> 1
         holds = (source.ordered[i] & 1) == upwards
-        note_looked(search, condition)
+        note_looked(search.before, condition)
+        note_looked(search.after, condition)
         search.before.states[condition] = CONDITION_FALSE if holds else CONDITION_TRUE
         search.after.states[condition] = CONDITION_TRUE if holds else CONDITION_FALSE
         mark_parts(search, condition, search.before if holds else search.after)
 
 
-cdef inline void note_looked(CrossingSearch* search, uint32_t condition) noexcept nogil:
-    """Remember to forget a condition."""
-    if search.before.states[condition] == CONDITION_UNKNOWN:
-        search.crossing.looked[search.crossing.looked_count] = condition
-        search.crossing.looked_count += 1
+cdef inline void note_looked(CrossingSide* side, uint32_t condition) noexcept nogil:
+    """Remember to forget a condition, which is known from here on."""
+    if side.states[condition] == CONDITION_UNKNOWN:
+        side.looked[side.looked_count] = condition
+        side.looked_count += 1
+
+
+cdef inline bint looked_holds(
+    CrossingSearch* search, CrossingSide* side, uint32_t condition
+) noexcept nogil:
+    """Whether a condition holds on a side, to be forgotten later."""
+    note_looked(side, condition)
+    return condition_state(side_of(search, side), condition) == CONDITION_TRUE
+
+
+cdef inline void mark_node(CrossingSearch* search, uint32_t number) noexcept nogil:
+    search.crossing.dirty[number // 64] |= <uint64_t>1 << (number % 64)
 
 
 cdef inline void mark_nodes(CrossingSearch* search, const Indexes* nodes) noexcept nogil:
     cdef uint32_t i
     for i in range(nodes.count):
-        search.crossing.dirty[nodes.items[i] // 64] |= <uint64_t>1 << (nodes.items[i] % 64)
+        mark_node(search, nodes.items[i])
 
 
 cdef void look_at(
@@ -414,9 +439,8 @@ cdef void look_at(
     if start < end and not sides_begin(search):
         return
     for i in range(start, end):
-        note_looked(search, conditions[i])
-        before = condition_state(side_of(search, search.before), conditions[i]) == CONDITION_TRUE
-        after = condition_state(side_of(search, search.after), conditions[i]) == CONDITION_TRUE
+        before = looked_holds(search, search.before, conditions[i])
+        after = looked_holds(search, search.after, conditions[i])
         if before != after:
             mark_parts(search, conditions[i], search.after if before else search.before)
 
@@ -424,15 +448,38 @@ cdef void look_at(
 cdef void mark_parts(
     CrossingSearch* search, uint32_t condition, CrossingSide* without
 ) noexcept nogil:
-    """Mark what a condition is part of; no segment of it holds on the side where it does not."""
-    cdef const Indexes* nodes = &search.playbook.watch.of_conditions[condition]
+    """Mark what a condition is part of; no segment of it holds on the side where it does not.
+
+    One that does not on the other side either, by another condition, is not looked at.
+    """
+    cdef const PlaybookState* playbook = search.playbook
+    cdef const Indexes* nodes = &playbook.watch.of_conditions[condition]
+    cdef CrossingSide* other = search.after if without == search.before else search.before
     cdef const WatchNode* node
     cdef uint32_t i
-    mark_nodes(search, nodes)
     for i in range(nodes.count):
-        node = &search.playbook.watch.nodes[nodes.items[i]]
+        node = &playbook.watch.nodes[nodes.items[i]]
         if node.kind == INPUT_SEGMENT:
+            if not all_hold(search, other, &playbook.segments[node.index].conditions):
+                continue
             without.segments[node.index] = CONDITION_FALSE
+        mark_node(search, nodes.items[i])
+
+
+cdef bint all_hold(
+    CrossingSearch* search, CrossingSide* side, const Indexes* conditions
+) noexcept nogil:
+    """Whether all conditions hold on a side; what is known already is asked first."""
+    cdef uint8_t state
+    cdef uint32_t i
+    for i in range(conditions.count):
+        state = side.states[conditions.items[i]]
+        if state != CONDITION_UNKNOWN and state != CONDITION_TRUE:
+            return False
+    for i in range(conditions.count):
+        if not looked_holds(search, side, conditions.items[i]):
+            return False
+    return True
 
 
 cdef bint sides_begin(CrossingSearch* search) noexcept nogil:
@@ -466,7 +513,6 @@ cdef size_t crossing_lay(
     cdef int i
     # Errors are only written; of these no trigger reads: experiments, the contact policy, channels.
     shared = room_take(&at, playbook.conditions_count * sizeof(Value))
-    crossing.looked = <uint32_t*>room_take(&at, playbook.conditions_count * sizeof(uint32_t))
     crossing.nodes = <uint32_t*>room_take(&at, playbook.watch.nodes_count * sizeof(uint32_t))
     for i in range(2):
         side = &crossing.sides[i]
@@ -475,6 +521,7 @@ cdef size_t crossing_lay(
         side.segments = room_take(&at, playbook.segments_count)
         side.scores = <ScoreResult*>room_take(&at, playbook.scorecards_count * sizeof(ScoreResult))
         side.purposes = room_take(&at, playbook.purposes_count)
+        side.looked = <uint32_t*>room_take(&at, playbook.conditions_count * sizeof(uint32_t))
         side.touched = <uint16_t*>room_take(&at, playbook.inputs_count * sizeof(uint16_t))
         side.decision.errors = <Value*>shared
     return at - block
@@ -542,18 +589,19 @@ cdef void sides_forget(CrossingSearch* search) noexcept nogil:
         return
     for side in range(2):
         side_forget(&crossing.sides[side], search.playbook)
-        for i in range(crossing.looked_count):
-            crossing.sides[side].states[crossing.looked[i]] = CONDITION_UNKNOWN
         for i in range(crossing.nodes_count):
             node = &search.playbook.watch.nodes[crossing.nodes[i]]
             forget_node(&crossing.sides[side], search.playbook, node.kind, node.index)
-    crossing.looked_count = crossing.nodes_count = 0
+    crossing.nodes_count = 0
 
 
 cdef void side_forget(CrossingSide* side, const PlaybookState* playbook) noexcept nogil:
-    """Forget the inputs that were read, and what they were computed of."""
+    """Forget the conditions that were looked at, and what was read and that was computed of."""
     cdef const InputSpec* spec
     cdef uint32_t i
+    for i in range(side.looked_count):
+        side.states[side.looked[i]] = CONDITION_UNKNOWN
+    side.looked_count = 0
     for i in range(side.touched_count):
         side.inputs[side.touched[i]].tag = TAG_ABSENT
         spec = &playbook.inputs[side.touched[i]]
