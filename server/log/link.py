@@ -82,6 +82,13 @@ class Topology:
     faults: tuple[str, ...] = ()
 
 
+class Named(NamedTuple):
+    """The master that a Sentinel names, and the number of the failover that made it one."""
+
+    address: Address
+    epoch: int
+
+
 class Network(Protocol):
     """Finds the master and connects to it."""
 
@@ -92,7 +99,7 @@ class Network(Protocol):
         """The master's address, of the Sentinels or as configured.  Raises LinkError."""
         ...
 
-    async def named(self) -> Sequence[Address | None]:
+    async def named(self) -> Sequence[Named | None]:
         """The master that each who may replace it names now; None for one that does not say.
 
         Empty where nobody replaces it.

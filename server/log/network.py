@@ -24,6 +24,7 @@ from nextbest.server.log.link import (
     Command,
     Link,
     LinkError,
+    Named,
     Network,
     RedisFacts,
     RedisReplyError,
@@ -242,7 +243,7 @@ class FixedNetwork(_Connector):
     async def master(self) -> Address:
         return self._place.hosts[0]
 
-    async def named(self) -> Sequence[Address | None]:
+    async def named(self) -> Sequence[Named | None]:
         return ()
 
     async def facts(self) -> Topology:
@@ -281,14 +282,22 @@ class SentinelNetwork(_Connector):
             reasons.append(f"{shown(found)}: role {role[0].decode()}, allowed: master")
         raise LinkError("; ".join(dict.fromkeys(reasons)))
 
-    async def named(self) -> Sequence[Address | None]:
-        return await asyncio.gather(*map(self._named_or_none, self._place.hosts))
+    async def named(self) -> Sequence[Named | None]:
+        return await asyncio.gather(*map(self._told, self._place.hosts))
 
-    async def _named_or_none(self, sentinel: Address) -> Address | None:
+    async def _told(self, sentinel: Address) -> Named | None:
+        """Whom a Sentinel names, and by which failover; None where it does not say."""
+        name = self._place.name
         try:
-            return await self._named(sentinel)
+            found, master = await self._ask(
+                await self._sentinel(sentinel),
+                ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name),
+                ("SENTINEL", "MASTER", name),
+            )
         except LinkError:
             return None
+        address = Address(found[0].decode(), int(found[1]))
+        return Named(address, int(_fields(master)[b"config-epoch"]))
 
     async def facts(self) -> Topology:
         """What the Sentinels know together: each learns of the others only after seconds."""
@@ -366,8 +375,12 @@ async def _resolved(found: Iterable[Address]) -> list[Address]:
 
 def _listed(fields: list[bytes]) -> Address:
     """The address in one of Sentinel's lists of names and values."""
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    found = _fields(fields)
     return Address(found[b"ip"].decode(), int(found[b"port"]))
+
+
+def _fields(listed: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(listed[::2], listed[1::2], strict=True))
 
 
 def _value(reply: list[bytes]) -> str:

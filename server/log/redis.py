@@ -112,9 +112,13 @@ class RedisLog:
             return None
         # Whoever a majority names is the master, whatever the one connected to says of itself.
         majority = len(named) // 2 + 1
-        here = sum(one == self._address for one in named)
-        elsewhere = sum(one is not None and one != self._address for one in named)
-        return here >= majority or (False if elsewhere >= majority else None)
+        here = [one.epoch for one in named if one and one.address == self._address]
+        elsewhere = [one.epoch for one in named if one and one.address != self._address]
+        if len(elsewhere) >= majority:
+            return False
+        # The one that replaced the master knows first: the others hear of it within seconds.
+        newer = max(elsewhere, default=-1) > max(here, default=-1)
+        return True if len(here) >= majority and not newer else None
 
     async def last(self) -> Record | None:
         return await self._one(("XREVRANGE", self._key, "+", "-", "COUNT", 1))

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from nextbest.server.log.link import Address, LinkError
+from nextbest.server.log.redis import RedisLog
+from nextbest.server.log.settings import BackendSettings
 from tests.faults.simulator.loop import DeadlockError, Loop
 from tests.faults.simulator.network import SimNetwork
 from tests.faults.simulator.redis import Server
@@ -177,3 +179,31 @@ def test_a_split_makes_two_masters_until_it_heals(seed: int) -> None:
     world = Small(seed)
     world.loop.run_until_complete(splitting(world))
     world.loop.close()
+
+
+async def naming(world: Small) -> list[bool | None]:
+    """What a log finds of its master as the Sentinels hear of another, one by one."""
+    await asyncio.sleep(2)
+    log = RedisLog(world.network, BackendSettings())
+    await log.connect()
+    found = [await log.stays()]
+    first, second, third = world.sentinels
+    # It has replaced the master, and nobody has heard of it yet.
+    third.config_epoch, third.master = 1, ("h2", 6379)
+    found.append(await log.stays())
+    # It was cut off since, and the first one is the master again.
+    first.config_epoch = second.config_epoch = 2
+    found.append(await log.stays())
+    first.config_epoch, first.master = 3, ("h2", 6379)
+    third.config_epoch = 3
+    found.append(await log.stays())
+    await log.close()
+    return found
+
+
+def test_a_sentinel_that_names_a_newer_master_is_believed_before_the_others_know() -> None:
+    world = Small(1)
+    try:
+        assert world.loop.run_until_complete(naming(world)) == [True, None, True, False]
+    finally:
+        world.loop.close()

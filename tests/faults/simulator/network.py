@@ -10,6 +10,7 @@ from nextbest.server.log.link import (
     Address,
     Command,
     LinkError,
+    Named,
     RedisFacts,
     RedisReplyError,
     Topology,
@@ -190,15 +191,18 @@ class SimNetwork:
                 return Address(*found)
         raise LinkError("no Sentinel knows a master")
 
-    async def named(self) -> list[Address | None]:
+    async def named(self) -> list[Named | None]:
         return [await self._named(sentinel) for sentinel in self.sentinels]
 
-    async def _named(self, sentinel: Sentinel) -> Address | None:
+    async def _named(self, sentinel: Sentinel) -> Named | None:
+        def look() -> tuple[Any, int]:
+            return sentinel.master_for_clients(), sentinel.config_epoch
+
         try:
-            found = await self.ask(sentinel.host, sentinel.process, sentinel.master_for_clients)
+            found, epoch = await self.ask(sentinel.host, sentinel.process, look)
         except LinkError:
             return None
-        return None if found is None else Address(*found)
+        return None if found is None else Named(Address(*found), epoch)
 
     async def link(self, address: Address, _name: str) -> SimLink:
         made = SimLink(self.wires, self.loop.current, self.host, self.servers[tuple(address)])
