@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-
-import pytest
 
 from nextbest.client import AsyncClient
 from nextbest.client.errors import NextbestError
 from nextbest.v1 import log_pb2
-from tests.faults import redis_cluster
+from tests.faults.conftest import needs_redis
 from tests.faults.nodes import Node
 from tests.faults.processes import Processes, until
 from tests.faults.redis_cluster import RedisCluster
@@ -29,16 +26,6 @@ budgets:
     "placements.yaml": "placements: {page: {}}\n",
 }
 LONG_S = 60.0
-
-needs_redis = pytest.mark.skipif(
-    bool(redis_cluster.unavailable()), reason=redis_cluster.unavailable()
-)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    with Processes(tmp_path) as made:
-        yield made
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -17,22 +17,13 @@ from hiredis import ReplyError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.faults import redis_cluster
+from tests.faults.conftest import needs_redis
 from tests.faults.netns import Network
 from tests.faults.processes import FaultError, Processes, free_port
 from tests.faults.proxy import Proxy
 from tests.faults.redis_cluster import RedisCluster, Settings
 
-needs_redis = pytest.mark.skipif(
-    bool(redis_cluster.unavailable()), reason=redis_cluster.unavailable()
-)
 needs_network = pytest.mark.skipif(bool(Network.unavailable()), reason=Network.unavailable())
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    with Processes(tmp_path) as made:
-        yield made
 
 
 @contextlib.asynccontextmanager

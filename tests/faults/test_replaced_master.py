@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from nextbest.server.log.network import network
 from nextbest.server.log.place import parse
 from nextbest.server.log.redis import RedisLog
 from nextbest.server.log.settings import BackendSettings
 from tests.faults import redis_cluster
+from tests.faults.conftest import needs_redis
 from tests.faults.processes import Processes
 from tests.faults.redis_cluster import RedisCluster
 
 WAIT_S = 30.0
-
-needs_redis = pytest.mark.skipif(
-    bool(redis_cluster.unavailable()), reason=redis_cluster.unavailable()
-)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    with Processes(tmp_path) as made:
-        yield made
 
 
 async def stays(log: RedisLog, expected: bool | None) -> None:
