@@ -153,13 +153,15 @@ cdef object budget_info(
     cdef BudgetState* budget = <BudgetState*>spec.state
     cdef BudgetCounts counts
     cdef BudgetView view
-    latch_take(&budget.latch)
-    budget_expire(budget, now_us)
-    budget_latched(
-        budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us + ahead_us, &view
-    )
-    counts = budget.counts
-    latch_drop(&budget.latch)
+    cdef bint all_ended = False
+    while not all_ended:
+        latch_take(&budget.latch)
+        all_ended = budget_expire(budget, spec, now_us)
+        budget_latched(
+            budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us + ahead_us, &view
+        )
+        counts = budget.counts
+        latch_drop(&budget.latch)
     return BudgetInfo(
         spec.name.data[:spec.name.length].decode(), spec.key[:16],
         budget_period(playbook, spec, now_us + ahead_us),

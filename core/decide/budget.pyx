@@ -33,7 +33,7 @@ cdef struct BudgetCounts:
     # Impressions after the hold's end: paid of what was left, and those that nothing paid.
     uint64_t late
     uint64_t unpaid
-    # Decisions made again since others were first, and holds refused since there were too many.
+    # Decisions made again since others were first, and those that found too many holds.
     uint64_t again
     uint64_t full
 
@@ -70,6 +70,8 @@ cdef struct BudgetView:
     bint more
     # Whether the pace keeps a part back.
     bint paced
+    # Whether too many holds wait for their impressions.
+    bint full
 
 
 cdef struct Taken:
@@ -167,18 +169,21 @@ cdef BudgetWindow* budget_open(BudgetState* budget, int64_t period) noexcept nog
     return found
 
 
-cdef void budget_expire(BudgetState* budget, int64_t now_us) noexcept nogil:
-    """Give back what no impression has confirmed in time, a few at a call; it ends in order."""
+cdef bint budget_expire(
+    BudgetState* budget, const BudgetSpec* spec, int64_t now_us
+) noexcept nogil:
+    """Give back what no impression has confirmed in time, a few at a call; whether that is all."""
     cdef Holds* holds = &budget.holds
     cdef Hold* hold
     cdef int _step
     for _step in range(EXPIRE_STEPS):
-        if holds.waiting.count == 0 or holds.items[holds.waiting.first].until_us > now_us:
-            return
-        hold = &holds.items[holds.waiting.first]
+        hold = hold_next(holds, holds.waiting.first)
+        if hold == NULL or hold.since_us + spec.hold_us > now_us:
+            return True
         budget_release(budget, hold)
         hold_end(holds, hold, HOLD_EXPIRED)
         budget.counts.expired += 1
+    return False
 
 
 cdef inline void budget_release(BudgetState* budget, const Hold* hold) noexcept nogil:
@@ -211,22 +216,26 @@ cdef void budget_latched(
         view.held = window.held
         view.left = max(window.granted - window.used - window.held, <int64_t>0)
         view.more = window.more
-    if holds_full(&budget.holds):
-        view.left = 0
-        view.more = True
 
 
 cdef void budget_look(
-    Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us,
-    BudgetView* view,
+    Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us, uint64_t key,
+    uint64_t person, BudgetView* view,
 ) noexcept nogil:
-    """What a decision finds left."""
+    """What a decision finds left for a person, besides what it holds where it is asked for again.
+
+    Where too many wait for their impressions that is nothing, which may change.
+    """
     cdef const BudgetSpec* spec = &playbook.budgets[index]
     cdef BudgetState* budget = <BudgetState*>spec.state
     latch_take(&budget.latch)
-    budget_expire(budget, now_us)
+    budget_expire(budget, spec, now_us)
     budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, view)
-    budget.counts.full += holds_full(&budget.holds)
+    view.full = holds_tight(&budget.holds)
+    if view.full:
+        view.left = 0
+        view.more = True
+    view.left += holds_own(&budget.holds, key, person)
     latch_drop(&budget.latch)
 
 
@@ -234,15 +243,6 @@ cdef inline int64_t budget_cost(
     const PlaybookState* playbook, const BudgetSpec* spec, const ActionSpec* action
 ) noexcept nogil:
     return spec.costs[action - playbook.actions] if spec.costs_count > 1 else spec.costs[0]
-
-
-cdef bint budget_holding(Budgets* budgets, BudgetState* budget) noexcept nogil:
-    """Whether it can hold one more; its table is made for the first."""
-    if budget.holds.items == NULL:
-        if not holds_init(&budget.holds, budgets.holds_max):
-            return False
-        atomic_write(&budget.holding, 1)
-    return not holds_full(&budget.holds)
 
 
 cdef enum Taking:
@@ -261,33 +261,37 @@ cdef int budget_take(
     cdef Hold* hold
     cdef int result = TAKEN_REFUSED
     latch_take(&budget.latch)
-    budget_expire(budget, now_us)
+    budget_expire(budget, spec, now_us)
     budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, &view)
     hold = hold_find(&budget.holds, name)
     if hold != NULL and hold.state != HOLD_EXPIRED:
         result = TAKEN_NOTHING
-    elif not budget_holding(budgets, budget):
-        budget.counts.full += 1
     elif view.left < cost:
         budget.counts.again += 1
-    else:
-        budget_hold(budget, playbook, spec, name, cost, now_us)
+    elif budget_hold(budgets, budget, name, cost, budget_period(playbook, spec, now_us), now_us):
         result = TAKEN
     latch_drop(&budget.latch)
     return result
 
 
-cdef void budget_hold(
-    BudgetState* budget, const PlaybookState* playbook, const BudgetSpec* spec, HoldName name,
-    int64_t cost, int64_t now_us,
+cdef bint budget_hold(
+    Budgets* budgets, BudgetState* budget, HoldName name, int64_t cost, int64_t period,
+    int64_t now_us,
 ) noexcept nogil:
-    """Hold a cost above 0 that is left."""
-    cdef Hold* hold = hold_add(&budget.holds, name)
+    """Hold a cost above 0 that is left; False where there is no room for one more."""
+    cdef Hold* hold
+    if budget.holds.chunks == NULL:
+        if not holds_init(&budget.holds, budgets.holds_max):
+            return False
+        atomic_write(&budget.holding, 1)
+    hold = hold_add(&budget.holds, name)
+    if hold == NULL:
+        return False
     hold.amount = cost
-    hold.until_us = now_us + spec.hold_us
-    hold.period = budget_period(playbook, spec, now_us)
-    budget.counts.held += 1
-    budget_window(budget, hold.period).held += cost
+    hold.since_us = now_us
+    hold.period = period
+    budget_window(budget, period).held += cost
+    return True
 
 
 cdef void budget_undo(const BudgetSpec* spec, HoldName name) noexcept nogil:
@@ -298,8 +302,7 @@ cdef void budget_undo(const BudgetSpec* spec, HoldName name) noexcept nogil:
     hold = hold_find(&budget.holds, name)
     if hold != NULL and hold.state == HOLD_HELD:
         budget_release(budget, hold)
-        hold_forget(&budget.holds, &budget.holds.waiting, hold_number(&budget.holds, hold))
-        budget.counts.held -= 1
+        hold_forget(&budget.holds, &budget.holds.waiting, hold)
     latch_drop(&budget.latch)
 
 
@@ -328,15 +331,10 @@ cdef void budgets_confirm(
     Budgets* budgets, const TrackMessage* message, uint64_t person
 ) noexcept nogil:
     """An impression that names its decision and slot, whichever node has accepted it."""
-    cdef HoldName name = hold_name(message.decision_id, message.slot, person, 0, PLACE_ANY)
-    cdef const Entry* entry
+    cdef HoldName name = shown_name(message, person)
     cdef BudgetState* budget
     cdef Hold* hold
     cdef uint32_t i
-    for i in range(message.properties.count):
-        entry = &message.properties.items[i]
-        if entry.value.tag == TAG_STRING and text_equal(entry.name, text_of("action")):
-            name.action = hold_action(value_text(&entry.value))
     for i in range(<uint32_t>atomic_read(&budgets.count)):
         budget = budgets.items[i]
         if atomic_read(&budget.holding) == 0:
@@ -346,6 +344,26 @@ cdef void budgets_confirm(
         if hold != NULL:
             budget_confirm(budget, hold)
         latch_drop(&budget.latch)
+
+
+cdef HoldName shown_name(const TrackMessage* message, uint64_t person) noexcept nogil:
+    """What an impression names of a hold."""
+    cdef const Entry* entry
+    cdef HoldName name
+    cdef uint32_t i
+    memset(&name, 0, sizeof(HoldName))
+    name.key = hold_key(message.decision_id)
+    name.person = person
+    name.slot = message.slot
+    for i in range(message.properties.count):
+        entry = &message.properties.items[i]
+        if entry.value.tag != TAG_STRING:
+            continue
+        if text_equal(entry.name, text_of("action")):
+            name.action = hold_tag(value_text(&entry.value))
+        elif text_equal(entry.name, text_of("placement")):
+            name.placement = hold_tag(value_text(&entry.value))
+    return name
 
 
 cdef BudgetState* budgets_place(Budgets* budgets, const uint8_t* key) noexcept:
@@ -364,31 +382,31 @@ cdef BudgetState* budgets_place(Budgets* budgets, const uint8_t* key) noexcept:
 
 cdef BudgetState* budgets_reuse(Budgets* budgets, const uint8_t* key) noexcept:
     """Forget a budget that is not kept, for another; NULL where all are."""
-    cdef BudgetState* budget
     cdef uint32_t i
     for i in range(BUDGETS_MAX):
-        budget = budgets.items[i]
-        if budget.kept:
-            continue
-        latch_take(&budget.latch)
-        atomic_write(&budget.holding, 0)
-        holds_free(&budget.holds)
-        memcpy(budget.key, key, 16)
-        memset(budget.windows, 0, sizeof(budget.windows))
-        memset(&budget.counts, 0, sizeof(BudgetCounts))
-        latch_drop(&budget.latch)
-        return budget
+        if not budgets.items[i].kept:
+            budget_clear(budgets.items[i], key)
+            return budgets.items[i]
     return NULL
 
 
 cdef void budgets_manage(Budgets* budgets) noexcept nogil:
-    """From here on only what is granted is used; who has looked before has opened windows."""
+    """From here on only what is granted is used, and what was done before is forgotten."""
     cdef uint32_t i
     atomic_write(&budgets.managed, 1)
     for i in range(<uint32_t>atomic_read(&budgets.count)):
-        latch_take(&budgets.items[i].latch)
-        memset(budgets.items[i].windows, 0, sizeof(budgets.items[i].windows))
-        latch_drop(&budgets.items[i].latch)
+        budget_clear(budgets.items[i], budgets.items[i].key)
+
+
+cdef void budget_clear(BudgetState* budget, const uint8_t* key) noexcept nogil:
+    """Begin anew, as the budget of a key."""
+    latch_take(&budget.latch)
+    atomic_write(&budget.holding, 0)
+    holds_free(&budget.holds)
+    memmove(budget.key, key, 16)
+    memset(budget.windows, 0, sizeof(budget.windows))
+    memset(&budget.counts, 0, sizeof(BudgetCounts))
+    latch_drop(&budget.latch)
 
 
 cdef void budgets_free(Budgets* budgets) noexcept:

@@ -238,6 +238,9 @@ cdef int begin_call(
     decision.tape = serving.tape
     decision.replay = serving.replay
     decision.budgets = serving.budgets
+    if playbook.budgets_count and serving.budgets != NULL:
+        decision.hold_key = hold_key(call.message.decision_id)
+        decision.hold_person = identity_hash(call.identity)
     decision.clock_us = call.clock_us
     decision.caps_shut = serving.caps_shut
     if playbook.reservations != NULL:
@@ -459,6 +462,8 @@ cdef inline void decide_told(
     serving.grounds.until_us = INT64_MAX if call.message.now.present else decision.consents_end_us
     serving.left_out |= decision_left_out(decision)
     serving.degraded |= (header_left_out(header) | decision_left_out(decision)) != 0
+    if spends(serving, decision.playbook, call):
+        budgets_count(serving, decision.playbook, decision)
     if TELEMETRY and serving.tally != NULL:
         tally_decision(serving.tally, decision, call, &made.rankings[0], header)
 

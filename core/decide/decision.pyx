@@ -85,6 +85,9 @@ cdef struct Decision:
     # What is left of the budgets, NULL where nobody keeps them; and what was read of each.
     Budgets* budgets
     BudgetView* budget_views
+    # What of them is its own, where it is asked for again: see HoldName.
+    uint64_t hold_key
+    uint64_t hold_person
     # Of the node, which budgets go by.
     int64_t clock_us
     # Others were first, again and again: what takes of a budget is not proposed.
@@ -313,7 +316,10 @@ cdef const BudgetView* decision_budget(Decision* decision, uint32_t index) noexc
             decision.replay.missing += 1
             view.left = decision.playbook.budgets[index].most
     elif decision.budgets != NULL and not decision.budgets_shut:
-        budget_look(decision.budgets, decision.playbook, index, decision.clock_us, view)
+        budget_look(
+            decision.budgets, decision.playbook, index, decision.clock_us, decision.hold_key,
+            decision.hold_person, view,
+        )
     else:
         view.more = decision.budgets_shut
     view.known = True

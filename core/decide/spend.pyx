@@ -10,10 +10,11 @@ cdef bint budgets_hold(
     for i in range(call.message.placements_count):
         for j in range(rankings[i].slots_filled):
             action = rankings[i].slots[j].action
-            name = hold_name(
-                call.message.decision_id, j, identity_hash(call.identity),
-                hold_action(action.name), proposed_before(rankings, i, j),
-            )
+            name.key = decision.hold_key
+            name.person = decision.hold_person
+            name.slot = j
+            name.action = hold_tag(action.name)
+            name.placement = hold_tag(call.placements[i].name)
             if not hold_of(serving, decision, &action.gates[<int>GATE_CONTACT], action, name) or (
                 not hold_of(serving, decision, &call.placements[i].contact, action, name)
             ):
@@ -29,14 +30,18 @@ cdef void budgets_undo(Serving* serving) noexcept nogil:
         serving.taken = serving.taken.before
 
 
-cdef uint8_t proposed_before(const Ranking* rankings, uint32_t at, uint32_t slot) noexcept nogil:
-    """How many placements before have the same action in the same slot: a fallback may be."""
-    cdef uint8_t found = 0
+cdef void budgets_count(
+    const Serving* serving, const PlaybookState* playbook, const Decision* decision
+) noexcept nogil:
+    """Count what a decision whose answer stands has taken, and where there was no room for it."""
+    cdef const Taken* taken = serving.taken
     cdef uint32_t i
-    for i in range(at):
-        if slot < rankings[i].slots_filled:
-            found += rankings[i].slots[slot].action == rankings[at].slots[slot].action
-    return found
+    while taken != NULL:
+        atomic_add(&(<BudgetState*>taken.spec.state).counts.held, 1)
+        taken = taken.before
+    for i in range(playbook.budgets_count):
+        if decision.budget_views[i].full:
+            atomic_add(&(<BudgetState*>playbook.budgets[i].state).counts.full, 1)
 
 
 cdef bint hold_of(

@@ -255,13 +255,10 @@ cdef StoreStatus apply_track(
         count, 0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
-    if track.message.decision_id.length and serving.budgets != NULL and (
-        atomic_read(&serving.budgets.count)
+    if status != STORE_DUPLICATE and track.message.decision_id.length and (
+        serving.budgets != NULL and atomic_read(&serving.budgets.count)
     ) and text_equal(track.message.event, text_of("impression")):
-        # Of a repeat, too: what it confirms is confirmed.
-        budgets_confirm(
-            serving.budgets, &track.message, identity_hash(track.identity)
-        )
+        budgets_confirm(serving.budgets, &track.message, identity_hash(track.identity))
     return status
 
 

@@ -137,8 +137,8 @@ BUDGET_RESERVATIONS = Metric(
     "nextbest_budget_reservations",
     "counter",
     "Propositions under a budget, by what became of them: held; then shown, expired, or shown late "
-    "and paid or unpaid; again: decided once more since others were first; refused: too many "
-    "waited.",
+    "and paid or unpaid; again: decided once more since others were first; refused: "
+    "decisions that found too many waiting.",
     ("budget", "outcome"),
 )
 BUDGET_CLAIMS = Metric(

@@ -157,18 +157,119 @@ def test_a_budget_with_all_its_holds_proposes_nothing_and_says_so() -> None:
     assert list(shown[2].degraded) == [WAITS]
     assert [one.action for one in shown[2].placements[0].propositions] == ["news"]
     (one,) = engine.budgets(NOW_US)
-    assert (one.held, one.left, one.full) == (4, 0, 1)
+    assert (one.held, one.left, one.full) == (4, 96, 1)
     later = NOW_US + 601 * SECOND
     assert proposed(engine, "bob", "inbox", later) == ["ten_off", "twenty_off", "news"]
 
 
-def test_many_that_end_at_once_come_back_in_parts() -> None:
+def test_what_is_told_is_of_now_however_many_have_ended_at_once() -> None:
     engine = engine_of(with_budgets(summer=VOLUME | {"max": 400}))
     for i in range(200):
         answer(engine, f"person-{i}", "inbox")
-    later = NOW_US + 601 * SECOND
-    left = [amounts(engine, later)[2] for _ in range(8)]
-    assert left == [64, 128, 192, 256, 320, 384, 400, 400], "a decision waits for a few only"
+    assert amounts(engine) == (0, 400, 0)
+    later = NOW_US + 600 * SECOND
+    # Decisions give back a few at a time, so that none waits for all.
+    assert proposed(engine, "bob", "inbox", later) == ["ten_off", "twenty_off", "news"]
+    assert amounts(engine, later) == (0, 2, 398)
+
+
+def test_a_changed_hold_is_that_of_all_that_wait() -> None:
+    day = with_budgets(summer=VOLUME | {"hold": "1d"})
+    engine = engine_of(day)
+    answer(engine, "ann", "inbox")
+    engine.publish(plan_of(with_budgets(summer=VOLUME | {"hold": "1m"})))
+    answer(engine, "bob", "inbox", NOW_US + 30 * SECOND)
+    assert amounts(engine, NOW_US + 61 * SECOND) == (0, 2, 3)
+    engine.publish(plan_of(day))
+    assert amounts(engine, NOW_US + 3_600 * SECOND) == (0, 2, 3)
+
+
+def twice_in_a_slot(**budgets: dict[str, Any]) -> tuple[Engine, decision_pb2.DecideResponse]:
+    """One action in the same slot of two placements."""
+    engine = engine_of(
+        with_budgets(**budgets),
+        actions={"ten_off": {"group": "discount"}},
+        placements={
+            name: {"slots": 1, "candidates": {"actions": ["ten_off"]}, "fallback": "ten_off"}
+            for name in ("inbox", "phone")
+        },
+    )
+    one = answer(engine, "ann", ["inbox", "phone"])
+    assert [len(part.propositions) for part in one.placements] == [1, 1]
+    return engine, one
+
+
+def test_late_impressions_of_one_slot_in_two_placements_are_both_paid() -> None:
+    engine, one = twice_in_a_slot(summer=VOLUME)
+    late = NOW_US + 700 * SECOND
+    assert amounts(engine, late) == (0, 0, 5)
+    for _ in range(2):
+        impression(engine, one, 0, late)
+    (told,) = engine.budgets(late)
+    assert (told.used, told.held, told.late, told.unpaid) == (2, 0, 2, 0)
+
+
+def test_an_impression_that_was_missed_is_unpaid_though_its_twin_was_seen() -> None:
+    engine, one = twice_in_a_slot(summer=VOLUME | {"max": 2})
+    impression(engine, one, 0, NOW_US, placement="phone")
+    late = NOW_US + 700 * SECOND
+    answer(engine, "bob", "inbox", late)
+    impression(engine, one, 0, late, placement="inbox")
+    (told,) = engine.budgets(late)
+    assert (told.used, told.held, told.late, told.unpaid) == (1, 1, 0, 1)
+
+
+def test_the_same_event_again_confirms_no_other_placement() -> None:
+    engine, one = twice_in_a_slot(summer=VOLUME)
+    request = event_pb2.TrackRequest(
+        event_id="once", identity=identity("ann"), event="impression",
+        decision_id=one.decision_id, slot=0,
+    )  # fmt: skip
+    request.occurred_at.seconds = NOW_US // SECOND
+    for _ in range(2):
+        engine.track(request.SerializeToString(), NOW_US)
+    assert amounts(engine) == (1, 1, 3)
+
+
+def test_an_impression_pays_in_the_placement_that_it_names() -> None:
+    engine = engine_of(
+        with_budgets(money={"spend": {"max": 20, "cost": "price"}, "per": "all"}),
+        actions={
+            "ten_off": {"attributes": {"price": 10.0}},
+            "twenty_off": {"attributes": {"price": 1.0}},
+        },
+        placements={
+            "inbox": {"slots": 1, "candidates": {"actions": ["ten_off"]}},
+            "phone": {"slots": 1, "candidates": {"actions": ["twenty_off"]}},
+        },
+    )
+    one = answer(engine, "ann", ["inbox", "phone"])
+    impression(engine, one, 0, NOW_US, placement="inbox")
+    assert amounts(engine) == (10_000_000, 1_000_000, 9_000_000)
+
+
+def test_a_decision_asked_for_again_has_what_it_holds() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 1}))
+    for second in (0, 61, 122):
+        at_us = NOW_US + second * SECOND
+        again = proposed(engine, "ann", "inbox", at_us, decision_id="same")
+        assert again == ["ten_off", "news"]
+        assert proposed(engine, "bob", "inbox", at_us) == ["news"]
+    impression(engine, decision_pb2.DecideResponse(decision_id="same"), 0, NOW_US)
+    later = NOW_US + 183 * SECOND
+    assert proposed(engine, "ann", "inbox", later, decision_id="same") == ["ten_off", "news"]
+    assert amounts(engine, later) == (1, 0, 0)
+
+
+def test_full_holds_ask_for_no_more_of_the_budget() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME | {"max": 100}), holds_max=4)
+    engine.budgets_managed()
+    (one,) = engine.budgets(NOW_US)
+    assert engine.grant_budget(one.key, one.period, 50, True)
+    for i in range(4):
+        answer(engine, f"person-{i}", "inbox")
+    (one,) = engine.budgets(NOW_US)
+    assert (one.used, one.held, one.left) == (0, 4, 46)
 
 
 def test_budgets_of_playbooks_that_are_gone_make_room() -> None:
