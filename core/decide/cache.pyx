@@ -71,7 +71,7 @@ cdef const CachedAnswer* cache_look(
     if cache.index.count(id_hash) == 0:
         return NULL
     found = &cache.ring[cache.index[0][id_hash]]
-    if now_us - found.at_us > CACHE_AGE_US_MAX or now_us >= found.grounds.until_us:
+    if now_us - found.at_us > CACHE_AGE_US_MAX:
         return NULL
     if found.id_length != id.length or memcmp(found.data, id.data, id.length) != 0:
         return NULL
@@ -118,7 +118,7 @@ cdef int cache_put(
     latch_take(&cache.latch)
     found = cache_look(cache, id, now_us)
     if found == NULL or (
-        found.request_hash == request_hash and not grounds_same(&found.grounds, grounds)
+        found.request_hash == request_hash and not grounds_same(&found.grounds, grounds, now_us)
     ):
         cache_add(
             cache, id, request_hash, now_us, writer.data + start, writer.length - start, grounds
@@ -130,8 +130,12 @@ cdef int cache_put(
     return result
 
 
-cdef inline bint grounds_same(const Grounds* one, const Grounds* other) noexcept nogil:
-    return one.person == other.person and one.consents == other.consents
+cdef inline bint grounds_same(
+    const Grounds* kept, const Grounds* other, int64_t now_us
+) noexcept nogil:
+    return now_us < kept.until_us and (
+        kept.person == other.person and kept.consents == other.consents
+    )
 
 
 cdef void cache_add(

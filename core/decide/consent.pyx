@@ -45,11 +45,12 @@ cdef extern from *:
 
 
 cdef struct Grounds:
-    # What an answer rests on: Person.grounds as it was read, whether consents could hold, and when
-    # the first of them ends.
+    # What an answer rests on: Person.grounds as it was read, whether consents could hold, when the
+    # first of them ends, and the seed that it was drawn with.
     uint64_t person
     bint consents
     int64_t until_us
+    uint64_t seed
 
 
 cdef inline bint consents_ended(uint64_t until_us) noexcept nogil:

@@ -45,20 +45,26 @@ cdef int seat_decide(
 cdef int seat_decided(
     EngineSeat* seat, DecideCall* call, uint64_t request_hash, int64_t now_us
 ) noexcept nogil:
-    """Append the answer that the decision has had, while what it rests on stands."""
+    """Append the answer that the decision has had, while what it rests on stands.
+
+    Else it is to be made again, and draws as it did.
+    """
     cdef Writer* writer = &seat.serving.writer
     cdef size_t start = writer.length
     cdef Grounds grounds
     cdef int cached = cache_find(
         &seat.state.answers, call.message.decision_id, request_hash, now_us, writer, &grounds
     )
-    if cached == CACHE_HIT and not seat_stands(seat, call, &grounds):
+    if cached == CACHE_HIT and not seat_stands(seat, call, &grounds, now_us):
         writer.length = start
+        call.message.seed = grounds.seed
         return CACHE_MISS
     return cached
 
 
-cdef bint seat_stands(EngineSeat* seat, DecideCall* call, const Grounds* grounds) noexcept nogil:
+cdef bint seat_stands(
+    EngineSeat* seat, DecideCall* call, const Grounds* grounds, int64_t now_us
+) noexcept nogil:
     """Whether an answer may be given again: the person is as it was, and consents hold yet."""
     cdef Serving* serving = &seat.serving
     cdef uint64_t until_us = engine_consents_until(seat.state, grounds.consents)
@@ -67,7 +73,9 @@ cdef bint seat_stands(EngineSeat* seat, DecideCall* call, const Grounds* grounds
         store_read(seat.state.store, identity, &serving.person) == STORE_NO_MEMORY
     ):
         return False
-    return serving.person.grounds == grounds.person and not consents_ended(until_us)
+    return now_us < grounds.until_us and serving.person.grounds == grounds.person and (
+        not consents_ended(until_us)
+    )
 
 
 cdef inline int cached_result(int cached, Text decision_id, Fault* fault) noexcept nogil:
@@ -101,6 +109,7 @@ cdef int seat_decide_new(
         return kind
     if call.message.seed == 0:
         call.message.seed = next_seed(&seat.identifiers)
+    serving.grounds.seed = call.message.seed
     if call.message.decision_id.length == 0 and not make_uuid7(
         &seat.identifiers, &serving.machine.arena, now_us, &call.message.decision_id
     ):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nextbest.core import Engine
+from nextbest.core.errors import AlreadyUsedError
 from nextbest.server.playbook.grants import upsert_of
 from nextbest.v1 import common_pb2, decision_pb2, mutation_pb2, profile_pb2
 from tests.consent.people import (
@@ -55,11 +56,11 @@ def erase(engine: Engine, who: str) -> None:
     engine.erase(message.SerializeToString(), NOW_US)
 
 
-def apply(engine: Engine, who: str, status: str, **more: Any) -> None:
-    """What another node has accepted, as the log tells it."""
+def apply(engine: Engine, who: str, status: str, after_us: int = SECOND, **more: Any) -> None:
+    """What another node has accepted so long after the first decision, as the log tells it."""
     plan = plan_of()
     mutation = mutation_pb2.Mutation(
-        stamp=(NOW_US // 1_000 + 1_000) << 16,
+        stamp=(NOW_US + after_us) // 1_000 << 16,
         playbook=plan.hash,
         attributes=upsert_of(request(who, status, **more), plan, NOW_US),
     )
@@ -102,6 +103,33 @@ def test_a_consent_that_has_ended_since_is_not_used() -> None:
     assert actions(again(engine, after_us=10 * SECOND)) == ["welcome"]
 
 
+def test_an_id_whose_consent_has_ended_is_not_taken_for_another_request() -> None:
+    engine = granted()
+    say(engine, "ann", "granted", purpose="email_marketing", expires_at=NOW_US + SECOND)
+    again(engine)
+    other = decision_pb2.DecideRequest(
+        decision_id="ann-page", identity=identity("bob"), placements=["page"]
+    )
+    for after_us in (0, 2 * SECOND):
+        with pytest.raises(AlreadyUsedError):
+            engine.decide(other.SerializeToString(), NOW_US + after_us)
+    assert actions(again(engine, after_us=2 * SECOND)) == ["welcome"]
+
+
+def test_a_decision_made_again_draws_as_it_did() -> None:
+    page = {"slots": 1, "exploration": {"epsilon_greedy": 0.9}}
+    engine = granted(placements={f"page{number}": page for number in range(20)})
+    answers = [again(engine, placement=f"page{number}") for number in range(20)]
+    assert len({actions(one)[0] for one in answers}) == 3
+    for turn in (1, 2):
+        # The same once more changes nothing but the grounds.
+        say(engine, "ann", "granted", NOW_US + turn * SECOND, purpose="profiling")
+        for number, first in enumerate(answers):
+            second = again(engine, placement=f"page{number}", after_us=turn * SECOND)
+            assert second != first, "it was made again"
+            assert second.placements == first.placements
+
+
 def test_who_is_not_to_be_contacted_is_not_by_the_decision_asked_for_again() -> None:
     engine = granted()
     assert actions(again(engine, placement="inbox")) == ALL
@@ -117,9 +145,10 @@ def test_what_a_linked_identity_says_counts_and_so_does_the_link() -> None:
     assert actions(again(engine)) == ["welcome"]
     say(engine, "work", "granted", NOW_US + 2 * SECOND, purpose="email_marketing")
     assert actions(again(engine)) == ALL
-    apply(engine, "work", "revoked", purpose="email_marketing", occurred_at=NOW_US + 3 * SECOND)
+    apply(engine, "work", "revoked", 3 * SECOND, purpose="email_marketing")
+    assert actions(again(engine)) == ["welcome"]
     link(engine, "ann", "work", unlink=True)
-    assert again(engine) == again(engine)
+    assert actions(again(engine)) == ALL
 
 
 def test_what_others_say_changes_no_answer() -> None:
