@@ -168,7 +168,8 @@ cdef void tape_budget(Tape* tape, uint32_t index, const BudgetView* view) noexce
     put_varint(reads, <uint64_t>view.used)
     put_varint(reads, <uint64_t>view.held)
     put_varint(reads, <uint64_t>view.left)
-    put_varint(reads, <uint64_t>view.more | <uint64_t>view.paced << 1)
+    put_varint(reads, view.more)
+    put_varint(reads, view.paced)
     message_close(reads, listed)
     tape_close(tape, start)
 
@@ -177,13 +178,12 @@ cdef void replay_budget(BudgetView* view, Text left) noexcept nogil:
     """What a tape has of a budget; nothing where it cannot have been read."""
     cdef Reader reader = reader_of(left.data, left.length)
     cdef BudgetView read
-    cdef uint64_t flags
     read.used = <int64_t>read_varint(&reader)
     read.held = <int64_t>read_varint(&reader)
     read.left = <int64_t>read_varint(&reader)
-    flags = read_varint(&reader)
-    read.more = flags & 1
-    read.paced = flags >> 1 & 1
+    read.more = read_varint(&reader) != 0
+    # Records of before have no more.
+    read.paced = reader.at < reader.end and read_varint(&reader) != 0
     read.known = True
     if not reader.failed and min(read.used, read.held, read.left) >= 0 and (
         max(read.used, read.held, read.left) < BUDGET_AMOUNT_MAX

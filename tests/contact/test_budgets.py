@@ -470,6 +470,25 @@ def test_decisions_under_budgets_replay_to_the_byte(tmp_path: Path) -> None:
     assert len(results) == 100
 
 
+def test_what_the_pace_keeps_back_is_recorded_behind_all_that_older_versions_read() -> None:
+    """They read whether there may be more as 0 or 1, and nothing behind it."""
+    budgets = with_budgets(daily={"max": 24, "per": "day", "pacing": "even"})
+    engine, replaying = engine_of(budgets), engine_of(budgets)
+    engine.record(1.0, 1 << 22)
+    told = answer(engine, "ann", "inbox", NOW_US - 9 * 3_600 * SECOND, explain=True)
+    _, (found,) = taken(engine)
+    (read,) = (one for one in found.record.inputs if one.budget)
+    assert read.left[3:] == [0, 1]
+    assert found.record.response == told
+    for left in (read.left[:], read.left[:4]):
+        read.left[:] = left
+        content, missing = replaying.replay(found.record.SerializeToString())
+        assert missing == 0
+        explained = decision_pb2.DecideResponse.FromString(content).explanations[0]
+        paced = {one.budget.paced for one in explained.candidates if one.HasField("budget")}
+        assert paced == {len(left) == 5}
+
+
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["used", "held", "left"])
 @pytest.mark.parametrize("amount", [-1, 2**61, 2**63 - 1])
 def test_an_amount_that_no_budget_has_was_not_read(place: int, amount: int) -> None:
