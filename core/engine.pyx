@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strcmp, strlen
-from libcpp.algorithm cimport sort
+from libcpp.algorithm cimport lower_bound, sort
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 

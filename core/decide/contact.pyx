@@ -26,18 +26,8 @@ cdef inline bint counts_nothing(const ContactSpec* rule) noexcept nogil:
     )
 
 
-cdef inline const ContactColumn* contact_column(
-    const PlaybookState* playbook, uint32_t column
-) noexcept nogil:
-    """The first rule that counts a column or a later one; it may be the end."""
-    cdef uint32_t low = 0, high = playbook.contact_columns_count, middle
-    while low < high:
-        middle = (low + high) // 2
-        if playbook.contact_columns[middle].column < column:
-            low = middle + 1
-        else:
-            high = middle
-    return playbook.contact_columns + low
+cdef bint column_below(const ContactColumn& rule, const uint32_t& column) noexcept nogil:
+    return rule.column < column
 
 
 cdef void contact_begin(Decision* decision) noexcept nogil:
@@ -117,7 +107,8 @@ cdef void contact_look(
 ) noexcept nogil:
     """Have the rules looked at that count moments of a row, and list the first ones."""
     cdef const PlaybookState* playbook = decision.playbook
-    cdef const ContactColumn* end = playbook.contact_columns + playbook.contact_columns_count
+    cdef const ContactColumn* first = playbook.contact_columns
+    cdef const ContactColumn* end = first + playbook.contact_columns_count
     cdef const ContactColumn* rule
     cdef const MomentCell* cells = moment_cells(side)
     cdef uint32_t column, i
@@ -125,7 +116,7 @@ cdef void contact_look(
         if i and cells[i].column == cells[i - 1].column:
             continue
         column = cells[i].column
-        rule = contact_column(playbook, column)
+        rule = lower_bound(first, end, column, column_below)
         while rule < end and rule.column == column:
             decision.states[rule.condition] = CONDITION_UNKNOWN
             if decision.tape != NULL:

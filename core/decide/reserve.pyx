@@ -81,12 +81,13 @@ cdef bint side_overflowed(
     cdef const MomentCell* cells = moment_cells(side)
     cdef uint32_t start = side_find(side, MOMENTS, column, 0)
     cdef uint32_t end = moments_end(side, column, start)
-    cdef uint32_t first
-    for first in range(start, max(end + 1, start + limit) - limit):
+    cdef uint32_t first = start
+    while first + limit <= end:
         if cells[first].bucket == cells[first + limit - 1].bucket and (
             cells[first].time_us > from_us
         ):
             return True
+        first += 1
     return False
 
 
@@ -132,18 +133,8 @@ cdef uint32_t keep_newest(MomentCell* cells, uint32_t count) noexcept nogil:
     return kept
 
 
-cdef uint32_t reservation_from(
-    const MomentCell* cells, uint32_t count, uint64_t key
-) noexcept nogil:
-    """The first of cells in order that is not before a key."""
-    cdef uint32_t low = 0, high = count, middle
-    while low < high:
-        middle = (low + high) // 2
-        if cells[middle].value < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+cdef bint key_below(const MomentCell& cell, const uint64_t& key) noexcept nogil:
+    return cell.value < key
 
 
 cdef void confirm_one(
@@ -151,15 +142,15 @@ cdef void confirm_one(
 ) noexcept nogil:
     """Let one of cells in order, of which an impression is, count no longer."""
     cdef uint64_t whose = shown >> RESERVE_WHOSE_SHIFT
-    cdef uint32_t first = reservation_from(cells, count, whose << RESERVE_WHOSE_SHIFT)
-    cdef uint32_t i
+    cdef MomentCell* end = cells + count
+    cdef MomentCell* cell = lower_bound(cells, end, whose << RESERVE_WHOSE_SHIFT, key_below)
     # A decision has a slot once in each placement.
-    for i in range(first, min(count, first + PLACEMENTS_MAX)):
-        if cells[i].value >> RESERVE_WHOSE_SHIFT != whose:
+    end = cell + min(end - cell, <ptrdiff_t>PLACEMENTS_MAX)
+    while cell < end and cell.value >> RESERVE_WHOSE_SHIFT == whose:
+        if cell.time_us > from_us and confirms(shown, cell.value):
+            cell.time_us = from_us
             break
-        if cells[i].time_us > from_us and confirms(shown, cells[i].value):
-            cells[i].time_us = from_us
-            break
+        cell += 1
 
 
 cdef uint32_t keep_open(
@@ -253,37 +244,33 @@ cdef bint count_reservations(Decision* decision) noexcept nogil:
     return True
 
 
-cdef uint32_t tagged_from(const Tagged* items, uint32_t count, uint32_t tag) noexcept nogil:
-    """The first that is not below a tag."""
-    cdef uint32_t low = 0, high = count, middle
-    while low < high:
-        middle = (low + high) // 2
-        if items[middle].tag < tag:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+cdef bint tag_below(const Tagged& item, const uint32_t& tag) noexcept nogil:
+    return item.tag < tag
 
 
 cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) noexcept nogil:
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ReservationSpec* spec = playbook.reservations
     cdef const ActionSpec* action
+    cdef const Tagged* found
+    cdef const Tagged* end
     cdef uint32_t i
     if tags == RESERVED_ALL:
         for i in range(playbook.contact_count):
             if playbook.contact[i].reserve_us:
                 decision.contact[i].reserved += playbook.contact[i].limit
         return
-    i = tagged_from(spec.actions, playbook.actions_count, action_of(tags))
-    while i < playbook.actions_count and spec.actions[i].tag == action_of(tags):
-        action = &playbook.actions[spec.actions[i].index]
+    end = spec.actions + playbook.actions_count
+    found = lower_bound(<const Tagged*>spec.actions, end, action_of(tags), tag_below)
+    while found < end and found.tag == action_of(tags):
+        action = &playbook.actions[found.index]
         count_for(decision, &action.gates[<int>GATE_CONTACT], time_us)
-        i += 1
-    i = tagged_from(spec.placements, playbook.placements_count, placement_of(tags))
-    while i < playbook.placements_count and spec.placements[i].tag == placement_of(tags):
-        count_for(decision, &playbook.placements[spec.placements[i].index].contact, time_us)
-        i += 1
+        found += 1
+    end = spec.placements + playbook.placements_count
+    found = lower_bound(<const Tagged*>spec.placements, end, placement_of(tags), tag_below)
+    while found < end and found.tag == placement_of(tags):
+        count_for(decision, &playbook.placements[found.index].contact, time_us)
+        found += 1
 
 
 cdef void count_for(Decision* decision, const Indexes* rules, int64_t time_us) noexcept nogil:
