@@ -24,6 +24,8 @@ ctypedef int (*SeatCall)(
 
 cdef enum:
     WRITES_WAITING_MAX = 1000000
+    # Of a chunk; a larger write has one of its own.
+    CHUNK_BYTES = 65536
 
 
 cdef enum:
@@ -51,15 +53,23 @@ cdef struct Completion:
     SeatCall call
 
 
+cdef struct Chunk:
+    # The bytes of writes, one behind the other, stand behind this head.
+    uint32_t used
+    # How many of them are not told of yet.
+    uint32_t writes
+
+
 cdef struct WaitingWrite:
-    # The mutation's bytes, owned.
+    # The mutation's bytes, in its chunk.
     uint8_t* data
     uint32_t length
+    # As in a Completion.
+    uint8_t flag
+    Chunk* chunk
     # Whose call waits; NULL for nobody's.
     EngineSeat* seat
     uint64_t token
-    # As in a WaitingWrite.
-    uint8_t flag
     uint64_t generation
 
 
@@ -74,6 +84,8 @@ cdef struct WaitingWrites:
     uint32_t taken
     # Places promised to writes that are being applied.
     uint32_t reserved
+    # Where the next write's bytes go; NULL before the first one.
+    Chunk* chunk
     uint64_t refused
     # Readable when there is something to take and the log has nothing: it comes back by itself.
     int wake_fd
@@ -94,7 +106,8 @@ cdef struct Completions:
 cdef void waiting_free(WaitingWrites* waiting) noexcept nogil:
     cdef uint32_t i
     for i in range(waiting.count):
-        free(waiting.ring[(waiting.first + i) % waiting.capacity].data)
+        chunk_leave(waiting, waiting.ring[(waiting.first + i) % waiting.capacity].chunk)
+    free(waiting.chunk)
     if waiting.capacity:
         close(waiting.wake_fd)
     free(waiting.ring)
@@ -114,14 +127,47 @@ cdef bint waiting_open(WaitingWrites* waiting, uint32_t capacity) noexcept nogil
     return True
 
 
+cdef bint chunk_take(WaitingWrites* waiting, WaitingWrite* write) noexcept nogil:
+    """Give a write a place for its bytes, with the latch held; False without memory."""
+    cdef Chunk* chunk = waiting.chunk
+    if chunk == NULL or chunk.used + write.length > CHUNK_BYTES:
+        chunk = <Chunk*>malloc(sizeof(Chunk) + max(write.length, <uint32_t>CHUNK_BYTES))
+        if chunk == NULL:
+            return False
+        chunk.used = chunk.writes = 0
+        if waiting.chunk != NULL and waiting.chunk.writes == 0:
+            free(waiting.chunk)
+        waiting.chunk = chunk
+    write.chunk = chunk
+    write.data = <uint8_t*>(chunk + 1) + chunk.used
+    chunk.used += write.length
+    chunk.writes += 1
+    return True
+
+
+cdef void chunk_leave(WaitingWrites* waiting, Chunk* chunk) noexcept nogil:
+    """Let go of a write's bytes, with the latch held."""
+    chunk.writes -= 1
+    if chunk.writes:
+        return
+    if chunk == waiting.chunk and chunk.used <= CHUNK_BYTES:
+        # What is used again stays in the caches.
+        chunk.used = 0
+    else:
+        if chunk == waiting.chunk:
+            waiting.chunk = NULL
+        free(chunk)
+
+
 cdef int waiting_reserve(
-    WaitingWrites* waiting, EngineSeat* seat, Fault* fault
+    WaitingWrites* waiting, WaitingWrite* write, Fault* fault
 ) noexcept nogil:
-    """Promise a place, and one for the answer of `seat`, NULL for nobody's.
+    """Promise a write its place, and one for its bytes and for the answer to its seat.
 
     FAULT_LOG_BUSY when as many wait as may: nothing of the write may be kept then.
     """
-    cdef bint full
+    cdef EngineSeat* seat = write.seat
+    cdef bint full, kept = False
     if seat != NULL and not completions_reserve(&seat.completions, waiting.capacity):
         return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
     latch_take(&waiting.latch)
@@ -129,27 +175,32 @@ cdef int waiting_reserve(
         # The log may be done with more than the seat has read: each needs a place in its ring.
         seat != NULL and seat.completions.outstanding == seat.completions.capacity
     )
+    if not full:
+        kept = chunk_take(waiting, write)
     waiting.refused += full
-    waiting.reserved += not full
+    waiting.reserved += kept
     latch_drop(&waiting.latch)
     if full:
         return fault_set(fault, FAULT_LOG_BUSY, "", "as many writes wait for the log as may", "")
+    if not kept:
+        return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
     if seat != NULL:
         seat.completions.outstanding += 1
     return FAULT_NONE
 
 
-cdef void waiting_release(WaitingWrites* waiting, EngineSeat* seat) noexcept nogil:
+cdef void waiting_release(WaitingWrites* waiting, const WaitingWrite* write) noexcept nogil:
     """Give a promised place back: the write was refused after all."""
     latch_take(&waiting.latch)
+    chunk_leave(waiting, write.chunk)
     waiting.reserved -= 1
     latch_drop(&waiting.latch)
-    if seat != NULL:
-        seat.completions.outstanding -= 1
+    if write.seat != NULL:
+        write.seat.completions.outstanding -= 1
 
 
 cdef void waiting_put(WaitingWrites* waiting, const WaitingWrite* write) noexcept nogil:
-    """Queue an applied mutation in its promised place; it owns its data."""
+    """Queue an applied mutation in its promised place."""
     cdef bint wake
     latch_take(&waiting.latch)
     # A wake-up costs more than all else here, and mostly an append is in flight.
@@ -197,10 +248,7 @@ cdef uint32_t waiting_take(
 cdef uint32_t waiting_tell(
     WaitingWrites* waiting, WaitingWrite* writes, uint32_t most, Completion* told
 ) noexcept nogil:
-    """Remove the oldest ones the log has taken, of one seat, and tell it what `told` says.
-
-    Their `data` is the caller's to free.
-    """
+    """Remove the oldest ones the log has taken, of one seat, and tell it what `told` says."""
     cdef uint32_t found = 0
     cdef bint wake
     latch_take(&waiting.latch)
@@ -209,6 +257,7 @@ cdef uint32_t waiting_tell(
         writes[found] = waiting.ring[waiting.first]
         if writes[found].seat != writes[0].seat:
             break
+        chunk_leave(waiting, writes[found].chunk)
         waiting.first = (waiting.first + 1) % waiting.capacity
         found += 1
     waiting.count -= found

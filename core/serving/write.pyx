@@ -100,30 +100,20 @@ cdef int seat_accept(
     memset(&write, 0, sizeof(WaitingWrite))
     write.seat = seat if awaited.ack > ACK_APPLIED and not awaited.unwaited else NULL
     write.token = awaited.token
-    kind = waiting_reserve(waiting, write.seat, &seat.serving.fault)
+    write.length = mutation.length
+    kind = waiting_reserve(waiting, &write, &seat.serving.fault)
     if kind != FAULT_NONE:
         return kind
-    kind = write_copy(&write, mutation, &seat.serving.fault)
-    if kind == FAULT_NONE:
-        kind = seat_apply(seat, playbook, &message, track, applied)
+    memcpy(write.data, mutation.data, mutation.length)
+    kind = seat_apply(seat, playbook, &message, track, applied)
     if kind != FAULT_NONE:
-        free(write.data)
-        waiting_release(waiting, write.seat)
+        waiting_release(waiting, &write)
         return kind
     write.flag = applied.duplicate or applied.created
     if track != NULL:
         write.flag |= track.decision_age << 1
     write.generation = playbook.generation if playbook != NULL else 0
     waiting_put(waiting, &write)
-    return FAULT_NONE
-
-
-cdef int write_copy(WaitingWrite* write, Text mutation, Fault* fault) noexcept nogil:
-    write.data = <uint8_t*>malloc(mutation.length)
-    write.length = mutation.length
-    if write.data == NULL:
-        return fault_set(fault, FAULT_MEMORY, "", "no memory for the write", "")
-    memcpy(write.data, mutation.data, mutation.length)
     return FAULT_NONE
 
 
@@ -299,7 +289,7 @@ cdef void write_exposure(
 cdef void seat_answer_write(
     EngineSeat* seat, const Header* header, uint8_t flag, int64_t ack
 ) noexcept nogil:
-    """The fields that every answer to a write has; `flag` as in a WaitingWrite."""
+    """The fields that every answer to a write has; `flag` as in a Completion."""
     cdef Writer* writer = &seat.serving.writer
     write_header(writer, header)
     write_uint(writer, 5, flag & 1)
@@ -316,14 +306,12 @@ cdef uint32_t seat_log_told(
     `told` is what they are told, without what differs between them.
     """
     cdef WaitingWrite writes[TOLD_AT_ONCE]
-    cdef uint32_t done = 0, some, i
+    cdef uint32_t done = 0, some
     while done < count:
         some = waiting_tell(
             &state.waiting[queue], writes, min(count - done, TOLD_AT_ONCE), told
         )
         if some == 0:
             break
-        for i in range(some):
-            free(writes[i].data)
         done += some
     return done

@@ -2,7 +2,8 @@
 
 import os
 import select
-from itertools import count
+from collections import deque
+from itertools import count, islice
 
 import pytest
 
@@ -131,6 +132,24 @@ def test_a_large_batch_is_answered_in_its_order(engine: Engine) -> None:
     while (done := engine.completed(NOW_US)) is not None:
         told.append(done[0])
     assert told == [number + 1 for number in range(200) if number % 3]
+
+
+def test_writes_of_any_size_come_whole_however_many_wait(engine: Engine) -> None:
+    engine.attach_log(64)
+    numbers, waits = count(1), deque[bytes]()
+    for some in (1, 64, 5, 64, 64, 2):
+        for number in islice(numbers, some):
+            body = mutation_pb2.Publication(hash=b"%d" % number * (number % 7) ** 6)
+            sent = engine.submit(9, body.SerializeToString(), NOW_US, LOGGED, number)
+            waits.append(sent)
+        while (taken := engine.log_take(0, 3)).mutations:
+            batch = mutation_pb2.MutationBatch.FromString(taken.data)
+            for mutation in batch.mutations:
+                assert mutation == mutation_pb2.Mutation.FromString(waits.popleft())
+            engine.log_done(0, taken.mutations, AT, LOGGED)
+        while engine.completed(NOW_US) is not None:
+            pass
+    assert not waits
 
 
 def test_every_kind_of_write_waits(engine: Engine) -> None:
