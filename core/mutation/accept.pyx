@@ -35,6 +35,8 @@ cdef struct TrackEvent:
     Value* values
     int64_t id_ms
     int64_t occurred_us
+    # As `event_key` has it.
+    uint64_t key[2]
     # Of the decision that it came of, a DecisionAge of the contract: 0 where it names none.
     uint8_t decision_age
 

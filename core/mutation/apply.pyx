@@ -232,6 +232,7 @@ cdef StoreStatus apply_event(
     )
     if track.values == NULL:
         return STORE_NO_MEMORY
+    event_key(&track.message, track.occurred_us, track.key)
     return apply_track(playbook, &track, mutation, store, serving, applied)
 
 
@@ -240,7 +241,6 @@ cdef StoreStatus apply_track(
     StoreState* store, Serving* serving, Applied* applied,
 ) noexcept nogil:
     """Let counters count an event that was read."""
-    cdef uint64_t key[2]
     cdef uint32_t count
     cdef StoreStatus status
     cdef CounterInput* inputs = <CounterInput*>arena_take(
@@ -249,10 +249,10 @@ cdef StoreStatus apply_track(
     if inputs == NULL:
         return STORE_NO_MEMORY
     count = matching_counters(playbook, track, &serving.machine, inputs)
-    event_key(&track.message, track.occurred_us, key)
     status = store_add(
-        store, track.identity, mutation.incarnation, key, track.id_ms, track.occurred_us, inputs,
-        count, 0 if mutation.was_parked else store_horizon_ms(store), not mutation.from_log,
+        store, track.identity, mutation.incarnation, track.key, track.id_ms, track.occurred_us,
+        inputs, count, 0 if mutation.was_parked else store_horizon_ms(store),
+        not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
     if status != STORE_DUPLICATE and track.message.decision_id.length and (

@@ -440,6 +440,24 @@ cdef void store_regrounds(StoreState* store, IdentityRef identity) noexcept nogi
     latch_drop(&shard.latch)
 
 
+cdef inline void row_ahead(StoreState* store, IdentityRef identity) noexcept nogil:
+    """Have the slot of a row fetched that is soon looked for: it is mostly in no cache.
+
+    Without the latch: only an address is made, and a table that gives way meanwhile is not read.
+    """
+    cdef uint64_t hash = identity_hash(identity)
+    cdef const Shard* shard = shard_of(store, hash)
+    fetch_ahead(shard.rows + (hash & (shard.rows_capacity - 1)))
+
+
+cdef inline void event_ahead(
+    StoreState* store, IdentityRef identity, const uint64_t* key, uint32_t incarnation
+) noexcept nogil:
+    """The same for what is remembered of an event; `key` as in `store_add`."""
+    cdef const Shard* shard = shard_of(store, identity_hash(identity))
+    fetch_ahead(shard.seen + (event_hash(key, incarnation) & (shard.seen_capacity - 1)))
+
+
 cdef uint32_t store_incarnation(StoreState* store, IdentityRef identity) noexcept nogil:
     """The incarnation that a new mutation of the identity must name."""
     cdef uint64_t hash = identity_hash(identity)

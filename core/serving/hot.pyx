@@ -313,6 +313,7 @@ cdef int seat_track(
     if kind != FAULT_NONE:
         return kind
     seat_stamp(seat, playbook, &stamping, now_us, track.identity)
+    event_ahead(seat.state.store, track.identity, track.key, stamping.incarnation)
     awaited = awaited_by(track.message.ack, token)
     watched = track_is_watched(playbook, track.event) and cross_begin(
         seat, seat_crossing(seat), track.identity, True
@@ -343,7 +344,11 @@ cdef inline int track_check(
     cdef Reader reader = reader_of(request.data, request.length)
     if read_track(&reader, message, arena, &serving.fault) or check_track(
         playbook, track, arena, now_us, horizon_edge_ms(seat.state), &serving.fault
-    ) or seat_check_write(seat, track.identity, &message.ack) or check_pending(
+    ):
+        return serving.fault.kind
+    row_ahead(seat.state.store, track.identity)
+    event_key(message, track.occurred_us, track.key)
+    if seat_check_write(seat, track.identity, &message.ack) or check_pending(
         message.ack, pending, &serving.fault
     ):
         return serving.fault.kind

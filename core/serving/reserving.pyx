@@ -140,3 +140,4 @@ cdef inline void reservation_event(
     track.event = playbook.reservations.event
     track.id_ms = uuid7_ms(message.event_id) if not seat.crossing.failed else 0
     track.occurred_us = call.now_us
+    event_key(message, track.occurred_us, track.key)
