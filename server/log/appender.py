@@ -62,11 +62,12 @@ class Appender:
             if batch.logged:
                 self._context.ahead.drop(batch)
 
-    async def note(self, **body: Any) -> None:
-        """Append a housekeeping entry.  When it is not known to be in the log, so be it."""
+    async def note(self, **body: Any) -> bool:
+        """Append a housekeeping entry, once; False when it is not known to be in the log."""
         nonce = self._context.ahead.sign_note(self._context.now_us(), self._context.steady_s())
         try:
             await self._append(nonce, pack(nonce, **body))
+            return True
         except StaleEpochError as error:
             await self._epochs.newer(error.epoch, self._context.limits.backoff_ms_max / 1_000)
         except LogFullError as error:
@@ -74,6 +75,7 @@ class Appender:
         except UnknownOutcomeError as error:
             if error.new_epoch:
                 raise
+        return False
 
     def drain(self) -> None:
         """Answer everything that waits as unknown, and keep it: the log is slow or away."""

@@ -62,9 +62,8 @@ class Budgets:
         if not self.ledgers.claim(claim):
             self.lost += own
             return
-        period = Period(claim.budget, claim.period)
-        self._giver.claimed(period)
         if own and not self._needs.stopped:
+            period = Period(claim.budget, claim.period)
             self._needs.had(period)
             self.shares.add(position, period, claim.amount)
             # The next heartbeat tells whether the claim is safe.
@@ -86,6 +85,10 @@ class Budgets:
         self._giver.opened(position)
         self._needs.tell_again()
         self._needs.soon()
+
+    def tell_again(self) -> None:
+        """A heartbeat is not known to be in the log."""
+        self._needs.tell_again()
 
     def turn_back(self, common: Position) -> None:
         """Forget what lies on the branch that was lost; it stays claimed."""

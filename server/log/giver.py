@@ -51,13 +51,16 @@ class Giver:
         self._ledgers = ledgers
         self._wants: dict[tuple[Process, Period], int] = {}
         self._given: dict[Period, _Given] = {}
+        # Those of which nothing can be given: it is logged once.
+        self._refused: set[Period] = set()
         self._opened = BEFORE
         self._due = asyncio.Event()
 
     def heard(self, process: Process, reports: Iterable[log_pb2.BudgetReport]) -> None:
-        """What a process asks for by now, in place of what its member asked for before."""
-        for one in [one for one in self._wants if one[0].member == process.member]:
-            del self._wants[one]
+        """What a process asks for; another one of its member is gone."""
+        for one in [one for one in self._wants if one[0] != process]:
+            if one[0].member == process.member:
+                del self._wants[one]
         for report in reports:
             if report.wanted > 0:
                 self._wants[process, Period(report.budget, report.period)] = report.wanted
@@ -66,10 +69,6 @@ class Giver:
     def moved(self) -> None:
         """The reader passed what may let this member give."""
         self._due.set()
-
-    def claimed(self, period: Period) -> None:
-        """A claim of a period was read back."""
-        self._given.pop(period, None)
 
     def opened(self, position: Position) -> None:
         """An epoch has begun: what was given in the last one may be lost."""
@@ -81,7 +80,10 @@ class Giver:
         while True:
             await self._due.wait()
             self._due.clear()
-            if not self._wants or not self._coordinator.leads:
+            if not self._coordinator.leads:
+                # Who waits asks whoever leads then again.
+                self._wants.clear()
+            if not self._wants:
                 continue
             if self._may_give():
                 await self._give()
@@ -102,6 +104,7 @@ class Giver:
         wants, self._wants = self._wants, {}
         since_s = self._alive_since_s()
         self._given = {at: one for at, one in self._given.items() if one.at_s > since_s}
+        self._refused &= known.keys()
         for (process, period), wanted in wants.items():
             budget = known.get(period)
             if budget is not None and self._is_alive(process):
@@ -115,17 +118,14 @@ class Giver:
 
     async def _claim(self, process: Process, budget: BudgetInfo, wanted: int) -> None:
         period = Period(budget.key, budget.period)
-        if not self._ledgers.takes(period, budget.calendar):
-            _log.error(
-                "budget %s: nothing is given: it is over, or %d are known", budget.name, LEDGERS_MAX
-            )
+        if not self._takes(period, budget):
             return
         start = self._start(period)
         amount = self._amount(budget, start, wanted)
         if amount <= 0:
             return
         self._given[period] = _Given(start + amount, asyncio.get_running_loop().time())
-        await self._notes.append(
+        known = await self._notes.append(
             claim=log_pb2.Claim(
                 budget=budget.key,
                 period=budget.period,
@@ -137,6 +137,21 @@ class Giver:
                 term=self._coordinator.term,
             )
         )
+        if not known:
+            # Should the log have it for all that, the next claim of this part comes to nothing.
+            self._given.pop(period, None)
+
+    def _takes(self, period: Period, budget: BudgetInfo) -> bool:
+        """Whether anything can be given of it at all; notes when that ends."""
+        if self._ledgers.takes(period, budget.calendar):
+            self._refused.discard(period)
+            return True
+        if period not in self._refused:
+            self._refused.add(period)
+            _log.error(
+                "budget %s: nothing is given: it is over, or %d are known", budget.name, LEDGERS_MAX
+            )
+        return False
 
     def _start(self, period: Period) -> int:
         """Where the next part begins: behind what was given a moment ago, too."""

@@ -19,6 +19,6 @@ class Notes:
         """A new connection; how many replicas are waited for on it."""
         self._queue = REPLICATED_QUEUE if replicas else LOGGED_QUEUE
 
-    async def append(self, **body: Any) -> None:
-        """Append a body by its field's name.  When it is not known to be in the log, so be it."""
-        await self._appenders[self._queue].note(**body)
+    async def append(self, **body: Any) -> bool:
+        """Append a body by its field's name, once; False when it is not known to be in the log."""
+        return await self._appenders[self._queue].note(**body)

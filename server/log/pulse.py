@@ -37,6 +37,7 @@ class Pulse:
         self._leases = leases
         self._budgets = budgets
         self._early = asyncio.Event()
+        self._beating = asyncio.Lock()
         # The log's clock when it was last asked.
         self._there_ms = 0
         # What was accepted here before this entry was applied is safe.
@@ -110,8 +111,14 @@ class Pulse:
 
         Raises what says that the log takes nothing.
         """
+        # What one tells, the next one leaves out: it is made when the one before is in the log.
+        async with self._beating:
+            if not await self._notes.append(heartbeat=self._heartbeat(asks)):
+                self._budgets.tell_again()
+
+    def _heartbeat(self, asks: bool) -> log_pb2.Heartbeat:
         context = self._context
-        heartbeat = log_pb2.Heartbeat(
+        return log_pb2.Heartbeat(
             member=context.member,
             position=position_message(context.here),
             snapshot=position_message(self.snapshot),
@@ -125,7 +132,6 @@ class Pulse:
             asks=asks,
             budgets=self._budgets.reports(),
         )
-        await self._notes.append(heartbeat=heartbeat)
 
     @property
     def snapshot(self) -> Position:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +22,9 @@ from nextbest.core.playbook.plan import (
     Placement,
     ValueType,
 )
-from nextbest.server.log.contents import unpack
-from nextbest.server.log.log import Record
+from nextbest.server.log.contents import position_message, unpack
+from nextbest.server.log.ledgers import LEDGERS_MAX, Process
+from nextbest.server.log.log import Entries, LogFullError, Record
 from nextbest.server.log.memory import MemoryLog, MemoryStore
 from nextbest.v1 import decision_pb2, log_pb2
 from tests.server.log.member import PLAN, Member, eventually, following, now_us
@@ -272,3 +274,121 @@ async def test_shares_are_released_with_the_time(even: bool) -> None:
         await eventually(lambda: not budget(a).more)
         assert not propose(a)
         assert a.node.budgets.messages()[0].claimed == released
+
+
+class FullLog(MemoryLog):
+    """Refuses heartbeats while it is full."""
+
+    full = False
+    refused = 0
+
+    async def append(
+        self, queue: int, epoch: int, replication_id: str, data: bytes, replicas: int
+    ) -> int:
+        if self.full and unpack(Record(0, 0, data)).kind == "heartbeat":
+            self.refused += 1
+            await asyncio.sleep(0.02)
+            raise LogFullError("full")
+        return await super().append(queue, epoch, replication_id, data, replicas)
+
+
+async def test_what_a_refused_heartbeat_told_the_next_one_tells() -> None:
+    """The coordinator takes the first heartbeat in an epoch as all that its member knows."""
+    log = FullLog(store := MemoryStore())
+    a = Member(log, process=next(_marks), plan=plan_of())
+    async with following(a):
+        await eventually(lambda: budget(a).left > 0)
+        await a.node.pulse.beat()
+        a.node.budgets.opened(a.position)
+        log.full, before = True, len(store.records)
+        first = asyncio.create_task(a.node.pulse.beat())
+        # One that is made meanwhile would leave out what the first one tells.
+        second = asyncio.create_task(a.node.pulse.beat())
+        await eventually(lambda: log.refused > 0)
+        log.full = False
+        await asyncio.gather(first, second)
+        beats = [one.body for one in map(unpack, store.records[before:]) if one.kind == "heartbeat"]
+        assert [one.claimed for one in beats[0].budgets] == [a.node.budgets.messages()[0].claimed]
+
+
+def ask(one: Member, asking: Process, wanted: int) -> None:
+    """Let a member hear a heartbeat of another process, which asks for so much, or for nothing."""
+    heartbeat = log_pb2.Heartbeat(
+        member=asking.member,
+        process=asking.mark,
+        position=position_message(one.position),
+        now_ms=now_us() // 1_000,
+    )
+    if wanted:
+        heartbeat.budgets.add(budget=KEY, wanted=wanted)
+    one.node.members.seen(heartbeat, asking.member, asyncio.get_running_loop().time())
+    one.node.budgets.heard(heartbeat)
+
+
+async def test_what_is_asked_for_is_given_though_heartbeats_follow() -> None:
+    asking = Process("b", 7)
+    async with following(a := member(MemoryStore(), "a")):
+        await eventually(lambda: budget(a).left > 0)
+        ask(a, asking, 10)
+        ask(a, asking, 0)
+        await eventually(
+            lambda: asking in next(iter(a.node.budgets.ledgers.known.values())).holders
+        )
+
+
+class SteppedLog(MemoryLog):
+    """Shows its entries one by one, while it is held."""
+
+    held = False
+    step = False
+
+    async def read(self, after: tuple[int, int], wait_ms: int) -> Entries:
+        found = await super().read(after, wait_ms)
+        while self.held and not self.step:
+            await asyncio.sleep(0.001)
+        if not self.held:
+            return found
+        self.step = False
+        return Entries.of(self._behind(after)[:1])
+
+
+def claims(store: MemoryStore) -> list[log_pb2.Claim]:
+    return [one.body for one in map(unpack, store.records) if one.kind == "claim"]
+
+
+async def test_no_part_is_given_twice_while_claims_are_on_their_way() -> None:
+    log = SteppedLog(store := MemoryStore())
+    # Nobody but the other process asks.
+    a = Member(log, plan=plan_of(), lease_ms=5_000)
+    async with following(a):
+        await eventually(lambda: a.node.coordinator.format == 2)
+        log.held = True
+        ask(a, Process("b", 7), 10)
+        await eventually(lambda: len(claims(store)) == 1)
+        ask(a, Process("b", 7), 10)
+        await eventually(lambda: len(claims(store)) == 2)
+        while not a.node.budgets.messages():
+            log.step = True
+            await eventually(lambda: not log.step)
+            await asyncio.sleep(0.005)
+        ask(a, Process("b", 7), 10)
+        await eventually(lambda: len(claims(store)) == 3)
+        first, second, third = claims(store)
+        assert (second.start, third.start) == (first.amount, second.start + second.amount)
+        log.held = False
+
+
+async def test_a_budget_for_which_there_is_no_room_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    a = member(MemoryStore(), "a")
+    for number in range(LEDGERS_MAX):
+        assert a.node.budgets.ledgers.claim(log_pb2.Claim(budget=b"%16d" % number, amount=1))
+    with caplog.at_level(logging.ERROR):
+        async with following(a):
+            await eventually(lambda: bool(caplog.records))
+            # It asks twenty times a second.
+            await asyncio.sleep(0.3)
+    assert [one.getMessage() for one in caplog.records] == [
+        f"budget summer: nothing is given: it is over, or {LEDGERS_MAX} are known"
+    ]
