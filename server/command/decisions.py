@@ -134,6 +134,7 @@ def _show(output: Path, exported: Exported) -> None:
         f"{output}: {exported.decisions:,} decisions, {exported.outcomes:,} outcomes of them"
     )
     for count, what in (
+        (exported.again, "records are of decisions made again under their ids, which count once"),
         (counts.repeated, "outcomes came again, and count once"),
         (counts.unknown, "outcomes are of decisions that are not among the records"),
     ):

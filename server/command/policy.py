@@ -58,6 +58,7 @@ class Judged(NamedTuple):
         """What stands in no row, as sentences."""
         out = self.left_out
         for count, what in (
+            (out.again, "records are of decisions made again under their ids, which count once"),
             (out.failed, "decisions had no answer"),
             (out.previews, "decisions were previews"),
             (out.unsampled, "decisions were recorded for what they are, beside the share"),

@@ -42,6 +42,7 @@ Chances = Mapping[str, float]
 class LeftOut:
     """What does not stand in the rows, or not in full.
 
+    again: records of decisions that were made again under their ids, but for the one that counts.
     failed, previews: decisions without an answer, and without effect.  unsampled: kept for what
     they are, and not as a part of the recorded share.  incomplete: the draft reads what was not
     recorded.  different: deciding again gives another answer, or is not possible.
@@ -51,6 +52,7 @@ class LeftOut:
     columns: of what was known, for which the reward model has no room.
     """
 
+    again: int = 0
     failed: int = 0
     previews: int = 0
     unsampled: int = 0
@@ -110,6 +112,8 @@ def _decided(
         if not period.has(record.decided_at_us):
             # It is known all the same.
             outcomes.of(frame.decision_id)
+        elif outcomes.replaced(frame):
+            left_out.again += 1
         elif record.HasField("error"):
             left_out.failed += 1
         elif record.request.preview:

@@ -39,11 +39,13 @@ class Exported:
     """What was written.
 
     outcomes: of decisions in the file.
+    again: records of decisions that were made again under their ids, but for the one that counts.
     undecided: decisions without candidates, by why.
     """
 
     decisions: int = 0
     outcomes: int = 0
+    again: int = 0
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0))
     undecided: dict[str, int] = field(default_factory=dict)
 
@@ -116,7 +118,11 @@ def _rows(
         if not record.HasField("outcome"):
             # Asked for in any case: an outcome is unknown only where no record has its decision.
             found = outcomes.of(frame.decision_id)
-            if period.has(record.decided_at_us):
+            if not period.has(record.decided_at_us):
+                continue
+            if outcomes.replaced(frame):
+                exported.again += 1
+            else:
                 exported.decisions += 1
                 exported.outcomes += len(found)
                 yield rows.row(frame, found)

@@ -21,6 +21,16 @@ _TABLE = """
 CREATE TABLE outcome (decision TEXT, digest BLOB, event BLOB, at_us INTEGER, met INTEGER,
 taken INTEGER, PRIMARY KEY (decision, digest)) WITHOUT ROWID
 """
+# The records of decisions; effect: it was answered, and no preview.
+_MADE_TABLE = """
+CREATE TABLE made (decision TEXT, at_us INTEGER, effect INTEGER, PRIMARY KEY (decision, at_us))
+WITHOUT ROWID
+"""
+# The record of a decision that counts.
+_COUNTS = """
+SELECT at_us FROM made WHERE decision = ?1 ORDER BY effect DESC,
+at_us > coalesce((SELECT min(at_us) FROM outcome WHERE decision = ?1), at_us), at_us DESC LIMIT 1
+"""
 _DIGEST_BYTES = 16
 # What of it is in memory.
 _CACHE_KB = 65_536
@@ -84,23 +94,45 @@ def lacking(events: Events, event: str, amount: str = "") -> Lacking | None:
 
 
 class Outcomes:
-    """Gathers all outcomes of some records, each once; then gives those of each decision."""
+    """Gathers all outcomes of some records, each once; then gives those of each decision.
+
+    A decision that was made again under its id has several records, of which one counts.
+    """
 
     def __init__(self, frames: Iterable[Frame]) -> None:
         self._base = sqlite3.connect("", isolation_level=None)
         self._execute("PRAGMA journal_mode = OFF")
         self._execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         self._execute(_TABLE)
+        self._execute(_MADE_TABLE)
         self._execute("BEGIN")
         self._seen = 0
         for frame in frames:
             if frame.record.HasField("outcome"):
                 self._add(frame.record.outcome, frame.record.decided_at_us)
+            else:
+                self._made(frame.record)
 
     def _add(self, event: event_pb2.TrackRequest, at_us: int) -> None:
         self._seen += 1
         row = (event.decision_id, _digest(event), event.SerializeToString(), at_us)
         self._execute("INSERT OR IGNORE INTO outcome VALUES (?, ?, ?, ?, 0, 0)", row)
+
+    def _made(self, record: record_pb2.DecisionRecord) -> None:
+        # What was refused before it had an id has none.
+        if id := record.request.decision_id:
+            effect = not record.HasField("error") and not record.request.preview
+            row = (id, record.decided_at_us, effect)
+            self._execute("INSERT OR IGNORE INTO made VALUES (?, ?, ?)", row)
+
+    def replaced(self, frame: Frame) -> bool:
+        """Whether another record of the decision counts in this one's place.
+
+        It is the last that was answered before the first outcome, or of all where there is none:
+        what somebody has answered to, and not what they might have seen since.
+        """
+        row = self._execute(_COUNTS, (frame.decision_id,)).fetchone()
+        return row is not None and row[0] != frame.record.decided_at_us
 
     def of(self, decision_id: str) -> list[Outcome]:
         """A decision's outcomes in the order in which they happened."""

@@ -144,6 +144,21 @@ async def test_as_recorded_and_a_period(tmp_path: Path, playbook: Path) -> None:
     assert parquet.read_table(later).num_rows == 0
 
 
+async def test_a_decision_made_again_is_one_row(tmp_path: Path, playbook: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "all.parquet"
+    async with (
+        running(playbook, data__folder=data, records__share="1") as address,
+        AsyncClient(address) as client,
+    ):
+        for _ in range(2):
+            await client.decide("ann", ["top"], context={"page": "home"}, decision_id="one")
+            await client.link_identity("ann", "bob")
+        await client.track("ann", "click", decision_id="one")
+    told = await asyncio.to_thread(exported, data, "-o", target)
+    assert (told["decisions"], told["outcomes"], told["again"]) == (1, 1, 1)
+    assert parquet.read_table(target).num_rows == 1
+
+
 async def test_outcomes_may_have_come_to_another_node(tmp_path: Path, playbook: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     async with (

@@ -104,6 +104,41 @@ def test_one_that_came_to_two_nodes_counts_once() -> None:
     assert not outcomes.take(again.outcome)
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "counts"),
+    [([], 30), ([40], 30), ([25], 20), ([25, 40], 20), ([20], 20), ([5], 30)],
+)
+def test_of_a_decision_made_again_the_record_before_its_outcome_counts(
+    outcomes: list[int], counts: int
+) -> None:
+    """Whatever node made it, and in whatever order the files are read."""
+    made = {at_us: record_pb2.DecisionRecord(version=1, decided_at_us=at_us) for at_us in (30, 20)}
+    for one in made.values():
+        one.request.decision_id = "one"
+    refused, preview = record_pb2.DecisionRecord(), record_pb2.DecisionRecord()
+    refused.CopyFrom(made[30])
+    refused.decided_at_us = 35
+    refused.error.code = 8
+    preview.CopyFrom(made[30])
+    preview.decided_at_us = 36
+    preview.request.preview = True
+    happened = [outcome(str(at_us)) for at_us in outcomes]
+    for one, at_us in zip(happened, outcomes, strict=True):
+        one.decided_at_us = at_us
+    decided = [forged(one) for one in (*made.values(), refused, preview)]
+    found = Outcomes([*decided, *map(forged, happened)])
+    assert [one.record.decided_at_us for one in decided if not found.replaced(one)] == [counts]
+
+
+def test_what_was_refused_before_it_had_an_id_is_no_decision_made_again() -> None:
+    refused = [record_pb2.DecisionRecord(version=1, decided_at_us=at_us) for at_us in (1, 2)]
+    for one in refused:
+        one.error.code = 3
+    frames = list(map(forged, refused))
+    found = Outcomes(frames)
+    assert [found.replaced(one) for one in frames] == [False, False]
+
+
 def test_the_proposition_is_that_of_the_slot_and_what_is_said_of_it() -> None:
     answer = decision_pb2.DecideResponse()
     for placement, actions in (("top", ["red", "blue"]), ("side", ["grey"])):

@@ -22,7 +22,7 @@ from nextbest.server.record.export import Period
 from nextbest.server.record.files import Files
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.whatif import Draft
-from nextbest.v1 import common_pb2, decision_pb2, event_pb2
+from nextbest.v1 import common_pb2, decision_pb2, event_pb2, profile_pb2
 from tests.conftest import running
 from tests.record.people import START_US, recording
 
@@ -221,6 +221,26 @@ def test_an_outcome_without_a_placement_counts_for_each(tmp_path: Path) -> None:
     )
     assert one.feedback.slots == ("side",)
     assert one.feedback.rows == 20
+
+
+def test_a_decision_made_again_counts_once_and_so_does_what_came_of_it(tmp_path: Path) -> None:
+    plan = plan_of(LOGGED)
+    engine = recording(plan)
+    for number in range(20):
+        who = common_pb2.Identity(kind=1, id=f"u{number}")
+        request = decision_pb2.DecideRequest(identity=who, placements=["top"])
+        request.decision_id = f"d{number}"
+        engine.decide(request.SerializeToString(), START_US)
+        link = profile_pb2.LinkIdentityRequest(write_id=f"l{number}", first=who)
+        link.second.CopyFrom(common_pb2.Identity(kind=1, id=f"v{number}"))
+        engine.link(link.SerializeToString(), START_US)
+        engine.decide(request.SerializeToString(), START_US + 1_000)
+        buy(engine, who, f"d{number}", START_US + 2_000)
+    file = tmp_path / "one.records"
+    file.write_bytes(engine.take_records())
+    found = evaluated(file, plan, BETTER)
+    assert (found.feedback.rows, found.feedback.reward.sum()) == (20, 20)
+    assert found.left_out.again == 20
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
