@@ -96,6 +96,8 @@ class Publisher:
         self._lock = asyncio.Lock()
         # Publications whose way into the log is not known yet.
         self._unsure: set[bytes] = set()
+        # Playbooks of the log whose budgets find no room here.
+        self._without_room: set[bytes] = set()
         self._behind = asyncio.Event()
         # Unset while what the log has announced is not all published here.
         self._level = asyncio.Event()
@@ -236,6 +238,7 @@ class Publisher:
         publication.CopyFrom(generation.publication)
         publication.number = target
         await self._make_ready(generation)
+        self._engine.require_budgets(self._ready[generation.hash].plan)
         published = await self._take(publication)
         self._remember(write_id, digest, published)
         return published
@@ -311,19 +314,34 @@ class Publisher:
             if ready is None:
                 continue
             if generation.hash not in known:
-                self._engine.publish(
-                    ready.plan,
-                    description=generation.publication.request.description,
-                    published_at_us=generation.publication.published_at_us,
-                    number=generation.number,
-                    active=generation.hash == active,
-                )
+                self._admit(generation, ready.plan, generation.hash == active)
             elif generation.hash == active:
                 self._engine.activate(generation.number)
         kept = {one.hash for one in catalogued} | {self._engine.playbook_hash}
+        self._without_room &= kept
         self._ready = {h: ready for h, ready in self._ready.items() if h in kept}
         # Plans live long and have no cycles: the collector need not go over them again.
         gc.freeze()
+
+    def _admit(self, generation: Generation, plan: Plan, active: bool) -> None:
+        """Give the engine a generation of the log, unless its budgets find no room.
+
+        Then this node keeps its playbook, and takes the generation once others have gone.
+        """
+        request = generation.publication.request
+        try:
+            self._engine.publish(
+                plan,
+                description=request.description,
+                published_at_us=generation.publication.published_at_us,
+                number=generation.number,
+                active=active,
+            )
+            self._without_room.discard(generation.hash)
+        except InvalidRequestError as error:
+            if generation.hash not in self._without_room:
+                _log.error("publisher: generation %d of the log: %s", generation.number, error)
+            self._without_room.add(generation.hash)
 
     def _renumber(self, known: Mapping[bytes, int], catalogued: Iterable[Generation]) -> None:
         """Give the engine's generations the catalogue's numbers."""

@@ -172,7 +172,7 @@ async def test_budgets_without_room_are_refused_before_the_log_has_them(
 
 
 async def test_a_playbook_without_room_is_left_alone_when_others_publish_it(
-    sites: Callable[..., Site],
+    sites: Callable[..., Site], caplog: pytest.LogCaptureFixture
 ) -> None:
     there, here = sites(), sites()
     task = asyncio.create_task(there.publisher.publish(with_budget("one_more")))
@@ -185,6 +185,36 @@ async def test_a_playbook_without_room_is_left_alone_when_others_publish_it(
         here.publisher.announced(mutation)
     assert await here.publisher.settled(10), "it is not tried for ever"
     assert here.engine.playbook_hash == before
+    # It keeps neither later ones of others back, nor those that are published here.
+    batch = await there.publish("plain")
+    for mutation in mutations(batch):
+        here.publisher.announced(mutation)
+    assert await here.publisher.settled(10)
+    assert here.engine.playbook_hash == there.engine.playbook_hash
+    await here.publish("mine")
+    assert here.engine.playbook_hash == here.catalogue.active
+    told = [line for line in caplog.messages if "allowed: 4,096" in line]
+    assert len(told) == 1
+
+
+async def test_going_back_to_a_playbook_without_room_is_refused_before_the_log_has_it(
+    sites: Callable[..., Site],
+) -> None:
+    site = sites()
+    site.engine.publish(many_budgets(BUDGETS_MAX))
+    message = mutation_pb2.Mutation(stamp=1)
+    there = sites()
+    task = asyncio.create_task(there.publisher.publish(with_budget("one_more")))
+    (mutation,) = mutations(await there.submitted())
+    there.engine.log_done(0, 1, AT, LOGGED)
+    await task
+    message.ParseFromString(mutation)
+    site.publisher.announced(mutation)
+    assert await site.publisher.settled(10)
+    with pytest.raises(InvalidRequestError, match=r"allowed: 4,096"):
+        async with asyncio.timeout(10):
+            await site.publisher.activate("back", message.publication.number)
+    assert site.engine.log_waiting(0) == 0
 
 
 async def test_nodes_that_publish_at_once_agree_on_numbers(sites: Callable[..., Site]) -> None:
