@@ -47,8 +47,6 @@ class Leases:
         self._context = context
         self._members = members
         self._lease_s = context.limits.consent_lease_ms / 1_000
-        # The longest heard: members may be configured differently.
-        self._largest_s = self._lease_s
         # A log in a file of one process has one member.
         self._shared = context.log.kind != "sqlite"
         self.until_s = 0.0
@@ -78,9 +76,10 @@ class Leases:
     @property
     def longest_s(self) -> float:
         """How long anybody's lease may last from when it began."""
-        # One that was not heard since a snapshot may have a longer one.
-        known_s = self._members.longest_lease_ms() / 1_000
-        return self._stretched_s(max(self._largest_s, known_s))
+        # Members may be configured differently.  The newest heartbeat of one may be in a tail that
+        # was lost, or was not read here yet: it counts as long as its silence may be that.
+        known_s = self._members.longest_lease_ms(self._since_ms) / 1_000
+        return self._stretched_s(max(self._lease_s, known_s))
 
     @property
     def wait_s_max(self) -> float:
@@ -108,7 +107,6 @@ class Leases:
         if (heartbeat.member, heartbeat.process) == (context.member, context.process):
             return
         now_s = context.steady_s()
-        self._largest_s = max(self._largest_s, heartbeat.lease_ms / 1_000)
         self._others[heartbeat.member, heartbeat.process] = _Other(
             position_from(heartbeat.position),
             now_s + self._stretched_s(heartbeat.lease_ms / 1_000),
@@ -185,9 +183,12 @@ class Leases:
 
     def _unleased(self, position: Position) -> list[str]:
         """Who is of a version before leases, decides as long as it runs and has not passed it."""
-        context = self._context
-        since_ms = context.now_us() // 1_000 - context.limits.member_ms
-        return self._members.behind(position, LEASES_FORMAT, since_ms)
+        return self._members.behind(position, LEASES_FORMAT, self._since_ms)
+
+    @property
+    def _since_ms(self) -> int:
+        """Who was not seen since then is gone."""
+        return self._context.now_us() // 1_000 - self._context.limits.member_ms
 
     def _stretched_s(self, lease_s: float) -> float:
         """How long a lease may last on this clock."""

@@ -41,6 +41,8 @@ class Members:
         self._heard_own = False
         self._members_max = members_max
         self._members: dict[str, Member] = {}
+        # By how long leases are: when a member's clock last told of one, under whatever name.
+        self._leases: dict[int, int] = {}
 
     def seen(self, heartbeat: log_pb2.Heartbeat | log_pb2.Member, name: str, now_s: float) -> None:
         """Note a heartbeat, or a member out of a snapshot."""
@@ -56,8 +58,15 @@ class Members:
             position_from(heartbeat.settled),
             heartbeat.lease_ms,
         )
+        self._lease(heartbeat.lease_ms, heartbeat.now_ms)
         if len(self._members) > self._members_max:
             del self._members[min(self._members, key=lambda one: self._members[one].now_ms)]
+
+    def _lease(self, lease_ms: int, now_ms: int) -> None:
+        leases = self._leases
+        leases[lease_ms] = max(leases.get(lease_ms, 0), now_ms)
+        if len(leases) > self._members_max:
+            del leases[min(leases, key=lambda one: one + leases[one])]
 
     def has_twin(self, since_s: float) -> bool:
         """Whether another process of this member's name was heard, more than once, since then."""
@@ -96,9 +105,10 @@ class Members:
         """The newest format that every member seen since then reads."""
         return min((member.format for member in self.since(since_ms)), default=0)
 
-    def longest_lease_ms(self) -> int:
-        """The longest lease of a member, whenever it was seen."""
-        return max((member.lease_ms for member in self._members.values()), default=0)
+    def longest_lease_ms(self, since_ms: int) -> int:
+        """The longest lease that had not ended by then, on the clock of who told of it."""
+        lasting = (one for one, now_ms in self._leases.items() if now_ms + one >= since_ms)
+        return max(lasting, default=0)
 
     def behind(self, position: Position, format: int, since_ms: int) -> list[str]:
         """Who of those seen since then reads none so new, and had not applied a position."""

@@ -223,7 +223,31 @@ async def test_the_longest_lease_in_the_log_is_waited_for_with_its_margin() -> N
 
 async def test_a_lease_told_by_a_snapshot_alone_is_waited_for() -> None:
     (member,) = cluster(1)
-    told = log_pb2.Member(name="far", lease_ms=60_000, format=2)
+    now_ms = now_us() // 1_000 - 30_000
+    told = log_pb2.Member(name="far", lease_ms=60_000, format=2, now_ms=now_ms)
     member.node.members.seen(told, told.name, 0.0)
     assert [one.lease_ms for one in member.node.members.messages()] == [60_000]
+    assert member.node.leases.longest_s >= 60 * 1.03
+
+
+async def test_a_long_lease_of_who_is_gone_makes_no_later_wait_longer() -> None:
+    (member,) = cluster(1)
+    leases, members = member.node.leases, member.node.members
+    gone_ms = now_us() // 1_000 - 3_600_000
+    told = log_pb2.Member(name="far", lease_ms=60_000, format=2, now_ms=gone_ms - 61_000)
+    members.seen(told, told.name, 0.0)
+    assert leases.longest_s == pytest.approx(LEASE_MS / 1_000 + 0.1)
+    # Its lease began before an hour of silence, and may have ended within it.
+    told.now_ms = gone_ms - 59_000
+    members.seen(told, told.name, 0.0)
+    assert leases.longest_s >= 60 * 1.03
+
+
+async def test_a_shorter_lease_under_a_name_does_not_end_the_longer_one() -> None:
+    """The process that had it may still be there."""
+    (member,) = cluster(1)
+    for lease_ms in (60_000, 1_000):
+        now_ms = now_us() // 1_000
+        told = log_pb2.Member(name="far", lease_ms=lease_ms, format=2, now_ms=now_ms)
+        member.node.members.seen(told, told.name, 0.0)
     assert member.node.leases.longest_s >= 60 * 1.03
