@@ -390,8 +390,9 @@ def _record_faults(records: Records, data: Data) -> list[str]:
         return [f"records.attribution: {records.attribution!r}, allowed: {allowed}"]
     if fault := _stream_fault(records):
         return [fault]
-    if records.stream and not share:
-        return [f"records.share: {records.share!r}, allowed: over 0, where stream is set"]
+    for key, given in (("stream", records.stream), ("explored", records.explored)):
+        if given and not share:
+            return [f"records.share: {records.share!r}, allowed: over 0, where {key} is set"]
     if share and not records.folder and not data.folder:
         return ["records.folder: empty, allowed: a folder, or data.folder, where share is not 0"]
     return []

@@ -334,6 +334,7 @@ def _stream(config: Config) -> Stream | None:
         records.stream_entries_max,
         records.buffer_bytes,
         config.log.timeout_ms,
+        config.engine.generations_max,
     )
     return Stream(network(parse(records.stream), config.log), bounds)
 

@@ -28,7 +28,7 @@ VERSION = 1
 _NOT_ZERO = re.compile(rb"[^\0]")
 
 # How far it is looked at once for where one begins.
-_LOOK_BYTES = 4_096
+_LOOK_BYTES = 65_536
 
 Content: TypeAlias = bytes | FileContent
 
@@ -193,11 +193,25 @@ def _frame(data: bytes, at: int, number: int) -> Frame | None:
 
 def _next_whole(content: Content, at: int) -> int:
     """Where the next record with a checksum that holds begins; the content's end for none."""
-    while (found := _not_zero(content, at)) is not None:
-        if _whole(content, found):
-            return found
-        at = found + 1
+    while part := content[at : at + _LOOK_BYTES]:
+        rest = len(content) - at
+        for found in _NOT_ZERO.finditer(part):
+            start = found.start()
+            if _may_begin(part, start, rest) and _whole(content, at + start):
+                return at + start
+        at += len(part)
     return len(content)
+
+
+def _may_begin(part: bytes, at: int, rest: int) -> bool:
+    """Whether a record may begin here in a part of the `rest`: without reading for each byte."""
+    if at + _LENGTH_BYTES_MAX > len(part):
+        return True
+    span = _told(part, at)
+    if span is None or span.end > rest:
+        return False
+    told = span.end - _CHECKSUM_BYTES
+    return part[told : told + 1] in (b"", _CHECKSUM_TAG)
 
 
 def _not_zero(content: Content, at: int) -> int | None:

@@ -51,8 +51,8 @@ class Sink:
         self._published = published
         self.stream = stream
         self._path: Path | None = None
-        # Without a playbook there is nothing to keep.
-        self._kept = {b""}
+        # The playbook that decided when all were kept; without one there is nothing to keep.
+        self._kept = b""
         # What cannot be written at present.
         self._failing: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
@@ -71,7 +71,7 @@ class Sink:
                 await self._turn()
         finally:
             if self._writing is not None:
-                await self._writing
+                await asyncio.wait([self._writing])
             await self._pass_on()
             if streaming is not None:
                 streaming.cancel()
@@ -84,12 +84,17 @@ class Sink:
             await asyncio.shield(self._writing)
 
     async def _pass_on(self) -> None:
-        # Beside the loop: a full buffer takes tens of milliseconds.
-        content = await asyncio.to_thread(self._engine.take_records)
-        # Before what it decided: records without their playbook cannot be decided again.
-        self._keep_playbooks()
-        self._offer(content)
-        await asyncio.to_thread(self._write, content)
+        content = b""
+        try:
+            # Beside the loop: a full buffer takes tens of milliseconds.
+            content = await asyncio.to_thread(self._engine.take_records)
+            # Before what it decided: records without their playbook cannot be decided again.
+            self._keep_playbooks()
+            self._offer(content)
+            await asyncio.to_thread(self._write, content)
+        except Exception as error:  # Whatever it is, the next records are to be written.
+            self._engine.lose_records(len(content))
+            self._complain(_RECORDS, error)
 
     def _offer(self, content: bytes) -> None:
         if self.stream is not None and content:
@@ -97,25 +102,23 @@ class Sink:
 
     def _keep_playbooks(self) -> None:
         """Keep all that are known when another one decides: one may have come and gone since."""
-        if self._engine.playbook_hash in self._kept:
+        decides = self._engine.playbook_hash
+        if decides in (b"", self._kept):
             return
         with self._told(_PLAYBOOKS):
-            for publication in self._published():
-                publications.keep(self._folder, publication)
-                if self.stream is not None and publication.hash not in self._kept:
+            published = list(self._published())
+            for publication in published:
+                if self.stream is not None:
                     self.stream.keep(publication)
-                self._kept.add(publication.hash)
+                publications.keep(self._folder, publication)
+            if decides in {one.hash for one in published}:
+                self._kept = decides
             self._failing.discard(_PLAYBOOKS)
 
     def _write(self, content: bytes) -> None:
-        if not content:
-            return
-        try:
+        if content:
             _append(self._file(), content)
             self._failing.discard(_RECORDS)
-        except Exception as error:  # Whatever it is, the next records are to be written.
-            self._engine.lose_records(len(content))
-            self._complain(_RECORDS, error)
 
     def _file(self) -> Path:
         """The file to append to: a new one at the start, and when one is full."""

@@ -28,8 +28,6 @@ RUN_ENTRIES: Final = 32
 AWAY_S: Final = 1.0
 # How long the last records may take at the end.
 END_S: Final = 2.0
-# The newest playbooks, which a Redis that comes back empty is given again.
-PLAYBOOKS_MAX: Final = 32
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +37,14 @@ class StreamBounds:
     """key: of the stream.  entries_max: about as many are kept, the newest.
 
     waiting_bytes_max: what may wait for Redis.  timeout_ms: how long it may take to answer.
+    playbooks_max: the newest, which a Redis that comes back empty is given again.
     """
 
     key: str
     entries_max: int
     waiting_bytes_max: int
     timeout_ms: int
+    playbooks_max: int
 
 
 @dataclass(slots=True)
@@ -85,9 +85,10 @@ class Stream:
         self._some.set()
 
     def keep(self, publication: mutation_pb2.Publication) -> None:
-        """Have a playbook stand beside the records that it decided."""
-        self._playbooks[publication.hash] = publication.SerializeToString()
-        while len(self._playbooks) > PLAYBOOKS_MAX:
+        """Have a playbook stand beside the records that it decided; those kept last stay."""
+        packed = self._playbooks.pop(publication.hash, b"") or publication.SerializeToString()
+        self._playbooks[publication.hash] = packed
+        while len(self._playbooks) > self._bounds.playbooks_max:
             del self._playbooks[next(iter(self._playbooks))]
 
     async def run(self) -> None:

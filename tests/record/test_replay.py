@@ -13,6 +13,7 @@ import pytest
 from nextbest.core.errors import InvalidRequestError, PositionLostError
 from nextbest.core.playbook.plan import Exploration, ExplorationKind
 from nextbest.server.examples import LEADS, SHOP, TESTED
+from nextbest.server.record.content import FileContent
 from nextbest.server.record.errors import CutRecordError, DamagedRecordError, LaterRecordError
 from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame, frames
@@ -134,6 +135,31 @@ def test_a_file_reads_as_its_bytes_do(tmp_path: Path) -> None:
     errors = [str(one) for one in of_bytes if isinstance(one, DamagedRecordError)]
     assert sorted(map(str, [*files.damaged, *files.cut])) == sorted(errors)
     assert files.read_bytes == len(changed)
+
+
+class Counted(FileContent):
+    """A file's bytes; counts how often it is read."""
+
+    reads = 0
+
+    def __getitem__(self, part: slice) -> bytes:
+        self.reads += 1
+        return super().__getitem__(part)
+
+
+def test_damage_is_not_read_byte_by_byte(tmp_path: Path) -> None:
+    engine = recording(plan_of(SHOP))
+    live(engine, plan_of(SHOP), 2)
+    content, found = taken(engine)
+    damage = random.Random(7).randbytes(500_000)
+    path = tmp_path / "1.records"
+    path.write_bytes(damage + content)
+    with open(path, "rb") as file:
+        counted = Counted(file)
+        first, *whole = frames(str(path), counted)
+    assert isinstance(first, DamagedRecordError)
+    assert [one.data for one in whole if isinstance(one, Frame)] == [one.data for one in found]
+    assert counted.reads < len(damage) / 5
 
 
 def test_a_changed_length_is_no_cut() -> None:

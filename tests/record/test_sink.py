@@ -15,8 +15,12 @@ from nextbest.client import AsyncClient
 from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.server.command.main import make_app
 from nextbest.server.examples import SHOP, TESTED
+from nextbest.server.log.network import network
+from nextbest.server.log.place import parse
+from nextbest.server.log.settings import BackendSettings
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.sink import Sink
+from nextbest.server.record.stream import Stream, StreamBounds
 from tests.conftest import running
 from tests.record.people import live, plan_of, recording
 
@@ -123,6 +127,37 @@ async def test_what_cannot_be_written_is_counted_and_told_once(
     await asyncio.gather(task, return_exceptions=True)
     assert engine.records().lost_bytes == lost
     assert len(list(folder.glob("*.records"))) == 1
+
+
+class Refusing(Stream):
+    """A stream with a fault of its own."""
+
+    def offer(self, content: bytes) -> None:
+        raise RuntimeError(f"no room for {len(content)} bytes")
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+async def test_a_fault_behind_the_taking_is_counted_and_recording_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, at_the_end: bool
+) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    place = network(parse("redis://127.0.0.1:1"), BackendSettings())
+    stream = Refusing(place, StreamBounds("k", 1, 1, 1, 1))
+    sink = Sink(engine, tmp_path, 20_000, 3, list, stream)
+    task = asyncio.create_task(sink.run())
+    live(engine, plan, 5)
+    await asyncio.sleep(0.05 if at_the_end else 0.3)
+    assert not task.done()
+    before = engine.records().lost_bytes
+    assert (before == 0) == at_the_end
+    live(engine, plan, 5, 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.records().waiting_bytes == 0
+    assert engine.records().lost_bytes > before
+    assert "no room" in caplog.text
 
 
 async def longest_turn_s(task: asyncio.Task[None], within_s: float) -> float:

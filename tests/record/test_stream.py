@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame, frames
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
+from nextbest.server.record.sink import Sink
 from nextbest.server.record.stream import Stream, StreamBounds, pieces
 from nextbest.v1 import mutation_pb2
 from tests.conftest import running
@@ -135,7 +138,7 @@ async def until_kept(process: Process, address: str) -> None:
 async def test_a_playbook_that_comes_while_others_are_sent_is_sent(start_redis: Start) -> None:
     process = start_redis()
     stream = Stream(
-        network(parse(process.url), BackendSettings()), StreamBounds(KEY, 50, 10_000_000, 5_000)
+        network(parse(process.url), BackendSettings()), StreamBounds(KEY, 50, 10_000_000, 5_000, 8)
     )
     engine = recording(plan_of(SHOP))
     live(engine, plan_of(SHOP), 1)
@@ -156,11 +159,49 @@ async def test_a_playbook_that_comes_while_others_are_sent_is_sent(start_redis: 
     assert kept(process) == {b"first".hex(), b"second".hex()}
 
 
+async def test_the_playbook_that_decides_is_there_after_many_others(
+    tmp_path: Path, start_redis: Start
+) -> None:
+    """However long ago it was published, and though Redis comes back empty."""
+    process = start_redis()
+    bounds = StreamBounds(KEY, 50, 10_000_000, 1_000, 3)
+    stream = Stream(network(parse(process.url), BackendSettings()), bounds)
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    published = [mutation_pb2.Publication(hash=plan.hash)]
+    sink = Sink(engine, tmp_path, 1 << 30, 3, lambda: published, stream)
+    task = asyncio.create_task(sink.run())
+    live(engine, plan, 1)
+    await asyncio.sleep(0.3)
+    for number in range(4):
+        # Another one decides for a while; the catalogue forgets those of long ago.
+        other = replace(plan, hash=b"%16d" % number)
+        engine.publish(other)
+        published[1:] = [*published[1:][-1:], mutation_pb2.Publication(hash=other.hash)]
+        live(engine, plan, 1, number)
+        await asyncio.sleep(0.3)
+    engine.activate(1)
+    live(engine, plan, 1, 9)
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(process.kill)
+    await asyncio.to_thread(process.start)
+    end_s = time.monotonic() + 30
+    seeds = count(10)
+    while not await asyncio.to_thread(kept, process):
+        assert time.monotonic() < end_s
+        live(engine, plan, 1, next(seeds))
+        await asyncio.sleep(0.3)
+    assert plan.hash.hex() in await asyncio.to_thread(kept, process)
+    assert len(await asyncio.to_thread(kept, process)) <= 3
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_what_waits_is_bounded_and_what_is_lost_is_counted(start_redis: Start) -> None:
     process = start_redis()
     process.kill()
     made = network(parse(process.url), BackendSettings(connect_ms=200))
-    stream = Stream(made, StreamBounds(KEY, 100, 50_000, 500))
+    stream = Stream(made, StreamBounds(KEY, 100, 50_000, 500, 8))
     engine = recording(plan_of(SHOP))
     live(engine, plan_of(SHOP), 200)
     content, found = taken(engine)
@@ -180,7 +221,7 @@ async def test_what_waits_is_bounded_and_what_is_lost_is_counted(start_redis: St
 async def test_the_stream_is_trimmed(start_redis: Start) -> None:
     process = start_redis("stream-node-max-entries 10")
     made = network(parse(process.url), BackendSettings())
-    stream = Stream(made, StreamBounds(KEY, 50, 10_000_000, 1_000))
+    stream = Stream(made, StreamBounds(KEY, 50, 10_000_000, 1_000, 8))
     engine = recording(plan_of(SHOP))
     live(engine, plan_of(SHOP), 1)
     content, _ = taken(engine)
@@ -209,10 +250,12 @@ def test_pieces_are_whole_records() -> None:
         assert max(map(len, parts)) <= max(most, 5_000)
 
 
-def test_a_stream_without_a_share_is_refused() -> None:
+@pytest.mark.parametrize("setting", [("stream", "redis://h"), ("explored", "true")])
+def test_what_records_nothing_without_a_share_is_refused(setting: tuple[str, str]) -> None:
+    key, value = setting
     with pytest.raises(ConfigError) as refused:
-        load(None, {}, {"records.stream": "redis://h"})
-    assert refused.value.faults == ("records.share: '0', allowed: over 0, where stream is set",)
+        load(None, {}, {f"records.{key}": value})
+    assert refused.value.faults == (f"records.share: '0', allowed: over 0, where {key} is set",)
 
 
 @pytest.mark.parametrize(
