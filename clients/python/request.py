@@ -43,7 +43,7 @@ def identity(given: Identity) -> common_pb2.Identity:
     return given
 
 
-def await_members(given: bool | None) -> common_pb2.AwaitMembers:
+def members_awaited(given: bool | None) -> common_pb2.AwaitMembers:
     """Whether every node's decisions are waited for; None leaves it to the server."""
     if given is None:
         return common_pb2.AWAIT_MEMBERS_UNSPECIFIED
@@ -136,7 +136,7 @@ class Consent:
             expires_at=None if self.expires_at is None else timestamp(self.expires_at),
             source=self.source,
             ack=ack_level(self.ack),
-            await_members=await_members(self.await_members),
+            await_members=members_awaited(self.await_members),
         )
 
 
@@ -213,14 +213,17 @@ def link(
 
 
 def erase(
-    given: Identity, write_id: str, ack: Ack = None, every: bool | None = None
+    given: Identity, write_id: str, ack: Ack = None, await_members: bool | None = None
 ) -> profile_pb2.EraseProfileRequest:
-    """A request to forget a person; `every`: once no node decides by what is known of them."""
+    """A request to forget a person.
+
+    await_members: answer once no node decides by what is known of them.
+    """
     return profile_pb2.EraseProfileRequest(
         write_id=write_id or new_id(),
         identity=identity(given),
         ack=ack_level(ack),
-        await_members=await_members(every),
+        await_members=members_awaited(await_members),
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
+from nextbest.client.limits import CONSENT_S
 from nextbest.client.request import Consent
 from nextbest.server.command.console import (
     ADDRESS,
@@ -17,6 +18,7 @@ from nextbest.server.command.console import (
     AsJson,
     Every,
     Kind,
+    Timeout,
     To,
     ack_of,
     connect,
@@ -54,6 +56,7 @@ def consent_command(
     ] = "",
     ack: Ack = "",
     await_members: Every = None,
+    timeout: Timeout = CONSENT_S,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +85,7 @@ def consent_command(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     with connect(to) as client:
-        response = client.write_consent(consent)
+        response = client.write_consent(consent, timeout=timeout)
     if as_json:
         show_json(response)
     else:

@@ -57,6 +57,12 @@ Every: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Timeout: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--timeout", min=0.001, help="How long to wait for the answer.", metavar="SECONDS"
+    ),
+]
 Pairs: TypeAlias = list[str]
 
 _KINDS = {

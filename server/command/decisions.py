@@ -110,6 +110,8 @@ def export_decisions(
     with progress(output.name) as report:
         exported = export(files, playbooks, told, period, output, report, force)
     tell_damage(files)
+    for why in exported.empty:
+        complain(f"{why}; it is empty in the file")
     if as_json:
         damage = {"damaged": list(map(str, files.damaged)), "cut": list(map(str, files.cut))}
         show_json({**asdict(exported), "counts": exported.counts._asdict(), **damage})

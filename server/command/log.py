@@ -251,6 +251,8 @@ def export_command(
         told = told_of(value or (), candidates, as_recorded, key_file)
         export_decisions(places, output, told, period_of(since, until), force, as_json)
         return
+    if force:
+        raise typer.BadParameter("without --output", param_hint="--force")
     path = places[0] / DATABASE
     if len(places) > 1 or not path.exists():
         complain(

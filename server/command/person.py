@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nextbest.client.limits import CONSENT_S
 from nextbest.client.value import plain
 from nextbest.server.command.consent import show_consents
 from nextbest.server.command.console import (
@@ -19,6 +20,7 @@ from nextbest.server.command.console import (
     AsJson,
     Every,
     Kind,
+    Timeout,
     To,
     ack_of,
     before_now,
@@ -203,6 +205,7 @@ def erase_command(
     kind: Kind = "known",
     ack: Ack = "",
     await_members: Every = None,
+    timeout: Timeout = CONSENT_S,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -216,7 +219,7 @@ def erase_command(
     """
     with connect(to) as client:
         response = client.erase_profile(
-            identity(kind, id), ack=ack_of(ack), await_members=await_members
+            identity(kind, id), ack=ack_of(ack), await_members=await_members, timeout=timeout
         )
     if as_json:
         show_json(response)

@@ -71,7 +71,7 @@ class Judged(NamedTuple):
             (out.repeated, "outcomes came again, and count once"),
             (out.unknown, "outcomes are of decisions that are not among the records"),
             (out.slots, "propositions are of later slots: rows are the first slots"),
-            (out.columns, "texts are too rare for the reward model, which sees the commonest"),
+            (out.columns, "columns of what was known have no room in the reward model"),
             (self.damaged, "records are damaged"),
         ):
             if count:

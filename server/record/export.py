@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -41,6 +42,7 @@ class Exported:
     outcomes: of decisions in the file.
     again: records of decisions that were made again under their ids, but for the one that counts.
     undecided: decisions without candidates, by why.
+    empty: values that no outcome has, which may not have happened yet, and why.
     """
 
     decisions: int = 0
@@ -48,6 +50,7 @@ class Exported:
     again: int = 0
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0))
     undecided: dict[str, int] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
 
 
 def export(
@@ -80,9 +83,7 @@ def export(
     try:
         with parquet.ParquetWriter(partial, made, compression="zstd") as writer:
             exported = _write(files, Rows(playbooks, told), period, writer, made, report)
-        # It may have come meanwhile.
-        _check(target, force)
-        partial.replace(target)
+        _name(partial, target, force)
     finally:
         partial.unlink(missing_ok=True)
     return exported
@@ -92,7 +93,22 @@ def _check(target: Path, force: bool) -> None:
     if not target.parent.is_dir():
         raise RecordError(f"{target}: there is no folder {target.parent}, allowed: one that is")
     if target.exists() and not force:
-        raise RecordError(f"{target}: it is there already, allowed: a new file, or --force")
+        raise _there(target)
+
+
+def _name(partial: Path, target: Path, force: bool) -> None:
+    if force:
+        partial.replace(target)
+        return
+    try:
+        # It may have come meanwhile: a link replaces nothing.
+        os.link(partial, target)
+    except FileExistsError:
+        raise _there(target) from None
+
+
+def _there(target: Path) -> RecordError:
+    return RecordError(f"{target}: it is there already, allowed: a new file, or --force")
 
 
 def _write(
@@ -100,8 +116,7 @@ def _write(
 ) -> Exported:
     total = 2 * max(files.total_bytes, 1)
     outcomes = Outcomes(_told(files, report, 0, total))
-    rows.check(outcomes.events())
-    exported = Exported(undecided=rows.undecided)
+    exported = Exported(undecided=rows.undecided, empty=rows.empty(outcomes.events()))
     found = _rows(_told(files, report, total // 2, total), rows, outcomes, period, exported)
     while batch := list(islice(found, ROWS_AT_ONCE)):
         writer.write_batch(library().RecordBatch.from_pylist(batch, made))

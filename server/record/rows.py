@@ -46,14 +46,10 @@ class Rows:
         self._names: dict[bytes, Names | None] = {}
         self.undecided: dict[str, int] = {}
 
-    def check(self, events: Events) -> None:
-        """Refuse a value that no outcome has; without outcomes nothing is worth anything.
-
-        Raises RecordError.
-        """
-        for event, name in self._values.items() if events else ():
-            if found := lacking(events, event, name):
-                raise RecordError(f"--value: {found.seen}, allowed: {found.allowed}")
+    def empty(self, events: Events) -> list[str]:
+        """Which values no outcome has, and what there is."""
+        found = [lacking(events, event, name) for event, name in self._values.items()]
+        return [f"--value: {one.seen}, allowed: {one.allowed}" for one in found if one]
 
     def row(self, frame: Frame, outcomes: Sequence[Outcome]) -> Row:
         """A decision's row."""

@@ -17,6 +17,11 @@ from typer.testing import CliRunner
 
 from nextbest.client import AsyncClient
 from nextbest.server.command.main import make_app
+from nextbest.server.record.errors import RecordError
+from nextbest.server.record.export import Period, export
+from nextbest.server.record.files import Files
+from nextbest.server.record.playbooks import Playbooks
+from nextbest.server.record.rows import Told
 from nextbest.server.record.schema import schema
 from nextbest.v1 import decision_pb2
 from tests.conftest import running
@@ -224,22 +229,46 @@ async def test_a_file_that_is_there_stays_unless_it_is_forced(
     assert f"there is no folder {tmp_path}/no" in told["stderr"]
 
 
-async def test_a_value_that_no_outcome_has_is_refused(tmp_path: Path, playbook: Path) -> None:
+async def test_a_file_that_comes_meanwhile_stays(tmp_path: Path, playbook: Path) -> None:
+    async with running(playbook, data__folder=tmp_path / "data", records__share="1") as address:
+        await lived(address)
+    target = tmp_path / "all.parquet"
+    files = Files(tmp_path / "data/records")
+
+    def export_beside() -> None:
+        told = Told(candidates=False)
+        export(
+            files,
+            Playbooks(files.folder, {}),
+            told,
+            Period(),
+            target,
+            lambda *_: target.write_text("theirs") and None,
+        )
+
+    with pytest.raises(RecordError, match="it is there already"):
+        await asyncio.to_thread(export_beside)
+    assert target.read_text() == "theirs"
+    assert sorted(tmp_path.glob("all*")) == [target]
+
+
+async def test_a_value_that_no_outcome_has_is_named(tmp_path: Path, playbook: Path) -> None:
     async with running(playbook, data__folder=tmp_path / "data", records__share="1") as address:
         async with AsyncClient(address) as client:
             await client.decide("ann", ["top"])
-        # Nothing has come yet: it cannot be told from one that is misspelt.
-        of_none = tmp_path / "none.parquet"
+        # It may not have happened yet: the file is written all the same.
+        given = (tmp_path / "data", "-o", tmp_path / "none.parquet", "--value", "buy.price")
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(exported, tmp_path / "data", "-o", of_none, "--value", "buy.price")
+        told = await asyncio.to_thread(exported, *given)
+        assert "'buy', of which no outcome is recorded" in told["stderr"]
         await lived(address)
     for value, wanted in (("purchse.amount", "purchase"), ("purchase.amont", "amount")):
-        target = tmp_path / "all.parquet"
+        target = tmp_path / f"{value}.parquet"
         given = (tmp_path / "data", "-o", target, "--value", value)
-        told = await asyncio.to_thread(exported, *given, code=1)
-        assert "--value" in told["stderr"]
+        told = await asyncio.to_thread(exported, *given)
         assert wanted in told["stderr"].partition("allowed: ")[2]
-        assert not target.exists()
+        assert len(told["empty"]) == 1
+        assert parquet.read_table(target).num_rows == PEOPLE + 1
 
 
 def test_wrong_use_is_code_2(tmp_path: Path) -> None:
@@ -252,4 +281,5 @@ def test_wrong_use_is_code_2(tmp_path: Path) -> None:
     ):
         assert wrong[0] in exported(*output, *wrong, code=2)["stderr"]
     assert ".parquet" in exported(tmp_path, "-o", tmp_path / "a.csv", code=2)["stderr"]
+    assert "without --output" in exported(tmp_path, "--force", code=2)["stderr"]
     assert "records.share=1" in exported(*output, code=1)["stderr"]

@@ -103,7 +103,7 @@ def test_an_operators_day_with_a_local_log(start: Callable[[], Server], tmp_path
     server.end(signal.SIGKILL)
     server = start()
     assert (age(server, "ann"), age(server, "bob")) == (34, 35)
-    assert "forgotten: ann" in nextbest("erase", "ann", *server.to)
+    assert "forgotten: ann" in nextbest("erase", "ann", "--timeout", "20", *server.to)
     assert age(server, "ann") == 0
     server.end()
 
