@@ -34,6 +34,8 @@ def budget_statuses(
         )
         if ledger is not None:
             for process, has in ledger.holders.items():
+                if has.stopped and has.claimed == has.returned:
+                    continue
                 status.parts.add(
                     member=process.member,
                     process=process.mark,
@@ -42,11 +44,12 @@ def budget_statuses(
                     held=has.held / unit,
                 )
             status.claimed = (ledger.claimed - ledger.returned) / unit
+            status.used = ledger.gone.used / unit
         elif ledgers is None:
             claimed = (one.used + one.held + one.left) / unit
             status.parts.add(claimed=claimed, used=one.used / unit, held=one.held / unit)
             status.claimed = claimed
-        status.used = sum(part.used for part in status.parts)
+        status.used += sum(part.used for part in status.parts)
         status.held = sum(part.held for part in status.parts)
         yield status
 

@@ -73,7 +73,8 @@ class Budgets:
         """The reader passed a heartbeat, with what its process says of budgets."""
         process = Process(heartbeat.member, heartbeat.process)
         for report in heartbeat.budgets:
-            self.ledgers.join(process, report)
+            # Only the last word of one that stops has no time.
+            self.ledgers.join(process, report, last=not heartbeat.now_ms)
         self._giver.heard(process, heartbeat.budgets)
 
     def moved(self) -> None:
@@ -100,11 +101,14 @@ class Budgets:
         return self._needs.reports()
 
     async def give_back(self) -> None:
-        """Before the node stops: what nobody has been promised is anybody's again."""
+        """Before the node stops: what nobody has been promised is anybody's again.
+
+        It is told for nothing, too: what is claimed for this process later is then anybody's.
+        """
         self._needs.stopped = True
-        reports = [one for budget in near(self._context) if (one := self._returned(budget))]
+        reports = [self._returned(budget) for budget in near(self._context)]
         self.shares.give_up()
-        if reports:
+        if reports and self._own.mark:
             context = self._context
             await self._notes.append(
                 heartbeat=log_pb2.Heartbeat(
@@ -112,13 +116,13 @@ class Budgets:
                 )
             )
 
-    def _returned(self, budget: BudgetInfo) -> log_pb2.BudgetReport | None:
-        """What is left here of a budget, which is then not spent here; None for nothing."""
+    def _returned(self, budget: BudgetInfo) -> log_pb2.BudgetReport:
+        """What is left here of a budget, which is then not spent here."""
         left = self._context.engine.take_back_budget(budget.key, budget.period)
         left += self.shares.waiting(Period(budget.key, budget.period))
         report = self._needs.stand(budget)
         report.returned = left
-        return report if left > 0 and report.has else None
+        return report
 
     def messages(self) -> list[log_pb2.BudgetLedger]:
         """All that is known, for snapshots and for operators."""

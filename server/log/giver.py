@@ -107,10 +107,13 @@ class Giver:
         self._refused &= known.keys()
         for (process, period), wanted in wants.items():
             budget = known.get(period)
-            if budget is not None and self._is_alive(process):
+            if budget is not None and self._is_alive(process, period):
                 await self._claim(process, budget, wanted)
 
-    def _is_alive(self, process: Process) -> bool:
+    def _is_alive(self, process: Process, period: Period) -> bool:
+        has = self._ledgers.of(period).holders.get(process)
+        if has is not None and has.stopped:
+            return False
         return self._members.seen_s(process.member) >= self._alive_since_s()
 
     def _alive_since_s(self) -> float:

@@ -43,15 +43,20 @@ class Holder:
     claimed: int = 0
     used: int = 0
     held: int = 0
-    # Given back when it stopped: it spends nothing any more.
+    # Given back when it stopped.
     returned: int = 0
+    # Its last word was read: it spends nothing any more.
+    stopped: bool = False
 
     def join(self, said: Holder) -> None:
         """What it has said later, or was heard to say."""
         self.claimed = max(self.claimed, said.claimed)
         self.used = max(self.used, said.used)
         self.held = said.held
-        self.returned = max(self.returned, said.returned)
+        # It knew nothing of what was claimed for it since its last word, and has not spent that.
+        unknown = self.claimed - said.claimed if said.stopped else 0
+        self.returned = max(self.returned, said.returned + unknown)
+        self.stopped |= said.stopped
 
 
 @dataclass(slots=True)
@@ -60,18 +65,30 @@ class Ledger:
 
     calendar: int = Calendar.ROLLING
     claimed: int = 0
+    # Those longest not heard first.
     holders: dict[Process, Holder] = field(default_factory=dict)
+    # The sum of those let go of.
+    gone: Holder = field(default_factory=Holder)
 
     @property
     def returned(self) -> int:
         """What may be claimed again."""
-        return sum(one.returned for one in self.holders.values())
+        return self.gone.returned + sum(one.returned for one in self.holders.values())
 
     def holder(self, process: Process) -> Holder:
-        """What a process has; the longest known one goes where there are too many."""
+        """What a process has: it was heard, or is given something."""
         if process not in self.holders and len(self.holders) >= HOLDERS_MAX:
-            del self.holders[next(iter(self.holders))]
-        return self.holders.setdefault(process, Holder())
+            self._let_go()
+        self.holders[process] = self.holders.pop(process, Holder())
+        return self.holders[process]
+
+    def _let_go(self) -> None:
+        """Of one that has stopped, where there is one, else of the one longest not heard."""
+        stopped = (process for process, one in self.holders.items() if one.stopped)
+        one = self.holders.pop(next(stopped, next(iter(self.holders))))
+        self.gone.claimed += one.claimed
+        self.gone.used += one.used
+        self.gone.returned += one.returned
 
 
 class Ledgers:
@@ -93,19 +110,23 @@ class Ledgers:
         if ledger is None or claim.start < ledger.claimed:
             return False
         ledger.claimed = claim.start + claim.amount
-        ledger.holder(Process(claim.holder, claim.process)).claimed += claim.amount
+        holder = ledger.holder(Process(claim.holder, claim.process))
+        holder.claimed += claim.amount
+        if holder.stopped:
+            # Nobody spends it, and it may be claimed again at once.
+            holder.returned += claim.amount
         return True
 
-    def join(self, process: Process, report: log_pb2.BudgetReport) -> None:
-        """Take what a process says of a budget."""
-        if not (report.claimed or report.has):
+    def join(self, process: Process, report: log_pb2.BudgetReport, last: bool = False) -> None:
+        """Take what a process says of a budget; last: it stops."""
+        if not (report.claimed or report.has or last):
             return
         ledger = self._open(Period(report.budget, report.period), report.calendar)
         if ledger is None:
             return
         ledger.claimed = max(ledger.claimed, report.claimed)
-        if report.has:
-            said = Holder(report.has, report.used, report.held, report.returned)
+        if report.has or last:
+            said = Holder(report.has, report.used, report.held, report.returned, last)
             ledger.holder(process).join(said)
 
     def takes(self, period: Period, calendar: int) -> bool:
@@ -146,6 +167,7 @@ class Ledgers:
                 calendar=ledger.calendar,
                 claimed=ledger.claimed,
                 holders=[_message(process, one) for process, one in ledger.holders.items()],
+                gone=_message(Process("", 0), ledger.gone),
             )
             for period, ledger in self.known.items()
         ]
@@ -158,8 +180,8 @@ class Ledgers:
                 continue
             ledger.claimed = max(ledger.claimed, message.claimed)
             for one in message.holders:
-                said = Holder(one.claimed, one.used, one.held, one.returned)
-                ledger.holder(Process(one.member, one.process)).join(said)
+                ledger.holder(Process(one.member, one.process)).join(_holder(one))
+            ledger.gone.join(_holder(message.gone))
 
 
 def _message(process: Process, holder: Holder) -> log_pb2.BudgetHolder:
@@ -170,4 +192,9 @@ def _message(process: Process, holder: Holder) -> log_pb2.BudgetHolder:
         used=holder.used,
         held=holder.held,
         returned=holder.returned,
+        stopped=holder.stopped,
     )
+
+
+def _holder(said: log_pb2.BudgetHolder) -> Holder:
+    return Holder(said.claimed, said.used, said.held, said.returned, said.stopped)

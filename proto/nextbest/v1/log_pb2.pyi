@@ -73,34 +73,38 @@ class BudgetReport(_message.Message):
     def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., has: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., wanted: _Optional[int] = ..., returned: _Optional[int] = ..., calendar: _Optional[int] = ...) -> None: ...
 
 class BudgetLedger(_message.Message):
-    __slots__ = ("budget", "period", "claimed", "holders", "calendar")
+    __slots__ = ("budget", "period", "claimed", "holders", "calendar", "gone")
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
     CALENDAR_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
     budget: bytes
     period: int
     claimed: int
     holders: _containers.RepeatedCompositeFieldContainer[BudgetHolder]
     calendar: int
-    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[BudgetHolder, _Mapping]]] = ..., calendar: _Optional[int] = ...) -> None: ...
+    gone: BudgetHolder
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[BudgetHolder, _Mapping]]] = ..., calendar: _Optional[int] = ..., gone: _Optional[_Union[BudgetHolder, _Mapping]] = ...) -> None: ...
 
 class BudgetHolder(_message.Message):
-    __slots__ = ("member", "process", "claimed", "used", "held", "returned")
+    __slots__ = ("member", "process", "claimed", "used", "held", "returned", "stopped")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
     member: str
     process: int
     claimed: int
     used: int
     held: int
     returned: int
-    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., returned: _Optional[int] = ...) -> None: ...
+    stopped: bool
+    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., returned: _Optional[int] = ..., stopped: _Optional[bool] = ...) -> None: ...
 
 class EpochOpen(_message.Message):
     __slots__ = ("replication_id", "previous", "member", "reseeded")

@@ -276,6 +276,35 @@ async def test_shares_are_released_with_the_time(even: bool) -> None:
         assert a.node.budgets.messages()[0].claimed == released
 
 
+class SlowClaims(MemoryLog):
+    """Takes a while for each claim, once it is slow."""
+
+    slow = False
+    begun = 0
+
+    async def append(
+        self, queue: int, epoch: int, replication_id: str, data: bytes, replicas: int
+    ) -> int:
+        if self.slow and unpack(Record(0, 0, data)).kind == "claim":
+            self.begun += 1
+            await asyncio.sleep(0.3)
+        return await super().append(queue, epoch, replication_id, data, replicas)
+
+
+async def test_what_is_claimed_for_one_that_stops_meanwhile_is_anybodys() -> None:
+    log = SlowClaims(store := MemoryStore())
+    a, b = Member(log, process=next(_marks), plan=plan_of()), member(store, "b")
+    async with following(a):
+        await eventually(lambda: a.node.leads and budget(a).left > 0)
+        log.slow = True
+        await b.start()
+        await eventually(lambda: log.begun > 0)
+        await b.stop(0.5)
+        log.slow = False
+        async with asyncio.timeout(20):
+            assert await spend(a) == 100
+
+
 class FullLog(MemoryLog):
     """Refuses heartbeats while it is full."""
 

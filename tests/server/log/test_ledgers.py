@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from random import Random
 
 from nextbest.core.playbook.plan import Period as Calendar
-from nextbest.server.log.ledgers import LEDGERS_MAX, PERIODS_KEPT, Ledgers, Period, Process
+from nextbest.server.log.ledgers import (
+    HOLDERS_MAX,
+    LEDGERS_MAX,
+    PERIODS_KEPT,
+    Ledgers,
+    Period,
+    Process,
+)
 from nextbest.v1 import log_pb2
 
 ALL, DAY, MONTH = Calendar.ROLLING, Calendar.DAY, Calendar.MONTH
@@ -99,3 +106,68 @@ def test_who_begins_from_a_snapshot_ends_with_the_same() -> None:
         for one in claims[at:]:
             behind.claim(one)
         assert behind.known == read.known
+
+
+def given(ledgers: Ledgers, mark: int, amount: int = 10) -> log_pb2.Claim:
+    """A claim for a process of `b`, from where all is claimed."""
+    start = ledgers.of(Period(b"k", 0)).claimed
+    return log_pb2.Claim(budget=b"k", start=start, amount=amount, holder="b", process=mark)
+
+
+def said(has: int, used: int = 0, returned: int = 0) -> log_pb2.BudgetReport:
+    return log_pb2.BudgetReport(budget=b"k", has=has, used=used, returned=returned)
+
+
+def restored(ledgers: Ledgers) -> Ledgers:
+    other = Ledgers()
+    other.restore(ledgers.messages())
+    return other
+
+
+def test_restarts_alone_use_nothing_up() -> None:
+    ledgers = Ledgers()
+    alive = given(ledgers, 1)
+    assert ledgers.claim(alive)
+    for mark in range(2, 2 * HOLDERS_MAX):
+        assert ledgers.claim(given(ledgers, mark))
+        ledgers.join(Process("b", mark), said(10, used=1, returned=9), last=True)
+    ledger = ledgers.of(Period(b"k", 0))
+    assert len(ledger.holders) == HOLDERS_MAX
+    assert ledger.holders[Process("b", 1)].claimed == 10, "it has not stopped"
+    assert ledger.claimed - ledger.returned == 10 + 2 * HOLDERS_MAX - 2
+    assert ledger.gone.used + sum(one.used for one in ledger.holders.values()) == (
+        2 * HOLDERS_MAX - 2
+    )
+    assert restored(ledgers).known == ledgers.known
+
+
+def test_of_many_that_crashed_the_longest_silent_one_goes() -> None:
+    ledgers = Ledgers()
+    for mark in range(1, HOLDERS_MAX + 1):
+        ledgers.claim(given(ledgers, mark))
+    ledgers.join(Process("b", 1), said(10, used=3))
+    ledgers.claim(given(ledgers, HOLDERS_MAX + 1))
+    holders = ledgers.of(Period(b"k", 0)).holders
+    assert Process("b", 1) in holders
+    assert Process("b", 2) not in holders
+
+
+def test_what_is_claimed_for_one_that_has_stopped_is_anybodys() -> None:
+    """Whether the claim comes behind its last word, or before, when it did not know of it."""
+    ledgers = Ledgers()
+    for _ in range(2):
+        assert ledgers.claim(given(ledgers, 1))
+    ledgers.join(Process("b", 1), said(10, used=4, returned=6), last=True)
+    ledger = ledgers.of(Period(b"k", 0))
+    assert (ledger.claimed, ledger.returned) == (20, 16)
+    ledgers = restored(ledgers)
+    assert ledgers.claim(given(ledgers, 1))
+    ledger = ledgers.of(Period(b"k", 0))
+    assert (ledger.claimed, ledger.returned) == (30, 26)
+
+
+def test_a_last_word_for_nothing_is_kept() -> None:
+    ledgers = Ledgers()
+    ledgers.join(Process("b", 1), said(0), last=True)
+    assert ledgers.claim(given(ledgers, 1))
+    assert ledgers.of(Period(b"k", 0)).returned == 10
