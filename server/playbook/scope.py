@@ -130,6 +130,8 @@ class Scope:
     expressions: list[Code] = field(default_factory=list)
     # What a property of an event can be, by event and slot, where only these values come.
     known: dict[int, dict[int, Collection[str]]] = field(default_factory=dict)
+    # What an experiment reads as, by its input's slot.
+    variants: dict[int, Collection[str]] = field(default_factory=dict)
     _by_key: dict[object, int] = field(default_factory=dict)
     _checked: dict[tuple[World, Want, str], Checked] = field(default_factory=dict)
     _events: dict[int, Checker] = field(default_factory=dict)
@@ -156,6 +158,10 @@ class Scope:
             self._checked[at] = self.checkers[world].check(text, want)
         checked = self._checked[at]
         self._report(text, what, checked.issues)
+        for code in checked.codes:
+            for slot in self.variants.keys() & set(code.slots):
+                name = f"{what}: {self.inputs[slot].name}"
+                self._check_known(text, compared(code, slot), self.variants[slot], name)
         return checked.codes
 
     def event_filter(self, event: int, texts: Sequence[Text], what: str) -> Code | None:
@@ -167,26 +173,24 @@ class Scope:
         for text in texts:
             checked = checker.check(text, Want.CONDITION)
             self._report(text, what, checked.issues)
-            self._check_known(event, text, checked.codes, what)
+            for slot, names in self.known.get(event, {}).items():
+                name = f"{what}: event.{self.tables.events[event].properties[slot].name}"
+                for code in checked.codes:
+                    self._check_known(text, compared(code, slot), names, name)
             found.append(checked.whole)
         if len(found) < 2 or None in found:
             return found[0] if found else None
         joined = " && ".join(f"({text})" for text in texts)
         return checker.check(joined, Want.CONDITION).whole
 
-    def _check_known(self, event: int, text: Text, codes: Iterable[Code], what: str) -> None:
-        """Report a comparison with what a property never is."""
-        for slot, names in self.known.get(event, {}).items():
-            for code in codes:
-                for constant in compared(code, slot):
-                    if constant not in names:
-                        property_ = self.tables.events[event].properties[slot].name
-                        fault = text.node.fault(
-                            f"{what}: event.{property_}",
-                            one_of(str(constant), names),
-                            shown(constant),
-                        )
-                        self.faults.add(fault)
+    def _check_known(
+        self, text: Text, constants: Iterable[object], names: Collection[str], what: str
+    ) -> None:
+        """Report a comparison with what a value never is."""
+        for constant in constants:
+            if constant not in names:
+                allowed = one_of(str(constant), filter(None, names))
+                self.faults.add(text.node.fault(what, allowed, shown(constant)))
 
     def _condition(self, code: Code) -> int:
         if len(self.conditions) > limits.DISTINCT_CONDITIONS_MAX:
@@ -247,7 +251,13 @@ def make_scope(
         action_attributes=tuple(action_attributes),
     )
     checkers = {world: make(variables(plan, world)) for world in World}
-    return Scope(found, checkers, make, tables, faults, readings)
+    # Whoever is not in an experiment reads an empty text.
+    read = {
+        slot: (*dict.fromkeys(readings[one.index].texts), "")
+        for slot, one in enumerate(found)
+        if one.kind is InputKind.EXPERIMENT
+    }
+    return Scope(found, checkers, make, tables, faults, readings, variants=read)
 
 
 def _inputs(
