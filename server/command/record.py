@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from nextbest.server.command.console import (
     EXIT_REFUSED,
     AsJson,
     complain,
+    counted,
     out,
     show_json,
 )
@@ -20,13 +22,16 @@ from nextbest.server.command.effect import SHOWN_MAX, effect_json, show_effect
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.errors import RecordError
-from nextbest.server.record.files import Files
+from nextbest.server.record.files import Files, folder_of
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import Replayed, replay
 from nextbest.server.record.whatif import Draft, Effect, whatif
 
 RecordFiles = Annotated[
-    Path, typer.Argument(help="A file of records, or their folder.", metavar="FILE", exists=True)
+    Path,
+    typer.Argument(
+        help="A file of records, their folder, or a data folder.", metavar="FILE", exists=True
+    ),
 ]
 
 
@@ -60,16 +65,17 @@ def replay_command(
 
       nextbest replay /tmp/shop/records --id 01a212fa-c1b5-7c2e-b25a-379038acb9ab
     """
-    files = Files(file)
-    playbooks = Playbooks(files.folder, dict(map(plan_of, playbook or ())))
-    count, different = 0, []
-    for one in replay(files.decisions(id), playbooks):
-        count += 1
-        different += [one] if one.difference else []
-    _tell(files, count, different, as_json)
-    if not count:
+    files = Files(folder_of(file))
+    given = dict(map(plan_of, playbook or ()))
+    found = _Found()
+    for one in replay(files.decisions(id), Playbooks(files.folder, given)):
+        found.add(one)
+    _tell(files, found, as_json)
+    if not found.count:
         complain(_nothing(files, id))
-    if files.damaged or not count or different:
+    if found.not_replayed and given:
+        complain(f"--playbook gives {', '.join(one.hex() for one in given)}")
+    if files.damaged or not found.equal or found.equal < found.count:
         raise typer.Exit(EXIT_REFUSED)
 
 
@@ -93,7 +99,7 @@ def whatif_command(
 
       nextbest whatif /tmp/shop/records/20261126T193556.705154.records --playbook my/draft --json
     """
-    files = Files(file)
+    files = Files(folder_of(file))
     hash_bytes, plan = plan_of(playbook)
     draft = Draft(plan, Playbooks(files.folder, {hash_bytes: plan}))
     effect = whatif(files.decisions(), draft)
@@ -121,6 +127,8 @@ def _nothing(files: Files, id: str) -> str:
     """Why there is no decision, and what to do."""
     if id:
         return f"no decision of the id {id!r} is recorded here"
+    if files.damaged or files.cut:
+        return f"{files.folder}: no decision is whole"
     return f"{files.folder}: no decisions are recorded here; serve with --set records.share=1"
 
 
@@ -132,26 +140,53 @@ def plan_of(folder: Path) -> tuple[bytes, Plan]:
     return compiled.plan.hash, compiled.plan
 
 
-def _tell(files: Files, count: int, different: Sequence[Replayed], as_json: bool) -> None:
-    damaged = files.damaged
-    equal = count - len(different)
+@dataclass(slots=True)
+class _Found:
+    """What came of deciding again; of those that were not decided again, how many for which why."""
+
+    count: int = 0
+    different: list[Replayed] = field(default_factory=list)
+    not_replayed: Counter[str] = field(default_factory=Counter)
+
+    def add(self, one: Replayed) -> None:
+        """Take a decision."""
+        self.count += 1
+        if one.why_not:
+            self.not_replayed[one.why_not] += 1
+        elif one.difference:
+            self.different.append(one)
+
+    @property
+    def equal(self) -> int:
+        """How many gave the same bytes."""
+        return self.count - len(self.different) - self.not_replayed.total()
+
+
+def _tell(files: Files, found: _Found, as_json: bool) -> None:
+    damaged, different = files.damaged, found.different
     if as_json:
         named = [_named(one) for one in different]
-        told = {"records": count, "equal": equal, "different": named}
+        told = {"records": found.count, "equal": found.equal, "different": named}
+        told["not_replayed"] = dict(found.not_replayed)
         damage = {"damaged": list(map(str, damaged)), "cut": list(map(str, files.cut))}
         show_json(told | damage)
         return
     lines = [
         *map(str, damaged),
         *map(str, files.cut),
+        *(
+            counted(count, f"decisions were not replayed: {why}")
+            for why, count in found.not_replayed.most_common()
+        ),
         *(" ".join(("decision", *_named(one).values())) for one in different),
     ]
     for line in lines[:SHOWN_MAX]:
         complain(line)
     more = f", {len(lines) - SHOWN_MAX:,} more than shown" if len(lines) > SHOWN_MAX else ""
     out().print(
-        f"{count:,} decisions of {len(files.paths):,} file(s): {equal:,} equal, "
-        f"{len(different):,} different, {len(damaged):,} damaged{more}"
+        f"{counted(found.count, 'decisions')} of {counted(len(files.paths), 'files')}: "
+        f"{found.equal:,} equal, {len(different):,} different, "
+        f"{found.not_replayed.total():,} not replayed, {len(damaged):,} damaged{more}"
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nextbest.server.record.content import FileContent
-from nextbest.server.record.errors import CutRecordError, DamagedRecordError
+from nextbest.server.record.errors import CutRecordError, DamagedRecordError, RecordError
 from nextbest.server.record.frames import Frame, frames
 
 SUFFIX = ".records"
+EXPORT_SUFFIX = ".parquet"
 # Of a server's data folder.
 FOLDER = "records"
 
@@ -31,6 +32,9 @@ class Files:
     """
 
     def __init__(self, *paths: Path) -> None:
+        for path in paths:
+            if path.suffix == EXPORT_SUFFIX:
+                raise RecordError(f"{path}: an export, allowed: the records that it was made of")
         self._parts = [sorted(one.glob(f"*{SUFFIX}")) if one.is_dir() else [one] for one in paths]
         self.paths = [path for part in self._parts for path in part]
         # Where the playbooks are.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from google.rpc import status_pb2
 
-from nextbest.core import errors
+from nextbest.core import Engine, errors
 from nextbest.core.engine import status_bytes
 from nextbest.core.errors import NextbestError
 from nextbest.server.record.difference import difference
@@ -32,27 +32,33 @@ _RESPONSE = 4
 
 
 class Replayed(NamedTuple):
-    """What came of a record: equal, or the first difference."""
+    """What came of a record: equal, the first difference, or why it was not decided again."""
 
     frame: Frame
-    difference: str
+    difference: str = ""
+    why_not: str = ""
 
 
 def replay(frames: Iterable[Frame], playbooks: Playbooks) -> Iterator[Replayed]:
     """Decide each record again."""
     for frame in frames:
-        yield Replayed(frame, _compare(frame, playbooks))
+        yield _replayed(frame, playbooks)
 
 
-def _compare(frame: Frame, playbooks: Playbooks) -> str:
-    record = frame.record
-    if record.error.code in _OF_THE_NODE:
-        return ""
+def _replayed(frame: Frame, playbooks: Playbooks) -> Replayed:
+    if frame.record.error.code in _OF_THE_NODE:
+        return Replayed(frame)
     try:
-        engine = playbooks.engine(record.playbook)
-        answer, missing = engine.replay(frame.data)
+        engine = playbooks.engine(frame.record.playbook)
     except RecordError as error:
-        return str(error)
+        return Replayed(frame, why_not=str(error))
+    return Replayed(frame, _compare(frame, engine))
+
+
+def _compare(frame: Frame, engine: Engine) -> str:
+    record = frame.record
+    try:
+        answer, missing = engine.replay(frame.data)
     except NextbestError as error:
         return _compare_errors(record, error)
     if record.HasField("error"):
