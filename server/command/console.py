@@ -82,6 +82,16 @@ def complain(text: str) -> None:
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text, style="red")
 
 
+def counted(count: int, what: str) -> str:
+    """A count and what it is of; `what` is in the plural, and its second word may be a verb."""
+    if count != 1:
+        return f"{count:,} {what}"
+    noun, *rest = what.split(" ")
+    verbs = {"are": "is", "were": "was", "have": "has"}
+    rest[:1] = [verbs.get(word, word) for word in rest[:1]]
+    return " ".join(("1", noun.removesuffix("s"), *rest))
+
+
 def connect(to: str) -> Client:
     """A client for `--to`."""
     # Imported here: half of the commands speak to no server and need no gRPC.
@@ -125,7 +135,7 @@ def values(pairs: Sequence[str], hint: str) -> dict[str, Plain]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             # Not quoted: it may be a person's value, and what is printed may be kept.
-            seen = f"the {number}. without a name" if equals else f"the {number}. without ="
+            seen = f"number {number} has no {'name' if equals else '='}"
             raise typer.BadParameter(f"{seen}, allowed: NAME=VALUE", param_hint=hint)
         found[name] = _value(text)
     return found

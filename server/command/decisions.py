@@ -16,6 +16,7 @@ from nextbest.server.command.console import (
     EXIT_REFUSED,
     MOMENT,
     complain,
+    counted,
     moment_us,
     out,
     show_json,
@@ -89,10 +90,11 @@ def period_of(since: str, until: str) -> Period:
     from nextbest.server.record.export import Period
 
     everything = Period()
-    return Period(
-        moment_us(since, "--since", everything.since_us),
-        moment_us(until, "--until", everything.until_us),
-    )
+    since_us = moment_us(since, "--since", everything.since_us)
+    until_us = moment_us(until, "--until", everything.until_us)
+    if since_us >= until_us:
+        raise typer.BadParameter(f"{since!r}, allowed: before --until", param_hint="--since")
+    return Period(since_us, until_us)
 
 
 def export_decisions(
@@ -133,17 +135,21 @@ def tell_damage(files: Files) -> None:
 def _show(output: Path, exported: Exported) -> None:
     counts = exported.counts
     out().print(
-        f"{output}: {exported.decisions:,} decisions, {exported.outcomes:,} outcomes of them"
+        f"{output}: {counted(exported.decisions, 'decisions')}, "
+        f"{counted(exported.outcomes, 'outcomes')} of them"
     )
     for count, what in (
-        (exported.again, "records are of decisions made again under their ids, which count once"),
-        (counts.repeated, "outcomes came again, and count once"),
-        (counts.unknown, "outcomes are of decisions that are not among the records"),
+        (
+            exported.again,
+            "records are of decisions made again under their ids, which count once",
+        ),
+        (counts.repeated, "outcomes came again, and are counted once"),
+        (counts.unknown, "outcomes are of decisions that are not among the records: not written"),
     ):
         if count:
-            out().print(f"{count:,} {what}")
+            out().print(counted(count, what))
     for why, count in exported.undecided.items():
-        out().print(f"{count:,} decisions without candidates: {why}")
+        out().print(counted(count, f"decisions without candidates: {why}"))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from nextbest.server.command.console import (
     EXIT_USAGE,
     AsJson,
     complain,
+    counted,
     out,
     show_json,
 )
@@ -218,21 +219,25 @@ def _recorded(places: Sequence[Path], asked: Asked) -> Subjects:
         if not frame.record.HasField("outcome"):
             outcomes.meet(frame.decision_id)
         found.add(frame.record)
+    subjects = found.subjects()
     unknown = outcomes.counts().unknown
     outcomes.close()
     for count, what in (
-        (len(files.damaged), "damaged records are left out"),
+        (len(files.damaged), "records are damaged, and left out"),
         (found.crossed, "exposures to another variant than a subject's first are left out"),
-        (found.unexposed, "outcomes of people who were not exposed before are left out"),
+        (found.unexposed, "outcomes are left out: of people who were not exposed before"),
         (found.late, "outcomes after the window are left out"),
-        (found.repeated, "outcomes came again, and count once"),
-        (unknown, "outcomes are of decisions that are not among the records"),
+        (found.repeated, "outcomes came again, and are counted once"),
+        (
+            unknown,
+            "outcomes are used whose decisions are not among the records",
+        ),
         (found.young, "subjects are younger than the window: more may come of them"),
         *((found.unknown(one), f"subjects have the mean of {one}") for one in asked.covariates),
     ):
         if count:
-            complain(f"{count:,} {what}")
-    return found.subjects()
+            complain(counted(count, what))
+    return subjects
 
 
 def _features(files: Files) -> Features:

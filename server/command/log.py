@@ -251,8 +251,8 @@ def export_command(
         told = told_of(value or (), candidates, as_recorded, key_file)
         export_decisions(places, output, told, period_of(since, until), force, as_json)
         return
-    if force:
-        raise typer.BadParameter("without --output", param_hint="--force")
+    given = {"--since": since, "--until": until, "--value": value, "--key-file": key_file}
+    _refuse_given({**given, "--as-recorded": as_recorded, "--force": force})
     path = places[0] / DATABASE
     if len(places) > 1 or not path.exists():
         complain(
@@ -260,7 +260,20 @@ def export_command(
             "records are written to a file: --output FILE.parquet"
         )
         raise typer.Exit(EXIT_REFUSED)
-    asyncio.run(_export(path))
+    from nextbest.server.log.log import LogInUseError
+
+    try:
+        asyncio.run(_export(path))
+    except LogInUseError as error:
+        complain(f"{error}; stop it, or add -o FILE.parquet for its decision records")
+        raise typer.Exit(EXIT_REFUSED) from error
+
+
+def _refuse_given(options: dict[str, object]) -> None:
+    """Refuse what only the decisions' file has."""
+    for name, given in options.items():
+        if given:
+            raise typer.BadParameter("without --output FILE.parquet", param_hint=name)
 
 
 @log_app.command("reseed")

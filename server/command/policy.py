@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 import typer
 
 from nextbest.core.playbook.plan import Plan
+from nextbest.server.command.console import counted
 from nextbest.server.command.decisions import period_of, progress, tell_damage
 from nextbest.server.offpolicy import Analysis, Settings, analyse
 from nextbest.server.offpolicy.recorded import LeftOut, gather
@@ -60,24 +61,24 @@ class Judged(NamedTuple):
         for count, what in (
             (out.again, "records are of decisions made again under their ids, which count once"),
             (out.failed, "decisions had no answer"),
-            (out.previews, "decisions were previews"),
+            (out.previews, "decisions were asked for as previews"),
             (out.unsampled, "decisions were recorded for what they are, beside the share"),
             (out.incomplete, "decisions are left out, since the draft reads what was not recorded"),
             (out.different, "decisions could not be made again: see nextbest replay"),
             (out.young, "decisions are younger than the window: --until leaves them out"),
             (out.late, "outcomes came after the window"),
-            (out.unplaced, "outcomes fit no proposition"),
-            (out.shared, "outcomes do not say of which placement they came: each has them"),
-            (out.repeated, "outcomes came again, and count once"),
-            (out.unknown, "outcomes are of decisions that are not among the records"),
+            (out.unplaced, "outcomes are of no proposition"),
+            (out.shared, "outcomes are of no named placement, and counted for each"),
+            (out.repeated, "outcomes came again, and are counted once"),
+            (out.unknown, "outcomes are of decisions that are not among the records: not counted"),
             (out.slots, "propositions are of later slots: rows are the first slots"),
             (out.columns, "columns of what was known have no room in the reward model"),
             (self.damaged, "records are damaged"),
         ):
             if count:
-                yield f"{count:,} {what}"
+                yield counted(count, what)
         for why, count in out.refused.most_common():
-            yield f"{count:,} decisions are refused by the draft: {why}"
+            yield counted(count, f"decisions are refused by the draft: {why}")
 
 
 def judge_draft(plan: Plan, records: FromRecords, settings: Settings) -> Judged:

@@ -166,8 +166,9 @@ def _show(response: playbook_pb2.GetShadowResponse) -> None:
     if response.description:
         console.print(response.description)
     console.print(
-        f"{response.cpu_us_per_decision:.0f} us of CPU each, {response.core_share:.2%} of a core; "
-        f"{response.skipped:,} skipped"
+        f"{response.cpu_us_per_decision:.0f} us of CPU each, {response.core_share:.2%} of a core "
+        f"with its start; {response.skipped:,} skipped, for which its CPU was not enough "
+        "(shadow.core_percent_max)"
     )
     for one in response.against:
         console.print(f"{one.compared:,} compared with {one.playbook_hash[:HASH_SHOWN]}")

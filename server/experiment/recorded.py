@@ -104,6 +104,8 @@ class Recorded:
         self._before: dict[Who, dict[str, float]] = {}
         self._names: set[str] = set()
         self._read: set[str] = set()
+        # What decisions have read that is no number.
+        self._texts: set[str] = set()
         self._newest_us = 0
         # Outcomes of people who were not exposed before; after the window; and that came again.
         self.unexposed = self.late = self.repeated = 0
@@ -147,6 +149,7 @@ class Recorded:
         found = self._features(record)
         numbers = {name: one.number for name, one in found.items() if one.number is not None}
         self._read |= numbers.keys()
+        self._texts |= found.keys() - numbers.keys()
         return {name: numbers[name] for name in self._asked.read if name in numbers}
 
     def _outcome(self, one: Outcome) -> None:
@@ -212,11 +215,16 @@ class Recorded:
     def _covariate(self, name: str) -> Covariate:
         known = [one.known[name] for one in self._subjects.values() if name in one.known]
         if not known:
-            allowed = one_of(name, sorted(self._read)) if self._read else "what a decision reads"
-            raise OptionError("--covariate", f"{name!r}, which no decision has read", allowed)
+            raise OptionError("--covariate", *self._unread(name))
         mean = float(np.mean(known))
         values: Floats = np.array([one.known.get(name, mean) for one in self._subjects.values()])
         return Covariate(name, values)
+
+    def _unread(self, name: str) -> tuple[str, str]:
+        """What was asked of a covariate that nobody has, and what is allowed."""
+        others = f"a number, and decisions read only {one_of('', sorted(self._texts), 'nothing')}"
+        seen = "is no number" if name in self._texts else "no decision has read as a number"
+        return f"{name!r}, which {seen}", one_of(name, sorted(self._read), others)
 
 
 def _split(name: str) -> tuple[str, str]:

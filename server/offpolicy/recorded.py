@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from nextbest.server.offpolicy.errors import FeedbackError, NothingRecordedError
 from nextbest.server.offpolicy.feedback import Feedback, Floats
 from nextbest.server.offpolicy.reward import Earned, Reward, earned
 from nextbest.server.offpolicy.support import Missing
+from nextbest.server.playbook.faults import one_of
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.export import Period, Progress
 from nextbest.server.record.features import Names
@@ -144,6 +145,8 @@ class _Gathering:
         self._context = Context()
         self._lacking: dict[tuple[str, str], float] = {}
         self._ends = array("q")
+        # The placements that were decided, asked for or not.
+        self._seen: set[str] = set()
         self._newest_us = 0
         self.left_out = LeftOut()
 
@@ -161,6 +164,7 @@ class _Gathering:
         person = self._person(frame)
         self._ends.append(decided_us + self._reward.window_us)
         for part in frame.record.response.placements:
+            self._seen.add(part.placement)
             if self._placements and part.placement not in self._placements:
                 continue
             shown = _first(part)
@@ -235,7 +239,7 @@ class _Gathering:
         columns = {name: np.array(one, dtype=np.int64) for name, one in self._columns.items()}
         rows = len(columns["action"])
         if not rows:
-            why = _why_none(self.left_out, len(self._ends))
+            why = _why_none(self.left_out, self._seen)
             raise NothingRecordedError(f"nothing can be compared: {why}")
         if self._reward.bounded:
             self.left_out.young = sum(end > self._newest_us for end in self._ends)
@@ -286,9 +290,9 @@ def _first(part: decision_pb2.PlacementDecision) -> decision_pb2.Proposition:
     return decision_pb2.Proposition(propensity_logging=1.0)
 
 
-def _why_none(left_out: LeftOut, seen: int) -> str:
+def _why_none(left_out: LeftOut, seen: Collection[str]) -> str:
     if seen:
-        return "no decision is of those placements"
+        return f"no decision is of those placements, allowed: {one_of('', sorted(seen))}"
     if left_out.refused:
         return f"the draft refuses: {left_out.refused.most_common(1)[0][0]}"
     if left_out.incomplete:

@@ -18,6 +18,8 @@ from nextbest.v1 import record_pb2
 
 # Longer than anything is kept.
 NO_WINDOW_US: Final = 2**62
+# What counts where nothing else is asked for.
+DEFAULT: Final = "click"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Reward:
     def check(self, outcomes: Outcomes) -> None:
         """Refuse a reward that no outcome has: all would be 0.  Raises FeedbackError."""
         if found := lacking(outcomes.events(), self.event, self.amount):
-            raise FeedbackError("reward", *found)
+            raise FeedbackError(f"--reward ({DEFAULT} by default)", *found)
 
 
 class Earned(NamedTuple):

@@ -252,7 +252,7 @@ def make_scope(
     )
     checkers = {world: make(variables(plan, world)) for world in World}
     # Whoever is not in an experiment reads an empty text.
-    read = {
+    read: dict[int, Collection[str]] = {
         slot: (*dict.fromkeys(readings[one.index].texts), "")
         for slot, one in enumerate(found)
         if one.kind is InputKind.EXPERIMENT

@@ -69,8 +69,8 @@ async def test_the_report_is_of_who_was_exposed_and_what_they_did(tmp_path: Path
         CliRunner().invoke, make_app(("experiment", "slo")), [*arguments, "--json"]
     )
     assert result.exit_code == 0, result.output
-    assert "1 outcomes of people who were not exposed before are left out" in result.stderr
-    assert "1 outcomes are of decisions that are not among the records" in result.stderr
+    assert "1 outcome is left out: of people who were not exposed before" in result.stderr
+    assert "1 outcome is used whose decisions are not among the records" in result.stderr
     told = list(numbers_in(json.loads(result.stdout)))
     for numbers in spent.values():
         rate = sum(one > 0 for one in numbers) / len(numbers)
@@ -171,6 +171,7 @@ def test_a_covariate_that_nobody_read_is_named(tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert "did you mean profile.orders" in result.stderr
+    assert "have the mean" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -104,4 +104,4 @@ def test_a_period_that_ends_before_it_begins_is_refused(records: Path, tmp_path:
 
 def test_what_only_a_file_of_decisions_has_is_refused_without_one(data: Path) -> None:
     result = run("log", "export", data, "--value", "purchase.amount", code=2)
-    assert "only with --output FILE.parquet" in result.stderr
+    assert "without --output FILE.parquet" in result.stderr

@@ -97,6 +97,7 @@ def test_an_operators_day_with_a_local_log(start: Callable[[], Server], tmp_path
     assert Path(taken["path"]).read_bytes() == (tmp_path / "a.nbs").read_bytes()
     born(server, "bob", 35)
     assert "in use by process" in nextbest("log", "verify", server.data)
+    assert "stop it, or add -o" in nextbest("log", "export", server.data, code=1)
     refused = nextbest("log", "restore", tmp_path / "a.nbs", "-d", server.data, code=1)
     assert "in use by another process" in refused
 

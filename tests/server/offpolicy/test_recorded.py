@@ -243,6 +243,15 @@ def test_a_decision_made_again_counts_once_and_so_does_what_came_of_it(tmp_path:
     assert found.left_out.again == 20
 
 
+def test_unknown_placements_are_refused_with_those_that_were_decided(tmp_path: Path) -> None:
+    file = tmp_path / "one.records"
+    plan = lived(LOGGED, file, 5)
+    playbooks = Playbooks(tmp_path, {plan.hash: plan})
+    draft = Draft(plan, playbooks)
+    with pytest.raises(Exception, match="of those placements, allowed: top"):
+        gather(Files(file), playbooks, draft, reward_of("buy"), Period(), ("hero",))
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "one.records"
     plan = lived(LOGGED, file, 50)
@@ -252,7 +261,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     elsewhere = LOGGED | {"placements.yaml": "placements: {side: {slots: 1}}\n"}
     with pytest.raises(Exception, match="refuses: placements: 'top'"):
         evaluated(file, plan, elsewhere)
-    with pytest.raises(Exception, match=r"reward: 'bye'.*did you mean buy"):
+    with pytest.raises(Exception, match=r"click by default.: 'bye'.*did you mean buy"):
         evaluated(file, plan, BETTER, "bye")
     with pytest.raises(Exception, match=r"'amont'.*did you mean amount"):
         evaluated(file, plan, BETTER, "buy.amont")

@@ -1,0 +1,37 @@
+"""Lines that commands print: a count's grammar, and what a figure is of."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from nextbest.server.command import shadow
+from nextbest.server.command.console import counted, values
+from nextbest.v1 import playbook_pb2
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "0 outcomes are late"),
+        (1, "1 outcome is late"),
+        (2_000, "2,000 outcomes are late"),
+    ],
+)
+def test_one_is_told_in_the_singular(count: int, told: str) -> None:
+    assert counted(count, "outcomes are late") == told
+
+
+def test_a_pair_without_a_value_is_told_by_its_number_alone() -> None:
+    """It may be a person's."""
+    with pytest.raises(typer.BadParameter, match=r"^number 2 has no =, allowed: NAME=VALUE$"):
+        values(["order=1", "amount"], "NAME=VALUE")
+
+
+def test_a_shadows_cost_is_told_with_its_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the first minute most of it is the start, for which the limit does not stand."""
+    answer = playbook_pb2.GetShadowResponse(playbook_hash="ab", core_share=0.0573, skipped=7)
+    shadow._show(answer)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "5.73% of a core with its start; 7 skipped" in said
+    assert "shadow.core_percent_max" in said
