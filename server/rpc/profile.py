@@ -21,6 +21,7 @@ from nextbest.core.errors import (
     NoPlaybookError,
 )
 from nextbest.server.clock import now_us
+from nextbest.server.log.leases import MembersBehindError
 from nextbest.server.playbook.grants import upsert_of
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.message import (
@@ -47,6 +48,9 @@ BATCH_MAX = 1_000
 FAULTS_MAX = 1_000
 # What of a deadline is left for the error, where every member was waited for.
 TELL_S = 0.05
+# Has gRPC's clients make no retries of their own: one would wait again, to the deadline, and the
+# caller would not learn who is behind.
+_NO_RETRY = ("grpc-retry-pushback-ms", "-1")
 # What is read on, and thrown away, of a stream that is refused.
 READ_ON_MAX = 1_000
 READ_ON_S_MAX = 1.0
@@ -130,7 +134,11 @@ class ProfileService:
         remaining_s = context.time_remaining()
         within_s = None if remaining_s is None else max(remaining_s - TELL_S, 0.0)
         at = response.position
-        await self._every_member((at.epoch, at.sequence, at.nonce), within_s)
+        try:
+            await self._every_member((at.epoch, at.sequence, at.nonce), within_s)
+        except MembersBehindError:
+            context.set_trailing_metadata((_NO_RETRY,))
+            raise
 
     def _consent_of(
         self, message: profile_pb2.SetConsentRequest

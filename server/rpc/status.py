@@ -89,10 +89,12 @@ async def refuse(context: Any, error: Exception) -> NoReturn:
 
 
 async def end(context: Any, status: status_pb2.Status) -> NoReturn:
-    """End the call with a status that is not OK, and its span if it has one."""
+    """End the call with a status that is not OK and what its trailers hold; its span, too."""
     _tell(get_current_span(), CODES[status.code])
-    await context.abort_with_status(rpc_status.to_status(status))
-    raise AssertionError("abort_with_status returned")
+    told = rpc_status.to_status(status)
+    more = tuple(context.trailing_metadata() or ())
+    await context.abort(told.code, told.details, (*told.trailing_metadata, *more))
+    raise AssertionError("abort returned")
 
 
 def _tell(span: Span, code: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from nextbest.client import AsyncClient, Client, UnavailableError
 from nextbest.v1 import (
     common_pb2,
     decision_pb2,
@@ -278,6 +280,33 @@ async def test_three_nodes_under_load_one_cut_off_and_one_frozen(processes: Proc
             assert not any(one.gated for one in await asyncio.gather(*asked))
             await cluster.live(first, second, third)
         cluster.check()
+
+
+async def test_both_clients_are_told_who_is_behind_before_their_deadline(
+    processes: Processes,
+) -> None:
+    redis = RedisCluster(processes, Settings(hosts=1, sentinels=(), more=ALONE))
+    await redis.start()
+    async with started(processes, [redis.url, redis.url]) as cluster:
+        first, second = cluster.nodes
+        address = first.endpoint.control
+        second.process.pause()
+        try:
+            async with AsyncClient(address) as client:
+                with Client(address) as waiting:
+                    # At once: the lease of the frozen one is short.
+                    told = await asyncio.gather(
+                        client.set_consent("ann", "profiling", "revoked", timeout=1.0),
+                        asyncio.to_thread(waiting.erase_profile, "bob", timeout=1.0),
+                        return_exceptions=True,
+                    )
+        finally:
+            second.process.resume()
+        for error in told:
+            assert isinstance(error, UnavailableError), error
+            assert error.reason == "MEMBERS_BEHIND"
+            # The member's name is its host's, with a number.
+            assert re.search(r": \S+:\w+; the write stands", error.message)
 
 
 @pytest.mark.timeout(240)
