@@ -48,11 +48,12 @@ class AsyncClient:
     """A client for asyncio; keep one for the whole process, made inside its loop.
 
     `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
-    a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
-    in seconds) and raises a NextbestError.  A call is tried up to three times while the server
-    is unavailable, or when it says when to come again; ids that are not given are made once, so
-    that a repeat changes nothing.  A consent taken back and an erasure are answered when no node
-    decides without them: in milliseconds, or where a node is cut off in seconds.
+    a known id as text, or what `anonymous(id)` makes.  A datetime without a zone is read as UTC.
+    Every call has a deadline (`timeout`, in seconds) and raises a NextbestError.  A call is tried
+    up to three times while the server is unavailable, or when it says when to come again; ids that
+    are not given are made once, so that a repeat changes nothing.  A consent taken back and an
+    erasure are answered when no node decides without them: in milliseconds, or where a node is cut
+    off in seconds.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
     take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.

@@ -34,6 +34,10 @@ def target(addresses: str | Sequence[str]) -> str:
     given = [addresses] if isinstance(addresses, str) else list(addresses)
     if not 1 <= len(given) <= ADDRESSES_MAX or not all(given):
         raise ValueError(f"addresses: {len(given)}, allowed: 1 to {ADDRESSES_MAX}")
+    for address in given:
+        # Without a port gRPC takes that of HTTPS.
+        if ":" not in address:
+            raise ValueError(f"addresses: {address!r}, allowed: host:port or unix:/path")
     if len(given) == 1:
         return given[0]
     for scheme in ("unix:", "ipv4:", "ipv6:"):

@@ -40,13 +40,22 @@ def identity(given: Identity) -> common_pb2.Identity:
     """The message for an identity; a plain text is a known id."""
     if isinstance(given, str):
         return common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id=given)
+    if not isinstance(given, common_pb2.Identity):
+        raise TypeError(f"identity: {type(given).__name__}, allowed: a text or an Identity")
     return given
 
 
 def members_awaited(given: bool | None) -> common_pb2.AwaitMembers:
-    """Whether every node's decisions are waited for; None leaves it to the server."""
+    """Whether every node's decisions are waited for; None leaves it to the server.
+
+    TypeError for anything else.
+    """
     if given is None:
         return common_pb2.AWAIT_MEMBERS_UNSPECIFIED
+    if not isinstance(given, bool):
+        # A text such as "NONE" is true.
+        seen = repr(given) if isinstance(given, str) else type(given).__name__
+        raise TypeError(f"await_members: {seen}, allowed: True, False, None")
     return common_pb2.AWAIT_MEMBERS_EVERY if given else common_pb2.AWAIT_MEMBERS_NONE
 
 
@@ -72,7 +81,9 @@ class Event:
     ack: Ack = None
 
     def message(self) -> event_pb2.TrackRequest:
-        """The event as the contract has it."""
+        """The event as the contract has it; ValueError for a slot of no decision."""
+        if self.slot and not self.decision_id:
+            raise ValueError(f"slot: {self.slot}, allowed: 0, or with a decision_id")
         return event_pb2.TrackRequest(
             event_id=self.event_id or new_id(),
             identity=identity(self.identity),
@@ -150,6 +161,13 @@ def _number(field: str, word: str, kind: Any) -> Any:
     return words[word]
 
 
+def _names(field: str, given: Sequence[str]) -> Sequence[str]:
+    # A text is a sequence of texts, too: each of its letters would be a name.
+    if isinstance(given, str):
+        raise TypeError(f"{field}: a text, allowed: a list of names")
+    return given
+
+
 def decide(
     given: Identity,
     placements: Sequence[str] = (),
@@ -169,8 +187,8 @@ def decide(
     return decision_pb2.DecideRequest(
         decision_id=decision_id or new_id(),
         identity=identity(given),
-        placements=placements,
-        scores=scores,
+        placements=_names("placements", placements),
+        scores=_names("scores", scores),
         context=messages(context, "context"),
         attributes=messages(attributes, "attributes"),
         now=None if now is None else timestamp(now),

@@ -39,10 +39,10 @@ class Client:
     """A client for threads; one channel, shared by all of them.
 
     `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
-    a known id as text, or what `anonymous(id)` makes.  Every call has a deadline (`timeout`,
-    in seconds) and raises a NextbestError.  A call is tried up to three times while the server
-    is unavailable, or when it says when to come again; ids that are not given are made once, so
-    that a repeat changes nothing.
+    a known id as text, or what `anonymous(id)` makes.  A datetime without a zone is read as UTC.
+    Every call has a deadline (`timeout`, in seconds) and raises a NextbestError.  A call is tried
+    up to three times while the server is unavailable, or when it says when to come again; ids that
+    are not given are made once, so that a repeat changes nothing.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
     take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.

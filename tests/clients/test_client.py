@@ -69,6 +69,12 @@ def test_whether_every_node_is_waited_for_is_the_callers_choice(
     assert requests.erase("ann", "w", None, given).await_members == sent
 
 
+@pytest.mark.parametrize("given", ["NONE", 0, 1, common_pb2.AWAIT_MEMBERS_NONE])
+def test_other_choices_are_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"await_members: .*, allowed: True, False, None"):
+        Consent("ann", "profiling", "revoked", await_members=given).message()
+
+
 async def test_the_choice_reaches_the_server(address: str) -> None:
     """Which refuses to wait at APPLIED, whatever the call."""
     chosen: Any = {"ack": "applied", "await_members": True}
@@ -78,6 +84,24 @@ async def test_the_choice_reaches_the_server(address: str) -> None:
             await client.erase_profile("nobody", **chosen)
     with Client(address) as client, pytest.raises(InvalidArgumentError, match=refused):
         await asyncio.to_thread(client.erase_profile, "nobody", **chosen)
+
+
+def test_a_text_is_no_list_of_names() -> None:
+    for asked in ({"placements": "home"}, {"scores": "home"}):
+        with pytest.raises(TypeError, match=f"{next(iter(asked))}: a text, allowed: a list of n"):
+            requests.decide("ann", **asked)
+
+
+def test_what_is_no_identity_is_refused_by_its_type() -> None:
+    given: Any = 7
+    with pytest.raises(TypeError, match="identity: int, allowed: a text or an Identity"):
+        requests.decide(given, ["home"])
+
+
+def test_a_slot_is_a_decisions() -> None:
+    with pytest.raises(ValueError, match="slot: 3, allowed: 0, or with a decision_id"):
+        Event("ann", "click", slot=3).message()
+    assert Event("ann", "click", slot=3, decision_id="d").message().slot == 3
 
 
 def test_ids_are_uuids_of_version_7_with_their_time() -> None:
@@ -100,7 +124,9 @@ def test_addresses_make_one_target(addresses: Any, wanted: str) -> None:
     assert target(addresses) == wanted
 
 
-@pytest.mark.parametrize("addresses", [[], "", ["unix:/a", "10.0.0.1:1"]])
+@pytest.mark.parametrize(
+    "addresses", [[], "", ["unix:/a", "10.0.0.1:1"], "localhost", ["10.0.0.1:1", "10.0.0.2"]]
+)
 def test_other_addresses_are_refused(addresses: Any) -> None:
     with pytest.raises(ValueError, match="addresses"):
         target(addresses)
