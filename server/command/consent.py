@@ -36,7 +36,13 @@ def consent_command(
         str,
         typer.Argument(help="A purpose; with --reason a channel.", metavar="PURPOSE|CHANNEL"),
     ],
-    status: Annotated[str, typer.Argument(help="granted, denied or revoked.", metavar="STATUS")],
+    status: Annotated[
+        str,
+        typer.Argument(
+            help="granted, denied or revoked; with --reason granted ends the reason.",
+            metavar="STATUS",
+        ),
+    ],
     kind: Kind = "known",
     basis: Annotated[
         str, typer.Option("--basis", help="The lawful basis of a grant.", metavar="BASIS")
@@ -67,6 +73,8 @@ def consent_command(
       nextbest consent ann email_marketing granted --basis consent --until 2027-06-01T00:00:00Z
 
       nextbest consent ann email denied --reason unsubscribed
+
+      nextbest consent ann email granted --reason unsubscribed
     """
     consent = Consent(
         identity(kind, id),
@@ -89,7 +97,14 @@ def consent_command(
     if as_json:
         show_json(response)
     else:
-        out().print(f"{subject} of {id}: {status}{f', {reason}' if reason else ''}")
+        out().print(f"{subject} of {id}: {_said(status, reason)}")
+
+
+def _said(status: str, reason: str) -> str:
+    """What was recorded: a reason that is granted is over."""
+    if reason and status == "granted":
+        return f"{reason} is over"
+    return f"{status}, {reason}" if reason else status
 
 
 def show_consents(console: Console, person: profile_pb2.Profile) -> None:

@@ -61,6 +61,13 @@ COMMANDS = {
     "top": "top",
     "experiment": "experiment",
 }
+# The options of fields that are named otherwise.
+_OPTIONS = {
+    "reason": "`--reason` names why not to contact somebody in a channel",
+    "lawful_basis": "`--basis` names the lawful basis of a grant",
+    "expires_at": "`--until` says when a grant ends",
+    "occurred_at": "`--at` says when it happened",
+}
 # Packages add commands by this group of entry points: each a function or a `typer.Typer`.
 ADDED = "nextbest.commands"
 
@@ -190,8 +197,9 @@ def _refused(error: NextbestError) -> None:
         complain(f"{violation.field}: {violation.description}")
     if error.reason == "NO_PLAYBOOK":
         complain("publish one with `nextbest publish FOLDER`")
-    if any(violation.field == "reason" for violation in error.violations):
-        complain("`--reason` names why not to contact somebody in a channel")
+    for violation in error.violations:
+        if violation.field in _OPTIONS:
+            complain(_OPTIONS[violation.field])
     if error.reason == "UNKNOWN_GENERATION":
         complain("`nextbest generations` lists those that can be activated")
     if error.retry_after is not None:

@@ -83,8 +83,8 @@ def _check_no_channel(request: profile_pb2.SetConsentRequest, plan: Plan) -> Non
     """A channel in the place of a purpose lacks its reason."""
     for channel in plan.channels:
         if channel.name == request.purpose and channel.reasons:
-            seen = f"unset, with the channel {channel.name} as a purpose"
-            raise InvalidRequestError("reason", seen, ", ".join(sorted(channel.reasons)))
+            allowed = f"{', '.join(sorted(channel.reasons))} for the channel {channel.name}"
+            raise InvalidRequestError("reason", "unset", allowed)
 
 
 def _channel(request: profile_pb2.SetConsentRequest, plan: Plan, _now_us: int) -> tuple[int, str]:
@@ -108,11 +108,17 @@ def _channel(request: profile_pb2.SetConsentRequest, plan: Plan, _now_us: int) -
 def _unknown(field: str, name: str, known: Iterable[str]) -> InvalidRequestError:
     names = sorted(known)
     nothing = f"none: the playbook's contact.yaml has no {field}s"
+    which = ""
+    if field == "channel":
+        # A plan has no others, which contact.yaml may name all the same.
+        nothing = "none: no channel has reasons in the playbook's contact.yaml"
+        which = "one with reasons in contact.yaml: " if names else ""
+    allowed = which + one_of(name, names, nothing)
     if not name:
-        return InvalidRequestError(field, "empty", one_of("", names, nothing))
+        return InvalidRequestError(field, "empty", allowed)
     # What is no name may be somebody's, and an error ends in the logs of callers.
     seen = shown(name) if NAME.fullmatch(name) else f"{len(name.encode())} bytes that are no name"
-    return UnknownNameError(field, seen, one_of(name, names, nothing))
+    return UnknownNameError(field, seen, allowed)
 
 
 def _basis(request: profile_pb2.SetConsentRequest, allowed: tuple[int, ...]) -> int:

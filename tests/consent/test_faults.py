@@ -46,11 +46,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
      "occurred_at: 2027-01-15T08:00:01Z, allowed: until 2027-01-15T08:00:00Z, the server's clock, "
      "or unset, for granted"),
     ("denied", {"purpose": "email"},
-     "reason: unset, with the channel email as a purpose, allowed: bounced, unsubscribed"),
+     "reason: unset, allowed: bounced, unsubscribed for the channel email"),
     ("granted", EMAIL | {"source": "x" * 129}, "source: 129 bytes, allowed: at most 128 bytes"),
     ("granted", EMAIL | {"reason": "bounced"}, "reason: a text, allowed: none for a purpose"),
     ("denied", CHANNEL | {"channel": "emial"},
-     "channel: 'emial', allowed: email, push (did you mean email?)"),
+     "channel: 'emial', allowed: one with reasons in contact.yaml: email, push (did you mean em"),
     ("denied", CHANNEL | {"reason": "bouncd"},
      "reason: 'bouncd', allowed: bounced, unsubscribed (did you mean bounced?)"),
     ("denied", {"channel": "email"}, "reason: empty, allowed: bounced, unsubscribed"),
@@ -83,6 +83,17 @@ def test_a_playbook_without_purposes_says_so() -> None:
     plan = plan_of(contact={}, actions={"welcome": {}})
     with pytest.raises(UnknownNameError, match=r"allowed: none: the playbook's contact\.yaml has"):
         upsert_of(request("ann", **EMAIL), plan, NOW_US)
+
+
+def test_a_channel_without_reasons_is_not_said_to_be_unknown() -> None:
+    with pytest.raises(UnknownNameError, match="'web', allowed: one with reasons in contact"):
+        upsert_of(request("ann", "denied", channel="web", reason="bounced"), plan_of(), NOW_US)
+
+
+def test_a_playbook_whose_channels_have_no_reasons_says_so() -> None:
+    plan = plan_of(contact=CONTACT | {"channels": {"email": [], "web": []}})
+    with pytest.raises(UnknownNameError, match=r"'email', allowed: none: no channel has reasons"):
+        upsert_of(request("ann", "denied", **CHANNEL), plan, NOW_US)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,8 @@ async def test_the_command_records_and_shows() -> None:
         assert told == "email_marketing of ann: granted\n"
         told = await _run(address, "consent", "ann", "email", "denied", "--reason", "bounced")
         assert told == "email of ann: denied, bounced\n"
+        told = await _run(address, "consent", "ann", "email", "granted", "--reason", "unsubscribed")
+        assert told == "email of ann: unsubscribed is over\n"
         profile = " ".join((await _run(address, "profile", "ann")).split())
         assert "consent email_marketing: granted (consent) since 20" in profile
         assert "until 2100-06-01T00:00:00Z, shop" in profile
@@ -152,11 +154,22 @@ async def test_the_command_waits_for_every_node_or_not() -> None:
         assert "await_members: EVERY, with ack APPLIED, allowed: LOGGED" in made.stderr
 
 
+async def test_a_field_of_another_name_hints_at_its_option() -> None:
+    async with running(CONSENT) as address:
+        given = ("consent", "ann", "email_marketing", "granted")
+        assert "`--basis` names" in (await _call(address, *given)).stderr
+        for option, hint in (("--until", "`--until` says"), ("--at", "`--at` says")):
+            year = "2020" if option == "--until" else "2100"
+            moment = f"{year}-06-01T12:00:00Z"
+            made = await _call(address, *given, "--basis", "consent", option, moment)
+            assert hint in made.stderr, made.stderr
+
+
 async def test_a_channel_without_a_reason_hints_at_the_option() -> None:
     async with running(CONSENT) as address:
         made = await _call(address, "consent", "ann", "email", "denied")
         assert made.returncode
-        assert "reason: unset, with the channel email as a purpose, allowed: bounced" in made.stderr
+        assert "reason: unset, allowed: bounced, unsubscribed for the channel" in made.stderr
         assert "`--reason` names why" in made.stderr
 
 
