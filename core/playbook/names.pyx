@@ -3,6 +3,8 @@
 cdef enum:
     # Longer names are not worth a suggestion.
     NEAREST_LENGTH_MAX = 64
+    # Four of that length fit a fault's text.
+    NAMES_SHOWN_MAX = 4
 
 
 cdef struct Names:
@@ -97,8 +99,25 @@ cdef int fault_unknown(
             what, <int>names.items[nearest].length, names.items[nearest].data,
         )
     else:
-        snprintf(
-            fault.allowed, sizeof(fault.allowed), "%s of the playbook, which has %u",
-            what, names.visible,
-        )
+        list_names(fault, what, names)
     return FAULT_UNKNOWN_NAME
+
+
+cdef void list_names(Fault* fault, const char* what, const Names* names) noexcept nogil:
+    """Put into `allowed` the first names, and how many more there are."""
+    cdef uint32_t shown = min(names.visible, <uint32_t>NAMES_SHOWN_MAX)
+    cdef const char* before = ": "
+    cdef uint32_t i
+    cdef int at = snprintf(fault.allowed, sizeof(fault.allowed), "%s of the playbook", what)
+    for i in range(shown):
+        at += snprintf(
+            fault.allowed + at, sizeof(fault.allowed) - at, "%s%.*s", before,
+            <int>min(names.items[i].length, <uint32_t>NEAREST_LENGTH_MAX), names.items[i].data,
+        )
+        before = ", "
+    if shown == 0:
+        snprintf(fault.allowed + at, sizeof(fault.allowed) - at, ", which has none")
+    elif names.visible > shown:
+        snprintf(
+            fault.allowed + at, sizeof(fault.allowed) - at, " and %u more", names.visible - shown
+        )

@@ -173,12 +173,12 @@ def test_an_erasure_ends_the_incarnations_it_names() -> None:
     assert engine.store.profiles == 1
 
 
-def test_an_unknown_name_is_told_how_many_there_are() -> None:
+def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
     engine = Engine()
     engine.publish(plan("one"))
     track = event_pb2.TrackRequest(event_id="e", identity=ANN, event="nothing like it")
     track.occurred_at.FromMicroseconds(NOW_US)
-    with pytest.raises(UnknownNameError, match="allowed: event of the playbook, which has 1"):
+    with pytest.raises(UnknownNameError, match="allowed: event of the playbook: buy"):
         engine.track(track.SerializeToString(), NOW_US)
 
 
