@@ -202,7 +202,78 @@ cdef int check_track(
     track.event = &playbook.events[index]
     fault.kind = FAULT_NONE
     track.values = event_values(track.event, message, track.occurred_us, arena, fault)
-    return fault_arena(fault) if track.values == NULL else fault.kind
+    if track.values == NULL:
+        return fault_arena(fault)
+    if fault.kind == FAULT_NONE and index == playbook.exposure:
+        return check_exposure(playbook, track, arena, fault)
+    return fault.kind
+
+
+cdef int check_exposure(
+    const PlaybookState* playbook, const TrackEvent* track, Arena* arena, Fault* fault
+) noexcept nogil:
+    """Refuse an exposure to what the playbook does not have: nobody would keep a variant by it.
+
+    Another version of an experiment is no fault, since what other systems kept may have them all.
+    """
+    cdef Text seen = own_text(track, "experiment")
+    cdef uint32_t count = playbook.experiments_count
+    cdef Text* names
+    cdef uint32_t i
+    for i in range(count):
+        if text_equal(playbook.experiments[i].key, seen):
+            return check_variant(&playbook.experiments[i], own_text(track, "variant"), arena, fault)
+    for i in range(count):
+        if is_version_of(seen, playbook.experiments[i].name):
+            return FAULT_NONE
+    names = <Text*>arena_take(arena, count * sizeof(Text))
+    if names == NULL:
+        return fault_arena(fault)
+    for i in range(count):
+        names[i] = playbook.experiments[i].name
+    return unknown_of(names, count, "properties.experiment", "experiment", seen, fault)
+
+
+cdef bint is_version_of(Text key, Text name) noexcept nogil:
+    """Whether a key is an experiment's name, alone or before a dot and a version."""
+    cdef Text start = key
+    if key.length > name.length and key.data[name.length] == c'.':
+        start.length = name.length
+    return text_equal(start, name)
+
+
+cdef int check_variant(
+    const ExperimentSpec* experiment, Text seen, Arena* arena, Fault* fault
+) noexcept nogil:
+    cdef uint32_t count = experiment.variants_count
+    cdef Text* names = <Text*>arena_take(arena, count * sizeof(Text))
+    cdef uint32_t i
+    if names == NULL:
+        return fault_arena(fault)
+    for i in range(count):
+        names[i] = experiment.variants[i].name
+        if text_equal(names[i], seen):
+            return FAULT_NONE
+    return unknown_of(names, count, "properties.variant", "variant", seen, fault)
+
+
+cdef Text own_text(const TrackEvent* track, const char* name) noexcept nogil:
+    """A property that the engine's own event has; empty where it is unset."""
+    cdef int32_t index = names_find(&track.event.property_names, text_of(name))
+    if track.values[index].tag != TAG_STRING:
+        return text_of("")
+    return value_text(&track.values[index])
+
+
+cdef int unknown_of(
+    Text* items, uint32_t count, const char* field, const char* what, Text seen, Fault* fault
+) noexcept nogil:
+    """As fault_unknown, of names that have no table."""
+    cdef Names names
+    memset(&names, 0, sizeof(Names))
+    names.items = items
+    names.visible = names.count = count
+    return fault_unknown(fault, field, what, seen, &names)
 
 
 cdef int check_upsert(

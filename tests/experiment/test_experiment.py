@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from nextbest.core import Engine
+from nextbest.core.errors import UnknownNameError
 from nextbest.v1 import common_pb2, decision_pb2, profile_pb2
 from tests.experiment.playbook import (
     NOW_US,
     compiled,
     decide,
     engine_of,
+    expose,
     identity,
     plan_of,
 )
@@ -97,6 +99,28 @@ def stored(engine: Engine, who: str) -> bool:
     request = decision_pb2.DecideRequest(identity=identity(who), placements=["page"], preview=True)
     answer = engine.decide(request.SerializeToString(), NOW_US)
     return decision_pb2.DecideResponse.FromString(answer).profile_known
+
+
+@pytest.mark.parametrize(
+    ("experiment", "variant", "told"),
+    [
+        ("oen", "a", "properties.experiment: 'oen'.*nearest is 'one'"),
+        ("shipping", "a", "properties.experiment: 'shipping'.*experiment of the playbook: one"),
+        ("one.2", "third", "properties.variant: 'third'.*playbook: a, b"),
+    ],
+)
+def test_an_exposure_to_what_is_not_there_is_refused(
+    experiment: str, variant: str, told: str
+) -> None:
+    """Nobody would keep a variant by it, and whoever takes assignments over would not know."""
+    engine = engine_of(plan_of({"one": HALVES | {"version": 2}}))
+    with pytest.raises(UnknownNameError, match=told):
+        expose(engine, "ann", experiment, variant)
+    assert not stored(engine, "ann")
+    # What another system kept has earlier versions, too.
+    expose(engine, "ann", "one", "gone")
+    expose(engine, "ann", "one.2", "b", 1)
+    assert decide(engine, "ann")["one"].reason == STICKY
 
 
 def test_only_who_read_the_variant_is_exposed() -> None:
