@@ -60,6 +60,7 @@ async def test_what_both_lanes_decide_across_a_publish_replays(tmp_path: Path) -
         "records": 4 * DECISIONS,
         "equal": 4 * DECISIONS,
         "different": [],
+        "not_replayed": {},
         "damaged": [],
         "cut": [],
     }
