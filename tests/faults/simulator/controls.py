@@ -265,7 +265,7 @@ class LoyalMachine(Machine):
 
 class Loyal(World):
     machine_type = LoyalMachine
-    faults = ("split_redis", "split_redis", "freeze_redis")
+    faults = ("split_redis",)
 
 
 class Control(NamedTuple):
