@@ -153,8 +153,8 @@ def measure(decisions: int, told: Console) -> dict[str, object]:
         for one in results:
             count += 1
             playbooks.add(one.frame.record.playbook)
-            if one.difference:
-                different.append(f"{one.frame.decision_id}: {one.difference}")
+            if said := one.difference or one.why_not:
+                different.append(f"{one.frame.decision_id}: {said}")
         return {
             "asked": shop.answered,
             "recorded": count,

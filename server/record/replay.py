@@ -38,6 +38,11 @@ class Replayed(NamedTuple):
     difference: str = ""
     why_not: str = ""
 
+    @property
+    def equal(self) -> bool:
+        """Whether it was decided again, and alike."""
+        return not self.difference and not self.why_not
+
 
 def replay(frames: Iterable[Frame], playbooks: Playbooks) -> Iterator[Replayed]:
     """Decide each record again."""

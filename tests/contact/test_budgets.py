@@ -466,7 +466,7 @@ def test_decisions_under_budgets_replay_to_the_byte(tmp_path: Path) -> None:
     assert shown == {1, 2, 3}
     playbooks = Playbooks(tmp_path, {plan.hash: plan})
     results = list(replay(decided, playbooks))
-    assert [one for one in results if one.difference] == []
+    assert [one for one in results if not one.equal] == []
     assert len(results) == 100
 
 

@@ -201,7 +201,7 @@ def test_decisions_that_reserve_are_decided_again_alike(tmp_path: Path) -> None:
     decided = [one for one in found_records if not one.record.HasField("outcome")]
     results = list(replay(decided, Playbooks(tmp_path, {plan.hash: plan})))
     assert len(results) == 30
-    assert [one for one in results if one.difference] == []
+    assert [one for one in results if not one.equal] == []
 
 
 def test_what_cannot_be_reserved_is_not_proposed(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_what_cannot_be_reserved_is_not_proposed(tmp_path: Path) -> None:
     }
     _, records = taken(engine)
     results = list(replay(records, Playbooks(tmp_path, {plan.hash: plan})))
-    assert [one.difference for one in results] == [""] * 3
+    assert [one.equal for one in results] == [True] * 3
 
 
 def test_other_nodes_read_of_the_log_what_this_one_has_reserved() -> None:

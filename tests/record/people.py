@@ -35,7 +35,8 @@ def live(engine: Engine, plan: Plan, decisions: int, seed: int = 1) -> None:
     """A day of events and decisions, some explained, some for a moment of their own."""
     chance = random.Random(seed)
     placements = [one.name for one in plan.placements]
-    events = [one.name for one in plan.events]
+    # An exposure names an experiment.
+    events = [one.name for one in plan.events if one.name != "exposure"]
     now_us = START_US
     for number in range(decisions):
         now_us += chance.randrange(60_000_000)

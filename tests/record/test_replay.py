@@ -34,7 +34,7 @@ def test_decisions_replay_to_the_byte(folder: Path, tmp_path: Path) -> None:
     _, found = taken(engine)
     assert len(found) == 1_500
     playbooks = Playbooks(tmp_path, {plan.hash: plan})
-    assert [one for one in replay(found, playbooks) if one.difference] == []
+    assert [one for one in replay(found, playbooks) if not one.equal] == []
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_was_drawn_is_drawn_again(exploration: Exploration, tmp_path: Path)
     assert sum(engine.telemetry.decisions().explored.values()) > 10
     _, found = taken(engine)
     playbooks = Playbooks(tmp_path, {plan.hash: plan})
-    assert [one for one in replay(found, playbooks) if one.difference] == []
+    assert [one for one in replay(found, playbooks) if not one.equal] == []
 
 
 def test_decisions_replay_across_a_publish(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_decisions_replay_across_a_publish(tmp_path: Path) -> None:
     playbooks = Playbooks(tmp_path, {first.hash: first, second.hash: second})
     assert len(found) == 900
     assert len({frame.record.playbook for frame in found}) == 2
-    assert [one for one in replay(found, playbooks) if one.difference] == []
+    assert [one for one in replay(found, playbooks) if not one.equal] == []
 
 
 def test_any_changed_bit_names_the_record_and_costs_no_other() -> None:
@@ -374,7 +374,7 @@ def test_what_has_explored_is_recorded_whatever_the_share(tmp_path: Path) -> Non
     assert all(beside)
     assert sum(explored) > len(beside), "those of the sample have explored, too"
     playbooks = Playbooks(tmp_path, {plan.hash: plan})
-    assert [one for one in replay(found, playbooks) if one.difference] == []
+    assert [one for one in replay(found, playbooks) if not one.equal] == []
 
 
 def test_what_finds_the_buffer_full_is_counted() -> None:
@@ -394,8 +394,9 @@ def test_a_playbook_that_is_not_at_hand_is_named(tmp_path: Path) -> None:
     engine = recording(plan)
     live(engine, plan, 1)
     (one,) = replay(taken(engine)[1], Playbooks(tmp_path, {}))
-    assert plan.hash.hex() in one.difference
-    assert "--playbook" in one.difference
+    assert one.difference == ""
+    assert plan.hash.hex() in one.why_not
+    assert "--playbook" in one.why_not
 
 
 def test_what_the_contact_policy_has_read_is_recorded(tmp_path: Path) -> None:
@@ -445,4 +446,4 @@ def test_what_the_contact_policy_has_read_is_recorded(tmp_path: Path) -> None:
     sizes = {len(one.record.response.placements[0].propositions) for one in found}
     assert {0, 3} <= sizes
     playbooks = Playbooks(tmp_path, {plan.hash: plan})
-    assert [one for one in replay(found, playbooks) if one.difference] == []
+    assert [one for one in replay(found, playbooks) if not one.equal] == []

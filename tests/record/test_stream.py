@@ -67,7 +67,7 @@ async def test_the_stream_has_what_the_files_have(tmp_path: Path, start_redis: S
     assert compiled.plan is not None
     assert compiled.plan.hash.hex() == name.decode()
     playbooks = Playbooks(tmp_path, {compiled.plan.hash: compiled.plan})
-    assert [one for one in replay(found, playbooks) if one.difference] == []
+    assert [one for one in replay(found, playbooks) if not one.equal] == []
 
 
 async def test_a_redis_that_is_away_costs_only_the_stream(
