@@ -19,7 +19,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -133,7 +134,27 @@ def unnoticed(path: Path, chance: random.Random) -> list[int]:
     return sorted(set(damaged) ^ {one.number for one in hit})
 
 
-def measure(decisions: int, told: Console) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was asked, recorded and made again; `different` are decisions, `unnoticed` records."""
+
+    asked: int
+    recorded: int
+    playbooks: int
+    different: list[str]
+    damaged: int
+    unnoticed: list[int]
+    asked_s: float
+    again_s: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether all is recorded and equal, and every flipped bit named."""
+        wrong = self.different or self.unnoticed or self.damaged
+        return not wrong and self.asked == self.recorded
+
+
+def measure(decisions: int, told: Console) -> Found:
     """Trade, decide again, flip bits."""
     with tempfile.TemporaryDirectory() as folder:
         records = Path(folder) / "records"
@@ -153,30 +174,28 @@ def measure(decisions: int, told: Console) -> dict[str, object]:
         for one in results:
             count += 1
             playbooks.add(one.frame.record.playbook)
-            if said := one.difference or one.why_not:
-                different.append(f"{one.frame.decision_id}: {said}")
-        return {
-            "asked": shop.answered,
-            "recorded": count,
-            "playbooks": len(playbooks),
-            "different": different,
-            "damaged": len(files.damaged) + len(files.cut),
-            "unnoticed": unnoticed(files.paths[0], random.Random(2)),
-            "asked_s": round(asked_s, 1),
-            "again_s": round(time.monotonic() - begin_s - asked_s, 1),
-        }
+            if not one.equal:
+                different.append(f"{one.frame.decision_id}: {one.told}")
+        return Found(
+            asked=shop.answered,
+            recorded=count,
+            playbooks=len(playbooks),
+            different=different,
+            damaged=len(files.damaged) + len(files.cut),
+            unnoticed=unnoticed(files.paths[0], random.Random(2)),
+            asked_s=round(asked_s, 1),
+            again_s=round(time.monotonic() - begin_s - asked_s, 1),
+        )
 
 
-def show(found: Mapping[str, object], out: Console) -> None:
+def show(found: Found, out: Console) -> None:
     """For people."""
-    different, missed = found["different"], found["unnoticed"]
-    assert isinstance(different, list) and isinstance(missed, list)  # noqa: PT018
     out.print(
-        f"{found['asked']:,} decisions in {found['asked_s']} s, of {found['playbooks']} playbooks; "
-        f"{found['recorded']:,} records made again in {found['again_s']} s: "
-        f"{len(different):,} different; {len(missed)} flipped bits not noticed"
+        f"{found.asked:,} decisions in {found.asked_s} s, of {found.playbooks} playbooks; "
+        f"{found.recorded:,} records made again in {found.again_s} s: "
+        f"{len(found.different):,} different; {len(found.unnoticed)} flipped bits not noticed"
     )
-    for line in different[:5]:
+    for line in found.different[:5]:
         out.print(line, style="red")
 
 
@@ -188,11 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     found = measure(options.decisions, Console(stderr=True))
     if options.json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
     else:
         show(found, Console(width=None if sys.stdout.isatty() else 100))
-    wrong = found["different"] or found["unnoticed"] or found["damaged"]
-    return 1 if wrong or found["asked"] != found["recorded"] else 0
+    return 0 if found.whole else 1
 
 
 if __name__ == "__main__":

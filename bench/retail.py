@@ -237,7 +237,7 @@ def measure(file: Path, first: date, last: date, told: Console) -> dict[str, obj
         "impressions": Counter(f"{one.channel}: {one.action}" for one in shown),
         "reasons": reasons,
         "decisions": len(results),
-        "different": [said for one in results if (said := one.difference or one.why_not)],
+        "different": [one.told for one in results if not one.equal],
         "passed": passed(shown),
     }
 

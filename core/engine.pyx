@@ -157,14 +157,12 @@ cdef object budget_info(
     while not all_ended:
         latch_take(&budget.latch)
         all_ended = budget_expire(budget, spec, now_us)
-        budget_latched(
-            budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us + ahead_us, &view
-        )
+        budget_latched(budgets, playbook, spec, now_us + ahead_us, &view)
         counts = budget.counts
         latch_drop(&budget.latch)
     return BudgetInfo(
         spec.name.data[:spec.name.length].decode(), spec.key[:16],
-        budget_period(playbook, spec, now_us + ahead_us),
+        view.period,
         spec.period, spec.most,
         budget_released(playbook, spec, now_us + ahead_us), spec.micros, budget_share(spec),
         budget_grain(spec),

@@ -25,7 +25,7 @@ def budget_statuses(
     """Each with its parts; without a log, and so without ledgers, all of it is this process's."""
     for one in budgets:
         unit = MICROS if one.micros else 1
-        ledger = ledgers.get(Period(one.key, one.period)) if ledgers is not None else None
+        ledger = ledgers.get(Period.at(one)) if ledgers is not None else None
         status = log_pb2.BudgetStatus(
             name=one.name,
             since=first_day(one.calendar, one.period),

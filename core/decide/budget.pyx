@@ -63,6 +63,7 @@ cdef struct Budgets:
 cdef struct BudgetView:
     # As a decision has read it.
     bint known
+    int64_t period
     int64_t used
     int64_t held
     int64_t left
@@ -194,22 +195,24 @@ cdef inline void budget_release(BudgetState* budget, const Hold* hold) noexcept 
 
 
 cdef void budget_latched(
-    BudgetState* budget, const PlaybookState* playbook, const BudgetSpec* spec, bint managed,
-    int64_t now_us, BudgetView* view,
+    Budgets* budgets, const PlaybookState* playbook, const BudgetSpec* spec, int64_t now_us,
+    BudgetView* view,
 ) noexcept nogil:
     """What is left in a moment's period, for a caller that holds the latch."""
-    cdef int64_t period = budget_period(playbook, spec, now_us)
+    cdef BudgetState* budget = <BudgetState*>spec.state
+    cdef int64_t released = budget_released(playbook, spec, now_us)
     cdef BudgetWindow* window
+    memset(view, 0, sizeof(BudgetView))
     view.known = True
-    if not managed:
-        window = budget_open(budget, period)
-        if window != NULL:
-            window.granted = budget_released(playbook, spec, now_us)
-            window.more = False
+    view.period = budget_period(playbook, spec, now_us)
+    if atomic_read(&budgets.managed):
+        window = budget_window(budget, view.period)
     else:
-        window = budget_window(budget, period)
-    view.paced = spec.even and budget_released(playbook, spec, now_us) < spec.most
-    view.used = view.held = view.left = 0
+        window = budget_open(budget, view.period)
+        if window != NULL:
+            window.granted = released
+            window.more = False
+    view.paced = spec.even and released < spec.most
     view.more = True
     if window != NULL:
         view.used = window.used
@@ -230,7 +233,7 @@ cdef void budget_look(
     cdef BudgetState* budget = <BudgetState*>spec.state
     latch_take(&budget.latch)
     budget_expire(budget, spec, now_us)
-    budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, view)
+    budget_latched(budgets, playbook, spec, now_us, view)
     view.full = holds_tight(&budget.holds)
     if view.full:
         view.left = 0
@@ -262,13 +265,13 @@ cdef int budget_take(
     cdef int result = TAKEN_REFUSED
     latch_take(&budget.latch)
     budget_expire(budget, spec, now_us)
-    budget_latched(budget, playbook, spec, atomic_read(&budgets.managed) != 0, now_us, &view)
+    budget_latched(budgets, playbook, spec, now_us, &view)
     hold = hold_find(&budget.holds, name)
     if hold != NULL and hold.state != HOLD_EXPIRED:
         result = TAKEN_NOTHING
     elif view.left < cost:
         budget.counts.again += 1
-    elif budget_hold(budgets, budget, name, cost, budget_period(playbook, spec, now_us), now_us):
+    elif budget_hold(budgets, budget, name, cost, view.period, now_us):
         result = TAKEN
     latch_drop(&budget.latch)
     return result
@@ -385,7 +388,8 @@ cdef BudgetState* budgets_reuse(Budgets* budgets, const uint8_t* key) noexcept:
     cdef uint32_t i
     for i in range(BUDGETS_MAX):
         if not budgets.items[i].kept:
-            budget_clear(budgets.items[i], key)
+            budget_clear(budgets.items[i])
+            memcpy(budgets.items[i].key, key, 16)
             return budgets.items[i]
     return NULL
 
@@ -395,15 +399,14 @@ cdef void budgets_manage(Budgets* budgets) noexcept nogil:
     cdef uint32_t i
     atomic_write(&budgets.managed, 1)
     for i in range(<uint32_t>atomic_read(&budgets.count)):
-        budget_clear(budgets.items[i], budgets.items[i].key)
+        budget_clear(budgets.items[i])
 
 
-cdef void budget_clear(BudgetState* budget, const uint8_t* key) noexcept nogil:
-    """Begin anew, as the budget of a key."""
+cdef void budget_clear(BudgetState* budget) noexcept nogil:
+    """Begin anew."""
     latch_take(&budget.latch)
     atomic_write(&budget.holding, 0)
     holds_free(&budget.holds)
-    memmove(budget.key, key, 16)
     memset(budget.windows, 0, sizeof(budget.windows))
     memset(&budget.counts, 0, sizeof(BudgetCounts))
     latch_drop(&budget.latch)

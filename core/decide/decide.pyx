@@ -323,17 +323,10 @@ cdef inline Text playbook_hash(const PlaybookState* playbook) noexcept nogil:
     return text
 
 
-cdef extern from *:
-    """
-    #define prefetch_line(address) __builtin_prefetch(address)
-    """
-    void prefetch_line(const void* address) noexcept nogil
-
-
 cdef inline void prefetch(const void* data, size_t size) noexcept nogil:
     cdef size_t at
     for at in range(0, min(size, <size_t>PREFETCH_BYTES_MAX), 64):
-        prefetch_line(<const char*>data + at)
+        fetch_ahead(<const char*>data + at)
 
 
 cdef void prefetch_playbook(
@@ -347,7 +340,7 @@ cdef void prefetch_playbook(
     # Rules of the contact policy stand last: few of them are looked at.
     cdef uint32_t conditions = playbook.conditions_count - playbook.contact_count
     for i in range(min(conditions, <uint32_t>PREFETCH_CONDITIONS_MAX)):
-        prefetch_line(&playbook.conditions[i])
+        fetch_ahead(&playbook.conditions[i])
     prefetch(playbook.inputs, playbook.inputs_count * sizeof(InputSpec))
     prefetch(playbook.gate_starts, playbook.actions_count * sizeof(uint32_t))
     prefetch(playbook.gate_items, playbook.gate_starts[playbook.actions_count] * sizeof(uint32_t))

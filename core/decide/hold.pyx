@@ -77,18 +77,22 @@ cdef inline uint64_t hold_key(Text decision_id) noexcept nogil:
     return XXH3_64bits(decision_id.data, decision_id.length)
 
 
+cdef inline uint32_t holds_chunks(const Holds* holds) noexcept nogil:
+    """How many parts the table may have; the first number is 1."""
+    return (holds.most + holds.kept) // HOLD_CHUNK + 1
+
+
 cdef bint holds_init(Holds* holds, uint32_t most) noexcept nogil:
     """A table for so many that wait, and those remembered; False without memory."""
     cdef uint64_t buckets = 1
-    cdef uint32_t kept = most // HOLDS_PER_KEPT + 1
     while buckets < most:
         buckets *= 2
     memset(holds, 0, sizeof(Holds))
     holds.most = most
-    holds.kept = kept
+    holds.kept = most // HOLDS_PER_KEPT + 1
     holds.fresh = 1
     holds.mask = buckets - 1
-    holds.chunks = <Hold**>calloc((<size_t>most + kept) // HOLD_CHUNK + 1, sizeof(Hold*))
+    holds.chunks = <Hold**>calloc(holds_chunks(holds), sizeof(Hold*))
     holds.buckets = <uint32_t*>calloc(buckets, sizeof(uint32_t))
     if holds.chunks == NULL or holds.buckets == NULL:
         holds_free(holds)
@@ -99,7 +103,7 @@ cdef bint holds_init(Holds* holds, uint32_t most) noexcept nogil:
 cdef void holds_free(Holds* holds) noexcept nogil:
     cdef uint32_t i
     if holds.chunks != NULL:
-        for i in range((holds.most + holds.kept) // HOLD_CHUNK + 1):
+        for i in range(holds_chunks(holds)):
             free(holds.chunks[i])
     free(holds.chunks)
     free(holds.buckets)

@@ -178,6 +178,7 @@ cdef void replay_budget(BudgetView* view, Text left) noexcept nogil:
     """What a tape has of a budget; nothing where it cannot have been read."""
     cdef Reader reader = reader_of(left.data, left.length)
     cdef BudgetView read
+    memset(&read, 0, sizeof(BudgetView))
     read.used = <int64_t>read_varint(&reader)
     read.held = <int64_t>read_varint(&reader)
     read.left = <int64_t>read_varint(&reader)

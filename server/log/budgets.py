@@ -63,7 +63,7 @@ class Budgets:
             self.lost += own
             return
         if own and not self._needs.stopped:
-            period = Period(claim.budget, claim.period)
+            period = Period.named(claim)
             self._needs.had(period)
             self.shares.add(position, period, claim.amount)
             # The next heartbeat tells whether the claim is safe.
@@ -119,7 +119,7 @@ class Budgets:
     def _returned(self, budget: BudgetInfo) -> log_pb2.BudgetReport:
         """What is left here of a budget, which is then not spent here."""
         left = self._context.engine.take_back_budget(budget.key, budget.period)
-        left += self.shares.waiting(Period(budget.key, budget.period))
+        left += self.shares.waiting(Period.at(budget))
         report = self._needs.stand(budget)
         report.returned = left
         return report

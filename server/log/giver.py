@@ -63,7 +63,7 @@ class Giver:
                 del self._wants[one]
         for report in reports:
             if report.wanted > 0:
-                self._wants[process, Period(report.budget, report.period)] = report.wanted
+                self._wants[process, Period.named(report)] = report.wanted
                 self._due.set()
 
     def moved(self) -> None:
@@ -100,7 +100,7 @@ class Giver:
         return all(one.position[:2] >= self._opened[:2] for one in self._members.since(since_ms))
 
     async def _give(self) -> None:
-        known = {Period(one.key, one.period): one for one in near(self._context)}
+        known = {Period.at(one): one for one in near(self._context)}
         wants, self._wants = self._wants, {}
         since_s = self._alive_since_s()
         self._given = {at: one for at, one in self._given.items() if one.at_s > since_s}
@@ -120,7 +120,7 @@ class Giver:
         return asyncio.get_running_loop().time() - self._context.limits.lease_ms / 1_000
 
     async def _claim(self, process: Process, budget: BudgetInfo, wanted: int) -> None:
-        period = Period(budget.key, budget.period)
+        period = Period.at(budget)
         if not self._takes(period, budget):
             return
         start = self._start(period)
@@ -163,7 +163,7 @@ class Giver:
 
     def _amount(self, budget: BudgetInfo, start: int, wanted: int) -> int:
         """How much to give: a fair part, in whole grains, of what is released by now."""
-        returned = self._ledgers.of(Period(budget.key, budget.period)).returned
+        returned = self._ledgers.of(Period.at(budget)).returned
         open_ = budget.released + returned - start
         members = max(1, self._members.alive(self._alive_since_s()))
         fair = max(budget.share, budget.dearest, open_ // (FAIR_PART * members))

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nextbest.core.playbook.plan import Period as Calendar
 from nextbest.v1 import log_pb2
+
+if TYPE_CHECKING:
+    from nextbest.core import BudgetInfo
 
 # Budgets and periods known; beyond them nothing new is given.
 LEDGERS_MAX = 4_096
@@ -27,6 +30,16 @@ class Period(NamedTuple):
 
     key: bytes
     number: int
+
+    @classmethod
+    def at(cls, budget: BudgetInfo) -> Period:
+        """That which a budget of the engine is in."""
+        return cls(budget.key, budget.period)
+
+    @classmethod
+    def named(cls, message: log_pb2.Claim | log_pb2.BudgetReport | log_pb2.BudgetLedger) -> Period:
+        """That which a message is about."""
+        return cls(message.budget, message.period)
 
 
 class Process(NamedTuple):
@@ -106,7 +119,7 @@ class Ledgers:
 
     def claim(self, claim: log_pb2.Claim) -> bool:
         """Take a claim of the log; False for one that comes to nothing."""
-        ledger = self._open(Period(claim.budget, claim.period), claim.calendar)
+        ledger = self._open(Period.named(claim), claim.calendar)
         if ledger is None or claim.start < ledger.claimed:
             return False
         ledger.claimed = claim.start + claim.amount
@@ -121,7 +134,7 @@ class Ledgers:
         """Take what a process says of a budget; last: it stops."""
         if not (report.claimed or report.has or last):
             return
-        ledger = self._open(Period(report.budget, report.period), report.calendar)
+        ledger = self._open(Period.named(report), report.calendar)
         if ledger is None:
             return
         ledger.claimed = max(ledger.claimed, report.claimed)
@@ -175,7 +188,7 @@ class Ledgers:
     def restore(self, messages: Iterable[log_pb2.BudgetLedger]) -> None:
         """Take over what a snapshot says."""
         for message in messages:
-            ledger = self._open(Period(message.budget, message.period), message.calendar)
+            ledger = self._open(Period.named(message), message.calendar)
             if ledger is None:
                 continue
             ledger.claimed = max(ledger.claimed, message.claimed)

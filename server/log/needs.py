@@ -85,7 +85,7 @@ class Needs:
         if self.stopped:
             return []
         budgets = list(near(self._context))
-        self._forget({Period(one.key, one.period) for one in budgets})
+        self._forget({Period.at(one) for one in budgets})
         return [found for one in budgets if (found := self._report(one)) is not None]
 
     def _forget(self, near_ones: set[Period]) -> None:
@@ -96,7 +96,7 @@ class Needs:
 
     def _report(self, budget: BudgetInfo) -> log_pb2.BudgetReport | None:
         now_s = asyncio.get_running_loop().time()
-        period = Period(budget.key, budget.period)
+        period = Period.at(budget)
         report = self.stand(budget)
         plain = report.SerializeToString()
         report.wanted = self._wanted(budget)
@@ -110,7 +110,7 @@ class Needs:
 
     def stand(self, budget: BudgetInfo) -> log_pb2.BudgetReport:
         """How this process stands to a budget."""
-        ledger = self._ledgers.of(Period(budget.key, budget.period))
+        ledger = self._ledgers.of(Period.at(budget))
         return log_pb2.BudgetReport(
             budget=budget.key,
             period=budget.period,
@@ -123,7 +123,7 @@ class Needs:
 
     def _wanted(self, budget: BudgetInfo) -> int:
         """How much more of a budget to ask for now; 0 when it is asked for, or not to be had."""
-        period = Period(budget.key, budget.period)
+        period = Period.at(budget)
         waiting = self._shares.waiting(period)
         open_ = self._open(budget)
         self._tell_engine(budget, waiting > 0 or open_ > 0)
@@ -135,13 +135,13 @@ class Needs:
 
     def _open(self, budget: BudgetInfo) -> int:
         """How much of what is released by now nobody has claimed."""
-        ledger = self._ledgers.of(Period(budget.key, budget.period))
+        ledger = self._ledgers.of(Period.at(budget))
         return min(budget.released, budget.max) + ledger.returned - ledger.claimed
 
     def _tell_engine(self, budget: BudgetInfo, more: bool) -> None:
         """Whether a decision that finds too little left may find more later, or elsewhere."""
         # Before the first claim there is no window that would say so.
-        if more != budget.more or self._ledgers.of(Period(budget.key, budget.period)).claimed == 0:
+        if more != budget.more or self._ledgers.of(Period.at(budget)).claimed == 0:
             self._context.engine.grant_budget(budget.key, budget.period, 0, more)
 
     def _asks(self, period: Period) -> bool:
@@ -153,7 +153,7 @@ class Needs:
     def _pace_of(self, budget: BudgetInfo) -> float:
         """How much of it a second has taken of late."""
         now_s = asyncio.get_running_loop().time()
-        period = Period(budget.key, budget.period)
+        period = Period.at(budget)
         taken = budget.used + budget.held
         before = self._paces.get(period, _Pace(now_s, taken, 0.0))
         if now_s - before.since_s >= PACE_S:

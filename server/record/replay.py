@@ -39,9 +39,14 @@ class Replayed(NamedTuple):
     why_not: str = ""
 
     @property
+    def told(self) -> str:
+        """What is to be told of it; empty where it is equal."""
+        return self.difference or self.why_not
+
+    @property
     def equal(self) -> bool:
         """Whether it was decided again, and alike."""
-        return not self.difference and not self.why_not
+        return not self.told
 
 
 def replay(frames: Iterable[Frame], playbooks: Playbooks) -> Iterator[Replayed]:

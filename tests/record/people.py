@@ -36,7 +36,7 @@ def live(engine: Engine, plan: Plan, decisions: int, seed: int = 1) -> None:
     chance = random.Random(seed)
     placements = [one.name for one in plan.placements]
     # An exposure names an experiment.
-    events = [one.name for one in plan.events if one.name != "exposure"]
+    events = [one.name for number, one in enumerate(plan.events) if number != plan.exposure]
     now_us = START_US
     for number in range(decisions):
         now_us += chance.randrange(60_000_000)
