@@ -1,4 +1,4 @@
-"""A lane that is slowed, driven to its highest rate and beyond."""
+"""A lane, driven to its highest rate and beyond."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from bench.log.cores import CORE_GENERATOR
-from bench.log.serving import Server, serving
+from bench.log.serving import serving
 from bench.telemetry.agreement import pages_of, real_time
 from nextbest.bench.process import usage
 from nextbest.bench.result import Result, result
@@ -19,8 +19,9 @@ from nextbest.bench.run import run
 from nextbest.bench.settings import Settings
 from nextbest.v1 import common_pb2, decision_pb2
 
-from .pages import LANE, answered, level
+from .pages import answered, level, shed
 
+FAST, GRPC = LANES = ("fast", "grpc")
 OBJECTIVE_S = 0.005
 # Of the closed loop that finds the highest rate: the lane always has a call, and none waits long.
 FEW_CONNECTIONS, FEW_STREAMS = 8, 8
@@ -32,6 +33,16 @@ TIMES = {"1.5x": 1.5, "3x": 3.0}
 LOOK_S = 0.1
 RECOVERY_S_MAX = 30.0
 DECIDE = "/nextbest.v1.DecisionService/Decide"
+
+
+class Target(NamedTuple):
+    """A lane of a server: what it is called on its pages, and where it and they are."""
+
+    name: str
+    address: str
+    pages: str
+    pid: int
+    deadline_ms: int = 0
 
 
 class Run(NamedTuple):
@@ -52,36 +63,37 @@ class Found(NamedTuple):
     runs: dict[str, Run]
 
 
-def measure(folder: Path, seconds: float, call_us: int) -> Found:
-    """All runs on one server."""
+def measure(folder: Path, seconds: float, lane: str, call_us: int, deadline_ms: int) -> Found:
+    """All runs on one server; calls have that deadline in the open loops, 0 for none."""
     arguments = ("--set", f"overload.test_call_us={call_us}")
     arguments += ("--set", "telemetry.address=127.0.0.1:0")
     with real_time(), serving(folder, *arguments) as server:
-        pages = pages_of(folder)
-        before = highest(server, seconds)
-        runs = {"256 calls": queued(server, pages, seconds)}
+        address = server.lane if lane == FAST else f"unix:{folder}/control"
+        target = Target(lane, address, pages_of(folder), server.pid)
+        before = highest(target, seconds)
+        runs = {"256 calls": queued(target, seconds)}
+        due = target._replace(deadline_ms=deadline_ms)
         for (name, times), (more, shape) in product(TIMES.items(), SHAPES.items()):
-            runs[name + more] = overloaded(server, pages, seconds, times * before, shape)
+            runs[name + more] = overloaded(due, seconds, times * before, shape)
         # Of a machine that others use too, both are too low.
-        maximum = max(before, highest(server, seconds))
+        maximum = max(before, highest(target, seconds))
     return Found(maximum, runs)
 
 
-def highest(server: Server, seconds: float) -> float:
+def highest(target: Target, seconds: float) -> float:
     """Calls a second, each answered."""
     found = driven(
-        server, seconds, drain_s=1, closed=True, connections=FEW_CONNECTIONS, streams=FEW_STREAMS
+        target, seconds, drain_s=1, closed=True, connections=FEW_CONNECTIONS, streams=FEW_STREAMS
     )
     if set(found["statusCodeDistribution"]) != {"OK"}:
         raise SystemExit(f"not all calls were answered: {found['errorDistribution']}")
     return float(found["rps"])
 
 
-def queued(server: Server, pages: str, seconds: float) -> Run:
+def queued(target: Target, seconds: float) -> Run:
     """A closed loop with more calls than the lane does within its target."""
     return looked_at(
-        server,
-        pages,
+        target,
         seconds,
         closed=True,
         connections=QUEUE_CONNECTIONS,
@@ -89,33 +101,32 @@ def queued(server: Server, pages: str, seconds: float) -> Run:
     )
 
 
-def overloaded(
-    server: Server, pages: str, seconds: float, rate: float, shape: tuple[int, int]
-) -> Run:
+def overloaded(target: Target, seconds: float, rate: float, shape: tuple[int, int]) -> Run:
     """An open loop at a rate that the lane cannot do, over connections of so many calls."""
     connections, streams = shape
-    return looked_at(server, pages, seconds, rate=rate, connections=connections, streams=streams)
+    return looked_at(target, seconds, rate=rate, connections=connections, streams=streams)
 
 
-def looked_at(server: Server, pages: str, seconds: float, **told: Any) -> Run:
+def looked_at(target: Target, seconds: float, **told: Any) -> Run:
     """One load, the server's own figures around it, and how it gets over it."""
-    before, held = answered(pages), usage(server.pid).rss
+    pages, lane = target.pages, target.name
+    before, held, refused = answered(pages, lane), usage(target.pid).rss, shed(pages, lane)
     most = [held]
-    found = driven(server, seconds, lambda _generator: most.append(usage(server.pid).rss), **told)
-    recovery_s = recovered(server, pages)
+    found = driven(target, seconds, lambda _generator: most.append(usage(target.pid).rss), **told)
+    recovery_s = recovered(target)
     codes: dict[str, int] = found["statusCodeDistribution"]
     return Run(
         asked=told.get("rate", 0.0),
         rate=codes.get("OK", 0) / seconds,
-        refused=codes.get("ResourceExhausted", 0),
-        p99_ms=answered(pages).less(before).at(99) * 1e3,
+        refused=shed(pages, lane) - refused,
+        p99_ms=answered(pages, lane).less(before).at(99) * 1e3,
         memory_mb=(max(most) - held) / 1e6,
         recovery_s=recovery_s,
     )
 
 
 def driven(
-    server: Server,
+    target: Target,
     seconds: float,
     watch: Callable[[object], object] | None = None,
     drain_s: float = 0.0,
@@ -123,7 +134,7 @@ def driven(
 ) -> Result:
     """One run of the generator; what has no answer at its end is cancelled."""
     settings = Settings(
-        to=(server.lane,),
+        to=(target.address,),
         cpu=CORE_GENERATOR,
         duration=seconds,
         # Calls of a warm-up that are answered late would take the place of those that count.
@@ -131,24 +142,25 @@ def driven(
         drain=drain_s,
         probe=0,
         mix="decide",
+        deadline_ms=target.deadline_ms,
         **told,
     )
     return result(run(settings, watch, look_s=LOOK_S))  # type: ignore[arg-type]
 
 
-def recovered(server: Server, pages: str) -> float:
+def recovered(target: Target) -> float:
     """Seconds until the lane leaves nothing out and decides within the objective."""
     begin = time.monotonic()
     someone = common_pb2.Identity(kind=common_pb2.IDENTITY_KIND_KNOWN, id="somebody")
     asked = decision_pb2.DecideRequest(identity=someone, placements=["home"])
     request = asked.SerializeToString()
-    with grpc.insecure_channel(server.lane) as channel:
+    with grpc.insecure_channel(target.address) as channel:
         decide = channel.unary_unary(DECIDE)
         while (spent := time.monotonic() - begin) < RECOVERY_S_MAX:
-            if prompt(decide, request) and level(pages) == 0:
+            if prompt(decide, request) and level(target.pages, target.name) == 0:
                 return spent
             time.sleep(0.01)
-    raise SystemExit(f"the {LANE} lane was not whole again within {RECOVERY_S_MAX:g} s")
+    raise SystemExit(f"the {target.name} lane was not whole again within {RECOVERY_S_MAX:g} s")
 
 
 def prompt(decide: Any, request: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What a server tells of its fast lane on /metrics."""
+"""What a server tells of a lane on /metrics."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from prometheus_client.samples import Sample
 
 from bench.telemetry.agreement import DURATION, Counted
 
-LANE = "fast"
 LEVEL = "nextbest_overload_level"
+SHED = "nextbest_shed_calls_total"
 
 
 class Answered(Counted):
@@ -27,9 +27,9 @@ class Answered(Counted):
         return self.bounds_s[self.bucket(percentage)]
 
 
-def answered(pages: str) -> Answered:
-    """Decisions so far."""
-    wanted = {"rpc_response_status_code": "OK", "lane": LANE}
+def answered(pages: str, lane: str) -> Answered:
+    """Decisions of a lane so far."""
+    wanted = {"rpc_response_status_code": "OK", "lane": lane}
     within = {
         float(one.labels["le"]): int(one.value)
         for one in samples(pages)
@@ -42,9 +42,9 @@ def answered(pages: str) -> Answered:
     return Answered(bounds, tuple(b - a for a, b in pairwise(sums)))
 
 
-def level(pages: str) -> int:
-    """What the lane leaves out: 0 for nothing."""
-    [found] = [s for s in samples(pages) if s.name == LEVEL and s.labels["lane"] == LANE]
+def level(pages: str, lane: str) -> int:
+    """What a lane leaves out: 0 for nothing."""
+    [found] = [s for s in samples(pages) if s.name == LEVEL and s.labels["lane"] == lane]
     return int(found.value)
 
 
@@ -54,3 +54,8 @@ def samples(pages: str) -> Iterator[Sample]:
         text = page.read().decode()
     for family in text_string_to_metric_families(text):
         yield from family.samples
+
+
+def shed(pages: str, lane: str) -> int:
+    """Calls that a lane has refused, or gRPC for it."""
+    return sum(int(s.value) for s in samples(pages) if s.name == SHED and s.labels["lane"] == lane)

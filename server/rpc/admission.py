@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nextbest.core.errors import OverloadedError
 from nextbest.core.lane.settings import OverloadBounds
 from nextbest.server.overload import Load
+from nextbest.server.rpc.not_begun import NOT_BEGUN, NotBegun
 
 if TYPE_CHECKING:
     from nextbest.core.engine import Call
@@ -52,6 +53,7 @@ class Admission:
         self._share = self._rest = 0.0
         self._called = False
         self._sheds: Counter[tuple[str, str]] = Counter()
+        self.not_begun = NotBegun()
 
     def begin(self, method: str, call: Call) -> None:
         """Tell a call what it leaves out; raise OverloadedError when it is one too many."""
@@ -70,8 +72,11 @@ class Admission:
         self._least = level
 
     def load(self) -> Load:
-        """What is taken on and was refused; any thread may ask."""
-        return Load(max(self._level, self._least), dict(self._sheds))
+        """What is taken on and was refused; one thread at a time may ask, whichever it is."""
+        sheds = dict(self._sheds)
+        if count := self.not_begun.count():
+            sheds["", NOT_BEGUN] = count
+        return Load(max(self._level, self._least), sheds)
 
     async def run(self, address: str) -> None:
         """Look while calls come, until cancelled; `address` is the server's own."""

@@ -108,7 +108,10 @@ def make_server(
             }
         ),
     }
-    server.add_generic_rpc_handlers((Router(prompt, counted, rpc.in_flight_max),))
+    not_begun = admission.not_begun
+    not_begun.watch(_kept(rpc))
+    router = Router(prompt, counted, rpc.in_flight_max, not_begun.begin)
+    server.add_generic_rpc_handlers((router,))
     add_HealthServicer_to_server(health.servicer, server)
     if config.listen.reflection:
         names = (*SERVICES, HEALTH, reflection.SERVICE_NAME)
@@ -138,6 +141,9 @@ def _options(rpc: Rpc) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", rpc.playbook_bytes_max + SLACK_BYTES),
         ("grpc.max_concurrent_streams", rpc.streams_max),
+        # From the first number on some are ended, from the second on all.
+        ("grpc.server.max_pending_requests", rpc.pending_max),
+        ("grpc.server.max_pending_requests_hard_limit", _kept(rpc)),
         ("grpc.keepalive_time_ms", rpc.keepalive_ms),
         ("grpc.keepalive_timeout_ms", rpc.keepalive_timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -145,3 +151,8 @@ def _options(rpc: Rpc) -> list[tuple[str, int]]:
         # Two servers on one port would share its connections without a word.
         ("grpc.so_reuseport", 0),
     ]
+
+
+def _kept(rpc: Rpc) -> int:
+    """Calls that gRPC has read and that wait to be begun, at most."""
+    return 2 * rpc.pending_max

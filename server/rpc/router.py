@@ -23,14 +23,22 @@ class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     Calls of `waiting` handlers, which await something before they answer, are counted, and
     refused over `in_flight_max`.  Those of `prompt` handlers never wait, so that one runs at
-    a time; counting them would cost more than many of them do.
+    a time; counting them would cost more than many of them do.  `begin` is told of every call,
+    those of unknown methods too.
     """
 
-    def __init__(self, prompt: Handlers, waiting: Handlers, in_flight_max: int) -> None:
+    def __init__(
+        self,
+        prompt: Handlers,
+        waiting: Handlers,
+        in_flight_max: int,
+        begin: Callable[[], None],
+    ) -> None:
         self._prompt = dict(prompt)
         self._waiting = dict(waiting)
         self._in_flight_max = in_flight_max
         self._in_flight = 0
+        self._begin = begin
         self._refusal = _refusal(BusyError("calls in flight", in_flight_max))
 
     @property
@@ -42,6 +50,7 @@ class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler for a call; None for an unknown method."""
+        self._begin()
         method = handler_call_details.method
         return self._prompt.get(method) or self._counted(method)
 

@@ -273,7 +273,7 @@ OVERLOAD_LEVEL = Metric(
 SHED_CALLS = Metric(
     "nextbest_shed_calls",
     "counter",
-    "Calls refused for overload, each with RESOURCE_EXHAUSTED and when to come again.",
+    "Calls shed for overload: RESOURCE_EXHAUSTED with when to come again; CANCELLED if not_begun.",
     ("rpc_method", "lane", "reason"),
 )
 GENERATION = Metric("nextbest_generation", "gauge", "The active playbook's generation.")

@@ -12,7 +12,7 @@ from bench.limits import LIMITS, faults
 from bench.log.cores import CORE_GENERATOR
 from bench.log.serving import serving
 from bench.overload.__main__ import shown
-from bench.overload.measure import Found, Run, figures, looked_at
+from bench.overload.measure import FAST, Found, Run, Target, figures, looked_at
 from bench.overload.pages import answered, level
 from bench.telemetry.agreement import pages_of
 from nextbest.core import LANE_MISSING, lane_available
@@ -54,11 +54,12 @@ def test_a_run_agrees_with_what_the_server_counts(tmp_path: Path) -> None:
     arguments = ("--set", "overload.enabled=false", "--set", "telemetry.address=127.0.0.1:0")
     with serving(tmp_path, *arguments) as server:
         pages = pages_of(tmp_path)
-        assert looked_at(server, pages, 0.3, closed=True, streams=1, connections=1).refused == 0
-        before = sum(answered(pages).calls)
-        one = looked_at(server, pages, 0.3, closed=True, streams=1, connections=1)
-        assert level(pages) == 0
-        counted = sum(answered(pages).calls) - before
+        target = Target(FAST, server.lane, pages, server.pid)
+        assert looked_at(target, 0.3, closed=True, streams=1, connections=1).refused == 0
+        before = sum(answered(pages, FAST).calls)
+        one = looked_at(target, 0.3, closed=True, streams=1, connections=1)
+        assert level(pages, FAST) == 0
+        counted = sum(answered(pages, FAST).calls) - before
     # More: the call that the end cut off, and those that looked whether it is whole again.
     assert round(one.rate * 0.3) <= counted <= round(one.rate * 0.3) + 100
     assert one.p99_ms > 0
