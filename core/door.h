@@ -68,6 +68,10 @@ typedef struct Door {
     // Counts a call that has ended, with the first bytes of its answer.
     void (*ended)(
         Seat* seat, const CallTrace* trace, int32_t code, const uint8_t* answer, size_t length);
+    // Whether writes of this seat wait for `let_go` before the log may have them: whoever calls
+    // lets them go before it sleeps, or soon.
+    int (*gathers)(Seat* seat);
+    void (*let_go)(Seat* seat);
 } Door;
 
 // The name of the capsule that `Engine.door()` returns; it keeps the engine alive.

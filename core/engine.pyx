@@ -1214,10 +1214,11 @@ cdef class Engine:
         }
 
     def log_take(
-        self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144
+        self, int queue=0, uint32_t count_max=1000, size_t bytes_max=262144, bint gathered=False
     ) -> LogBatch:
         """Take the oldest mutations that wait, for one append to the log.
 
+        gathered: those too that serving threads still gather, to let them go together.
         Raises MemoryError, and then all of them go on waiting.
         """
         cdef WaitingWrites* waiting = &self.state.waiting[checked_queue(queue)]
@@ -1226,7 +1227,7 @@ cdef class Engine:
         memset(&writer, 0, sizeof(Writer))
         try:
             with nogil:
-                taken = waiting_take(waiting, count_max, bytes_max, &writer)
+                taken = waiting_take(waiting, count_max, bytes_max, gathered, &writer)
             if writer.failed:
                 raise MemoryError("log")
             return LogBatch((<char*>writer.data)[:writer.length], taken)

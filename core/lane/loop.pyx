@@ -7,6 +7,8 @@ cdef enum:
     ELSEWHERE_MAX = 512
     # Requests that one read begins; for more, each is seen to at once.
     ARRIVING_MAX = 1024
+    # How long writes are gathered for one append to the log while the lane does not come to rest.
+    GATHER_US = 1000
 
 
 cdef struct Bounds:
@@ -65,7 +67,10 @@ cdef struct LaneState:
     uint64_t read_ticks
     int64_t now_us
     int64_t now_ms
+    int64_t steady_us
     int64_t tick_ms
+    # Since when writes are gathered, on the steady clock; 0 for none.
+    int64_t gathered_us
     bint draining
     int64_t drain_until_ms
     # Written by other threads.
@@ -87,7 +92,8 @@ cdef struct LaneState:
 
 cdef void lane_clock(LaneState* lane) noexcept nogil:
     lane.now_us = wall_us()
-    lane.now_ms = steady_ms()
+    lane.steady_us = steady_us()
+    lane.now_ms = lane.steady_us // 1000
 
 
 cdef void lane_event(LaneState* lane, const epoll_event* event) noexcept nogil:
@@ -145,6 +151,28 @@ cdef int lane_wait_ms(const LaneState* lane) noexcept nogil:
     return <int>max(0, min(wait_ms, TICK_MS))
 
 
+cdef int lane_next(LaneState* lane, epoll_event* events) noexcept nogil:
+    """What is ready next; before the lane rests, the log gets what was gathered."""
+    cdef int count
+    if lane.door.gathers(lane.seat):
+        count = epoll_wait(lane.epoll_fd, events, EVENTS_MAX, 0)
+        if count > 0:
+            return count
+        lane.door.let_go(lane.seat)
+    return epoll_wait(lane.epoll_fd, events, EVENTS_MAX, lane_wait_ms(lane))
+
+
+cdef inline void lane_gather(LaneState* lane) noexcept nogil:
+    """Let the log have what turn after turn has gathered, in time."""
+    if not lane.door.gathers(lane.seat):
+        lane.gathered_us = 0
+    elif lane.gathered_us == 0:
+        lane.gathered_us = lane.steady_us
+    elif lane.steady_us - lane.gathered_us >= GATHER_US:
+        lane.door.let_go(lane.seat)
+        lane.gathered_us = 0
+
+
 cdef void lane_run(LaneState* lane) noexcept nogil:
     """Serve until stopped, or drained with every connection gone."""
     cdef epoll_event events[EVENTS_MAX]
@@ -153,9 +181,10 @@ cdef void lane_run(LaneState* lane) noexcept nogil:
     admission_begin(lane)
     listeners_watch(lane, True)
     while not flag_read(&lane.stop_wanted):
-        count = epoll_wait(lane.epoll_fd, events, EVENTS_MAX, lane_wait_ms(lane))
+        count = lane_next(lane, events)
         lane_clock(lane)
         turn_begin(lane, count)
+        lane_gather(lane)
         for i in range(count):
             lane_event(lane, &events[i])
         lane_obey(lane)
@@ -165,6 +194,7 @@ cdef void lane_run(LaneState* lane) noexcept nogil:
         turn_end(lane)
         if lane.draining and (lane.connections == NULL or lane.now_ms >= lane.drain_until_ms):
             break
+    lane.door.let_go(lane.seat)
     lane_close(lane)
 
 

@@ -24,8 +24,6 @@ static inline int64_t wall_us(void) { return clock_us(CLOCK_REALTIME); }
 
 static inline int64_t steady_us(void) { return clock_us(CLOCK_MONOTONIC); }
 
-static inline int64_t steady_ms(void) { return steady_us() / 1000; }
-
 static inline void flag_write(int64_t* flag, int64_t value) {
     __atomic_store_n(flag, value, __ATOMIC_RELEASE);
 }

@@ -213,7 +213,6 @@ cdef extern from "lane/native.h" nogil:
     int eventfd_write(int fd, uint64_t value)
     int eventfd_read(int fd, uint64_t* value)
     int64_t wall_us()
-    int64_t steady_ms()
     int64_t steady_us()
     void flag_write(int64_t* flag, int64_t value)
     int64_t flag_read(const int64_t* flag)

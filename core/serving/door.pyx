@@ -30,12 +30,14 @@ cdef Seat* door_open(void* engine) noexcept nogil:
     if not completions_open(&seat.completions) or not seat_meter(seat, True):
         door_close(<Seat*>seat)
         return NULL
+    seat.gathers = True
     return <Seat*>seat
 
 
 cdef void door_close(Seat* opaque) noexcept nogil:
     cdef EngineSeat* seat = <EngineSeat*>opaque
     if engine_logs(seat.state):
+        seat_let_go(seat)
         waiting_forget(&seat.state.waiting[QUEUE_LOGGED], seat)
         waiting_forget(&seat.state.waiting[QUEUE_REPLICATED], seat)
         history_forget(&seat.state.history, seat, NULL)
@@ -204,6 +206,14 @@ cdef void door_ended(
     meter_end(seat.meter, &seat.state.metering, trace, code, answer, length)
 
 
+cdef int door_gathers(Seat* opaque) noexcept nogil:
+    return (<EngineSeat*>opaque).gathered != 0
+
+
+cdef void door_let_go(Seat* opaque) noexcept nogil:
+    seat_let_go(<EngineSeat*>opaque)
+
+
 cdef void completion_header(
     EngineSeat* seat, const Completion* completion, int64_t now_us, Header* header
 ) noexcept nogil:
@@ -235,6 +245,8 @@ cdef void door_hang(EngineState* state, Door* door) noexcept:
     door.completed = door_completed
     door.forget = door_forget
     door.ended = door_ended
+    door.gathers = door_gathers
+    door.let_go = door_let_go
 
 
 cdef void release_owner(object capsule) noexcept:

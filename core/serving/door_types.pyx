@@ -40,4 +40,6 @@ cdef extern from "door.h" nogil:
         void (*ended)(
             Seat* seat, const CallTrace* trace, int32_t code, const uint8_t* answer, size_t length
         ) noexcept nogil
+        int (*gathers)(Seat* seat) noexcept nogil
+        void (*let_go)(Seat* seat) noexcept nogil
     const char* DOOR_CAPSULE

@@ -27,6 +27,10 @@ cdef struct EngineSeat:
     # A status's message, for the lane.
     Line message
     Completions completions
+    # Whether writes need not go to the log one by one: the seat's thread calls `seat_let_go`.
+    bint gathers
+    # The queues that hold some that the log may not have yet, a bit each.
+    uint32_t gathered
     # Whether the call may wait for a position, and for which.
     bint waits
     Position wanted

@@ -26,6 +26,8 @@ cdef enum:
     WRITES_WAITING_MAX = 1000000
     # Of a chunk; a larger write has one of its own.
     CHUNK_BYTES = 65536
+    # So many that are gathered go to the log at once: an entry holds no more.
+    GATHERED_MAX = 1000
 
 
 cdef enum:
@@ -77,11 +79,12 @@ cdef struct WaitingWrites:
     uint32_t latch
     # No log is attached while it is 0.
     uint32_t capacity
-    # A ring: the first `taken` ones are with the log.
+    # A ring: the first `taken` ones are with the log, and those up to `ready` may go there.
     WaitingWrite* ring
     uint32_t first
     uint32_t count
     uint32_t taken
+    uint32_t ready
     # Places promised to writes that are being applied.
     uint32_t reserved
     # Where the next write's bytes go; NULL before the first one.
@@ -199,26 +202,54 @@ cdef void waiting_release(WaitingWrites* waiting, const WaitingWrite* write) noe
         write.seat.completions.outstanding -= 1
 
 
-cdef void waiting_put(WaitingWrites* waiting, const WaitingWrite* write) noexcept nogil:
-    """Queue an applied mutation in its promised place."""
-    cdef bint wake
+cdef bint waiting_put(
+    WaitingWrites* waiting, const WaitingWrite* write, bint gathers
+) noexcept nogil:
+    """Queue an applied mutation in its promised place; True where `waiting_let_all` is to follow.
+
+    gathers: it need not go to the log at once, since more may come right behind it.
+    """
+    cdef bint wake = False
     latch_take(&waiting.latch)
-    # A wake-up costs more than all else here, and mostly an append is in flight.
-    wake = waiting.count == 0
     waiting.ring[(waiting.first + waiting.count) % waiting.capacity] = write[0]
     waiting.count += 1
     waiting.reserved -= 1
+    if not gathers or waiting.count - waiting.ready >= GATHERED_MAX:
+        wake = waiting_open_up(waiting)
+        gathers = False
+    latch_drop(&waiting.latch)
+    if wake:
+        eventfd_write(waiting.wake_fd, 1)
+    return gathers
+
+
+cdef inline bint waiting_open_up(WaitingWrites* waiting) noexcept nogil:
+    """Let the log have all that is queued, with the latch held; True when it has to be woken.
+
+    A wake-up costs more than all else here, and mostly an append is in flight.
+    """
+    cdef bint wake = waiting.ready == 0 and waiting.count
+    waiting.ready = waiting.count
+    return wake
+
+
+cdef void waiting_let_all(WaitingWrites* waiting) noexcept nogil:
+    """Let the log have what was gathered."""
+    cdef bint wake
+    latch_take(&waiting.latch)
+    wake = waiting_open_up(waiting)
     latch_drop(&waiting.latch)
     if wake:
         eventfd_write(waiting.wake_fd, 1)
 
 
 cdef uint32_t waiting_take(
-    WaitingWrites* waiting, uint32_t most, size_t bytes_max, Writer* writer
+    WaitingWrites* waiting, uint32_t most, size_t bytes_max, bint gathered, Writer* writer
 ) noexcept nogil:
     """Write what waits, oldest first, as the field 1 of a batch; gives how many.
 
     One mutation over `bytes_max` goes alone.  None when the writer has failed.
+    gathered: what seats still gather, too.
     """
     cdef WaitingWrite* write
     cdef Text text
@@ -226,7 +257,9 @@ cdef uint32_t waiting_take(
     cdef uint64_t woken = 0
     eventfd_read(waiting.wake_fd, &woken)
     latch_take(&waiting.latch)
-    while waiting.taken < waiting.count and taken < most:
+    if gathered:
+        waiting.ready = waiting.count
+    while waiting.taken < waiting.ready and taken < most:
         write = &waiting.ring[(waiting.first + waiting.taken) % waiting.capacity]
         if taken and writer.length + write.length > bytes_max:
             break
@@ -239,7 +272,7 @@ cdef uint32_t waiting_take(
         # What nobody was given is not taken: the log would be told of it in another's place.
         waiting.taken -= taken
         taken = 0
-    if waiting.taken < waiting.count:
+    if waiting.taken < waiting.ready:
         eventfd_write(waiting.wake_fd, 1)
     latch_drop(&waiting.latch)
     return taken
@@ -262,7 +295,8 @@ cdef uint32_t waiting_tell(
         found += 1
     waiting.count -= found
     waiting.taken -= found
-    wake = found and waiting.taken == 0 and waiting.count
+    waiting.ready -= found
+    wake = found and waiting.taken == 0 and waiting.ready
     if found and writes[0].seat != NULL:
         # With the latch held: else the seat might close meanwhile, see waiting_forget.
         completions_put_all(&writes[0].seat.completions, writes, found, told)

@@ -113,8 +113,23 @@ cdef int seat_accept(
     if track != NULL:
         write.flag |= track.decision_age << 1
     write.generation = playbook.generation if playbook != NULL else 0
-    waiting_put(waiting, &write)
+    if waiting_put(waiting, &write, seat.gathers):
+        seat_gathered(seat, waiting)
     return FAULT_NONE
+
+
+cdef inline void seat_gathered(EngineSeat* seat, WaitingWrites* waiting) noexcept nogil:
+    """Note that a queue holds a write of this seat that the log may not have yet."""
+    seat.gathered |= 1 << (waiting - &seat.state.waiting[0])
+
+
+cdef void seat_let_go(EngineSeat* seat) noexcept nogil:
+    """Let the log have what the seat has gathered."""
+    cdef int queue
+    for queue in range(QUEUES):
+        if seat.gathered & 1 << queue:
+            waiting_let_all(&seat.state.waiting[queue])
+    seat.gathered = 0
 
 
 cdef int seat_apply(

@@ -6,9 +6,12 @@ Whatever gathers meanwhile goes next.  Nothing is acknowledged unless the log sa
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from typing import Any
 
 from nextbest.server.log.ahead import Batch
+from nextbest.server.log.alarm import Alarm
 from nextbest.server.log.backoff import Backoff
 from nextbest.server.log.contents import pack, pack_batch
 from nextbest.server.log.context import Context
@@ -39,6 +42,11 @@ class Appender:
         self._epochs = epochs
         self._ack = REPLICATED if queue == REPLICATED_QUEUE else LOGGED
         self._lock = asyncio.Lock()
+        self._alarm = Alarm(self._late)
+        # What is being sent, while it is.
+        self._sending: Batch | None = None
+        # Set when the engine's queue has something.
+        self._filled = asyncio.Event()
         self._backoff = Backoff(context.limits, context.random)
         self._replicas = 0
         # Whether what is appended is then where REPLICATED wants it, and all before it.
@@ -51,9 +59,16 @@ class Appender:
 
     async def run(self) -> None:
         """Append until cancelled, or until the log has to be connected to again."""
-        while True:
-            batch = await self._next()
-            await self._send(batch)
+        loop = asyncio.get_running_loop()
+        descriptor = self._context.engine.log_fd(self._queue)
+        loop.add_reader(descriptor, self._ring, descriptor)
+        try:
+            while True:
+                batch = await self._next()
+                await self._send(batch)
+        finally:
+            loop.remove_reader(descriptor)
+            self._alarm.close()
 
     async def hand_over(self) -> None:
         """Append all that waits to be appended again; nobody here will read it back."""
@@ -85,7 +100,7 @@ class Appender:
                 engine.log_unwait(self._queue)
                 return
             data, mutations = engine.log_take(
-                self._queue, limits.batch_mutations_max, limits.batch_bytes_max
+                self._queue, limits.batch_mutations_max, limits.batch_bytes_max, gathered=True
             )
             if not mutations:
                 return
@@ -100,7 +115,9 @@ class Appender:
                 return batch
             if self._queue == LOGGED_QUEUE:
                 context.standing.clear("slow")
-            await context.ahead.room()
+            if context.ahead.full:
+                await context.ahead.room()
+            self._filled.clear()
             data, mutations = context.engine.log_take(
                 self._queue, context.limits.batch_mutations_max, context.limits.batch_bytes_max
             )
@@ -108,26 +125,21 @@ class Appender:
                 batch = context.ahead.add(data, mutations, self._queue)
                 batch.begun_s = asyncio.get_running_loop().time()
                 return batch
-            await self._filled()
+            await self._filled.wait()
 
-    async def _filled(self) -> None:
-        """Wait until the engine's queue has something."""
-        loop = asyncio.get_running_loop()
-        descriptor = self._context.engine.log_fd(self._queue)
-        filled = loop.create_future()
-        loop.add_reader(descriptor, _ring, filled)
-        try:
-            await filled
-        finally:
-            loop.remove_reader(descriptor)
+    def _ring(self, descriptor: int) -> None:
+        """The engine's queue has something, or had: what is taken is looked for there alone."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(descriptor)
+        self._filled.set()
 
     async def _send(self, batch: Batch) -> None:
         context = self._context
         if batch.suspect and not self._sift(batch):
             return
-        loop = asyncio.get_running_loop()
-        begun_s = loop.time() if batch.answered else batch.begun_s
-        self._alarm = loop.call_at(begun_s + context.limits.answer_ms / 1_000, self._late, batch)
+        begun_s = asyncio.get_running_loop().time() if batch.answered else batch.begun_s
+        self._sending = batch
+        self._alarm.set(begun_s + context.limits.answer_ms / 1_000)
         try:
             await self._try(batch)
         except BaseException:
@@ -135,7 +147,7 @@ class Appender:
             self._fail(batch)
             raise
         finally:
-            self._alarm.cancel()
+            self._alarm.stop()
 
     async def _try(self, batch: Batch) -> None:
         nonce = self._context.ahead.sign(batch, self._context.now_us())
@@ -213,16 +225,16 @@ class Appender:
             self._context.ahead.tell(batch)
             self._context.engine.log_failed(self._queue, batch.mutations)
 
-    def _late(self, batch: Batch) -> None:
+    def _late(self) -> None:
         """The log takes too long: let nobody wait for it, again and again until it is done."""
         limits = self._context.limits
+        assert self._sending is not None
         if self._queue == LOGGED_QUEUE:
             why = f"an append takes more than {limits.answer_ms} ms"
             self._context.standing.set("slow", why)
-        self._fail(batch)
+        self._fail(self._sending)
         self.drain()
-        loop = asyncio.get_running_loop()
-        self._alarm = loop.call_later(limits.answer_ms / 1_000, self._late, batch)
+        self._alarm.set(asyncio.get_running_loop().time() + limits.answer_ms / 1_000)
 
     def _sift(self, batch: Batch) -> bool:
         """Leave out what is dead or too old; False when nothing is left."""
@@ -245,8 +257,3 @@ class Appender:
         self._context.ahead.drop(batch)
         if lost_ids:
             self._context.go_astray(lost_ids)
-
-
-def _ring(filled: asyncio.Future[None]) -> None:
-    if not filled.done():
-        filled.set_result(None)

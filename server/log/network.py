@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from nextbest.server.collector import paused
+from nextbest.server.log.alarm import Alarm
 from nextbest.server.log.link import (
     Address,
     Command,
@@ -64,6 +65,8 @@ class RedisLink(asyncio.Protocol):
         self._replies: list[Any] = []
         self._wanted = 0
         self._done: asyncio.Future[list[Any]] | None = None
+        self._timeout_ms = 0
+        self._alarm = Alarm(self._late)
 
     async def connect(self) -> None:
         """Connect, and say who it is.  Raises what redis-py raises."""
@@ -80,8 +83,8 @@ class RedisLink(asyncio.Protocol):
             raise LinkError("not connected")
         loop = asyncio.get_running_loop()
         self._done, self._wanted, self._replies = loop.create_future(), len(commands), []
-        late = f"no answer in {timeout_ms} ms"
-        alarm = loop.call_later(timeout_ms / 1_000, self._break, late)
+        self._timeout_ms = timeout_ms
+        self._alarm.set(loop.time() + timeout_ms / 1_000)
         try:
             self._transport.writelines(_packed(commands))
             return await self._done
@@ -89,7 +92,7 @@ class RedisLink(asyncio.Protocol):
             self._break("given up")
             raise
         finally:
-            alarm.cancel()
+            self._alarm.stop()
             self._done = None
 
     async def close(self) -> None:
@@ -115,8 +118,12 @@ class RedisLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(str(exc or "connection lost"))
 
+    def _late(self) -> None:
+        self._break(f"no answer in {self._timeout_ms} ms")
+
     def _break(self, why: str) -> None:
         """Close at once.  An orderly close would still send what waits to be sent."""
+        self._alarm.close()
         self._transport = None
         if self._connection._writer is not None:
             self._connection._writer.transport.abort()

@@ -1,6 +1,7 @@
 """The door: native threads at the engine while its own thread publishes, writes and expires."""
 
 import ctypes
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,11 @@ class Door(ctypes.Structure):
         ("decide", METHOD),
         ("decide_batch", METHOD),
         ("track", METHOD),
+        # Not called here.
+        *((name, ctypes.c_void_p) for name in ("too_large", "overloaded", "wake_fd")),
+        *((name, ctypes.c_void_p) for name in ("completed", "forget", "ended")),
+        ("gathers", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
+        ("let_go", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
     )
 
 
@@ -168,6 +174,74 @@ def test_both_ways_in_refuse_alike() -> None:
             assert violations.field_violations[0].field == refused.value.field
         code, _, message = ask(door.decide, seat, decide("ann"), deadline_us=NOW_US)
         assert code == code_pb2.DEADLINE_EXCEEDED
+
+
+def test_writes_of_a_seat_go_to_the_log_together() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    engine.attach_log(2_000)
+    _capsule, door = door_of(engine)
+    fd = engine.log_fd(0)
+    with seated(door) as seat, seated(door) as other:
+        assert not door.gathers(seat)
+        for number in range(3):
+            assert ask(door.track, seat, buy("ann", number))[0] == 0
+        assert door.gathers(seat)
+        assert not door.gathers(other)
+        assert not readable(fd)
+        assert engine.log_take().mutations == 0
+        assert engine.log_waiting(0) == 3
+        door.let_go(seat)
+        assert not door.gathers(seat)
+        assert readable(fd)
+        assert engine.log_take().mutations == 3
+        # The log has something: more is no reason to wake it, until it is done.
+        ask(door.track, seat, buy("ann", 3))
+        door.let_go(seat)
+        assert not readable(fd)
+        engine.log_done(0, 3, (1, 1, 1), 2)
+        assert readable(fd)
+        assert engine.log_take().mutations == 1
+
+
+def test_what_is_gathered_can_be_taken_and_goes_by_itself_when_an_entry_is_full() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    engine.attach_log(2_000)
+    _capsule, door = door_of(engine)
+    fd = engine.log_fd(0)
+    with seated(door) as seat:
+        ask(door.track, seat, buy("ann", 0))
+        assert engine.log_take(gathered=True).mutations == 1
+        engine.log_done(0, 1, (1, 1, 1), 2)
+        # Nothing is left to let go.
+        door.let_go(seat)
+        assert not readable(fd)
+        for number in range(1, 1_000):
+            ask(door.track, seat, buy("ann", number))
+        assert not readable(fd)
+        ask(door.track, seat, buy("ann", 1_000))
+        assert readable(fd)
+        assert engine.log_take().mutations == 1_000
+        ask(door.track, seat, buy("ann", 1_001))
+        assert engine.log_take().mutations == 0
+    # A seat that closes leaves nothing behind.
+    assert engine.log_take().mutations == 1
+
+
+def test_a_write_that_is_not_gathered_takes_those_before_it_along() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    engine.attach_log(2_000)
+    _capsule, door = door_of(engine)
+    with seated(door) as seat:
+        ask(door.track, seat, buy("ann", 0))
+        engine.track(buy("ann", 1), NOW_US, 1)
+        assert engine.log_take().mutations == 2
+
+
+def readable(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
 
 
 def test_threads_see_whole_playbooks_while_others_are_published() -> None:
