@@ -12,8 +12,10 @@ from nextbest.server.log.settings import BackendSettings
 from tests.faults.simulator.loop import DeadlockError, Loop
 from tests.faults.simulator.network import SimNetwork
 from tests.faults.simulator.redis import Server
+from tests.faults.simulator.scenario import begin
 from tests.faults.simulator.sentinel import Sentinel
 from tests.faults.simulator.wires import Wires
+from tests.faults.simulator.world import World
 
 HOSTS = ("h1", "h2", "h3")
 
@@ -207,3 +209,28 @@ def test_a_sentinel_that_names_a_newer_master_is_believed_before_the_others_know
         assert world.loop.run_until_complete(naming(world)) == [True, None, True, False]
     finally:
         world.loop.close()
+
+
+async def publishing(world: World) -> list[bool]:
+    """Which nodes know a playbook, whose publisher gave up before it learnt that it is logged."""
+    await begin(world)
+    await asyncio.sleep(1)
+    publisher, plan = world.machines[0], world.plans[1]
+    world.wires.lost_reply = 1.0
+    world.loop.call_for(publisher.process, world.loop.now, publisher.publish, plan)
+    await asyncio.sleep(1)
+    world.wires.lost_reply = 0.0
+    await asyncio.sleep(5)
+    return [plan.hash in one.catalogue.known for one in world.machines]
+
+
+def test_a_node_learns_of_its_own_publication_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.faults.simulator.world.PUBLISH_TRIES", 1)
+    world = World(1)
+    try:
+        world.start()
+        for machine in world.machines:
+            machine.boot()
+        assert world.loop.run_until_complete(publishing(world)) == [True, True, True]
+    finally:
+        world.close()

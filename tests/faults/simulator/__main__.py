@@ -1,19 +1,30 @@
-"""Run seeds: `python -m tests.faults.simulator --seeds 0:20000 --jobs 2`, or `--replay SEED`."""
+"""Run seeds: `python -m tests.faults.simulator --seeds 0:20000 --jobs 2`, or `--replay SEED`.
+
+With `--keep DIR` a sweep that was ended goes on where it was.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-from tests.faults.simulator.run import MODES, Outcome, run, run_job
+from tests.faults.simulator.features import whole
+from tests.faults.simulator.run import MODES, Job, Outcome, run, run_job
+from tests.faults.simulator.tally import Tally
+
+Runs = Callable[[Iterable[Job]], Iterator[Outcome]]
 
 TELL_S = 5.0
 # A sweep ends after so many seeds that fail.
 BROKEN_MAX = 20
+# What is kept at once.
+BLOCK = 1_000
 
 
 def seeds_of(text: str) -> range:
@@ -21,26 +32,32 @@ def seeds_of(text: str) -> range:
     return range(int(first), int(last)) if last else range(int(first))
 
 
-def outcomes(seeds: range, jobs: int, mode: str) -> Iterator[Outcome]:
-    work = [(seed, mode) for seed in seeds]
+@contextmanager
+def runner(jobs: int) -> Iterator[Runs]:
+    """What runs seeds, in as many processes; outcomes come in any order."""
     if jobs == 1:
-        yield from map(run_job, work)
+        yield lambda work: map(run_job, work)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(run_job, work, chunksize=8)
+        yield lambda work: pool.imap_unordered(run_job, work, chunksize=8)
 
 
 def say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def tell(line: str) -> None:
     sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
-def replay(seed: int, mode: str, trace: bool) -> int:
+def replay(given: argparse.Namespace) -> int:
     """Run a seed, show what it did, and say whether it held."""
-    outcome = run(seed, mode=mode, trace=True)
-    if trace:
-        say("\n".join(outcome.trace))
-    say(described(outcome))
+    features = whole(given.replay) if given.whole else None
+    outcome = run(given.replay, mode=given.mode, features=features, trace=True)
+    if given.trace:
+        tell("\n".join(outcome.trace))
+    tell(described(outcome))
     return 1 if outcome.fault else 0
 
 
@@ -54,70 +71,86 @@ def described(outcome: Outcome) -> str:
     )
 
 
-class Tally:
-    """What a sweep came to, by mode."""
+class Sweep:
+    """Many seeds, each in the mode it draws unless one is given."""
 
-    def __init__(self) -> None:
-        self.seeds: Counter[str] = Counter()
-        self.broken: Counter[str] = Counter()
-        self.counts: dict[str, Counter[str]] = {}
+    def __init__(self, given: argparse.Namespace, runs: Runs) -> None:
+        self.seeds: range = given.seeds
+        self.keep: Path | None = given.keep
+        self._work = (given.mode, given.whole)
+        self._runs = runs
+        self.tally = Tally()
+        self._begun_s = self._told_s = time.monotonic()
+        # How many were run now, and not kept from an earlier time.
+        self._ran = 0
 
-    def add(self, outcome: Outcome) -> None:
-        self.seeds[outcome.mode] += 1
-        self.broken[outcome.mode] += bool(outcome.fault)
-        self.counts.setdefault(outcome.mode, Counter()).update(outcome.counts)
+    def run(self) -> None:
+        """Ends after BROKEN_MAX seeds that fail; each is named with the command that replays it."""
+        for first in range(self.seeds.start, self.seeds.stop, BLOCK):
+            self.tally += self._block(range(first, min(first + BLOCK, self.seeds.stop)))
+            if len(self.tally.broken) >= BROKEN_MAX:
+                break
+        self._tell_progress(self.tally)
 
-    def table(self) -> str:
-        modes = sorted(self.seeds)
-        rows = [("", *modes, "all")]
-        for name, counts in (("seeds", self.seeds), ("broken", self.broken)):
-            rows.append((name, *(str(counts[mode]) for mode in modes), str(counts.total())))
-        for name in next(iter(self.counts.values()), ()):
-            values = [self.counts[mode][name] for mode in modes]
-            rows.append((name, *map(str, values), str(sum(values))))
-        return "\n".join(f"{row[0]:<14}" + "".join(f"{one:>12}" for one in row[1:]) for row in rows)
+    def _block(self, seeds: range) -> Tally:
+        """What a part of them came to, from the file of an earlier time if there is one."""
+        name = "-".join(filter(None, (f"{seeds.start}-{seeds.stop}", self._work[0])))
+        kept = self.keep / f"{name}{'-whole' * self._work[1]}.json" if self.keep else None
+        if kept is not None and kept.exists():
+            return Tally.of(json.loads(kept.read_text()))
+        tally = Tally()
+        for outcome in self._runs((seed, *self._work) for seed in seeds):
+            self._add(tally, outcome)
+            if len(self.tally.broken) + len(tally.broken) >= BROKEN_MAX:
+                return tally
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(tally.message()))
+        return tally
 
-
-def sweep(seeds: range, jobs: int, mode: str) -> int:
-    """Run all seeds, each in the mode it draws unless one is given, and print what they did.
-
-    Stops after BROKEN_MAX seeds that fail; each is named with the command that replays it.
-    """
-    begun_s = told_s = time.monotonic()
-    tally = Tally()
-    for done, outcome in enumerate(outcomes(seeds, jobs, mode), start=1):
+    def _add(self, tally: Tally, outcome: Outcome) -> None:
         tally.add(outcome)
+        self._ran += 1
         if outcome.fault:
-            say(f"broken: {described(outcome)}\n  again: {again(outcome)}")
-        enough = tally.broken.total() >= BROKEN_MAX
-        if enough or time.monotonic() - told_s > TELL_S or done == len(seeds):
-            told_s = time.monotonic()
-            each_ms = 1000 * (told_s - begun_s) / done
-            broken = tally.broken.total()
-            say(f"{done} of {len(seeds)} seeds, {each_ms:.1f} ms each, {broken} broken")
-        if enough:
-            break
-    say(tally.table())
-    return 1 if tally.broken.total() else 0
+            again = f"--replay {outcome.seed} --mode {outcome.mode}{' --whole' * self._work[1]}"
+            say(f"broken: {described(outcome)}")
+            say(f"  again: python -m tests.faults.simulator {again} --trace")
+        if time.monotonic() - self._told_s > TELL_S:
+            self._told_s = time.monotonic()
+            self._tell_progress(self.tally + tally)
+
+    def _tell_progress(self, tally: Tally) -> None:
+        each_ms = 1_000 * (time.monotonic() - self._begun_s) / max(self._ran, 1)
+        done, broken = tally.seeds, len(tally.broken)
+        say(f"{done} of {len(self.seeds)} seeds, {each_ms:.1f} ms each, {broken} broken")
 
 
-def again(outcome: Outcome) -> str:
-    """The command that shows a run step by step."""
-    flags = f"--replay {outcome.seed} --mode {outcome.mode} --trace"
-    return f"python -m tests.faults.simulator {flags}"
+def sweep(given: argparse.Namespace) -> int:
+    with runner(given.jobs) as runs:
+        made = Sweep(given, runs)
+        made.run()
+    tell(json.dumps(made.tally.message()) if given.json else made.tally.table())
+    return 1 if made.tally.broken else 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=seeds_of, default=range(200), help="A:B, or a count")
     parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--mode", choices=("", *sorted(set(MODES))), default="")
+    parser.add_argument("--whole", action="store_true", help="worlds that have everything")
+    parser.add_argument("--keep", type=Path, help=f"a folder: the outcome of each {BLOCK} seeds")
+    parser.add_argument("--json", action="store_true", help="the outcome as JSON")
     parser.add_argument("--replay", type=int, help="run this seed alone")
     parser.add_argument("--trace", action="store_true", help="with --replay: show every step")
-    given = parser.parse_args()
-    if given.replay is not None:
-        return replay(given.replay, given.mode, given.trace)
-    return sweep(given.seeds, given.jobs, given.mode)
+    return parser.parse_args(words)
+
+
+def main() -> int:
+    given = arguments()
+    return sweep(given) if given.replay is None else replay(given)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.simulator.stream import NODE_ENTRIES, SEQUENCE_MAX, Stream, StreamId, text_of
@@ -29,9 +30,9 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 SYNTAX = "ERR syntax error"
 
 
+@lru_cache(4_096)
 def word(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
+    """A part of a command as it is sent; the same few come again and again."""
     return str(value).encode()
 
 
@@ -177,10 +178,13 @@ class Connection:
         if self.queued is not None and name not in AT_ONCE:
             self.queued.append(words)
             return b"QUEUED"
+        server = self.server
         reply = self.call(function, words)
-        self.server.flush()
-        self.offset = self.server.offset
-        self.server.serve()
+        if server.changed:
+            server.flush()
+        self.offset = server.offset
+        if server.woken:
+            server.serve()
         return reply
 
     def call(self, function: Callable[[Connection, Words], Any], words: Words) -> Any:

@@ -6,9 +6,10 @@ Each is a small override of the real class; none is a branch in what ships.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from nextbest.server.log.branch import Branch
+from nextbest.server.log.budgets import Budgets
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Cover, Mark
 from nextbest.server.log.leases import Leases
@@ -18,6 +19,8 @@ from nextbest.server.log.node import Node
 from nextbest.server.log.own import Own
 from nextbest.server.log.reader import Reader
 from nextbest.server.log.redis import FIELD, RedisLog
+from nextbest.v1 import log_pb2
+from tests.faults.simulator.features import LONG, SMALL_BUDGET
 from tests.faults.simulator.network import SimLink, SimNetwork
 from tests.faults.simulator.run import Outcome, run
 from tests.faults.simulator.world import Machine, Reply, Snapshot, World
@@ -148,6 +151,8 @@ class HastyMachine(Machine):
 
 class Hasty(World):
     machine_type = HastyMachine
+    # A split, a snapshot and a death, one after the other.
+    needs: ClassVar = LONG
     faults = ("split_redis", "take_snapshot", "take_snapshot", "take_snapshot", "kill_node")
 
 
@@ -236,6 +241,7 @@ class ImpatientMachine(Machine):
 
 class Impatient(World):
     machine_type = ImpatientMachine
+    needs: ClassVar = {"consents": True}
     faults = ("cut_node", "slow_host", "pause_node")
 
 
@@ -265,7 +271,35 @@ class LoyalMachine(Machine):
 
 class Loyal(World):
     machine_type = LoyalMachine
+    # A split that is long enough, and a revocation meanwhile.
+    needs: ClassVar = LONG
     faults = ("split_redis",)
+
+
+# What a process had of a budget is anybody's once it has started anew, whatever it has shown.
+
+
+class ForgetfulBudgets(Budgets):
+    def heard(self, heartbeat: log_pb2.Heartbeat) -> None:
+        super().heard(heartbeat)
+        for ledger in self.ledgers.known.values():
+            for process, holder in ledger.holders.items():
+                if process.member == heartbeat.member and process.mark != heartbeat.process:
+                    holder.returned = holder.claimed
+
+
+class ForgetfulNode(Node):
+    budgets_type = ForgetfulBudgets
+
+
+class ForgetfulMachine(Machine):
+    node_type = ForgetfulNode
+
+
+class Forgetful(World):
+    machine_type = ForgetfulMachine
+    needs: ClassVar = {"budget": SMALL_BUDGET}
+    faults = ("kill_node", "kill_node_inside")
 
 
 class Control(NamedTuple):
@@ -286,6 +320,7 @@ CONTROLS = {
     "an answer that leaps": Control(Leaping, "many"),
     "a revocation that waits for nobody": Control(Impatient, "many"),
     "a lease of a replaced master": Control(Loyal, "many"),
+    "a dead process's share claimed again": Control(Forgetful, "many"),
 }
 
 

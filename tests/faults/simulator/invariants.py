@@ -56,8 +56,11 @@ def all_forgotten(world: World) -> bool:
 
 
 def seen_by(machine: Machine) -> dict[str, Seen]:
-    now_us = machine.now_us()
-    return {one: look(machine.engine, one, now_us) for one in EVERYONE}
+    """What it shows of everyone; asked once, as nothing changes any more."""
+    if machine.seen is None:
+        now_us = machine.now_us()
+        machine.seen = {one: look(machine.engine, one, now_us) for one in EVERYONE}
+    return machine.seen
 
 
 # Equal digests at equal positions.
@@ -91,7 +94,7 @@ def replay(world: World) -> Engine | None:
     if first.kind != "open" or first.body.previous.epoch:
         return None
     engine = Engine(profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64)
-    catalogue = Catalogue(engine)
+    catalogue = Catalogue(engine, world.plans)
     term = 0
     for (epoch, sequence), fields in zip(stream.ids, stream.fields, strict=True):
         entry = unpack(Record(epoch, sequence, fields[1]))
@@ -122,8 +125,7 @@ def entries(world: World) -> Iterator[str]:
 
 
 def contents(world: World, mode: str) -> Iterator[str]:
-    machine = world.machines[0]
-    seen = seen_by(machine)
+    seen = seen_by(world.machines[0])
     erased = {one.identity: one for one in world.writes if one.kind == "erase"}
     for write in world.writes:
         there = present(write, seen[write.identity])

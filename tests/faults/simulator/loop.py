@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
 import select
 from collections.abc import Callable, Coroutine
+from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
@@ -206,7 +206,11 @@ class Loop(asyncio.AbstractEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Handle:
-        return self.call_at(self.now + delay, callback, *args, context=context)
+        handle = Handle(callback, args, context, self.current, self.now + delay)
+        if not self.closed:
+            self._number += 1
+            heappush(self._timers, (handle.when_, self._number, handle))
+        return handle
 
     def call_at(
         self,
@@ -218,7 +222,7 @@ class Loop(asyncio.AbstractEventLoop):
         handle = Handle(callback, args, context, self.current, when)
         if not self.closed:
             self._number += 1
-            heapq.heappush(self._timers, (when, self._number, handle))
+            heappush(self._timers, (when, self._number, handle))
         return handle
 
     def call_for(
@@ -228,7 +232,7 @@ class Loop(asyncio.AbstractEventLoop):
         handle = Handle(callback, args, None, process, when)
         if not self.closed:
             self._number += 1
-            heapq.heappush(self._timers, (when, self._number, handle))
+            heappush(self._timers, (when, self._number, handle))
         return handle
 
     def create_future(self) -> Future:
@@ -386,13 +390,14 @@ class Loop(asyncio.AbstractEventLoop):
             return True
         timers, ready = self._timers, self._ready
         while timers:
-            when, _number, handle = heapq.heappop(timers)
+            when, _number, handle = heappop(timers)
             if handle.callback is None or not handle.process.alive:
                 continue
-            self.now = max(self.now, when)
+            if when > self.now:
+                self.now = when
             ready.append(handle)
             while timers and timers[0][0] <= self.now:
-                ready.append(heapq.heappop(timers)[2])
+                ready.append(heappop(timers)[2])
             return True
         return False
 

@@ -13,6 +13,8 @@ from tests.faults.simulator.wires import Wire, Wires
 Address = tuple[str, int]
 NO_ID = "0" * 40
 CRON_S = 1.0
+# A replica asks its master no sooner again.
+AGAIN_S = 2.0
 # A replica that says nothing, or a master, for so long is given up.
 TIMEOUT_S = 10.0
 PING_EVERY_S = 10
@@ -67,8 +69,8 @@ class Server:
         self.backlog_start = 0
         self._base = Data()
         self._journal: list[tuple[float, Operation]] = []
-        self._pending: list[Operation] = []
-        self._woken: dict[bytes, None] = {}
+        self.changed: list[Operation] = []
+        self.woken: dict[bytes, None] = {}
         self.in_exec = False
         self.connections: dict[Connection, int] = {}
         self.blocked: dict[Connection, None] = {}
@@ -83,6 +85,7 @@ class Server:
         self.clock_offset_s = 0.0
         # The chance that something comes between two commands of a pipeline.
         self.interleaved = 0.0
+        self.cron_s, self.again_s = CRON_S, AGAIN_S
         self.servers: dict[Address, Server] = {}
         self.process: Process = self.loop.process(host)
         self.on_create: Callable[[Operation], object] = lambda _operation: None
@@ -102,9 +105,14 @@ class Server:
     def running(self) -> bool:
         return self.process.alive
 
+    def hasten(self, tempo: float) -> None:
+        """Wait only such a part of what is usual before asking again; before the launch."""
+        self.cron_s *= tempo
+        self.again_s *= tempo
+
     def launch(self) -> None:
         """Begin to run; once for each process."""
-        self.later(self.loop.random.random() * CRON_S, self._cron)
+        self.later(self.loop.random.random() * self.cron_s, self._cron)
         self.later(0.01, self._connect)
 
     def crash(self, *, keep: str = "all", power: bool = False) -> None:
@@ -155,7 +163,7 @@ class Server:
         self.backlog, self.backlog_start = [], 0
         self.feed, self.feeds, self.good_replicas = None, [], 0
         self.loading = self.in_exec = False
-        self._pending, self._woken, self._attempt = [], {}, -100.0
+        self.changed, self.woken, self._attempt = [], {}, -100.0
         self.loop.note("redis", self.host, "starts with", self.describe())
         self.launch()
 
@@ -212,9 +220,9 @@ class Server:
         if operation[0] == "xadd" and operation[1] not in self.data.streams:
             self.on_create(operation)
         self.data.apply(operation)
-        self._pending.append(operation)
+        self.changed.append(operation)
         if operation[0] == "xadd":
-            self._woken[operation[1]] = None
+            self.woken[operation[1]] = None
 
     def _touch(self, operation: Operation) -> None:
         for connection in self.connections:
@@ -227,9 +235,9 @@ class Server:
                 connection.touched = True
 
     def flush(self) -> None:
-        for operation in self._pending:
+        for operation in self.changed:
             self._propagate(operation)
-        self._pending.clear()
+        self.changed.clear()
 
     def _propagate(self, operation: Operation) -> None:
         self.offset += length_of(operation)
@@ -243,8 +251,8 @@ class Server:
 
     def serve(self) -> None:
         """Answer the blocked readers that what was written lets go on."""
-        while self._woken:
-            woken, self._woken = self._woken, {}
+        while self.woken:
+            woken, self.woken = self.woken, {}
             for connection in list(self.blocked):
                 if connection.blocked is None or connection.blocked[0] != "xread":
                     continue
@@ -304,7 +312,7 @@ class Server:
     # Replication, the replica's side.
 
     def _cron(self) -> None:
-        self.later(CRON_S, self._cron)
+        self.later(self.cron_s, self._cron)
         self._crons += 1
         now = self.loop.now
         feed = self.feed
@@ -332,7 +340,11 @@ class Server:
 
     def _connect(self) -> None:
         """Ask the master for what is missing; the cron asks again when nothing comes."""
-        if self.master is None or self.feed is not None or self.loop.now - self._attempt < 2.0:
+        if (
+            self.master is None
+            or self.feed is not None
+            or self.loop.now - self._attempt < self.again_s
+        ):
             return
         master = self.servers[self.master]
         self._attempt = self.loop.now
@@ -347,7 +359,7 @@ class Server:
         self.data.apply(operation)
         self._propagate(operation)
         if operation[0] == "xadd":
-            self._woken[operation[1]] = None
+            self.woken[operation[1]] = None
             self.serve()
         feed.back.send(feed.master.process, feed.master._acknowledge, feed, self.offset)
 
@@ -423,6 +435,8 @@ class Server:
     # What it tells.
 
     def info(self, sections: set[str]) -> bytes:
+        if sections == {"replication"}:
+            return "\r\n".join(self._replication()).encode()
         lines: list[str] = []
         if not sections or sections & {"server", "all", "everything"}:
             lines += ["# Server", "redis_version:7.0.15", "redis_mode:standalone", ""]

@@ -11,10 +11,13 @@ from itertools import count
 from random import Random
 
 from tests.faults.simulator import invariants, scenario
+from tests.faults.simulator.features import Features, drawn, whole
 from tests.faults.simulator.world import World
 
 # What a seed draws its mode from: half of all seeds have many faults at once.
 MODES = ("single", "many", "many", "unsafe")
+# A seed, its mode ("" for the one it draws), and whether its world has everything.
+Job = tuple[int, str, bool]
 # What a run leaves in cycles is collected between runs, every so many.
 COLLECT_EVERY = 50
 
@@ -41,21 +44,25 @@ class Outcome:
 
 
 def run(
-    seed: int, *, world_type: type[World] = World, trace: bool = False, mode: str = ""
+    seed: int,
+    *,
+    world_type: type[World] = World,
+    trace: bool = False,
+    mode: str = "",
+    features: Features | None = None,
 ) -> Outcome:
     """Run a seed to its end."""
     heard = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        return _run(seed, world_type, trace, mode)
+        return _run(seed, world_type, trace, mode, features or drawn(seed))
     finally:
         logging.disable(heard)
 
 
-def _run(seed: int, world_type: type[World], trace: bool, mode: str) -> Outcome:
+def _run(seed: int, world_type: type[World], trace: bool, mode: str, features: Features) -> Outcome:
     mode = mode or Random(f"mode {seed}").choice(MODES)
-    nodes = Random(f"nodes {seed}").choice((2, 3, 3))
-    world = world_type(seed, nodes)
+    world = world_type(seed, features)
     lines: list[str] = []
     if trace:
         world.loop.trace = lines.append
@@ -80,10 +87,11 @@ def _run(seed: int, world_type: type[World], trace: bool, mode: str) -> Outcome:
     return outcome
 
 
-def run_job(job: tuple[int, str]) -> Outcome:
-    """Run a (seed, mode), one of many in this process."""
+def run_job(job: Job) -> Outcome:
+    """Run one of many in this process."""
     collect(next(_jobs))
-    return run(job[0], mode=job[1])
+    seed, mode, is_whole = job
+    return run(seed, mode=mode, features=whole(seed) if is_whole else None)
 
 
 def counted(world: World) -> dict[str, int]:

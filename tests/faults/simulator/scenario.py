@@ -14,10 +14,8 @@ from tests.faults.simulator.writes import (
     ANSWERS,
     APPLIED,
     EVENTS_MAX,
-    FIRST,
     LOGGED,
     REPLICATED,
-    SECOND,
     UPSERTS_MAX,
     Attempt,
     Write,
@@ -27,10 +25,7 @@ from tests.faults.simulator.writes import (
     upsert,
 )
 
-CLIENTS = 4
-WRITES_OF_CLIENT = 9
 CALL_S = 0.6
-CHAOS_S = 5.0
 SETTLE_S = 60.0
 # How long a log stays wiped before the operator starts it anew.
 OPERATOR_S = 1.5
@@ -57,14 +52,14 @@ class Clients:
 
     def start(self) -> None:
         loop = self.world.loop
-        for number in range(CLIENTS):
+        for number in range(self.world.features.clients):
             process = loop.process(f"c{number}")
             self.tasks.append(loop.start(process, self._work(number)))
 
     async def _work(self, client: int) -> None:
-        random = self.random
-        for number in range(WRITES_OF_CLIENT):
-            await asyncio.sleep(random.random() * 2 * CHAOS_S / WRITES_OF_CLIENT)
+        random, features = self.random, self.world.features
+        for number in range(features.writes):
+            await asyncio.sleep(random.random() * 2 * features.chaos_s / features.writes)
             write = self._next(f"{client}-{number}")
             if write is not None:
                 self.world.writes.append(write)
@@ -90,7 +85,7 @@ class Clients:
     def _upsert(self, id: str, identity: str, number: int, ack: int) -> Write:
         """Of people who are not erased each but those at APPLIED stands for a revocation."""
         write = upsert(f"u-{id}", identity, number, ack)
-        write.revokes = ack != APPLIED and identity not in ERASED
+        write.revokes = self.world.features.consents and ack != APPLIED and identity not in ERASED
         return write
 
     def _number(self, kind: str, identity: str) -> int:
@@ -111,7 +106,7 @@ class Clients:
                 return
             if isinstance(answer, TooLateError):
                 return
-            await asyncio.sleep(0.05 + random.random() * 0.4)
+            await asyncio.sleep(0.05 + random.random() * 0.4 * self.world.features.tempo)
             # Often through another node, as round robin does.
             machine = random.choice(machines)
 
@@ -198,7 +193,7 @@ class Faults:
 
     async def run(self, mode: str) -> None:
         """One after the other in "single", all at once in "many", any in "unsafe"."""
-        end = self.loop.now + CHAOS_S
+        end = self.loop.now + self.world.features.chaos_s
         kinds = self.safe
         if mode == "unsafe":
             kinds = [*self.safe, *self.unsafe, *self.unsafe]
@@ -208,11 +203,11 @@ class Faults:
         while self.loop.now < end:
             self.random.choice(kinds)()
             if mode == "single":
-                await asyncio.sleep(1.0 + self.random.random())
+                await asyncio.sleep((1.0 + self.random.random()) * self.world.features.tempo)
                 self.heal()
                 await self._quiet()
             else:
-                await asyncio.sleep(self.random.random() * 1.5)
+                await asyncio.sleep(self.random.random() * self.world.features.apart_s)
 
     async def _quiet(self) -> None:
         """Until the next fault cannot meet what is left of the last one."""
@@ -246,7 +241,7 @@ class Faults:
         self.world.redis_faults.append((self.loop.now, self.loop.now + seconds, what))
 
     def _span(self, most: float) -> float:
-        return 0.05 + most * self.random.random() ** 2
+        return 0.05 + most * self.world.features.tempo * self.random.random() ** 2
 
     # Nodes.
 
@@ -297,8 +292,8 @@ class Faults:
     def publish(self) -> None:
         """A playbook is published or rolled back to."""
         if (machine := self._node()) is not None:
-            plan = self.random.choice((FIRST, SECOND))
-            self.loop.note("publish", plan.hash[:1].decode(), "on", machine)
+            plan = self.random.choice(self.world.plans)
+            self.loop.note("publish", plan.hash[0], "on", machine)
             self.loop.call_for(machine.process, self.loop.now, machine.publish, plan)
 
     # Redis and its hosts.
@@ -518,7 +513,7 @@ class Operator:
         if not reset or not redis_is_sound(world):
             self._since = world.loop.now
             return
-        if world.loop.now - self._since < OPERATOR_S:
+        if world.loop.now - self._since < OPERATOR_S * world.features.tempo:
             return
         self._since = world.loop.now
         world.stranded += [f"{one}: {one.node.context.standing.reason}" for one in reset]

@@ -10,6 +10,8 @@ from tests.faults.simulator.wires import Wire, Wires
 
 TICK_S = 0.25
 QUORUM = 2
+# The least time from one try of a failover to the next.
+AGAIN_S = 2.0
 # A failover that has not come to its end by then is given up.
 FAILOVER_S = 5.0
 DEMOTED_S = 3.0
@@ -31,6 +33,7 @@ class Sentinel:
         self.voted = 0
         self.down_after_s = 1.0
         self.fix_after_s = 8.0
+        self.tick_s, self.again_s = TICK_S, AGAIN_S
         # Whether roles are changed with a CLIENT KILL, as Sentinel does.
         self.kills_clients = True
         self._good: dict[Address, float] = {one.address: self.loop.now for one in servers}
@@ -42,9 +45,16 @@ class Sentinel:
         # When the master last was one.
         self._demoted_s = self.loop.now
 
+    def hasten(self, tempo: float) -> None:
+        """Wait only such a part of what is usual before anything is done; before the launch."""
+        self.tick_s *= tempo
+        self.again_s *= tempo
+        self.down_after_s *= tempo
+        self.fix_after_s *= tempo
+
     def launch(self) -> None:
         self.loop.call_for(
-            self.process, self.loop.now + self.loop.random.random() * TICK_S, self._tick
+            self.process, self.loop.now + self.loop.random.random() * self.tick_s, self._tick
         )
 
     def crash(self) -> None:
@@ -81,7 +91,7 @@ class Sentinel:
     def _tick(self) -> None:
         now = self.loop.now
         self.loop.call_for(
-            self.process, now + TICK_S * (0.8 + 0.4 * self.loop.random.random()), self._tick
+            self.process, now + self.tick_s * (0.8 + 0.4 * self.loop.random.random()), self._tick
         )
         if self.host in self.wires.dark:
             return
@@ -114,14 +124,14 @@ class Sentinel:
         agree = [one for one in self.peers() if one.master == self.master and one.down(self.master)]
         if 1 + len(agree) < QUORUM:
             return
-        self._next_try = self.loop.now + 2.0 + self.loop.random.random()
+        self._next_try = self._later()
         epoch = max(self.voted, self.config_epoch, *(one.voted for one in self.peers())) + 1
         votes = 1
         self.voted = epoch
         for peer in self.peers():
             if peer.voted < epoch:
                 peer.voted = epoch
-                peer._next_try = self.loop.now + 2.0 + self.loop.random.random()
+                peer._next_try = peer._later()
                 votes += 1
         chosen = self._choose()
         if votes <= (1 + len(self.others)) // 2 or chosen is None:
@@ -129,6 +139,9 @@ class Sentinel:
         self.loop.note("sentinel elects", chosen.host, "epoch", epoch)
         self._failover = (epoch, chosen, self.loop.now)
         self._order(chosen, None)
+
+    def _later(self) -> float:
+        return self.loop.now + self.again_s + self.loop.random.random()
 
     def _choose(self) -> Server | None:
         """The replica to promote: by priority, then by offset, as Sentinel does."""

@@ -107,16 +107,17 @@ class Wire:
         """Run `callback` as `process` on the other side when it gets there."""
         if self.broken:
             return
-        wires = self.wires
+        wires, loop = self.wires, self.wires.loop
         if wires.cuts and (self.source, self.target) in wires.cuts:
             if not self.held:
                 wires.hold(self)
             self.held.append((process, callback, args))
             return
-        when = wires.loop.now + wires.delay(self.source, self.target)
-        self.last = when = max(when, self.last)
+        when = loop.now + wires.delay(self.source, self.target)
+        if when > self.last:
+            self.last = when
         self.under_way.append((process, callback, args))
-        wires.loop.call_for(process, when, self._arrive)
+        loop.call_for(process, self.last, self._arrive)
 
     def _arrive(self) -> None:
         """One more has arrived: the oldest, in whatever order the loop runs what is ready."""

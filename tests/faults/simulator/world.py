@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -20,6 +20,7 @@ from nextbest.server.log.node import Node
 from nextbest.server.log.redis import RedisLog
 from nextbest.server.log.settings import BackendSettings
 from nextbest.v1 import log_pb2, mutation_pb2
+from tests.faults.simulator.features import EVERYTHING, Features
 from tests.faults.simulator.loop import Loop, Process
 from tests.faults.simulator.network import SimNetwork
 from tests.faults.simulator.redis import EPOCH_US, Server
@@ -29,16 +30,15 @@ from tests.faults.simulator.wires import Wires
 from tests.faults.simulator.writes import (
     ACTIVATION,
     ANSWERS,
-    BUDGET_MAX,
-    FIRST,
     LOGGED,
-    PLANS,
     PUBLICATION,
     REPLICATED,
     Plan,
+    Seen,
     Write,
     activation,
     look,
+    playbooks,
     present,
     propose,
     publication,
@@ -71,7 +71,6 @@ LIMITS = Limits(
     settle_ms_max=6_000,
     trim_ms=3_000,
     member_ms=600_000,
-    consent_lease_ms=900,
 )
 # Event ids are forgotten after 3 hours: the horizon moves again and again while writes, which are
 # up to 6 hours old, go on.
@@ -86,6 +85,17 @@ AGES_S = 6 * 3_600
 BACKEND = BackendSettings(trust_build=True, connect_ms=500, timeout_ms=600, wait_ms=300)
 
 Reply = Callable[[str, Any], None]
+
+
+def limits_of(features: Features) -> Limits:
+    """The times of a world's nodes; what nobody needs there is seldom done."""
+    limits = FORGETTING if features.ages else LIMITS
+    return replace(
+        limits,
+        backoff_ms_max=int(limits.backoff_ms_max * features.tempo),
+        consent_lease_ms=int(features.tempo * 900) if features.consents else 6_000,
+        budget_ms=limits.budget_ms if features.budget else 1_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +125,13 @@ class RecoveryError(Exception):
 class Catalogue:
     """The playbooks a node knows, and which is active: the latest stamp wins."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, plans: Sequence[Plan]) -> None:
         self.engine = engine
-        self.known: dict[bytes, int] = {FIRST.hash: engine.publish(FIRST)}
+        self._plans = {one.hash: one for one in plans}
+        first = plans[0]
+        self.known: dict[bytes, int] = {first.hash: engine.publish(first)}
         self.stamp = 0
-        self.active = FIRST.hash
+        self.active = first.hash
 
     def state(self) -> tuple[list[bytes], int, bytes]:
         return list(self.known), self.stamp, self.active
@@ -131,7 +143,7 @@ class Catalogue:
 
     def publish(self, hash: bytes) -> None:
         if hash not in self.known:
-            self.known[hash] = self.engine.publish(PLANS[hash], active=False)
+            self.known[hash] = self.engine.publish(self._plans[hash], active=False)
 
     def activate(self, stamp: int, hash: bytes) -> None:
         if (stamp, hash) > (self.stamp, self.active):
@@ -241,6 +253,8 @@ class Machine:
         # Publications of which nobody knows yet whether the log has them.
         self._unsure: set[bytes] = set()
         self._tokens = 0
+        # What it shows of everyone at the end, once that was asked.
+        self.seen: dict[str, Seen] | None = None
 
     def __repr__(self) -> str:
         return f"{self.name}.{self.life}"
@@ -332,7 +346,8 @@ class Machine:
             await self.node.start()
         except Exception as error:
             self.loop.call_exception_handler({"message": "start", "exception": error})
-        self.loop.start(self.process, self._shop())
+        if self.world.features.budget:
+            self.loop.start(self.process, self._shop())
         if not checked:
             await self._check_later(snapshot)
 
@@ -362,7 +377,7 @@ class Machine:
                 return snapshot, there
             self.loop.note("set aside: snapshot at", snapshot.position, snapshot.end)
             self.disk.kept.pop()
-        self.catalogue = Catalogue(self.engine)
+        self.catalogue = Catalogue(self.engine, self.world.plans)
         if there:
             await self._require_whole()
         return None, True
@@ -425,7 +440,7 @@ class Machine:
         engine.store.load_end()
         if snapshot.horizon_ms:
             engine.horizon(snapshot.horizon_ms)
-        self.catalogue = Catalogue(engine)
+        self.catalogue = Catalogue(engine, self.world.plans)
         self.catalogue.restore(*snapshot.playbooks)
         for mutation in snapshot.parked:
             engine.park(mutation)
@@ -566,7 +581,7 @@ class Machine:
             outcome = await done
             if outcome == "ok":
                 self.catalogue.announced(mutation)
-                self.loop.note("published", plan.hash[:1].decode())
+                self.loop.note("published", plan.hash[0])
                 return
             if outcome == "unknown":
                 self._unsure.add(mutation)
@@ -589,24 +604,29 @@ class World:
     machine_type: type[Machine] = Machine
     network_type: type[SimNetwork] = SimNetwork
     server_type: type[Server] = Server
-    limits = LIMITS
     # The faults that a scenario is about, by name; none for all.
     faults: tuple[str, ...] = ()
+    # Features that it has whatever is drawn, by name.
+    needs: Mapping[str, Any] = {}
 
-    def __init__(self, seed: int, nodes: int = 3) -> None:
+    def __init__(self, seed: int, features: Features = EVERYTHING) -> None:
         self.seed = seed
+        self.features = features = replace(features, **self.needs)
+        self.plans = playbooks(features.budget)
         self.loop = Loop(f"world {seed}")
         self.random = Random(f"scenario {seed}")
         # How old events may be when they are sent.
-        self.ages_s = 0
-        if self.random.random() < 0.2:
-            self.limits, self.ages_s = FORGETTING, AGES_S
+        self.ages_s = AGES_S if features.ages else 0
+        self.limits = limits_of(features)
+        # The first draw is that of ages, see `whole`.
+        self.random.random()
         self.loop.shuffled = self.random.random() < 0.8
         self.wires = Wires(self.loop)
         self.servers = {(host, PORT): self.server_type(self.wires, host) for host in HOSTS}
         servers = list(self.servers.values())
         for server in servers:
             server.servers = self.servers
+            server.hasten(features.tempo)
             server.on_create = self._created
             server.on_loss = lambda _server: self.losses.append(self.loop.now)
             if server.host != "h1":
@@ -615,7 +635,10 @@ class World:
         for one in self.sentinels:
             one.others = [other for other in self.sentinels if other is not one]
             one.fix_after_s = 2.0
-        self.machines = [self.machine_type(self, f"n{1 + number}") for number in range(nodes)]
+            one.hasten(features.tempo)
+        self.machines = [
+            self.machine_type(self, f"n{1 + number}") for number in range(features.nodes)
+        ]
         self.writes: list[Write] = []
         # When which node died, and when Redis lost entries that it had taken.
         self.deaths: list[tuple[float, str]] = []
@@ -651,7 +674,8 @@ class World:
             server.launch()
         for sentinel in self.sentinels:
             sentinel.launch()
-        self.watch_leases()
+        if self.features.consents:
+            self.watch_leases()
 
     def look_at_leases(self) -> None:
         """Note who may decide by a consent whose revocation was acknowledged."""
@@ -682,10 +706,10 @@ class World:
     def look_at_budget(self, machine: Machine) -> None:
         """What was shown, and what nodes hold for impressions to come, is within the budget."""
         held = sum(one.engine.budgets(one.now_us())[0].held for one in self.machines if one.alive)
-        if self.shown + held > BUDGET_MAX:
+        if self.shown + held > self.features.budget:
             self.overspent.append(
                 f"{machine} at {self.loop.now - 1000:.3f}: {self.shown} shown, {held} held, "
-                f"allowed: {BUDGET_MAX}"
+                f"allowed: {self.features.budget}"
             )
 
     def check_replicated(self, write: Write, machine: Machine) -> None:

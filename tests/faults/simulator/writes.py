@@ -7,6 +7,7 @@ often it was counted.  Each upsert sets an attribute of its own, each link joins
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from nextbest.core import Engine
@@ -55,27 +56,34 @@ _ATTRIBUTES = (
 
 # What is proposed under one budget; a part of the impressions never comes.
 _SHOWN = Event("impression", (Field("time", ValueType.TIMESTAMP),))
-BUDGET_MAX, HOLD_S = 60, 2
-BUDGET = Budget("summer", b"b" * 16, BUDGET_MAX, (1,), Period.ROLLING, False, False, 30, HOLD_S)
+HOLD_S = 2
 PLACEMENT = "page"
 
 
-def plan(name: bytes, counters: tuple[Counter, ...]) -> Plan:
+def plan(name: int, counters: tuple[Counter, ...], allowed: int) -> Plan:
+    """A playbook; allowed: what the budget lets be shown, 0 for no budget."""
+    # Claimed by two at once.
+    shares = allowed // 2
+    budget = Budget(
+        "summer", b"b" * 16, allowed, (1,), Period.ROLLING, False, False, shares, HOLD_S
+    )
+    rule = ContactRule("budget summer", ContactKind.BUDGET, shown=True, budget=0)
     return Plan(
-        hash=name * 16,
+        hash=bytes([name, allowed]) * 8,
         attributes=_ATTRIBUTES,
         events=(_BUY, _SHOWN),
         counters=counters,
-        actions=(Action("one", contact=(0,)),),
+        actions=(Action("one", contact=(0,) if allowed else ()),),
         placements=(Placement(PLACEMENT, 1, "", (0,)),),
-        contact=(ContactRule("budget summer", ContactKind.BUDGET, shown=True, budget=0),),
-        budgets=(BUDGET,),
+        contact=(rule,) if allowed else (),
+        budgets=(budget,) if allowed else (),
     )
 
 
-FIRST = plan(b"1", (_SUM, _COUNT))
-SECOND = plan(b"2", (_SUM, _COUNT, _KINDS))
-PLANS = {one.hash: one for one in (FIRST, SECOND)}
+@cache
+def playbooks(allowed: int) -> tuple[Plan, Plan]:
+    """The first one and the second of a world with such a budget."""
+    return plan(1, (_SUM, _COUNT), allowed), plan(2, (_SUM, _COUNT, _KINDS), allowed)
 
 
 @dataclass(slots=True)
@@ -184,16 +192,11 @@ def look(engine: Engine, identity: str, now_us: int) -> Seen:
     request.now.FromMicroseconds(now_us)
     answer = engine.profile(request.SerializeToString(), now_us)
     profile = profile_pb2.GetProfileResponse.FromString(answer).profile
-    total = profile.counters["sum"].value.int_value if "sum" in profile.counters else 0
-    events = {}
-    for number in range(EVENTS_MAX):
-        times = total // 4**number % 4
-        if times:
-            events[number] = times
-    count = profile.counters["count"].value.int_value if "count" in profile.counters else 0
-    upserts = {
-        number for number in range(UPSERTS_MAX) if profile.attributes.get(f"a{number}") is not None
-    }
+    counters = profile.counters
+    total = counters["sum"].value.int_value if "sum" in counters else 0
+    events = {number: times for number in range(EVENTS_MAX) if (times := total >> 2 * number & 3)}
+    count = counters["count"].value.int_value if "count" in counters else 0
+    upserts = {int(name[1:]) for name in profile.attributes if name != "last"}
     linked = {one.id for one in profile.identities} - {identity}
     return Seen(events, upserts, linked, count)
 
