@@ -124,5 +124,5 @@ class FaultyPlaybookError(NextbestError):
     status_reason = "FAULTY_PLAYBOOK"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__(f"the playbook has {len(faults)} faults")
+        super().__init__(f"the playbook has {len(faults)} fault{'s' if len(faults) != 1 else ''}")
         self.faults = tuple(faults)

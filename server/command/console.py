@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -65,6 +66,10 @@ Timeout: TypeAlias = Annotated[
 ]
 Pairs: TypeAlias = list[str]
 
+# Of what is counted several times, in more places than one.
+AGAIN = "record|records of decisions made again under their ids: each decision counts once"
+REPEATED = "outcome|outcomes came again: each counts once"
+_ONE_OR_MANY = re.compile(r"(\w+)\|(\w+)")
 _KINDS = {
     "known": common_pb2.IDENTITY_KIND_KNOWN,
     "anonymous": common_pb2.IDENTITY_KIND_ANONYMOUS,
@@ -83,13 +88,15 @@ def complain(text: str) -> None:
 
 
 def counted(count: int, what: str) -> str:
-    """A count and what it is of; `what` is in the plural, and its second word may be a verb."""
-    if count != 1:
-        return f"{count:,} {what}"
-    noun, *rest = what.split(" ")
-    verbs = {"are": "is", "were": "was", "have": "has"}
-    rest[:1] = [verbs.get(word, word) for word in rest[:1]]
-    return " ".join(("1", noun.removesuffix("s"), *rest))
+    """A count and what it is of: of each "one|many" in `what` the word that goes with the count."""
+    return f"{count:,} " + _ONE_OR_MANY.sub(r"\1" if count == 1 else r"\2", what)
+
+
+def refuse_given(options: Mapping[str, object], needed: str) -> None:
+    """Refuse options, by their names, that do nothing without another one."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(f"without {needed}", param_hint=", ".join(given))
 
 
 def connect(to: str) -> Client:

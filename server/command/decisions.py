@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nextbest.server.command.console import (
+    AGAIN,
     EXIT_REFUSED,
     MOMENT,
+    REPEATED,
     complain,
     counted,
     moment_us,
@@ -135,21 +137,18 @@ def tell_damage(files: Files) -> None:
 def _show(output: Path, exported: Exported) -> None:
     counts = exported.counts
     out().print(
-        f"{output}: {counted(exported.decisions, 'decisions')}, "
-        f"{counted(exported.outcomes, 'outcomes')} of them"
+        f"{output}: {counted(exported.decisions, 'decision|decisions')}, "
+        f"{counted(exported.outcomes, 'outcome|outcomes')} of them"
     )
     for count, what in (
-        (
-            exported.again,
-            "records are of decisions made again under their ids, which count once",
-        ),
-        (counts.repeated, "outcomes came again, and are counted once"),
-        (counts.unknown, "outcomes are of decisions that are not among the records: not written"),
+        (exported.again, AGAIN),
+        (counts.repeated, REPEATED),
+        (counts.unknown, "outcome|outcomes of decisions not among the records: not written"),
     ):
         if count:
             out().print(counted(count, what))
     for why, count in exported.undecided.items():
-        out().print(counted(count, f"decisions without candidates: {why}"))
+        out().print(counted(count, "decision|decisions without candidates") + f": {why}")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from nextbest.server.command.console import out, table
+from nextbest.server.command.console import AGAIN, counted, out, table
 from nextbest.server.record.whatif import NO_SEGMENT, Change, Effect, largest
 
 SHOWN_MAX = 20
@@ -15,10 +15,13 @@ SHOWN_MAX = 20
 def show_effect(effect: Effect) -> None:
     """What a draft would change, for people."""
     share = effect.changed / effect.records if effect.records else 0.0
+    decisions = counted(effect.records, "decision|decisions")
     out().print(
-        f"{effect.records:,} decisions, {effect.changed:,} of them changed ({share:.1%}); "
+        f"{decisions}, {effect.changed:,} of them changed ({share:.1%}); "
         f"{effect.incomplete:,} left out, since the draft reads what was not recorded"
     )
+    if effect.again:
+        out().print(counted(effect.again, AGAIN))
     for why, count in effect.failed.most_common(SHOWN_MAX):
         out().print(f"{count:,} refused by the draft: {why}")
     out().print(_actions(effect))

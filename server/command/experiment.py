@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from nextbest.server.command.console import (
+    AGAIN,
     EXIT_REFUSED,
     EXIT_USAGE,
+    REPEATED,
     AsJson,
     complain,
     counted,
@@ -215,25 +217,30 @@ def _recorded(places: Sequence[Path], asked: Asked) -> Subjects:
     outcomes = Outcomes(files.frames())
     asked.check(outcomes.events())
     found = Recorded(asked, _features(files) if asked.read else lambda _: {}, outcomes.take)
+    again = 0
     for frame in files.frames():
         if not frame.record.HasField("outcome"):
             outcomes.meet(frame.decision_id)
+            if outcomes.replaced(frame):
+                again += 1
+                continue
         found.add(frame.record)
     subjects = found.subjects()
     unknown = outcomes.counts().unknown
     outcomes.close()
     for count, what in (
-        (len(files.damaged), "records are damaged, and left out"),
-        (found.crossed, "exposures to another variant than a subject's first are left out"),
-        (found.unexposed, "outcomes are left out: of people who were not exposed before"),
-        (found.late, "outcomes after the window are left out"),
-        (found.repeated, "outcomes came again, and are counted once"),
-        (
-            unknown,
-            "outcomes are used whose decisions are not among the records",
+        (len(files.damaged), "record|records is|are damaged, and left out"),
+        (again, AGAIN),
+        (found.crossed, "exposure|exposures to another variant than a subject's first: left out"),
+        (found.unexposed, "outcome|outcomes of people who were not exposed before: left out"),
+        (found.late, "outcome|outcomes after the window: left out"),
+        (found.repeated, REPEATED),
+        (unknown, "outcome|outcomes used of decisions that are not among the records"),
+        (found.young, "subject|subjects younger than the window: more may come"),
+        *(
+            (found.unknown(one), f"subject|subjects has|have the mean of {one}")
+            for one in asked.covariates
         ),
-        (found.young, "subjects are younger than the window: more may come of them"),
-        *((found.unknown(one), f"subjects have the mean of {one}") for one in asked.covariates),
     ):
         if count:
             complain(counted(count, what))

@@ -21,6 +21,7 @@ from nextbest.server.command.console import (
     complain,
     connect,
     out,
+    refuse_given,
     show_json,
     table,
 )
@@ -252,7 +253,10 @@ def export_command(
         export_decisions(places, output, told, period_of(since, until), force, as_json)
         return
     given = {"--since": since, "--until": until, "--value": value, "--key-file": key_file}
-    _refuse_given({**given, "--as-recorded": as_recorded, "--force": force})
+    refuse_given(
+        {**given, "--as-recorded": as_recorded, "--force": force},
+        "--output FILE.parquet",
+    )
     path = places[0] / DATABASE
     if len(places) > 1 or not path.exists():
         complain(
@@ -267,13 +271,6 @@ def export_command(
     except LogInUseError as error:
         complain(f"{error}; stop it, or add -o FILE.parquet for its decision records")
         raise typer.Exit(EXIT_REFUSED) from error
-
-
-def _refuse_given(options: dict[str, object]) -> None:
-    """Refuse what only the decisions' file has."""
-    for name, given in options.items():
-        if given:
-            raise typer.BadParameter("without --output FILE.parquet", param_hint=name)
 
 
 @log_app.command("reseed")

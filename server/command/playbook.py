@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +19,9 @@ from nextbest.server.command.console import (
     AsJson,
     To,
     connect,
+    counted,
     out,
+    refuse_given,
     show_json,
     table,
 )
@@ -164,8 +165,9 @@ def publish_command(
       nextbest publish my/draft --require 'dr.lower > logged.mean' --from /tmp/shop/records
     """
     if not (require or records):
-        gate = {"reward": reward, "placement": placement, "window": window}
-        _refuse_given(gate | {"since": since, "until": until})
+        gate = {"--reward": reward, "--placement": placement, "--window": window}
+        gate |= {"--since": since, "--until": until}
+        refuse_given(gate, "--require and --from")
     files = read_folder(folder)
     plan = _plan_of(files, as_json)
     if require or records:
@@ -199,14 +201,6 @@ def _plan_of(files: dict[str, bytes], as_json: bool) -> Plan:
     else:
         out().print(render(compiled.faults, files), end="")
     raise typer.Exit(EXIT_REFUSED)
-
-
-def _refuse_given(gate: Mapping[str, object]) -> None:
-    """Refuse options that only --require and --from use: who gives them expects a gate."""
-    given = [f"--{name}" for name, value in gate.items() if value]
-    if given:
-        allowed = "none without --require and --from"
-        raise typer.BadParameter(f"given, allowed: {allowed}", param_hint=", ".join(given))
 
 
 def activate_command(
@@ -274,25 +268,25 @@ def _show(
             for difference in result.differences:
                 console.print(f"  {difference}")
     if compiled.plan is None:
-        console.print(f"{folder}: {_count(len(compiled.faults), 'faults')}")
+        console.print(f"{folder}: {counted(len(compiled.faults), 'fault|faults')}")
         return
     plan = compiled.plan
     counts = (
-        ("attributes", len(plan.attributes)),
-        ("events", len(plan.events)),
-        ("counters", len(plan.counters)),
-        ("segments", len(plan.segments)),
-        ("scores", len(plan.scorecards)),
-        ("actions", len(plan.actions)),
-        ("placements", len(plan.placements)),
-        ("conditions", len(plan.conditions)),
+        ("attribute|attributes", len(plan.attributes)),
+        ("event|events", len(plan.events)),
+        ("counter|counters", len(plan.counters)),
+        ("segment|segments", len(plan.segments)),
+        ("score|scores", len(plan.scorecards)),
+        ("action|actions", len(plan.actions)),
+        ("placement|placements", len(plan.placements)),
+        ("condition|conditions", len(plan.conditions)),
     )
     console.print(f"{folder}: valid, hash {plan.hash.hex()}")
-    console.print("  " + ", ".join(_count(count, name) for name, count in counts))
+    console.print("  " + ", ".join(counted(count, name) for name, count in counts))
     if plan.triggers is not None:
         console.print(f"  triggers: {_triggers(plan)}")
     passed = sum(result.passed for result in results)
-    console.print(f"  {passed} of {_count(len(results), 'tests')} passed")
+    console.print(f"  {passed} of {counted(len(results), 'test|tests')} passed")
 
 
 def _triggers(plan: Plan) -> str:
@@ -300,14 +294,14 @@ def _triggers(plan: Plan) -> str:
     triggers, found = plan.triggers, plan.watch
     if triggers is None or found is None:
         return "none"
-    parts = [_count(len(triggers.segments), "segments"), _count(len(triggers.grades), "grades")]
+    parts = [
+        counted(len(triggers.segments), "segment|segments"),
+        counted(len(triggers.grades), "grade|grades"),
+    ]
     parts += ["the stage"] if triggers.stage else []
-    plain = f"{found.plain():,} are looked at whenever what they read changes"
-    return f"{', '.join(parts)}; {_count(len(found.of_conditions), 'conditions')}, of which {plain}"
-
-
-def _count(count: int, things: str) -> str:
-    return f"{count:,} {things[:-1] if count == 1 else things}"
+    plain = counted(found.plain(), "is|are looked at whenever something read changes")
+    conditions = counted(len(found.of_conditions), "condition|conditions")
+    return f"{', '.join(parts)}; {conditions}, of which {plain}"
 
 
 def _report(compiled: Compiled, results: list[CaseResult]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 import typer
 
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.command.console import counted
+from nextbest.server.command.console import AGAIN, REPEATED, counted
 from nextbest.server.command.decisions import period_of, progress, tell_damage
 from nextbest.server.offpolicy import Analysis, Settings, analyse
 from nextbest.server.offpolicy.recorded import LeftOut, gather
@@ -59,26 +59,29 @@ class Judged(NamedTuple):
         """What stands in no row, as sentences."""
         out = self.left_out
         for count, what in (
-            (out.again, "records are of decisions made again under their ids, which count once"),
-            (out.failed, "decisions had no answer"),
-            (out.previews, "decisions were asked for as previews"),
-            (out.unsampled, "decisions were recorded for what they are, beside the share"),
-            (out.incomplete, "decisions are left out, since the draft reads what was not recorded"),
-            (out.different, "decisions could not be made again: see nextbest replay"),
-            (out.young, "decisions are younger than the window: --until leaves them out"),
-            (out.late, "outcomes came after the window"),
-            (out.unplaced, "outcomes are of no proposition"),
-            (out.shared, "outcomes are of no named placement, and counted for each"),
-            (out.repeated, "outcomes came again, and are counted once"),
-            (out.unknown, "outcomes are of decisions that are not among the records: not counted"),
-            (out.slots, "propositions are of later slots: rows are the first slots"),
-            (out.columns, "columns of what was known have no room in the reward model"),
-            (self.damaged, "records are damaged"),
+            (out.again, AGAIN),
+            (out.failed, "decision|decisions had no answer"),
+            (out.previews, "decision|decisions without effect (previews)"),
+            (out.unsampled, "decision|decisions recorded whatever the share: left out"),
+            (
+                out.incomplete,
+                "decision|decisions is|are left out, since the draft reads what was not recorded",
+            ),
+            (out.different, "decision|decisions could not be made again: see nextbest replay"),
+            (out.young, "decision|decisions younger than the window, which --until leaves out"),
+            (out.late, "outcome|outcomes came after the window"),
+            (out.unplaced, "outcome|outcomes is|are of no proposition"),
+            (out.shared, "outcome|outcomes of no named placement, counted for each"),
+            (out.repeated, REPEATED),
+            (out.unknown, "outcome|outcomes of decisions not among the records: not counted"),
+            (out.slots, "proposition|propositions of later slots: rows are the first slots"),
+            (out.columns, "column|columns of what was known: no room in the reward model"),
+            (self.damaged, "record|records is|are damaged"),
         ):
             if count:
                 yield counted(count, what)
         for why, count in out.refused.most_common():
-            yield counted(count, f"decisions are refused by the draft: {why}")
+            yield counted(count, "decision|decisions refused by the draft") + f": {why}"
 
 
 def judge_draft(plan: Plan, records: FromRecords, settings: Settings) -> Judged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.files import Files, folder_of
+from nextbest.server.record.outcomes import Outcomes
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import Replayed, replay
 from nextbest.server.record.whatif import Draft, Effect, whatif
@@ -91,6 +93,7 @@ def whatif_command(
 
     Each decision is made by what was read when it was made. Where the draft reads what was not
     read then, the decision is left out, and counted: record with it, or try it on live traffic.
+    One that was made again under its id counts once.
     The exit code is 1 when nothing could be compared, or a record is damaged.
 
     Examples:
@@ -102,11 +105,13 @@ def whatif_command(
     files = Files(folder_of(file))
     hash_bytes, plan = plan_of(playbook)
     draft = Draft(plan, Playbooks(files.folder, {hash_bytes: plan}))
-    effect = whatif(files.decisions(), draft)
+    # All records first: which one counts of a decision made again may stand far behind.
+    with closing(Outcomes(files.frames())) as outcomes:
+        effect = whatif(files.decisions(), draft, outcomes)
     for error in [*files.damaged, *files.cut][:SHOWN_MAX]:
         complain(str(error))
     if as_json:
-        show_json(effect_json(effect) | {"damaged": len(files.damaged)})
+        show_json(effect_json(effect) | {"again": effect.again, "damaged": len(files.damaged)})
     else:
         show_effect(effect)
     if not effect.records:
@@ -175,7 +180,7 @@ def _tell(files: Files, found: _Found, as_json: bool) -> None:
         *map(str, damaged),
         *map(str, files.cut),
         *(
-            counted(count, f"decisions were not replayed: {why}")
+            counted(count, "decision|decisions was|were not replayed") + f": {why}"
             for why, count in found.not_replayed.most_common()
         ),
         *(" ".join(("decision", *_named(one).values())) for one in different),
@@ -183,8 +188,9 @@ def _tell(files: Files, found: _Found, as_json: bool) -> None:
     for line in lines[:SHOWN_MAX]:
         complain(line)
     more = f", {len(lines) - SHOWN_MAX:,} more than shown" if len(lines) > SHOWN_MAX else ""
+    decisions = counted(found.count, "decision|decisions")
     out().print(
-        f"{counted(found.count, 'decisions')} of {counted(len(files.paths), 'files')}: "
+        f"{decisions} of {counted(len(files.paths), 'file|files')}: "
         f"{found.equal:,} equal, {len(different):,} different, "
         f"{found.not_replayed.total():,} not replayed, {len(damaged):,} damaged{more}"
     )

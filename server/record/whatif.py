@@ -13,6 +13,7 @@ from nextbest.core.playbook.plan import Attribute, Budget, Counter, Plan
 from nextbest.server.record.engines import engine_of
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.frames import Frame
+from nextbest.server.record.outcomes import Outcomes
 from nextbest.v1 import decision_pb2
 
 # A placement, an action, and the action's group.
@@ -61,7 +62,8 @@ class Change:
 class Effect:
     """What a draft would change.
 
-    records: decided by both.  incomplete: left out, since the draft reads what was not recorded.
+    records: decided by both.  again: records of decisions that were made again under their ids, but
+    for the one that counts.  incomplete: left out, since the draft reads what was not recorded.
     failed: those that the draft refuses, by why.  changed: with other actions, in another order
     too.  by_action, by_group, by_segment: propositions, and of segments the changed decisions.
     """
@@ -69,6 +71,7 @@ class Effect:
     records: int = 0
     changed: int = 0
     incomplete: int = 0
+    again: int = 0
     failed: Multiset[str] = field(default_factory=Multiset)
     by_action: dict[Shown, Change] = field(default_factory=dict)
     by_group: dict[str, Change] = field(default_factory=dict)
@@ -158,11 +161,16 @@ class Draft:
         return decision_pb2.DecideResponse.FromString(answer), missing
 
 
-def whatif(frames: Iterable[Frame], draft: Draft) -> Effect:
-    """Decide records again by a draft; those that had no answer are left out."""
+def whatif(frames: Iterable[Frame], draft: Draft, outcomes: Outcomes) -> Effect:
+    """Decide records again by a draft; those that had no answer are left out.
+
+    outcomes: of all records, which say what counts of a decision that was made again.
+    """
     effect = Effect()
     for frame in frames:
-        if not frame.record.HasField("error"):
+        if outcomes.replaced(frame):
+            effect.again += 1
+        elif not frame.record.HasField("error"):
             try_one(frame, draft, effect)
     return effect
 

@@ -19,9 +19,11 @@ from nextbest.server.experiment.recorded import Asked, Recorded
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.record import publications
 from nextbest.server.record.features import Feature
+from nextbest.server.record.files import Files
 from nextbest.v1 import decision_pb2, event_pb2, mutation_pb2, playbook_pb2, record_pb2
 from tests.conftest import running
 from tests.record.people import START_US, recording
+from tests.record.test_replay import packed
 
 FILES = {
     "schema.yaml": "events: {purchase: {amount: double}}\n",
@@ -69,8 +71,8 @@ async def test_the_report_is_of_who_was_exposed_and_what_they_did(tmp_path: Path
         CliRunner().invoke, make_app(("experiment", "slo")), [*arguments, "--json"]
     )
     assert result.exit_code == 0, result.output
-    assert "1 outcome is left out: of people who were not exposed before" in result.stderr
-    assert "1 outcome is used whose decisions are not among the records" in result.stderr
+    assert "1 outcome of people who were not exposed before: left out" in result.stderr
+    assert "1 outcome used of decisions that are not among the records" in result.stderr
     told = list(numbers_in(json.loads(result.stdout)))
     for numbers in spent.values():
         rate = sum(one > 0 for one in numbers) / len(numbers)
@@ -136,6 +138,28 @@ def bought(
     event.properties["amount"].double_value = amount = float(chance.randrange(10, 100))
     engine.track(event.SerializeToString(), at_us)
     return amount
+
+
+def test_of_a_decision_made_again_the_record_that_counts_is_the_exposure(tmp_path: Path) -> None:
+    """A node that had not read of the exposure yet has made it before, with another variant."""
+    kept(tmp_path)
+    path = tmp_path / "all.records"
+    first = next(Files(path).decisions()).record
+    stale = record_pb2.DecisionRecord()
+    stale.CopyFrom(first)
+    stale.decided_at_us -= 1
+    drawn = stale.response.experiments[0]
+    drawn.variant = "list" if drawn.variant == "rebate" else "rebate"
+    report = ["experiment", "report", str(tmp_path), "--experiment", "price", "--control", "list"]
+    report += ["--value", "purchase.amount", "--json"]
+    app = make_app(("experiment", "slo"))
+    once = CliRunner().invoke(app, report)
+    path.write_bytes(packed(stale) + path.read_bytes())
+    twice = CliRunner().invoke(app, report)
+    assert once.exit_code == twice.exit_code == 0, twice.output
+    assert json.loads(twice.stdout) == json.loads(once.stdout)
+    assert "1 record of decisions made again" in twice.stderr
+    assert "another variant" not in twice.stderr
 
 
 @pytest.mark.parametrize(("covariate", "column"), [("profile.orders", 2), ("purchase.amount", 3)])

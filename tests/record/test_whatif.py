@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 
 from nextbest.core.playbook.plan import Factor, Plan
 from nextbest.server.examples import LEADS, SHOP
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
+from nextbest.server.record.frames import Frame
+from nextbest.server.record.outcomes import Outcomes
 from nextbest.server.record.playbooks import Playbooks
-from nextbest.server.record.whatif import Draft, shown, whatif
+from nextbest.server.record.whatif import Draft, Effect, shown, whatif
+from nextbest.v1 import record_pb2
 from tests.record.people import live, plan_of, recording, taken
+from tests.record.test_replay import forged
 
 
 def revalued(plan: Plan, action: str, value: float) -> Plan:
@@ -25,13 +30,20 @@ def revalued(plan: Plan, action: str, value: float) -> Plan:
     return dataclasses.replace(plan, actions=tuple(actions), hash=b"d" * 16)
 
 
+def effect_of(found: list[Frame], draft: Plan, plan: Plan, folder: Path) -> Effect:
+    """What a draft changes of some records, which are all that there are."""
+    playbooks = Playbooks(folder, {plan.hash: plan})
+    with closing(Outcomes(found)) as outcomes:
+        return whatif(found, Draft(draft, playbooks), outcomes)
+
+
 def test_the_same_playbook_changes_nothing(tmp_path: Path) -> None:
     plan = plan_of(SHOP)
     engine = recording(plan)
     live(engine, plan, 300)
     _, found = taken(engine)
-    effect = whatif(found, Draft(plan, Playbooks(tmp_path, {plan.hash: plan})))
-    assert (effect.records, effect.changed, effect.incomplete) == (300, 0, 0)
+    effect = effect_of(found, plan, plan, tmp_path)
+    assert (effect.records, effect.changed, effect.incomplete, effect.again) == (300, 0, 0, 0)
     assert all(one.before == one.after for one in effect.by_action.values())
 
 
@@ -44,7 +56,7 @@ def test_a_draft_changes_what_it_would_have_changed_live(tmp_path: Path) -> None
     live(after, draft, 400)
     _, old = taken(before)
     _, new = taken(after)
-    effect = whatif(old, Draft(draft, Playbooks(tmp_path, {plan.hash: plan})))
+    effect = effect_of(old, draft, plan, tmp_path)
     assert effect.records == 400
     lists = [[shown(frame.record.response) for frame in frames] for frames in (old, new)]
     assert effect.changed == sum(one != other for one, other in zip(*lists, strict=True)) > 50
@@ -68,7 +80,7 @@ def test_what_a_draft_reads_and_was_not_recorded_is_left_out(tmp_path: Path) -> 
     engine = recording(plan)
     live(engine, plan, 100)
     _, found = taken(engine)
-    effect = whatif(found, Draft(draft, Playbooks(tmp_path, {plan.hash: plan})))
+    effect = effect_of(found, draft, plan, tmp_path)
     assert effect.incomplete > 50
     assert effect.records + effect.incomplete == 100
 
@@ -78,6 +90,24 @@ def test_what_a_draft_refuses_is_told(tmp_path: Path) -> None:
     engine = recording(plan)
     live(engine, plan, 20)
     _, found = taken(engine)
-    effect = whatif(found, Draft(draft, Playbooks(tmp_path, {plan.hash: plan})))
+    effect = effect_of(found, draft, plan, tmp_path)
     assert sum(effect.failed.values()) == 20
     assert "placements" in next(iter(effect.failed))
+
+
+def test_a_decision_made_again_counts_once(tmp_path: Path) -> None:
+    """Another node has made it again, so that the files have each twice."""
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 50)
+    _, found = taken(engine)
+    again = []
+    for one in found:
+        record = record_pb2.DecisionRecord()
+        record.CopyFrom(one.record)
+        record.decided_at_us += 1
+        again.append(forged(record))
+    effect = effect_of([*found, *again], plan, plan, tmp_path)
+    assert (effect.records, effect.changed, effect.again) == (50, 0, 50)
+    once = effect_of(found, plan, plan, tmp_path)
+    assert effect.by_action == once.by_action

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import typer
 
 from nextbest.server.command import shadow
 from nextbest.server.command.console import counted, values
+from nextbest.server.command.policy import Judged
+from nextbest.server.offpolicy import Analysis
+from nextbest.server.offpolicy.recorded import LeftOut
 from nextbest.v1 import playbook_pb2
 
 
 @pytest.mark.parametrize(
     ("count", "told"),
     [
-        (0, "0 outcomes are late"),
-        (1, "1 outcome is late"),
-        (2_000, "2,000 outcomes are late"),
+        (0, "0 outcomes of no placement are counted for each"),
+        (1, "1 outcome of no placement is counted for each"),
+        (2_000, "2,000 outcomes of no placement are counted for each"),
     ],
 )
 def test_one_is_told_in_the_singular(count: int, told: str) -> None:
-    assert counted(count, "outcomes are late") == told
+    assert counted(count, "outcome|outcomes of no placement is|are counted for each") == told
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_stands_in_no_row_is_told_in_number(count: int) -> None:
+    """Each as a sentence whose words go with its count."""
+    left_out = LeftOut(*([count] * 14))
+    left_out.refused["why"] = count
+    judged = Judged(cast(Analysis, None), left_out, count)
+    for note in judged.notes():
+        number, noun, *rest = note.partition(":")[0].replace(",", "").split()
+        assert (number, noun.endswith("s")) == (str(count), count > 1), note
+        assert not {"is" if count > 1 else "are", "them"} & set(rest), note
 
 
 def test_a_pair_without_a_value_is_told_by_its_number_alone() -> None:
