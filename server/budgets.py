@@ -64,3 +64,8 @@ def first_day(calendar: int, number: int) -> str:
         year, month = divmod(number - 1, 12)
         return str(date(year, month + 1, 1))
     return ""
+
+
+def amount(value: float) -> str:
+    """Impressions, or a spend to its millionths."""
+    return f"{value:,.6f}".rstrip("0").rstrip(".")

@@ -237,6 +237,7 @@ class Keeper:
         )
         if self.taker is not None:
             self.taker.attach(node)
+        self._publisher.ledgers = node.budgets.ledgers
         return node
 
     def _snapshots(self) -> Snapshots | None:

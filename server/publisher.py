@@ -29,11 +29,14 @@ from nextbest.core.errors import (
     NoPlaybookError,
 )
 from nextbest.core.playbook.plan import Plan
+from nextbest.server.budget_changes import budget_changes, change_text
+from nextbest.server.budgets import budget_statuses
 from nextbest.server.catalogue import PUBLICATION, Catalogue, Generation
 from nextbest.server.clock import now_us
 from nextbest.server.compiler import Compiler
 from nextbest.server.config import Rpc
 from nextbest.server.errors import BusyError, FaultyPlaybookError, ForeignPlaybookError
+from nextbest.server.log.ledgers import Ledgers
 from nextbest.server.log.level import APPLIED, LOGGED, REPLICATED
 from nextbest.server.playbook.exchange import Compilation, pack, read_plan
 from nextbest.server.playbook.faults import Fault
@@ -72,6 +75,8 @@ class Published:
     hash: str
     faults: tuple[Fault, ...] = ()
     position: common_pb2.Position | None = None
+    # What it has done to budgets of the playbook before.
+    budgets: tuple[playbook_pb2.BudgetChange, ...] = ()
 
 
 class Publisher:
@@ -103,6 +108,8 @@ class Publisher:
         self._level = asyncio.Event()
         self._level.set()
         self._tasks: set[asyncio.Task[Published]] = set()
+        # What is claimed of budgets over all nodes; None without a log.
+        self.ledgers: Ledgers | None = None
 
     async def restore(self, mutations: Iterable[bytes]) -> None:
         """Take the publications and activations of a snapshot, and compile what they name."""
@@ -153,6 +160,12 @@ class Publisher:
         """Compile without publishing; at most `publishes_max` at once."""
         async with self._bounded():
             return await self._compiler.compile(await asyncio.to_thread(pack, files))
+
+    async def budget_changes(self, compiled: Compilation) -> tuple[playbook_pb2.BudgetChange, ...]:
+        """What publishing a compiled playbook would do to budgets; nothing where it has errors."""
+        if not compiled.hash or not self._engine.budgets(now_us()):
+            return ()
+        return self._changes(await asyncio.to_thread(read_plan, compiled.plan))
 
     async def publish(self, request: playbook_pb2.PublishPlaybookRequest) -> Published:
         """Compile and log a playbook, and make it the active one.
@@ -224,8 +237,9 @@ class Publisher:
         )
         self._engine.require_budgets(ready.plan)
         self._ready[ready.plan.hash] = ready
+        changes = self._warned(ready.plan)
         published = await self._take(publication)
-        published = dataclasses.replace(published, faults=ready.faults)
+        published = dataclasses.replace(published, faults=ready.faults, budgets=changes)
         self._remember(request.write_id, digest, published)
         return published
 
@@ -238,10 +252,28 @@ class Publisher:
         publication.CopyFrom(generation.publication)
         publication.number = target
         await self._make_ready(generation)
-        self._engine.require_budgets(self._ready[generation.hash].plan)
-        published = await self._take(publication)
+        plan = self._ready[generation.hash].plan
+        self._engine.require_budgets(plan)
+        changes = self._warned(plan)
+        published = dataclasses.replace(await self._take(publication), budgets=changes)
         self._remember(write_id, digest, published)
         return published
+
+    def _changes(self, plan: Plan) -> tuple[playbook_pb2.BudgetChange, ...]:
+        """What a playbook does to the active one's budgets; asked before it is active."""
+        active = self._ready.get(self._engine.playbook_hash)
+        if active is None:
+            return ()
+        known = None if self.ledgers is None else self.ledgers.known
+        statuses = budget_statuses(self._engine.budgets(now_us()), known)
+        return tuple(budget_changes(active.plan, statuses, plan))
+
+    def _warned(self, plan: Plan) -> tuple[playbook_pb2.BudgetChange, ...]:
+        """The same, told in the process' log: a folder published at the start has no reader."""
+        changes = self._changes(plan)
+        for change in changes:
+            _log.warning("publisher: %s", change_text(change))
+        return changes
 
     async def _take(self, publication: mutation_pb2.Publication) -> Published:
         """Log a publication, and only then let the engine have it."""

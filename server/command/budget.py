@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nextbest.server.budgets import amount
 from nextbest.server.command.console import ADDRESS, AsJson, To, connect, out, show_json, table
 from nextbest.v1 import log_pb2
 
@@ -42,5 +43,5 @@ def _rows(one: log_pb2.BudgetStatus) -> Iterator[tuple[str, ...]]:
 
 
 def _amounts(*amounts: float) -> tuple[str, ...]:
-    """Impressions, or a spend to its millionths."""
-    return tuple(f"{amount:,.6f}".rstrip("0").rstrip(".") for amount in amounts)
+    """Cells of the table."""
+    return tuple(map(amount, amounts))

@@ -25,6 +25,7 @@ from nextbest.server.command.console import (
     show_json,
     table,
 )
+from nextbest.server.command.publishing import show_changes, show_faults
 from nextbest.server.playbook.faults import Fault, render
 from nextbest.server.playbook.folder import read_folder
 
@@ -41,6 +42,14 @@ Reward = Annotated[
     typer.Option(
         help="With --from: the outcome, or its property; click by default.", metavar="EVENT"
     ),
+]
+Requirements = Annotated[
+    list[str] | None,
+    typer.Option(help="Must hold of the records, as for `ope`; repeatable.", metavar="A > B"),
+]
+Records = Annotated[
+    list[Path] | None,
+    typer.Option("--from", help="Decision records, of each node.", metavar="FOLDER", exists=True),
 ]
 HASH_SHOWN = 12
 
@@ -128,16 +137,8 @@ def publish_command(
         str, typer.Option("--description", "-m", help="What changed and why.", metavar="TEXT")
     ] = "",
     write_id: Annotated[str, typer.Option(help="The same id publishes once.", metavar="ID")] = "",
-    require: Annotated[
-        list[str] | None,
-        typer.Option(help="Must hold of the records, as for `ope`; repeatable.", metavar="A > B"),
-    ] = None,
-    records: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from", help="Decision records, of each node.", metavar="FOLDER", exists=True
-        ),
-    ] = None,
+    require: Requirements = None,
+    records: Records = None,
     reward: Reward = "",
     placement: Annotated[
         list[str] | None, typer.Option(help="With --from: only this one.", metavar="NAME")
@@ -149,6 +150,9 @@ def publish_command(
         str, typer.Option(help=f"With --from: {MOMENT}, or 7d, before now.", metavar="TIME")
     ] = "",
     until: Annotated[str, typer.Option(help="With --from, likewise.", metavar="TIME")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do; publish nothing.")
+    ] = False,
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -158,9 +162,15 @@ def publish_command(
     published only if each requirement holds: else the exit code is 1, and 2 where nothing can be
     evaluated.
 
+    Budgets that begin anew by it, that are gone, or that have less than is claimed of them by now
+    are warned of; they stop nothing. --dry-run asks the server to tell the same, and publishes
+    nothing.
+
     Examples:
 
       nextbest publish server/examples/shop -m "spring offers"
+
+      nextbest publish my/draft --dry-run
 
       nextbest publish my/draft --require 'dr.lower > logged.mean' --from /tmp/shop/records
     """
@@ -179,14 +189,31 @@ def publish_command(
             records_of(records, reward or "click", window, (since, until), placement),
             as_json,
         )
+    if dry_run:
+        _try(files, to, as_json)
+        return
     with connect(to) as client:
         response = client.publish_playbook(files, description=description, write_id=write_id)
     if as_json:
         show_json(response)
         return
-    for fault in response.faults:
-        out().print(f"{fault.file}:{fault.line}:{fault.column}: warning: {fault.what}")
+    show_faults(response.faults)
+    show_changes(response.budgets)
     out().print(f"generation {response.generation} is active, hash {response.playbook_hash}")
+
+
+def _try(files: dict[str, bytes], to: str, as_json: bool) -> None:
+    """Ask a server what publishing would do; exit with 1 where it would refuse."""
+    with connect(to) as client:
+        response = client.validate_playbook(files)
+    if as_json:
+        show_json(response)
+    else:
+        show_faults(response.faults)
+        show_changes(response.budgets)
+        out().print(f"nothing is published, hash {response.playbook_hash or 'none'}")
+    if not response.playbook_hash:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def _plan_of(files: dict[str, bytes], as_json: bool) -> Plan:
@@ -221,6 +248,7 @@ def activate_command(
     if as_json:
         show_json(response)
     else:
+        show_changes(response.budgets)
         out().print(f"generation {generation} is active, before it was {response.previous}")
 
 

@@ -19,6 +19,7 @@ from nextbest.server.command.console import (
     show_json,
 )
 from nextbest.server.command.effect import effect_json, show_effect
+from nextbest.server.command.publishing import show_changes, show_faults
 from nextbest.server.playbook import scalars
 from nextbest.server.playbook.limits import BUCKETS
 from nextbest.server.record.whatif import Change, Effect
@@ -73,8 +74,7 @@ def start_command(
     if as_json:
         show_json(response)
         return
-    for fault in response.faults:
-        out().print(f"{fault.file}:{fault.line}:{fault.column}: warning: {fault.what}")
+    show_faults(response.faults)
     out().print(f"the draft {response.playbook_hash} is shadowed; see `nextbest shadow status`")
 
 
@@ -134,6 +134,7 @@ def promote_command(hash: Hash = "", to: To = ADDRESS, as_json: AsJson = False) 
     if as_json:
         show_json(response)
         return
+    show_changes(response.budgets)
     out().print(
         f"generation {response.generation} is active, hash {response.playbook_hash}; before it was "
         f"{response.previous}"

@@ -51,7 +51,9 @@ class PlaybookService:
         _require_distinct(file.path for file in message.files)
         compiled = await self._publisher.validate(files_of(message))
         response = playbook_pb2.ValidatePlaybookResponse(
-            playbook_hash=compiled.hash.hex(), faults=_messages(compiled.faults)
+            playbook_hash=compiled.hash.hex(),
+            faults=_messages(compiled.faults),
+            budgets=await self._publisher.budget_changes(compiled),
         )
         return with_header(response, self._engine).SerializeToString()
 
@@ -120,8 +122,9 @@ class PlaybookService:
         | playbook_pb2.PromoteShadowResponse,
         published: Published,
     ) -> bytes:
-        """With the position that the write has in the log, where there is one."""
+        """With what it does to budgets, and the position that it has in the log, if any."""
         with_header(response, self._engine).generation = published.generation
+        response.budgets.extend(published.budgets)
         if published.position is not None:
             response.position.CopyFrom(published.position)
         return response.SerializeToString()

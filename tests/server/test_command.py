@@ -151,6 +151,10 @@ def test_budgets_are_told_of_each_node(tmp_path: Path, monkeypatch: pytest.Monke
                 time.sleep(0.05)
         told = json.loads(nextbest("budget", *to, "--json"))["budgets"]
         lines = nextbest("budget", *to).splitlines()
+        (playbook / "contact.yaml").write_text(contact.replace("10000", "1"))
+        tried = nextbest("publish", str(playbook), "--dry-run", *to)
+        assert len(json.loads(nextbest("generations", "--json", *to))["generations"]) == 1
+        warned = json.loads(nextbest("publish", str(playbook), "--json", *to))["budgets"]
     finally:
         server.stop()
     rows = [[cell.strip() for cell in one.split("│")[1:-1]] for one in lines if "│" in one]
@@ -161,6 +165,9 @@ def test_budgets_are_told_of_each_node(tmp_path: Path, monkeypatch: pytest.Monke
     assert summer[4] == f"{told[1]['released']:,.0f}"
     assert rows[3][5] == f"{told[1]['parts'][0]['claimed']:,.0f}"
     assert told[2]["parts"][0]["held"] == 10
+    assert tried.startswith("warning: budget summer goes down from 12,345,678 to 1, and ")
+    assert "nothing is published" in tried
+    assert [one["effect"] for one in warned] == ["BUDGET_EFFECT_BELOW_CLAIMED"]
 
 
 def test_a_load_with_refused_rows_or_no_server_fails(server: Process, tmp_path: Path) -> None:

@@ -26,15 +26,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nextbest.v1 import common_pb2 as nextbest_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anextbest/v1/playbook.proto\x12\x0bnextbest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18nextbest/v1/common.proto\"-\n\x0cPlaybookFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\x91\x01\n\rPlaybookFault\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04what\x18\x04 \x01(\t\x12\x0c\n\x04seen\x18\x05 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\t\x12\'\n\x08severity\x18\x07 \x01(\x0e\x32\x15.nextbest.v1.Severity\"C\n\x17ValidatePlaybookRequest\x12(\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x19.nextbest.v1.PlaybookFile\"\xdc\x01\n\x18ValidatePlaybookResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12*\n\x06\x66\x61ults\x18\x05 \x03(\x0b\x32\x1a.nextbest.v1.PlaybookFault\x12\x15\n\rplaybook_hash\x18\x06 \x01(\t\"i\n\x16PublishPlaybookRequest\x12\x10\n\x08write_id\x18\x01 \x01(\t\x12(\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x19.nextbest.v1.PlaybookFile\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"\xdb\x01\n\x17PublishPlaybookResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12*\n\x06\x66\x61ults\x18\x06 \x03(\x0b\x32\x1a.nextbest.v1.PlaybookFault\"=\n\x19\x41\x63tivateGenerationRequest\x12\x10\n\x08write_id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\x04\"\xad\x01\n\x1a\x41\x63tivateGenerationResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x10\n\x08previous\x18\x05 \x01(\x04\"\x18\n\x16ListGenerationsRequest\"\xc6\x01\n\x17ListGenerationsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12,\n\x0bgenerations\x18\x05 \x03(\x0b\x32\x17.nextbest.v1.Generation\"\x8a\x01\n\nGeneration\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x15\n\rplaybook_hash\x18\x02 \x01(\t\x12\x30\n\x0cpublished_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\"W\n\x12StartShadowRequest\x12\x32\n\x05\x64raft\x18\x01 \x01(\x0b\x32#.nextbest.v1.PublishPlaybookRequest\x12\r\n\x05share\x18\x02 \x01(\x01\"\xd7\x01\n\x13StartShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12*\n\x06\x66\x61ults\x18\x06 \x03(\x0b\x32\x1a.nextbest.v1.PlaybookFault\"\x12\n\x10GetShadowRequest\"\xae\x05\n\x11GetShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05share\x18\x08 \x01(\x01\x12\x11\n\tshare_now\x18\t \x01(\x01\x12\x10\n\x08\x63ompared\x18\n \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x0b \x01(\x04\x12\x12\n\nincomplete\x18\x0c \x01(\x04\x12\x0f\n\x07skipped\x18\r \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x0e \x01(\x04\x12,\n\x08refusals\x18\x0f \x03(\x0b\x32\x1a.nextbest.v1.ShadowRefusal\x12,\n\tby_action\x18\x10 \x03(\x0b\x32\x19.nextbest.v1.ShadowAction\x12*\n\x08\x62y_group\x18\x11 \x03(\x0b\x32\x18.nextbest.v1.ShadowGroup\x12.\n\nby_segment\x18\x12 \x03(\x0b\x32\x1a.nextbest.v1.ShadowSegment\x12+\n\x07\x61gainst\x18\x13 \x03(\x0b\x32\x1a.nextbest.v1.ShadowAgainst\x12\x1b\n\x13\x63pu_us_per_decision\x18\x14 \x01(\x01\x12\r\n\x05\x63pu_s\x18\x15 \x01(\x01\x12\x12\n\ncore_share\x18\x16 \x01(\x01\x12\r\n\x05\x66\x61ult\x18\x17 \x01(\t\x12\x10\n\x08restarts\x18\x18 \x01(\x04\"+\n\rShadowRefusal\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"_\n\x0cShadowAction\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\x04\";\n\x0bShadowGroup\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\"D\n\rShadowSegment\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x11\n\tdecisions\x18\x02 \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x04\"8\n\rShadowAgainst\x12\x15\n\rplaybook_hash\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\"*\n\x11StopShadowRequest\x12\x15\n\rplaybook_hash\x18\x01 \x01(\t\"\xaa\x01\n\x12StopShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\"-\n\x14PromoteShadowRequest\x12\x15\n\rplaybook_hash\x18\x01 \x01(\t\"\xbf\x01\n\x15PromoteShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12\x10\n\x08previous\x18\x06 \x01(\x04*N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x32\xda\x05\n\x0fPlaybookService\x12_\n\x10ValidatePlaybook\x12$.nextbest.v1.ValidatePlaybookRequest\x1a%.nextbest.v1.ValidatePlaybookResponse\x12\\\n\x0fPublishPlaybook\x12#.nextbest.v1.PublishPlaybookRequest\x1a$.nextbest.v1.PublishPlaybookResponse\x12\x65\n\x12\x41\x63tivateGeneration\x12&.nextbest.v1.ActivateGenerationRequest\x1a\'.nextbest.v1.ActivateGenerationResponse\x12\\\n\x0fListGenerations\x12#.nextbest.v1.ListGenerationsRequest\x1a$.nextbest.v1.ListGenerationsResponse\x12P\n\x0bStartShadow\x12\x1f.nextbest.v1.StartShadowRequest\x1a .nextbest.v1.StartShadowResponse\x12J\n\tGetShadow\x12\x1d.nextbest.v1.GetShadowRequest\x1a\x1e.nextbest.v1.GetShadowResponse\x12M\n\nStopShadow\x12\x1e.nextbest.v1.StopShadowRequest\x1a\x1f.nextbest.v1.StopShadowResponse\x12V\n\rPromoteShadow\x12!.nextbest.v1.PromoteShadowRequest\x1a\".nextbest.v1.PromoteShadowResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anextbest/v1/playbook.proto\x12\x0bnextbest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18nextbest/v1/common.proto\"-\n\x0cPlaybookFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\x91\x01\n\rPlaybookFault\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\r\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\r\x12\x0c\n\x04what\x18\x04 \x01(\t\x12\x0c\n\x04seen\x18\x05 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x06 \x01(\t\x12\'\n\x08severity\x18\x07 \x01(\x0e\x32\x15.nextbest.v1.Severity\"C\n\x17ValidatePlaybookRequest\x12(\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x19.nextbest.v1.PlaybookFile\"\x88\x02\n\x18ValidatePlaybookResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12*\n\x06\x66\x61ults\x18\x05 \x03(\x0b\x32\x1a.nextbest.v1.PlaybookFault\x12\x15\n\rplaybook_hash\x18\x06 \x01(\t\x12*\n\x07\x62udgets\x18\x07 \x03(\x0b\x32\x19.nextbest.v1.BudgetChange\"\x95\x01\n\x0c\x42udgetChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32\x19.nextbest.v1.BudgetEffect\x12\x12\n\nmax_before\x18\x03 \x01(\x01\x12\x0b\n\x03max\x18\x04 \x01(\x01\x12\x0f\n\x07\x63laimed\x18\x05 \x01(\x01\x12\x0c\n\x04used\x18\x06 \x01(\x01\x12\x0c\n\x04held\x18\x07 \x01(\x01\"i\n\x16PublishPlaybookRequest\x12\x10\n\x08write_id\x18\x01 \x01(\t\x12(\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x19.nextbest.v1.PlaybookFile\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"\x87\x02\n\x17PublishPlaybookResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12*\n\x06\x66\x61ults\x18\x06 \x03(\x0b\x32\x1a.nextbest.v1.PlaybookFault\x12*\n\x07\x62udgets\x18\x07 \x03(\x0b\x32\x19.nextbest.v1.BudgetChange\"=\n\x19\x41\x63tivateGenerationRequest\x12\x10\n\x08write_id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\x04\"\xd9\x01\n\x1a\x41\x63tivateGenerationResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x10\n\x08previous\x18\x05 \x01(\x04\x12*\n\x07\x62udgets\x18\x06 \x03(\x0b\x32\x19.nextbest.v1.BudgetChange\"\x18\n\x16ListGenerationsRequest\"\xc6\x01\n\x17ListGenerationsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12,\n\x0bgenerations\x18\x05 \x03(\x0b\x32\x17.nextbest.v1.Generation\"\x8a\x01\n\nGeneration\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x15\n\rplaybook_hash\x18\x02 \x01(\t\x12\x30\n\x0cpublished_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\"W\n\x12StartShadowRequest\x12\x32\n\x05\x64raft\x18\x01 \x01(\x0b\x32#.nextbest.v1.PublishPlaybookRequest\x12\r\n\x05share\x18\x02 \x01(\x01\"\xd7\x01\n\x13StartShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12*\n\x06\x66\x61ults\x18\x06 \x03(\x0b\x32\x1a.nextbest.v1.PlaybookFault\"\x12\n\x10GetShadowRequest\"\xae\x05\n\x11GetShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05share\x18\x08 \x01(\x01\x12\x11\n\tshare_now\x18\t \x01(\x01\x12\x10\n\x08\x63ompared\x18\n \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x0b \x01(\x04\x12\x12\n\nincomplete\x18\x0c \x01(\x04\x12\x0f\n\x07skipped\x18\r \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x0e \x01(\x04\x12,\n\x08refusals\x18\x0f \x03(\x0b\x32\x1a.nextbest.v1.ShadowRefusal\x12,\n\tby_action\x18\x10 \x03(\x0b\x32\x19.nextbest.v1.ShadowAction\x12*\n\x08\x62y_group\x18\x11 \x03(\x0b\x32\x18.nextbest.v1.ShadowGroup\x12.\n\nby_segment\x18\x12 \x03(\x0b\x32\x1a.nextbest.v1.ShadowSegment\x12+\n\x07\x61gainst\x18\x13 \x03(\x0b\x32\x1a.nextbest.v1.ShadowAgainst\x12\x1b\n\x13\x63pu_us_per_decision\x18\x14 \x01(\x01\x12\r\n\x05\x63pu_s\x18\x15 \x01(\x01\x12\x12\n\ncore_share\x18\x16 \x01(\x01\x12\r\n\x05\x66\x61ult\x18\x17 \x01(\t\x12\x10\n\x08restarts\x18\x18 \x01(\x04\"+\n\rShadowRefusal\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"_\n\x0cShadowAction\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x04 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\x04\";\n\x0bShadowGroup\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\x04\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\x04\"D\n\rShadowSegment\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x11\n\tdecisions\x18\x02 \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x04\"8\n\rShadowAgainst\x12\x15\n\rplaybook_hash\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\"*\n\x11StopShadowRequest\x12\x15\n\rplaybook_hash\x18\x01 \x01(\t\"\xaa\x01\n\x12StopShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\"-\n\x14PromoteShadowRequest\x12\x15\n\rplaybook_hash\x18\x01 \x01(\t\"\xeb\x01\n\x15PromoteShadowResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\'\n\x08position\x18\x02 \x01(\x0b\x32\x15.nextbest.v1.Position\x12\x14\n\x0cstaleness_ms\x18\x03 \x01(\r\x12*\n\x08\x64\x65graded\x18\x04 \x03(\x0e\x32\x18.nextbest.v1.Degradation\x12\x15\n\rplaybook_hash\x18\x05 \x01(\t\x12\x10\n\x08previous\x18\x06 \x01(\x04\x12*\n\x07\x62udgets\x18\x07 \x03(\x0b\x32\x19.nextbest.v1.BudgetChange*N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02*\x85\x01\n\x0c\x42udgetEffect\x12\x1d\n\x19\x42UDGET_EFFECT_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42UDGET_EFFECT_BEGINS_ANEW\x10\x01\x12\x1f\n\x1b\x42UDGET_EFFECT_BELOW_CLAIMED\x10\x02\x12\x16\n\x12\x42UDGET_EFFECT_GONE\x10\x03\x32\xda\x05\n\x0fPlaybookService\x12_\n\x10ValidatePlaybook\x12$.nextbest.v1.ValidatePlaybookRequest\x1a%.nextbest.v1.ValidatePlaybookResponse\x12\\\n\x0fPublishPlaybook\x12#.nextbest.v1.PublishPlaybookRequest\x1a$.nextbest.v1.PublishPlaybookResponse\x12\x65\n\x12\x41\x63tivateGeneration\x12&.nextbest.v1.ActivateGenerationRequest\x1a\'.nextbest.v1.ActivateGenerationResponse\x12\\\n\x0fListGenerations\x12#.nextbest.v1.ListGenerationsRequest\x1a$.nextbest.v1.ListGenerationsResponse\x12P\n\x0bStartShadow\x12\x1f.nextbest.v1.StartShadowRequest\x1a .nextbest.v1.StartShadowResponse\x12J\n\tGetShadow\x12\x1d.nextbest.v1.GetShadowRequest\x1a\x1e.nextbest.v1.GetShadowResponse\x12M\n\nStopShadow\x12\x1e.nextbest.v1.StopShadowRequest\x1a\x1f.nextbest.v1.StopShadowResponse\x12V\n\rPromoteShadow\x12!.nextbest.v1.PromoteShadowRequest\x1a\".nextbest.v1.PromoteShadowResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nextbest.v1.playbook_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=3330
-  _globals['_SEVERITY']._serialized_end=3408
+  _globals['_SEVERITY']._serialized_start=3658
+  _globals['_SEVERITY']._serialized_end=3736
+  _globals['_BUDGETEFFECT']._serialized_start=3739
+  _globals['_BUDGETEFFECT']._serialized_end=3872
   _globals['_PLAYBOOKFILE']._serialized_start=102
   _globals['_PLAYBOOKFILE']._serialized_end=147
   _globals['_PLAYBOOKFAULT']._serialized_start=150
@@ -42,47 +44,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALIDATEPLAYBOOKREQUEST']._serialized_start=297
   _globals['_VALIDATEPLAYBOOKREQUEST']._serialized_end=364
   _globals['_VALIDATEPLAYBOOKRESPONSE']._serialized_start=367
-  _globals['_VALIDATEPLAYBOOKRESPONSE']._serialized_end=587
-  _globals['_PUBLISHPLAYBOOKREQUEST']._serialized_start=589
-  _globals['_PUBLISHPLAYBOOKREQUEST']._serialized_end=694
-  _globals['_PUBLISHPLAYBOOKRESPONSE']._serialized_start=697
-  _globals['_PUBLISHPLAYBOOKRESPONSE']._serialized_end=916
-  _globals['_ACTIVATEGENERATIONREQUEST']._serialized_start=918
-  _globals['_ACTIVATEGENERATIONREQUEST']._serialized_end=979
-  _globals['_ACTIVATEGENERATIONRESPONSE']._serialized_start=982
-  _globals['_ACTIVATEGENERATIONRESPONSE']._serialized_end=1155
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1157
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1181
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1184
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1382
-  _globals['_GENERATION']._serialized_start=1385
-  _globals['_GENERATION']._serialized_end=1523
-  _globals['_STARTSHADOWREQUEST']._serialized_start=1525
-  _globals['_STARTSHADOWREQUEST']._serialized_end=1612
-  _globals['_STARTSHADOWRESPONSE']._serialized_start=1615
-  _globals['_STARTSHADOWRESPONSE']._serialized_end=1830
-  _globals['_GETSHADOWREQUEST']._serialized_start=1832
-  _globals['_GETSHADOWREQUEST']._serialized_end=1850
-  _globals['_GETSHADOWRESPONSE']._serialized_start=1853
-  _globals['_GETSHADOWRESPONSE']._serialized_end=2539
-  _globals['_SHADOWREFUSAL']._serialized_start=2541
-  _globals['_SHADOWREFUSAL']._serialized_end=2584
-  _globals['_SHADOWACTION']._serialized_start=2586
-  _globals['_SHADOWACTION']._serialized_end=2681
-  _globals['_SHADOWGROUP']._serialized_start=2683
-  _globals['_SHADOWGROUP']._serialized_end=2742
-  _globals['_SHADOWSEGMENT']._serialized_start=2744
-  _globals['_SHADOWSEGMENT']._serialized_end=2812
-  _globals['_SHADOWAGAINST']._serialized_start=2814
-  _globals['_SHADOWAGAINST']._serialized_end=2870
-  _globals['_STOPSHADOWREQUEST']._serialized_start=2872
-  _globals['_STOPSHADOWREQUEST']._serialized_end=2914
-  _globals['_STOPSHADOWRESPONSE']._serialized_start=2917
-  _globals['_STOPSHADOWRESPONSE']._serialized_end=3087
-  _globals['_PROMOTESHADOWREQUEST']._serialized_start=3089
-  _globals['_PROMOTESHADOWREQUEST']._serialized_end=3134
-  _globals['_PROMOTESHADOWRESPONSE']._serialized_start=3137
-  _globals['_PROMOTESHADOWRESPONSE']._serialized_end=3328
-  _globals['_PLAYBOOKSERVICE']._serialized_start=3411
-  _globals['_PLAYBOOKSERVICE']._serialized_end=4141
+  _globals['_VALIDATEPLAYBOOKRESPONSE']._serialized_end=631
+  _globals['_BUDGETCHANGE']._serialized_start=634
+  _globals['_BUDGETCHANGE']._serialized_end=783
+  _globals['_PUBLISHPLAYBOOKREQUEST']._serialized_start=785
+  _globals['_PUBLISHPLAYBOOKREQUEST']._serialized_end=890
+  _globals['_PUBLISHPLAYBOOKRESPONSE']._serialized_start=893
+  _globals['_PUBLISHPLAYBOOKRESPONSE']._serialized_end=1156
+  _globals['_ACTIVATEGENERATIONREQUEST']._serialized_start=1158
+  _globals['_ACTIVATEGENERATIONREQUEST']._serialized_end=1219
+  _globals['_ACTIVATEGENERATIONRESPONSE']._serialized_start=1222
+  _globals['_ACTIVATEGENERATIONRESPONSE']._serialized_end=1439
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1441
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1465
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1468
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1666
+  _globals['_GENERATION']._serialized_start=1669
+  _globals['_GENERATION']._serialized_end=1807
+  _globals['_STARTSHADOWREQUEST']._serialized_start=1809
+  _globals['_STARTSHADOWREQUEST']._serialized_end=1896
+  _globals['_STARTSHADOWRESPONSE']._serialized_start=1899
+  _globals['_STARTSHADOWRESPONSE']._serialized_end=2114
+  _globals['_GETSHADOWREQUEST']._serialized_start=2116
+  _globals['_GETSHADOWREQUEST']._serialized_end=2134
+  _globals['_GETSHADOWRESPONSE']._serialized_start=2137
+  _globals['_GETSHADOWRESPONSE']._serialized_end=2823
+  _globals['_SHADOWREFUSAL']._serialized_start=2825
+  _globals['_SHADOWREFUSAL']._serialized_end=2868
+  _globals['_SHADOWACTION']._serialized_start=2870
+  _globals['_SHADOWACTION']._serialized_end=2965
+  _globals['_SHADOWGROUP']._serialized_start=2967
+  _globals['_SHADOWGROUP']._serialized_end=3026
+  _globals['_SHADOWSEGMENT']._serialized_start=3028
+  _globals['_SHADOWSEGMENT']._serialized_end=3096
+  _globals['_SHADOWAGAINST']._serialized_start=3098
+  _globals['_SHADOWAGAINST']._serialized_end=3154
+  _globals['_STOPSHADOWREQUEST']._serialized_start=3156
+  _globals['_STOPSHADOWREQUEST']._serialized_end=3198
+  _globals['_STOPSHADOWRESPONSE']._serialized_start=3201
+  _globals['_STOPSHADOWRESPONSE']._serialized_end=3371
+  _globals['_PROMOTESHADOWREQUEST']._serialized_start=3373
+  _globals['_PROMOTESHADOWREQUEST']._serialized_end=3418
+  _globals['_PROMOTESHADOWRESPONSE']._serialized_start=3421
+  _globals['_PROMOTESHADOWRESPONSE']._serialized_end=3656
+  _globals['_PLAYBOOKSERVICE']._serialized_start=3875
+  _globals['_PLAYBOOKSERVICE']._serialized_end=4605
 # @@protoc_insertion_point(module_scope)

@@ -16,9 +16,20 @@ class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEVERITY_UNSPECIFIED: _ClassVar[Severity]
     SEVERITY_ERROR: _ClassVar[Severity]
     SEVERITY_WARNING: _ClassVar[Severity]
+
+class BudgetEffect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_EFFECT_UNSPECIFIED: _ClassVar[BudgetEffect]
+    BUDGET_EFFECT_BEGINS_ANEW: _ClassVar[BudgetEffect]
+    BUDGET_EFFECT_BELOW_CLAIMED: _ClassVar[BudgetEffect]
+    BUDGET_EFFECT_GONE: _ClassVar[BudgetEffect]
 SEVERITY_UNSPECIFIED: Severity
 SEVERITY_ERROR: Severity
 SEVERITY_WARNING: Severity
+BUDGET_EFFECT_UNSPECIFIED: BudgetEffect
+BUDGET_EFFECT_BEGINS_ANEW: BudgetEffect
+BUDGET_EFFECT_BELOW_CLAIMED: BudgetEffect
+BUDGET_EFFECT_GONE: BudgetEffect
 
 class PlaybookFile(_message.Message):
     __slots__ = ("path", "content")
@@ -53,20 +64,40 @@ class ValidatePlaybookRequest(_message.Message):
     def __init__(self, files: _Optional[_Iterable[_Union[PlaybookFile, _Mapping]]] = ...) -> None: ...
 
 class ValidatePlaybookResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "faults", "playbook_hash")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "faults", "playbook_hash", "budgets")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
     degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
     faults: _containers.RepeatedCompositeFieldContainer[PlaybookFault]
     playbook_hash: str
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., faults: _Optional[_Iterable[_Union[PlaybookFault, _Mapping]]] = ..., playbook_hash: _Optional[str] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetChange]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., faults: _Optional[_Iterable[_Union[PlaybookFault, _Mapping]]] = ..., playbook_hash: _Optional[str] = ..., budgets: _Optional[_Iterable[_Union[BudgetChange, _Mapping]]] = ...) -> None: ...
+
+class BudgetChange(_message.Message):
+    __slots__ = ("name", "effect", "max_before", "max", "claimed", "used", "held")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    MAX_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    CLAIMED_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    effect: BudgetEffect
+    max_before: float
+    max: float
+    claimed: float
+    used: float
+    held: float
+    def __init__(self, name: _Optional[str] = ..., effect: _Optional[_Union[BudgetEffect, str]] = ..., max_before: _Optional[float] = ..., max: _Optional[float] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ...) -> None: ...
 
 class PublishPlaybookRequest(_message.Message):
     __slots__ = ("write_id", "files", "description")
@@ -79,20 +110,22 @@ class PublishPlaybookRequest(_message.Message):
     def __init__(self, write_id: _Optional[str] = ..., files: _Optional[_Iterable[_Union[PlaybookFile, _Mapping]]] = ..., description: _Optional[str] = ...) -> None: ...
 
 class PublishPlaybookResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "faults")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "faults", "budgets")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
     degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
     playbook_hash: str
     faults: _containers.RepeatedCompositeFieldContainer[PlaybookFault]
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., faults: _Optional[_Iterable[_Union[PlaybookFault, _Mapping]]] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetChange]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., faults: _Optional[_Iterable[_Union[PlaybookFault, _Mapping]]] = ..., budgets: _Optional[_Iterable[_Union[BudgetChange, _Mapping]]] = ...) -> None: ...
 
 class ActivateGenerationRequest(_message.Message):
     __slots__ = ("write_id", "target")
@@ -103,18 +136,20 @@ class ActivateGenerationRequest(_message.Message):
     def __init__(self, write_id: _Optional[str] = ..., target: _Optional[int] = ...) -> None: ...
 
 class ActivateGenerationResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "previous")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "previous", "budgets")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
     degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
     previous: int
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., previous: _Optional[int] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetChange]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., previous: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetChange, _Mapping]]] = ...) -> None: ...
 
 class ListGenerationsRequest(_message.Message):
     __slots__ = ()
@@ -305,17 +340,19 @@ class PromoteShadowRequest(_message.Message):
     def __init__(self, playbook_hash: _Optional[str] = ...) -> None: ...
 
 class PromoteShadowResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "previous")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "previous", "budgets")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
     degraded: _containers.RepeatedScalarFieldContainer[_common_pb2.Degradation]
     playbook_hash: str
     previous: int
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., previous: _Optional[int] = ...) -> None: ...
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetChange]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., previous: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetChange, _Mapping]]] = ...) -> None: ...
