@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nextbest.core.playbook.plan import Budget, Plan
 from nextbest.server.budgets import MICROS, amount
+from nextbest.server.log.ledgers import LEDGERS_MAX, Ledgers
 from nextbest.v1 import log_pb2, playbook_pb2
 
 BEGINS_ANEW = playbook_pb2.BUDGET_EFFECT_BEGINS_ANEW
 BELOW_CLAIMED = playbook_pb2.BUDGET_EFFECT_BELOW_CLAIMED
 GONE = playbook_pb2.BUDGET_EFFECT_GONE
+NO_ROOM = playbook_pb2.BUDGET_EFFECT_NO_ROOM
 
 
 def budget_changes(
@@ -33,6 +35,14 @@ def budget_changes(
             yield _change(status, BEGINS_ANEW, successors)
         elif status.used or status.held:
             yield _change(status, GONE, [])
+
+
+def without_room(after: Plan, ledgers: Ledgers) -> Iterator[playbook_pb2.BudgetChange]:
+    """The new budgets for which the log has no ledger left; periods that end may make room yet."""
+    known = {period.key for period in ledgers.known}
+    room = max(LEDGERS_MAX - len(ledgers.known), 0)
+    for one in [one for one in after.budgets if one.key not in known][room:]:
+        yield playbook_pb2.BudgetChange(name=one.name, effect=NO_ROOM, max=_whole(one))
 
 
 def _succeeds(new: str, old: str) -> bool:
@@ -80,4 +90,6 @@ def change_text(change: playbook_pb2.BudgetChange) -> str:
             f"and {amount(change.claimed)} of it are claimed, {used} used and {held} held: what is "
             "claimed may still be used"
         )
+    if change.effect == NO_ROOM:
+        return f"budget {name} may be given nothing: the log keeps no more than {LEDGERS_MAX:,}"
     return f"budget {name} is gone: {used} used of it and {held} held count for no other one"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from nextbest.core.playbook.plan import Period as Calendar
-from nextbest.server.log.ledgers import Ledger, Period
+from nextbest.server.log.ledgers import Ledgers, Period
 from nextbest.v1 import log_pb2
 
 if TYPE_CHECKING:
@@ -20,17 +20,19 @@ _MONDAY = timedelta(days=3)
 
 
 def budget_statuses(
-    budgets: Iterable[BudgetInfo], ledgers: Mapping[Period, Ledger] | None
+    budgets: Iterable[BudgetInfo], ledgers: Ledgers | None
 ) -> Iterator[log_pb2.BudgetStatus]:
     """Each with its parts; without a log, and so without ledgers, all of it is this process's."""
     for one in budgets:
         unit = MICROS if one.micros else 1
-        ledger = ledgers.get(Period.at(one)) if ledgers is not None else None
+        period = Period.at(one)
+        ledger = ledgers.known.get(period) if ledgers is not None else None
         status = log_pb2.BudgetStatus(
             name=one.name,
             since=first_day(one.calendar, one.period),
             max=one.max / unit,
             released=one.released / unit,
+            refused="" if ledgers is None else ledgers.why_not(period, one.calendar),
         )
         if ledger is not None:
             for process, has in ledger.holders.items():

@@ -18,6 +18,7 @@ from nextbest.server.clock import now_us
 from nextbest.server.config import Config
 from nextbest.server.errors import ConfigError
 from nextbest.server.folder import Folder
+from nextbest.server.log.ledgers import LEDGERS_MAX
 from nextbest.server.log.level import LEVELS, LOGGED
 from nextbest.server.log.log import Log
 from nextbest.server.log.node import Node
@@ -167,6 +168,11 @@ class Keeper:
         if self.node is not None:
             await self.node.every_member(position, within_s)
 
+    @property
+    def refused_playbooks(self) -> int:
+        """How many playbooks of the log this node cannot hold."""
+        return len(self._publisher.refused())
+
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
         return self.node is not None and self.node.leads
@@ -188,8 +194,15 @@ class Keeper:
         status = self._status()
         status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
-        ledgers = self.node.budgets.ledgers.known if self.node is not None else None
+        ledgers = self.node.budgets.ledgers if self.node is not None else None
         status.budgets.extend(budget_statuses(self._engine.budgets(now_us()), ledgers))
+        if ledgers is not None:
+            status.budget_ledgers = len(ledgers.known)
+            status.budget_ledgers_max = LEDGERS_MAX
+        for one, why in self._publisher.refused():
+            status.refused_playbooks.add(
+                generation=one.number, playbook_hash=one.hash.hex(), why=why
+            )
         return status
 
     async def _digests(self) -> tuple[int, int]:

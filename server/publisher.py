@@ -29,7 +29,7 @@ from nextbest.core.errors import (
     NoPlaybookError,
 )
 from nextbest.core.playbook.plan import Plan
-from nextbest.server.budget_changes import budget_changes, change_text
+from nextbest.server.budget_changes import budget_changes, change_text, without_room
 from nextbest.server.budgets import budget_statuses
 from nextbest.server.catalogue import PUBLICATION, Catalogue, Generation
 from nextbest.server.clock import now_us
@@ -101,8 +101,8 @@ class Publisher:
         self._lock = asyncio.Lock()
         # Publications whose way into the log is not known yet.
         self._unsure: set[bytes] = set()
-        # Playbooks of the log whose budgets find no room here.
-        self._without_room: set[bytes] = set()
+        # Playbooks of the log that cannot be held here, by their hashes, and why.
+        self._refused: dict[bytes, str] = {}
         self._behind = asyncio.Event()
         # Unset while what the log has announced is not all published here.
         self._level = asyncio.Event()
@@ -163,7 +163,7 @@ class Publisher:
 
     async def budget_changes(self, compiled: Compilation) -> tuple[playbook_pb2.BudgetChange, ...]:
         """What publishing a compiled playbook would do to budgets; nothing where it has errors."""
-        if not compiled.hash or not self._engine.budgets(now_us()):
+        if not compiled.hash:
             return ()
         return self._changes(await asyncio.to_thread(read_plan, compiled.plan))
 
@@ -197,6 +197,11 @@ class Publisher:
     def generations(self) -> list[Generation]:
         """The playbooks that can be activated, by their numbers."""
         return self._catalogue.generations()
+
+    def refused(self) -> list[tuple[Generation, str]]:
+        """The generations of the log that this node cannot hold, and why."""
+        known = self._catalogue.generations() if self._refused else []
+        return [(one, self._refused[one.hash]) for one in known if one.hash in self._refused]
 
     def plans(self) -> dict[bytes, Plan]:
         """The plans of the playbooks that can decide here, by their hashes."""
@@ -261,12 +266,12 @@ class Publisher:
 
     def _changes(self, plan: Plan) -> tuple[playbook_pb2.BudgetChange, ...]:
         """What a playbook does to the active one's budgets; asked before it is active."""
+        found = [] if self.ledgers is None else list(without_room(plan, self.ledgers))
         active = self._ready.get(self._engine.playbook_hash)
-        if active is None:
-            return ()
-        known = None if self.ledgers is None else self.ledgers.known
-        statuses = budget_statuses(self._engine.budgets(now_us()), known)
-        return tuple(budget_changes(active.plan, statuses, plan))
+        if active is not None:
+            statuses = budget_statuses(self._engine.budgets(now_us()), self.ledgers)
+            found += budget_changes(active.plan, statuses, plan)
+        return tuple(found)
 
     def _warned(self, plan: Plan) -> tuple[playbook_pb2.BudgetChange, ...]:
         """The same, told in the process' log: a folder published at the start has no reader."""
@@ -321,6 +326,7 @@ class Publisher:
                 self._follow()
             except (FaultyPlaybookError, ForeignPlaybookError, InvalidRequestError) as error:
                 # Another node published what this one does not take: it keeps its playbook.
+                self._refused[generation.hash] = str(error)
                 _log.error("publisher: generation %d of the log: %s", generation.number, error)
             except NextbestError as error:
                 failure = error
@@ -350,7 +356,7 @@ class Publisher:
             elif generation.hash == active:
                 self._engine.activate(generation.number)
         kept = {one.hash for one in catalogued} | {self._engine.playbook_hash}
-        self._without_room &= kept
+        self._refused = {h: why for h, why in self._refused.items() if h in kept}
         self._ready = {h: ready for h, ready in self._ready.items() if h in kept}
         # Plans live long and have no cycles: the collector need not go over them again.
         gc.freeze()
@@ -369,11 +375,11 @@ class Publisher:
                 number=generation.number,
                 active=active,
             )
-            self._without_room.discard(generation.hash)
+            self._refused.pop(generation.hash, None)
         except InvalidRequestError as error:
-            if generation.hash not in self._without_room:
+            if generation.hash not in self._refused:
                 _log.error("publisher: generation %d of the log: %s", generation.number, error)
-            self._without_room.add(generation.hash)
+            self._refused[generation.hash] = str(error)
 
     def _renumber(self, known: Mapping[bytes, int], catalogued: Iterable[Generation]) -> None:
         """Give the engine's generations the catalogue's numbers."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nextbest.server.budgets import amount
-from nextbest.server.command.console import ADDRESS, AsJson, To, connect, out, show_json, table
+from nextbest.server.command.console import (
+    ADDRESS,
+    AsJson,
+    To,
+    complain,
+    connect,
+    out,
+    show_json,
+    table,
+)
 from nextbest.v1 import log_pb2
 
 _COLUMNS = ("budget", "since", "node", "max#", "released#", "claimed#", "used#", "held#")
@@ -28,6 +37,9 @@ def budget_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
     if as_json:
         show_json(log_pb2.GetLogStatusResponse(budgets=status.budgets))
         return
+    for one in status.budgets:
+        if one.refused:
+            complain(f"budget {one.name}: nothing is given: {one.refused}")
     rows = [row for one in status.budgets for row in _rows(one)]
     out().print(table("budgets", _COLUMNS, rows) if rows else "the playbook has no budgets")
 

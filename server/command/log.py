@@ -328,6 +328,8 @@ def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
         console.print(
             table("members", ("member", "position", "snapshot", "last seen", "address"), members)
         )
+    for one in status.refused_playbooks:
+        console.print(f"generation {one.generation} cannot be held by this node: {one.why}")
     for lost in status.lost_ids:
         console.print(f"could not be brought back: {lost}")
 
@@ -353,6 +355,8 @@ def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, st
         snapshot += f", taken {_clock(status.snapshot_at_us)}"
     yield "newest snapshot", snapshot
     yield "waiting for a playbook", f"{status.parked:,} mutations"
+    if status.budget_ledgers:
+        yield "ledgers of budgets", f"{status.budget_ledgers:,} of {status.budget_ledgers_max:,}"
     yield "skipped, unreadable", f"{status.dead_letters:,} entries"
     yield "lost branches left", f"{status.divergences:,}"
     if status.dropped:

@@ -18,6 +18,7 @@ from nextbest.server.command.console import (
     MOMENT,
     AsJson,
     To,
+    complain,
     connect,
     counted,
     out,
@@ -267,13 +268,16 @@ def generations_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
     rows = [
         (
             each.number,
-            "active" if each.active else "",
+            "active" if each.active else "refused" if each.refused else "",
             _time(each.published_at.ToDatetime(UTC)),
             each.playbook_hash[:HASH_SHOWN],
             each.description,
         )
         for each in response.generations
     ]
+    for each in response.generations:
+        if each.refused:
+            complain(f"generation {each.number} cannot be held by this node: {each.refused}")
     if rows:
         out().print(table("Generations", ("number#", "", "published", "hash", "description"), rows))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.entry import CLAIMS_FORMAT
-from nextbest.server.log.ledgers import LEDGERS_MAX, Ledgers, Period, Process
+from nextbest.server.log.ledgers import Ledgers, Period, Process
 from nextbest.server.log.log import BEFORE, Position
 from nextbest.server.log.members import Members
 from nextbest.server.log.needs import near
@@ -146,15 +146,13 @@ class Giver:
 
     def _takes(self, period: Period, budget: BudgetInfo) -> bool:
         """Whether anything can be given of it at all; notes when that ends."""
-        if self._ledgers.takes(period, budget.calendar):
+        why = self._ledgers.why_not(period, budget.calendar)
+        if not why:
             self._refused.discard(period)
-            return True
-        if period not in self._refused:
+        elif period not in self._refused:
             self._refused.add(period)
-            _log.error(
-                "budget %s: nothing is given: it is over, or %d are known", budget.name, LEDGERS_MAX
-            )
-        return False
+            _log.error("budget %s: nothing is given: %s", budget.name, why)
+        return not why
 
     def _start(self, period: Period) -> int:
         """Where the next part begins: behind what was given a moment ago, too."""

@@ -142,22 +142,32 @@ class Ledgers:
             said = Holder(report.has, report.used, report.held, report.returned, last)
             ledger.holder(process).join(said)
 
-    def takes(self, period: Period, calendar: int) -> bool:
-        """Whether a claim of it can hold: it is not over, and not one too many."""
-        return period in self.known or self._beside(period, calendar) is not None
+    def why_not(self, period: Period, calendar: int) -> str:
+        """Why no claim of it can hold: it is over, or one too many; empty where one can."""
+        if period in self.known:
+            return ""
+        kept = self._beside(period, calendar)
+        if kept is None:
+            return "its period is over"
+        if len(kept) >= LEDGERS_MAX:
+            return (
+                f"the log keeps ledgers of {LEDGERS_MAX:,} budgets and periods, those of earlier "
+                "playbooks' budgets for all time among them: it has no room for another"
+            )
+        return ""
 
     def _open(self, period: Period, calendar: int) -> Ledger | None:
         """A period's, made where there is none; None where it takes nothing."""
         if period not in self.known:
             kept = self._beside(period, calendar)
-            if kept is None:
+            if kept is None or len(kept) >= LEDGERS_MAX:
                 return None
             self.known = kept
             self.known[period] = Ledger(calendar)
         return self.known[period]
 
     def _beside(self, new: Period, calendar: int) -> dict[Period, Ledger] | None:
-        """What is not over once a calendar has come to a new period; None where it has no room."""
+        """What is not over once a calendar has come to a new period; None where that is over."""
         kept = self.known
         if calendar != Calendar.ROLLING:
             numbers = {at.number for at, one in kept.items() if one.calendar == calendar}
@@ -169,7 +179,7 @@ class Ledgers:
                 for at, one in kept.items()
                 if one.calendar != calendar or at.number >= oldest
             }
-        return kept if len(kept) < LEDGERS_MAX else None
+        return kept
 
     def messages(self) -> list[log_pb2.BudgetLedger]:
         """All of them, for snapshots and for operators."""

@@ -76,12 +76,14 @@ class PlaybookService:
     async def _list(self, request: bytes) -> bytes:
         parse(playbook_pb2.ListGenerationsRequest, request, self._bytes_max)
         response = playbook_pb2.ListGenerationsResponse()
+        refused = {one.hash: why for one, why in self._publisher.refused()}
         for number, hash_bytes, publication in self._publisher.generations():
             generation = response.generations.add(
                 number=number,
                 playbook_hash=hash_bytes.hex(),
                 description=publication.request.description,
                 active=hash_bytes == self._engine.playbook_hash,
+                refused=refused.get(hash_bytes, ""),
             )
             generation.published_at.FromMicroseconds(publication.published_at_us)
         return with_header(response, self._engine).SerializeToString()

@@ -148,6 +148,21 @@ BUDGET_CLAIMS = Metric(
     "revoked with a tail of the log that was lost.",
     ("outcome",),
 )
+BUDGET_LEDGERS = Metric(
+    "nextbest_log_budget_ledgers",
+    "gauge",
+    "Budgets, each in one of its periods, that the log keeps a ledger of.",
+)
+BUDGET_LEDGERS_MAX = Metric(
+    "nextbest_log_budget_ledgers_max",
+    "gauge",
+    "How many it can: nothing is given of a budget beyond them.",
+)
+BUDGETS_REFUSED = Metric(
+    "nextbest_log_budgets_refused",
+    "gauge",
+    "The active playbook's budgets of which nothing can be given: `nextbest budget` says why.",
+)
 RESERVATIONS = Metric(
     "nextbest_reservations",
     "counter",
@@ -277,6 +292,11 @@ SHED_CALLS = Metric(
     ("rpc_method", "lane", "reason"),
 )
 GENERATION = Metric("nextbest_generation", "gauge", "The active playbook's generation.")
+PLAYBOOKS_REFUSED = Metric(
+    "nextbest_playbooks_refused",
+    "gauge",
+    "Published playbooks that this node cannot hold; it decides by the last one that it can.",
+)
 PROFILES = Metric("nextbest_profiles", "gauge", "Identities that have a row.")
 EVENTS_REMEMBERED = Metric(
     "nextbest_events_remembered", "gauge", "Events whose repeats are recognised."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nextbest.server.clock import now_us
 from nextbest.server.keeper import Keeper
+from nextbest.server.log.ledgers import LEDGERS_MAX, Ledgers, Period
 from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE, Position
 from nextbest.server.log.node import Node
 from nextbest.server.log.standing import STATES
@@ -56,6 +57,7 @@ class State:
         readings = {**_ABSENT, **self._store(), **self._position()}
         if (node := self._keeper.node) is not None:
             readings |= {**self._writes(), **_node(node), **_appends(node)}
+            readings |= _ledgers(node.budgets.ledgers, self._engine.budgets(now_us()))
         if self.stream is not None:
             readings |= _stream(self.stream)
         if self.shadow is not None:
@@ -73,6 +75,7 @@ class State:
             catalogue.RECORDS_LOST: {(): records.lost_bytes},
             catalogue.RECORDS_WAITING: {(): records.waiting_bytes},
             catalogue.GENERATION: {(): engine.generation},
+            catalogue.PLAYBOOKS_REFUSED: {(): self._keeper.refused_playbooks},
             catalogue.PROFILES: {(): engine.store.profiles},
             catalogue.EVENTS_REMEMBERED: {(): engine.store.remembered},
             catalogue.TOMBSTONES: {(): engine.store.tombstones},
@@ -142,6 +145,15 @@ def _budgets(budgets: list[BudgetInfo]) -> Readings:
             )
         }
     return {catalogue.BUDGET: parts, catalogue.BUDGET_RESERVATIONS: outcomes}
+
+
+def _ledgers(ledgers: Ledgers, budgets: list[BudgetInfo]) -> Readings:
+    refused = sum(bool(ledgers.why_not(Period.at(one), one.calendar)) for one in budgets)
+    return {
+        catalogue.BUDGET_LEDGERS: {(): len(ledgers.known)},
+        catalogue.BUDGET_LEDGERS_MAX: {(): LEDGERS_MAX},
+        catalogue.BUDGETS_REFUSED: {(): refused},
+    }
 
 
 def _node(node: Node) -> Readings:

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from nextbest.client import AsyncClient
-from nextbest.server.budget_changes import budget_changes, change_text
+from nextbest.server.budget_changes import budget_changes, change_text, without_room
 from nextbest.server.budgets import budget_statuses
 from nextbest.server.command.publishing import show_changes
-from nextbest.v1 import playbook_pb2
+from nextbest.server.log.ledgers import LEDGERS_MAX, Ledgers
+from nextbest.v1 import log_pb2, playbook_pb2
 from tests.conftest import running
 from tests.contact.playbook import NOW_US, answer, engine_of, plan_of
 from tests.contact.test_budgets import VOLUME, impression, with_budgets
 
 ANEW = playbook_pb2.BUDGET_EFFECT_BEGINS_ANEW
 BELOW = playbook_pb2.BUDGET_EFFECT_BELOW_CLAIMED
+NO_ROOM = playbook_pb2.BUDGET_EFFECT_NO_ROOM
 GONE = playbook_pb2.BUDGET_EFFECT_GONE
 SPEND = {"of": {"group": "discount"}, "spend": {"max": 1.5, "cost": 0.25}, "per": "all"}
 EACH = {"of": "action", "max": 5, "per": "all"}
@@ -92,6 +94,20 @@ def test_a_budget_cut_into_one_of_each_begins_anew() -> None:
         "summer.twenty_off",
     ]
     assert {(one.effect, one.max_before, one.max) for one in back} == {(ANEW, 5, 5)}
+
+
+def test_a_new_budget_without_a_ledger_is_told() -> None:
+    ledgers = Ledgers()
+    before, after = plan_of(with_budgets(summer=VOLUME)), plan_of(with_budgets(a=VOLUME, b=VOLUME))
+    for number in range(LEDGERS_MAX - 1):
+        assert ledgers.claim(log_pb2.Claim(budget=b"%16d" % number, amount=1))
+    (told,) = without_room(after, ledgers)
+    assert (told.effect, told.max) == (NO_ROOM, 5)
+    assert told.name in ("a", "b"), "one of them has the last"
+    assert "may be given nothing: the log keeps no more than 4,096" in change_text(told)
+    assert ledgers.claim(log_pb2.Claim(budget=before.budgets[0].key, amount=1))
+    assert list(without_room(before, ledgers)) == [], "it has one"
+    assert len(list(without_room(after, ledgers))) == 2
 
 
 async def test_each_way_to_publish_tells_it(

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nextbest.client import AsyncClient
+from nextbest.core import Engine
 from nextbest.v1 import common_pb2
 from tests.conftest import running
 from tests.server.log.conftest import Process, start_redis
+from tests.server.test_publisher import BUDGETS_MAX, many_budgets
 
 __all__ = ["start_redis"]  # a fixture
 
@@ -70,6 +72,40 @@ async def test_two_nodes_never_overspend(
                 answer = await client.decide("late", ["page"])
                 assert not answer.placements[0].propositions
                 await told(client)
+
+
+async def test_a_node_says_which_playbook_it_cannot_hold(
+    start_redis: Callable[..., Process],
+) -> None:
+    """Its table of budgets is full, and another node publishes one more."""
+    place = f"redis://127.0.0.1:{start_redis().port}/0"
+    files = {name: text.encode() for name, text in FILES.items()}
+
+    def full(engine: Engine) -> None:
+        engine.publish(many_budgets(BUDGETS_MAX))
+
+    async with (
+        running(None, log__place=place, log__member="a") as a,
+        running(None, announced=full, log__place=place, log__member="b") as b,
+        AsyncClient(a) as first,
+        AsyncClient(b) as second,
+        asyncio.timeout(60),
+    ):
+        published = await first.publish_playbook(files)
+        while not (refused := (await second.log_status()).refused_playbooks):
+            await asyncio.sleep(0.05)
+        assert [(one.generation, one.playbook_hash) for one in refused] == [
+            (published.generation, published.playbook_hash)
+        ]
+        assert "allowed: 4,096" in refused[0].why
+        (listed,) = (await second.list_generations()).generations
+        assert (listed.refused, listed.active) == (refused[0].why, False)
+        telemetry = await second.telemetry()
+        values = {one.name: one.samples[0].value for one in telemetry.metrics if one.samples}
+        assert values["nextbest_playbooks_refused"] == 1
+        assert not (await first.log_status()).refused_playbooks
+        (here,) = (await first.list_generations()).generations
+        assert (here.refused, here.active) == ("", True)
 
 
 async def told(client: AsyncClient) -> None:

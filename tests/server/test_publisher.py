@@ -185,6 +185,9 @@ async def test_a_playbook_without_room_is_left_alone_when_others_publish_it(
         here.publisher.announced(mutation)
     assert await here.publisher.settled(10), "it is not tried for ever"
     assert here.engine.playbook_hash == before
+    ((refused, why),) = here.publisher.refused()
+    assert (refused.number, "allowed: 4,096" in why) == (1, True)
+    assert there.publisher.refused() == []
     # It keeps neither later ones of others back, nor those that are published here.
     batch = await there.publish("plain")
     for mutation in mutations(batch):

@@ -395,7 +395,7 @@ class GetLogStatusRequest(_message.Message):
     def __init__(self, digest: _Optional[bool] = ...) -> None: ...
 
 class GetLogStatusResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged", "lease_left_ms", "budgets")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "kind", "place", "state", "reason", "replicated_refused", "replicas", "end", "committed", "ahead", "dead_letters", "divergences", "horizon_ms", "lease", "member", "members", "epochs", "snapshot", "snapshot_at_us", "digest_events", "digest_rows", "parked", "lost_ids", "dropped", "purged", "lease_left_ms", "budgets", "refused_playbooks", "budget_ledgers", "budget_ledgers_max")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -426,6 +426,9 @@ class GetLogStatusResponse(_message.Message):
     PURGED_FIELD_NUMBER: _ClassVar[int]
     LEASE_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_PLAYBOOKS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_LEDGERS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_LEDGERS_MAX_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -456,10 +459,23 @@ class GetLogStatusResponse(_message.Message):
     purged: int
     lease_left_ms: int
     budgets: _containers.RepeatedCompositeFieldContainer[BudgetStatus]
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ...) -> None: ...
+    refused_playbooks: _containers.RepeatedCompositeFieldContainer[RefusedPlaybook]
+    budget_ledgers: int
+    budget_ledgers_max: int
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., kind: _Optional[str] = ..., place: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicated_refused: _Optional[str] = ..., replicas: _Optional[int] = ..., end: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., committed: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., ahead: _Optional[int] = ..., dead_letters: _Optional[int] = ..., divergences: _Optional[int] = ..., horizon_ms: _Optional[int] = ..., lease: _Optional[_Union[Lease, _Mapping]] = ..., member: _Optional[str] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., epochs: _Optional[_Iterable[_Union[Epoch, _Mapping]]] = ..., snapshot: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., snapshot_at_us: _Optional[int] = ..., digest_events: _Optional[int] = ..., digest_rows: _Optional[int] = ..., parked: _Optional[int] = ..., lost_ids: _Optional[_Iterable[str]] = ..., dropped: _Optional[int] = ..., purged: _Optional[int] = ..., lease_left_ms: _Optional[int] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ..., refused_playbooks: _Optional[_Iterable[_Union[RefusedPlaybook, _Mapping]]] = ..., budget_ledgers: _Optional[int] = ..., budget_ledgers_max: _Optional[int] = ...) -> None: ...
+
+class RefusedPlaybook(_message.Message):
+    __slots__ = ("generation", "playbook_hash", "why")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    playbook_hash: str
+    why: str
+    def __init__(self, generation: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
 
 class BudgetStatus(_message.Message):
-    __slots__ = ("name", "since", "max", "released", "claimed", "used", "held", "parts")
+    __slots__ = ("name", "since", "max", "released", "claimed", "used", "held", "parts", "refused")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     MAX_FIELD_NUMBER: _ClassVar[int]
@@ -468,6 +484,7 @@ class BudgetStatus(_message.Message):
     USED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     since: str
     max: float
@@ -476,7 +493,8 @@ class BudgetStatus(_message.Message):
     used: float
     held: float
     parts: _containers.RepeatedCompositeFieldContainer[BudgetPart]
-    def __init__(self, name: _Optional[str] = ..., since: _Optional[str] = ..., max: _Optional[float] = ..., released: _Optional[float] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[BudgetPart, _Mapping]]] = ...) -> None: ...
+    refused: str
+    def __init__(self, name: _Optional[str] = ..., since: _Optional[str] = ..., max: _Optional[float] = ..., released: _Optional[float] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[BudgetPart, _Mapping]]] = ..., refused: _Optional[str] = ...) -> None: ...
 
 class BudgetPart(_message.Message):
     __slots__ = ("member", "process", "claimed", "used", "held")

@@ -23,6 +23,7 @@ class BudgetEffect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BUDGET_EFFECT_BEGINS_ANEW: _ClassVar[BudgetEffect]
     BUDGET_EFFECT_BELOW_CLAIMED: _ClassVar[BudgetEffect]
     BUDGET_EFFECT_GONE: _ClassVar[BudgetEffect]
+    BUDGET_EFFECT_NO_ROOM: _ClassVar[BudgetEffect]
 SEVERITY_UNSPECIFIED: Severity
 SEVERITY_ERROR: Severity
 SEVERITY_WARNING: Severity
@@ -30,6 +31,7 @@ BUDGET_EFFECT_UNSPECIFIED: BudgetEffect
 BUDGET_EFFECT_BEGINS_ANEW: BudgetEffect
 BUDGET_EFFECT_BELOW_CLAIMED: BudgetEffect
 BUDGET_EFFECT_GONE: BudgetEffect
+BUDGET_EFFECT_NO_ROOM: BudgetEffect
 
 class PlaybookFile(_message.Message):
     __slots__ = ("path", "content")
@@ -170,18 +172,20 @@ class ListGenerationsResponse(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., generations: _Optional[_Iterable[_Union[Generation, _Mapping]]] = ...) -> None: ...
 
 class Generation(_message.Message):
-    __slots__ = ("number", "playbook_hash", "published_at", "description", "active")
+    __slots__ = ("number", "playbook_hash", "published_at", "description", "active", "refused")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PLAYBOOK_HASH_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_AT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     number: int
     playbook_hash: str
     published_at: _timestamp_pb2.Timestamp
     description: str
     active: bool
-    def __init__(self, number: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., published_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., active: _Optional[bool] = ...) -> None: ...
+    refused: str
+    def __init__(self, number: _Optional[int] = ..., playbook_hash: _Optional[str] = ..., published_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[str] = ..., active: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...
 
 class StartShadowRequest(_message.Message):
     __slots__ = ("draft", "share")

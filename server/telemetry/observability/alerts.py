@@ -148,6 +148,22 @@ def _serving() -> list[Alert]:
             "The log refuses writes (`nextbest log status`), the store is full or memory is used "
             "up: what counts these events is wrong for the people of those writes.",
         ),
+        Alert(
+            "NextbestPlaybookRefused",
+            "ticket",
+            f"{series(catalogue.PLAYBOOKS_REFUSED)} > 0",
+            "5m",
+            "{{ $labels.instance }} cannot hold a playbook that was published.",
+            "It decides by the last one that it can: `nextbest generations` says why.",
+        ),
+        Alert(
+            "NextbestBudgetRefused",
+            "ticket",
+            f"{series(catalogue.BUDGETS_REFUSED)} > 0",
+            "5m",
+            "{{ $labels.instance }} has {{ $value }} budgets of which nothing can be given.",
+            "What they bound is not proposed: `nextbest budget` says why.",
+        ),
     ]
 
 

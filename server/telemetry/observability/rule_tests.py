@@ -102,6 +102,8 @@ def _usual() -> Series:
         catalogue.PROCESS_START: {"": _steady(0)},
         catalogue.READY: {"": _steady(1)},
         catalogue.CROSSINGS_LOST: {"": _steady(5)},
+        catalogue.PLAYBOOKS_REFUSED: {"": _steady(0)},
+        catalogue.BUDGETS_REFUSED: {"": _steady(0)},
         catalogue.KEPT_DROPPED: {"": _steady(7)},
         catalogue.SPANS_DROPPED: {'reason="queue_full"': _steady(9)},
         catalogue.DECISION_EVENTS_DROPPED: {'reason="queue_full"': _steady(4)},
@@ -138,6 +140,8 @@ def _unusual() -> dict[str, Series]:
                 f'{method}, lane="fast", reason="queue_delay"': _rising(CALLS / 50)
             }
         },
+        "NextbestPlaybookRefused": {catalogue.PLAYBOOKS_REFUSED: {"": _steady(1)}},
+        "NextbestBudgetRefused": {catalogue.BUDGETS_REFUSED: {"": _steady(1)}},
         "NextbestCrossingsLost": {catalogue.CROSSINGS_LOST: {"": _rising(1)}},
         "NextbestTracesDropped": {catalogue.KEPT_DROPPED: {"": _rising(60)}},
         "NextbestEventsDropped": {

@@ -419,5 +419,6 @@ async def test_a_budget_for_which_there_is_no_room_is_logged_once(
             # It asks twenty times a second.
             await asyncio.sleep(0.3)
     assert [one.getMessage() for one in caplog.records] == [
-        f"budget summer: nothing is given: it is over, or {LEDGERS_MAX} are known"
+        "budget summer: nothing is given: the log keeps ledgers of 4,096 budgets and periods, "
+        "those of earlier playbooks' budgets for all time among them: it has no room for another"
     ]

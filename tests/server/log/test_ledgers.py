@@ -171,3 +171,18 @@ def test_a_last_word_for_nothing_is_kept() -> None:
     ledgers.join(Process("b", 1), said(0), last=True)
     assert ledgers.claim(given(ledgers, 1))
     assert ledgers.of(Period(b"k", 0)).returned == 10
+
+
+def test_why_no_claim_can_hold_is_told() -> None:
+    ledgers = Ledgers()
+    assert all(map(ledgers.claim, days(20_000, 20_000 + PERIODS_KEPT, 1)))
+    assert ledgers.why_not(Period(b"new", 19_999), DAY) == "its period is over"
+    for name in range(LEDGERS_MAX - PERIODS_KEPT):
+        assert ledgers.why_not(Period(b"new", 0), ALL) == ""
+        assert ledgers.claim(claim(f"ever-{name}"))
+    assert "4,096 budgets and periods" in ledgers.why_not(Period(b"new", 0), ALL)
+    assert "4,096 budgets and periods" in ledgers.why_not(Period(b"new", 20_003), DAY)
+    assert not ledgers.claim(claim("new")), "it is so"
+    # A day that is over makes room.
+    assert ledgers.why_not(Period(b"new", 20_004), DAY) == ""
+    assert ledgers.why_not(Period(b"ever-0", 0), ALL) == "", "it is known"
