@@ -226,7 +226,7 @@ class _Maker:
     def reserve(self, spec: contacts.CapSpec, what: str) -> int:
         """For how long a cap reserves, in seconds; 0 for not at all."""
         shown = spec.count == IMPRESSION
-        if spec.reserve and not shown:
+        if spec.reserve and not shown and spec.count in self.scope.tables.event_index:
             allowed = f"0s: only a cap of {IMPRESSION} reserves"
             self.scope.faults.add(spec.at.value("reserve").fault(f"reserve of {what}", allowed))
         reserve = (_RESERVE_S if shown else 0) if spec.reserve is None else spec.reserve
@@ -369,7 +369,7 @@ class _Maker:
 
     def check_zone(self, node: Node, what: str) -> None:
         """Report what needs the person's clock where the playbook does not say where it is."""
-        if not self.zoned:
+        if not self.zoned and "time_zone" not in self.scope.faults.broken:
             allowed = "a time_zone in contact.yaml beside it"
             self.scope.faults.add(node.fault(what, allowed, "no time_zone"))
 

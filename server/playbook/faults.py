@@ -13,6 +13,8 @@ SEEN_MAX = 60
 NAMES_SHOWN_MAX = 12
 NAMES_COMPARED_MAX = 128
 LINE_SHOWN_MAX = 120
+# What an expression's checker says of a name that there is not.
+UNKNOWN_FIELD = "unknown field"
 
 
 class Severity(IntEnum):
@@ -51,6 +53,8 @@ class Faults:
     def __init__(self) -> None:
         # Names whose definition has a fault already: that they are not known is no second one.
         self.broken: set[str] = set()
+        # Counters of which it is not known what they are, since what they count has a fault.
+        self.untyped: set[str] = set()
         self._faults: dict[Fault, None] = {}
         self._left_out = 0
 

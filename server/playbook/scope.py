@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,7 +24,15 @@ from nextbest.core.playbook.plan import (
 )
 from nextbest.core.playbook.watch import compared
 from nextbest.server.playbook import limits
-from nextbest.server.playbook.faults import SEEN_MAX, Fault, Faults, Severity, one_of, shown
+from nextbest.server.playbook.faults import (
+    SEEN_MAX,
+    UNKNOWN_FIELD,
+    Fault,
+    Faults,
+    Severity,
+    one_of,
+    shown,
+)
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.shapes import Text
 from nextbest.server.playbook.source import place
@@ -36,6 +45,7 @@ ROOTS: Final = frozenset(
         *(factor.name.lower() for factor in Factor),
     )
 )
+_READ: Final = re.compile(r"\bprofile\.(\w+)")
 FACTORS: Final = tuple(factor.name.lower() for factor in Factor)
 
 
@@ -211,7 +221,11 @@ class Scope:
         return index
 
     def _report(self, text: Text, what: str, issues: Sequence[Issue]) -> None:
+        # What does not go together may once its type is known.
+        untyped = not self.faults.untyped.isdisjoint(_READ.findall(text))
         for issue in issues:
+            if untyped and issue.what != UNKNOWN_FIELD:
+                continue
             if issue.seen.strip("'").rpartition(".")[2] in self.faults.broken:
                 continue
             line, column = place(text.node, issue.offset)

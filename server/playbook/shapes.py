@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from nextbest.server.playbook import limits, scalars
-from nextbest.server.playbook.faults import Faults, one_of
+from nextbest.server.playbook.faults import Faults, nearest, one_of
 from nextbest.server.playbook.source import Kind, Node, finite
 
 
@@ -472,6 +472,9 @@ class Record(Shape):
                 values[fields[name].name] = value
             elif fields[name].metadata["required"] or name in self.one_of:
                 complete = False
+            elif not self.noun:
+                # A part of a file that is there, and has a fault: it is not missing elsewhere.
+                faults.broken.add(name)
         complete &= self.whole(node, keys, fields, faults)
         return self.spec(at=Place(node, keys, nodes), **values) if complete else MISSING
 
@@ -492,14 +495,17 @@ class Record(Shape):
         fields: dict[str, dataclasses.Field[Any]],
         faults: Faults,
     ) -> bool:
-        """False, with a fault, when a required key is not there."""
+        """False when a required key is not there, with a fault unless it is only misspelt."""
         required = [name for name, field in fields.items() if field.metadata["required"]]
         absent = [name for name in required if name not in keys]
+        others = (key.text for key, _ in node.entries if key.text not in fields)
+        meant = {nearest(name, fields) for name in others if absent or self.one_of}
         for name in absent:
-            doc = fields[name].metadata["doc"]
-            faults.add(node.fault(self.noun, f"{name}: {doc}", f"no {name}"))
+            if name not in meant:
+                doc = fields[name].metadata["doc"]
+                faults.add(node.fault(self.noun, f"{name}: {doc}", f"no {name}"))
         chosen = [name for name in self.one_of if name in keys]
-        if self.one_of and len(chosen) != 1:
+        if self.one_of and len(chosen) != 1 and (chosen or meant.isdisjoint(self.one_of)):
             seen = " and ".join(chosen) or f"no {_listed(self.one_of)}"
             at = keys[chosen[1]] if chosen else node
             faults.add(at.fault(self.noun, f"exactly one of {', '.join(self.one_of)}", seen))

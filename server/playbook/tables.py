@@ -196,6 +196,8 @@ def declare_counters(playbook: Playbook, tables: Tables, faults: Faults) -> None
     for name, spec in sorted(playbook.counters.items()):
         key, of = spec.chosen()
         found = _property(key, of, tables, faults)
+        if found is None:
+            faults.untyped.add(str(name))
         limit = _limit(name, key, spec, faults)
         resolution = _resolution(name, spec, faults)
         aggregate = Aggregate[key.upper()]
