@@ -114,6 +114,8 @@ def export_decisions(
     with progress(output.name) as report:
         exported = export(files, playbooks, told, period, output, report, force)
     tell_damage(files)
+    for path in exported.left:
+        complain(f"{path}: of an export that was killed; it is removed")
     for why in exported.empty:
         complain(f"{why}; it is empty in the file")
     if as_json:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.files import Files
 from nextbest.server.record.frames import Frame
 from nextbest.server.record.outcomes import Counts, Outcomes
+from nextbest.server.record.partial import partial_of, place
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.rows import Row, Rows, Told
 from nextbest.server.record.schema import library, schema
@@ -43,6 +42,7 @@ class Exported:
     again: records of decisions that were made again under their ids, but for the one that counts.
     undecided: decisions without candidates, by why.
     empty: values that no outcome has, which may not have happened yet, and why.
+    left: partial files of exports to the same target that were killed, which are removed.
     """
 
     decisions: int = 0
@@ -51,6 +51,7 @@ class Exported:
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0))
     undecided: dict[str, int] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 def export(
@@ -75,17 +76,11 @@ def export(
     _check(target, force)
     identities = "pseudonyms" if told.hide else "as recorded"
     made = schema({"nextbest.identities": identities})
-    # It holds what is known of people: the mode is 0600.  One of an export that was killed stays.
-    with NamedTemporaryFile(
-        dir=target.parent, prefix=f"{target.name}.", suffix=".partial", delete=False
-    ) as file:
-        partial = Path(file.name)
-    try:
-        with parquet.ParquetWriter(partial, made, compression="zstd") as writer:
+    with partial_of(target) as partial:
+        with parquet.ParquetWriter(partial.path, made, compression="zstd") as writer:
             exported = _write(files, Rows(playbooks, told), period, writer, made, report)
-        _name(partial, target, force)
-    finally:
-        partial.unlink(missing_ok=True)
+        _name(partial.path, target, force)
+        exported.left = list(map(str, partial.left))
     return exported
 
 
@@ -101,9 +96,9 @@ def _name(partial: Path, target: Path, force: bool) -> None:
         partial.replace(target)
         return
     try:
-        # It may have come meanwhile: a link replaces nothing.
-        os.link(partial, target)
+        place(partial, target)
     except FileExistsError:
+        # It has come meanwhile.
         raise _there(target) from None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import stat
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from nextbest.server.command.main import make_app
 from nextbest.server.record.errors import RecordError
 from nextbest.server.record.export import Period, export
 from nextbest.server.record.files import Files
+from nextbest.server.record.partial import partial_of, place
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.rows import Told
 from nextbest.server.record.schema import schema
@@ -209,20 +212,25 @@ async def test_damage_is_named_and_a_cut_is_no_damage(tmp_path: Path, playbook: 
 async def test_a_file_that_is_there_stays_unless_it_is_forced(
     tmp_path: Path, playbook: Path
 ) -> None:
-    """And what a killed export has left keeps nobody from another one."""
+    """And what a killed export has left is removed by the next one to the same file, and told."""
     async with running(playbook, data__folder=tmp_path / "data", records__share="1") as address:
         await lived(address)
     target = tmp_path / "all.parquet"
-    killed = tmp_path / "all.parquet.partial"
-    killed.write_text("half of it")
+    killed = tmp_path / "all.parquet.x3k.partial"
+    (other := tmp_path / "all2.parquet.x3k.partial").write_text("half of another")
     target.write_text("theirs")
     told = await asyncio.to_thread(exported, tmp_path / "data", "-o", target, code=1)
     assert "all.parquet: it is there already, allowed: a new file, or --force" in told["stderr"]
     assert target.read_text() == "theirs"
-    await asyncio.to_thread(exported, tmp_path / "data", "-o", target, "--force")
+    with partial_of(target) as running_still:
+        killed.write_text("half of it")
+        told = await asyncio.to_thread(exported, tmp_path / "data", "-o", target, "--force")
+        assert running_still.path.exists(), "who writes it still lives"
+    assert told["left"] == [str(killed)]
+    assert f"{killed}: of an export that was killed; it is removed" in told["stderr"]
     assert parquet.read_table(target).num_rows == PEOPLE
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    assert sorted(tmp_path.glob("all*")) == [target, killed]
+    assert sorted(tmp_path.glob("all*")) == [target, other]
     told = await asyncio.to_thread(
         exported, tmp_path / "data", "-o", tmp_path / "no/a.parquet", code=1
     )
@@ -250,6 +258,29 @@ async def test_a_file_that_comes_meanwhile_stays(tmp_path: Path, playbook: Path)
         await asyncio.to_thread(export_beside)
     assert target.read_text() == "theirs"
     assert sorted(tmp_path.glob("all*")) == [target]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_gets_a_name_that_nothing_has(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the file system has no hard links, as exFAT has none."""
+
+    def none(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", none)
+    target = tmp_path / "all.parquet"
+    with partial_of(target) as first:
+        first.path.write_text("mine")
+        place(first.path, target)
+    assert target.read_text() == "mine"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with partial_of(target) as second, pytest.raises(FileExistsError):
+        place(second.path, target)
+    assert target.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 async def test_a_value_that_no_outcome_has_is_named(tmp_path: Path, playbook: Path) -> None:
