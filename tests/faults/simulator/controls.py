@@ -20,7 +20,7 @@ from nextbest.server.log.own import Own
 from nextbest.server.log.reader import Reader
 from nextbest.server.log.redis import FIELD, RedisLog
 from nextbest.v1 import log_pb2
-from tests.faults.simulator.features import LONG, SMALL_BUDGET
+from tests.faults.simulator.features import LONG, SMALL
 from tests.faults.simulator.network import SimLink, SimNetwork
 from tests.faults.simulator.run import Outcome, run
 from tests.faults.simulator.world import Machine, Reply, Snapshot, World
@@ -151,8 +151,8 @@ class HastyMachine(Machine):
 
 class Hasty(World):
     machine_type = HastyMachine
-    # A split, a snapshot and a death, one after the other.
-    needs: ClassVar = LONG
+    # A split, a snapshot and a death, one after the other, and many entries.
+    needs: ClassVar = LONG | {"budget": 60, "consents": True}
     faults = ("split_redis", "take_snapshot", "take_snapshot", "take_snapshot", "kill_node")
 
 
@@ -298,7 +298,7 @@ class ForgetfulMachine(Machine):
 
 class Forgetful(World):
     machine_type = ForgetfulMachine
-    needs: ClassVar = {"budget": SMALL_BUDGET}
+    needs: ClassVar = {"budget": SMALL}
     faults = ("kill_node", "kill_node_inside")
 
 

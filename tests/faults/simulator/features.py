@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-SMALL_BUDGET = 10
+# A budget that is soon used up.
+SMALL = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,9 @@ class Features:
     """The defaults are a world with everything."""
 
     nodes: int = 3
-    # What the budget lets be shown; 0 for no budget.  A small one is soon used up.
+    # What the budget lets be shown; 0 for no budget.
     budget: int = 60
-    # Whether upserts stand for revocations, and leases are short: 0.9 s, by the tempo.
+    # Whether upserts stand for revocations, and leases are short.
     consents: bool = True
     # Whether horizons move under old events.
     ages: bool = False
@@ -38,9 +39,9 @@ EVERYTHING = Features()
 LONG = {"budget": 0, "clients": 4, "writes": 9, "chaos_s": 5.0, "apart_s": 1.5, "tempo": 1.0}
 # How long worlds are, by how many of a hundred.
 SIZES = (
-    (Features(clients=3, writes=6, chaos_s=1.0, apart_s=0.6, tempo=0.35), 80),
-    (Features(clients=3, writes=9, chaos_s=2.0, apart_s=0.75, tempo=0.5), 15),
-    (Features(clients=4, writes=9, chaos_s=5.0), 5),
+    (Features(budget=SMALL, clients=3, writes=6, chaos_s=1.0, apart_s=0.6, tempo=0.35), 80),
+    (Features(budget=SMALL, clients=3, writes=9, chaos_s=2.0, apart_s=0.75, tempo=0.5), 15),
+    (EVERYTHING, 5),
 )
 
 
@@ -57,8 +58,8 @@ def drawn(seed: int) -> Features:
     size = random.choices(sizes, weights)[0]
     return replace(
         size,
-        nodes=random.choice((2, 2, 3)),
-        budget=SMALL_BUDGET if random.random() < 0.5 else 0,
+        nodes=random.choice((2, 2, 2, 3)),
+        budget=size.budget if random.random() < 0.65 else 0,
         # Leases of replaced masters come to light in long worlds only.
         consents=size.tempo == 1.0 or random.random() < 0.35,
         ages=whole(seed).ages,

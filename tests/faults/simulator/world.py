@@ -93,7 +93,7 @@ def limits_of(features: Features) -> Limits:
     return replace(
         limits,
         backoff_ms_max=int(limits.backoff_ms_max * features.tempo),
-        consent_lease_ms=int(features.tempo * 900) if features.consents else 6_000,
+        consent_lease_ms=900 if features.consents else 6_000,
         budget_ms=limits.budget_ms if features.budget else 1_000,
     )
 
