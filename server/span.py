@@ -6,28 +6,36 @@ and 1 us where nobody exports.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
-    ProxyTracerProvider,
     Span,
     SpanKind,
     Status,
     StatusCode,
+    TracerProvider,
     get_current_span,
     get_tracer,
-    get_tracer_provider,
+    set_tracer_provider,
 )
 from opentelemetry.util.types import AttributeValue
 
 _TRACER = get_tracer("nextbest")
+_EXPORTED = threading.Event()
+
+
+def export(provider: TracerProvider) -> None:
+    """Have spans made by a provider, for as long as the process lives."""
+    set_tracer_provider(provider)
+    _EXPORTED.set()
 
 
 def exported() -> bool:
     """Whether spans go anywhere, so that it is worth telling what they are about."""
-    return not isinstance(get_tracer_provider(), ProxyTracerProvider)
+    return _EXPORTED.is_set()
 
 
 def span(

@@ -279,13 +279,19 @@ cdef uint32_t waiting_take(
 
 
 cdef uint32_t waiting_tell(
-    WaitingWrites* waiting, WaitingWrite* writes, uint32_t most, Completion* told
+    WaitingWrites* waiting, WaitingWrite* writes, uint32_t left, Completion* told, bint* owed
 ) noexcept nogil:
-    """Remove the oldest ones the log has taken, of one seat, and tell it what `told` says."""
+    """Remove the oldest ones the log has taken, of one seat, and tell it what `told` says.
+
+    left: how many are to be told; TOLD_AT_ONCE of them at most are.  owed: in and out, whether
+    that seat is still to be woken.  It is with the last of its writes that follow one another:
+    woken sooner, it would answer a few at a time.
+    """
     cdef uint32_t found = 0
+    cdef uint32_t most
     cdef bint wake
     latch_take(&waiting.latch)
-    most = min(most, waiting.taken)
+    most = min(left, min(<uint32_t>TOLD_AT_ONCE, waiting.taken))
     while found < most:
         writes[found] = waiting.ring[waiting.first]
         if writes[found].seat != writes[0].seat:
@@ -299,11 +305,23 @@ cdef uint32_t waiting_tell(
     wake = found and waiting.taken == 0 and waiting.ready
     if found and writes[0].seat != NULL:
         # With the latch held: else the seat might close meanwhile, see waiting_forget.
-        completions_put_all(&writes[0].seat.completions, writes, found, told)
+        owed[0] |= completions_put_all(&writes[0].seat.completions, writes, found, told)
+        if owed[0] and not (found < left and waiting_follows(waiting, writes[0].seat)):
+            eventfd_write(writes[0].seat.completions.wake_fd, 1)
+            owed[0] = False
+    else:
+        owed[0] = False
     latch_drop(&waiting.latch)
     if wake:
         eventfd_write(waiting.wake_fd, 1)
     return found
+
+
+cdef inline bint waiting_follows(
+    const WaitingWrites* waiting, const EngineSeat* seat
+) noexcept nogil:
+    """Whether the oldest one that the log has taken is of this seat too."""
+    return waiting.taken and waiting.ring[waiting.first].seat == seat
 
 
 cdef uint32_t waiting_let_go(WaitingWrites* waiting, Completion* told) noexcept nogil:
@@ -381,10 +399,10 @@ cdef void completions_put(Completions* completions, const Completion* completion
         eventfd_write(completions.wake_fd, 1)
 
 
-cdef void completions_put_all(
+cdef bint completions_put_all(
     Completions* completions, const WaitingWrite* writes, uint32_t count, Completion* told
 ) noexcept nogil:
-    """Tell the calls of so many writes what `told` says, and wake their thread once."""
+    """Tell the calls of so many writes what `told` says; True when their thread is to be woken."""
     cdef bint wake = False
     cdef uint32_t i
     latch_take(&completions.latch)
@@ -394,8 +412,7 @@ cdef void completions_put_all(
         told.generation = writes[i].generation
         wake |= completion_put(completions, told)
     latch_drop(&completions.latch)
-    if wake:
-        eventfd_write(completions.wake_fd, 1)
+    return wake
 
 
 cdef bint completions_get(Completions* completions, Completion* completion) noexcept nogil:

@@ -322,9 +322,10 @@ cdef uint32_t seat_log_told(
     """
     cdef WaitingWrite writes[TOLD_AT_ONCE]
     cdef uint32_t done = 0, some
+    cdef bint owed = False
     while done < count:
         some = waiting_tell(
-            &state.waiting[queue], writes, min(count - done, TOLD_AT_ONCE), told
+            &state.waiting[queue], writes, count - done, told, &owed
         )
         if some == 0:
             break

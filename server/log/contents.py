@@ -47,7 +47,7 @@ class Contents(NamedTuple):
 def pack_batch(nonce: int, batch: bytes) -> bytes:
     """The framed entry of a serialised MutationBatch."""
     head = _NONCE_TAG + nonce.to_bytes(8, "little") + _BATCH_TAG + varint(len(batch))
-    return frame(head + batch)
+    return frame(head, batch)
 
 
 def pack(nonce: int, **body: Any) -> bytes:

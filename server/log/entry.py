@@ -61,12 +61,15 @@ class EntryTooLargeError(LogError):
         self.seen = seen
 
 
-def frame(body: bytes) -> bytes:
-    """The bytes to append for a serialised LogEntry.  Raises EntryTooLargeError."""
-    if len(body) + HEAD_BYTES > ENTRY_BYTES_MAX:
-        raise EntryTooLargeError(len(body) + HEAD_BYTES)
-    checksum: int = google_crc32c.extend(_FORMAT_CRC[FORMAT], body)
-    return bytes([FORMAT]) + checksum.to_bytes(4, "little") + body
+def frame(*body: bytes) -> bytes:
+    """The bytes to append for a serialised LogEntry, in pieces.  Raises EntryTooLargeError."""
+    size = HEAD_BYTES + sum(map(len, body))
+    if size > ENTRY_BYTES_MAX:
+        raise EntryTooLargeError(size)
+    checksum = _FORMAT_CRC[FORMAT]
+    for piece in body:
+        checksum = google_crc32c.extend(checksum, piece)
+    return b"".join((bytes([FORMAT]), checksum.to_bytes(4, "little"), *body))
 
 
 def unframe(data: bytes, epoch: int, sequence: int) -> bytes:

@@ -7,6 +7,7 @@ are not used: they would append twice and answer as if it were once.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ from nextbest.server.log.settings import BackendSettings
 PASSWORD_BYTES_MAX = 4_096
 _COPIED_BYTES_MAX = 4_096
 _CLIENT_NAME = "nextbest"
+# Commands whose words hardly change.
+_SAME = frozenset(("MULTI", "INFO", "EXEC", "WAIT"))
 _FACTS: tuple[Command, ...] = (
     ("INFO", "server"),
     ("INFO", "replication"),
@@ -395,10 +398,21 @@ def _value(reply: list[bytes]) -> str:
     return reply[1].decode() if len(reply) > 1 else ""
 
 
+@functools.lru_cache(maxsize=16)
+def _packed_once(command: Command) -> bytes:
+    """What is around each append: the same words each time."""
+    words = (word if isinstance(word, bytes) else str(word).encode() for word in command)
+    bulks = (b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+    return b"*%d\r\n" % len(command) + b"".join(bulks)
+
+
 def _packed(commands: Iterable[Command]) -> list[bytes]:
     """Commands as bytes, in few pieces: what redis-py does, without a look at every type."""
     pieces, small = [], bytearray()
     for command in commands:
+        if command[0] in _SAME:
+            small += _packed_once(command)
+            continue
         small += b"*%d\r\n" % len(command)
         for word in command:
             data = word if isinstance(word, bytes) else str(word).encode()

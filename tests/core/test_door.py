@@ -65,7 +65,8 @@ class Door(ctypes.Structure):
         ("decide_batch", METHOD),
         ("track", METHOD),
         # Not called here.
-        *((name, ctypes.c_void_p) for name in ("too_large", "overloaded", "wake_fd")),
+        *((name, ctypes.c_void_p) for name in ("too_large", "overloaded")),
+        ("wake_fd", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
         *((name, ctypes.c_void_p) for name in ("completed", "forget", "ended")),
         ("gathers", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
         ("let_go", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
@@ -238,6 +239,45 @@ def test_a_write_that_is_not_gathered_takes_those_before_it_along() -> None:
         ask(door.track, seat, buy("ann", 0))
         engine.track(buy("ann", 1), NOW_US, 1)
         assert engine.log_take().mutations == 2
+
+
+def test_each_seat_is_woken_for_its_own_writes_and_for_a_part_of_them() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    engine.attach_log(2_000)
+    _capsule, door = door_of(engine)
+    with seated(door) as seat, seated(door) as other:
+        fds = [door.wake_fd(seat), door.wake_fd(other)]
+        # More than are told under one latch, one seat's between another's.
+        for number in range(150):
+            ask(door.track, seat, buy("ann", number))
+        ask(door.track, other, buy("bob", 0))
+        for number in range(150, 300):
+            ask(door.track, seat, buy("ann", number))
+        assert engine.log_take(gathered=True).mutations == 301
+        assert engine.log_done(0, 100, (1, 1, 1), 2) == 100
+        assert [readable(fd) for fd in fds] == [True, False]
+        assert engine.log_done(0, 51, (1, 1, 1), 2) == 51
+        assert [readable(fd) for fd in fds] == [True, True]
+        assert engine.log_done(0, 150, (1, 1, 1), 2) == 150
+
+
+def test_a_seat_that_closes_is_told_nothing_more() -> None:
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    engine.attach_log(2_000)
+    _capsule, door = door_of(engine)
+    with seated(door) as seat:
+        with seated(door) as gone:
+            for number in range(100):
+                ask(door.track, gone, buy("ann", number))
+        for number in range(100, 200):
+            ask(door.track, seat, buy("ann", number))
+        assert engine.log_take(gathered=True).mutations == 200
+        assert engine.log_done(0, 100, (1, 1, 1), 2) == 100
+        assert not readable(door.wake_fd(seat))
+        assert engine.log_done(0, 100, (1, 1, 1), 2) == 100
+        assert readable(door.wake_fd(seat))
 
 
 def readable(fd: int) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.trace import set_tracer_provider
 
+from nextbest.server.span import export
 from nextbest.server.telemetry.resource import resource
 from nextbest.server.telemetry.trace.export import exporter
 from nextbest.server.telemetry.trace.queue import SpanQueue
@@ -49,7 +49,7 @@ class Tracing:
 
     def adopt(self) -> None:
         """Export the process's other spans too; the first one that does so has them."""
-        set_tracer_provider(self._provider)
+        export(self._provider)
 
     def tell(self, calls: Sequence[KeptCall]) -> None:
         """Export those calls, as far as there is room."""
