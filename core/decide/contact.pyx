@@ -63,16 +63,15 @@ cdef void contact_begin(Decision* decision) noexcept nogil:
 
 
 cdef bint person_reserved(Decision* decision, const ReservationSpec* spec) noexcept nogil:
-    """Whether anything was ever reserved for the person that is still kept."""
+    """Whether anything was reserved for the person so late that it may count."""
     cdef uint32_t column = decision.playbook.counters[spec.reserved].column
-    cdef const Side* side
-    cdef uint32_t i, at
+    cdef const MomentCell* first
+    cdef uint32_t i
     for i in range(decision.person.count):
-        side = decision.person.rows[i].side
-        if side != NULL and side.count[MOMENTS]:
-            at = side_find(side, MOMENTS, column, 0)
-            if at < side.count[MOMENTS] and moment_cells(side)[at].column == column:
-                return True
+        if moments_after(
+            decision.person.rows[i].side, column, decision.now_us - spec.longest_us, &first
+        ):
+            return True
     return False
 
 
@@ -111,11 +110,10 @@ cdef void contact_look(
     cdef const ContactColumn* end = first + playbook.contact_columns_count
     cdef const ContactColumn* rule
     cdef const MomentCell* cells = moment_cells(side)
-    cdef uint32_t column, i
-    for i in range(side.count[MOMENTS]):
-        if i and cells[i].column == cells[i - 1].column:
-            continue
+    cdef uint32_t column, i = 0
+    while i < side.count[MOMENTS]:
         column = cells[i].column
+        i = moments_end(side, column, i)
         rule = lower_bound(first, end, column, column_below)
         while rule < end and rule.column == column:
             decision.states[rule.condition] = CONDITION_UNKNOWN

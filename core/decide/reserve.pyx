@@ -1,7 +1,9 @@
 """Reservations: what decisions have proposed under a cap, until an impression confirms it.
 
-A reservation is an event of the engine's own, kept by a counter as a moment and the key of its
-proposition: 26 bits of the decision's id, 6 of the slot, 18 of the action and 14 of the placement.
+A reservation is an event of the engine's own, one for all that a decision proposes: its property
+`proposed` lists them as "SLOT PLACEMENT ACTION".  A counter keeps each as a moment and the key of
+the proposition: 26 bits of the decision's id, 6 of the slot, 18 of the action and 14 of the
+placement.  An event of one proposition alone, as they once were, names it as an impression does.
 An impression that names its decision and slot has the same key, where it names action and
 placement, too; what it does not name is 0 and stands for any.  Names of one tag are counted
 together, so that a cap is reached sooner and never later.
@@ -36,11 +38,21 @@ cdef inline uint32_t decision_tag(Text decision_id) noexcept nogil:
     )
 
 
+cdef inline Value proposition_key(
+    uint32_t decision, uint32_t slot, uint32_t action, uint32_t placement
+) noexcept nogil:
+    cdef uint64_t whose = <uint64_t>decision << RESERVE_SLOT_BITS | (
+        slot & ((1 << RESERVE_SLOT_BITS) - 1)
+    )
+    return value_int(<int64_t>(
+        whose << RESERVE_WHOSE_SHIFT | <uint64_t>action << RESERVE_PLACEMENT_BITS | placement
+    ))
+
+
 cdef Value outcome_key(const TrackMessage* message) noexcept nogil:
     """Which proposition an event is about; null where it names no decision."""
     cdef const Entry* entry
     cdef uint32_t action = 0, placement = 0
-    cdef uint64_t whose
     cdef uint32_t i
     if message.decision_id.length == 0:
         return value_null()
@@ -52,12 +64,66 @@ cdef Value outcome_key(const TrackMessage* message) noexcept nogil:
             action = action_tag(value_text(&entry.value))
         elif text_equal(entry.name, text_of("placement")):
             placement = placement_tag(value_text(&entry.value))
-    whose = decision_tag(message.decision_id) << RESERVE_SLOT_BITS | (
-        message.slot & ((1 << RESERVE_SLOT_BITS) - 1)
+    return proposition_key(decision_tag(message.decision_id), message.slot, action, placement)
+
+
+cdef inline bint is_reservation(
+    const PlaybookState* playbook, const EventSpec* event
+) noexcept nogil:
+    return playbook.reservations != NULL and playbook.reservations.event == event
+
+
+cdef const Value* listed_propositions(const TrackMessage* message) noexcept nogil:
+    """What a reservation lists; NULL for one of a single proposition, as they once were."""
+    cdef const Entry* entry
+    cdef uint32_t i
+    for i in range(message.properties.count):
+        entry = &message.properties.items[i]
+        if entry.value.tag == TAG_LIST and text_equal(entry.name, text_of("proposed")):
+            return &entry.value
+    return NULL
+
+
+cdef Value reservation_keys(const TrackMessage* message, Arena* arena) noexcept nogil:
+    """Which propositions a reservation is about; an error without memory."""
+    cdef const Value* listed = listed_propositions(message)
+    cdef uint32_t decision = decision_tag(message.decision_id)
+    cdef Value* keys
+    cdef uint32_t i
+    if listed == NULL:
+        return outcome_key(message)
+    keys = <Value*>arena_take(arena, listed.length * sizeof(Value))
+    if keys == NULL:
+        return value_error(ERROR_MEMORY, SLOT_NONE)
+    for i in range(listed.length):
+        keys[i] = listed_key(decision, &listed.as_.items[i])
+    return value_list(keys, listed.length)
+
+
+cdef Value listed_key(uint32_t decision, const Value* item) noexcept nogil:
+    """The key of what `spell_proposition` has written, or of as much as there is of it."""
+    cdef Text rest = value_text(item) if item.tag == TAG_STRING else text_of("")
+    cdef Text placement
+    cdef uint32_t slot = 0
+    while rest.length and c"0" <= rest.data[0] <= c"9":
+        slot = slot * 10 + (rest.data[0] - c"0")
+        rest = text_after(rest, 1)
+    rest = text_after(rest, 1)
+    placement = rest
+    while rest.length and rest.data[0] != c" ":
+        rest = text_after(rest, 1)
+    placement.length -= rest.length
+    return proposition_key(
+        decision, slot, action_tag(text_after(rest, 1)), placement_tag(placement)
     )
-    return value_int(<int64_t>(
-        whose << RESERVE_WHOSE_SHIFT | <uint64_t>action << RESERVE_PLACEMENT_BITS | placement
-    ))
+
+
+cdef inline Text text_after(Text text, uint32_t length) noexcept nogil:
+    """What follows so many bytes."""
+    length = min(length, text.length)
+    text.data += length
+    text.length -= length
+    return text
 
 
 cdef inline uint32_t action_of(uint64_t key) noexcept nogil:
@@ -80,7 +146,7 @@ cdef bint side_overflowed(
     """Whether a full bucket may have dropped a reservation after a moment."""
     cdef const MomentCell* cells = moment_cells(side)
     cdef uint32_t start = side_find(side, MOMENTS, column, 0)
-    cdef uint32_t end = moments_end(side, column, start)
+    cdef uint32_t end = side_find(side, MOMENTS, column + 1, 0)
     cdef uint32_t first = start
     while first + limit <= end:
         if cells[first].bucket == cells[first + limit - 1].bucket and (
@@ -187,7 +253,7 @@ cdef int64_t* reservations_read(Decision* decision, uint32_t* count) noexcept no
     count[0] = 0
     if decision.caps_shut or overflowed(person, reserved, spec.limit, from_us):
         return shut_pairs(arena, decision.now_us, count)
-    if not person_cells(person, reserved, arena, &cells, &open):
+    if not person_cells_after(person, reserved, from_us, arena, &cells, &open):
         return NULL
     if open == 0:
         return NO_MOMENTS
@@ -329,3 +395,41 @@ cdef void note_propositions(
                 item.placement = placements[i]
                 item.slot = j
                 to.count += 1
+
+
+cdef bint spell_propositions(
+    const Propositions* proposed, Arena* arena, Value* to
+) noexcept nogil:
+    """List what is proposed, in the arena, as a reservation has it; False without memory."""
+    cdef Value* items = <Value*>arena_take(arena, proposed.count * sizeof(Value))
+    cdef uint32_t i
+    if items == NULL:
+        return False
+    for i in range(proposed.count):
+        if not spell_proposition(&proposed.items[i], arena, &items[i]):
+            return False
+    to[0] = value_list(items, proposed.count)
+    return True
+
+
+cdef bint spell_proposition(
+    const Proposition* proposition, Arena* arena, Value* to
+) noexcept nogil:
+    cdef Text action = proposition.action.name
+    cdef Text placement = proposition.placement.name
+    cdef uint32_t tens = proposition.slot >= 10
+    cdef uint32_t length = tens + placement.length + action.length + 3
+    cdef char* text = <char*>arena_take(arena, length)
+    if text == NULL:
+        return False
+    to[0] = value_string(text, length)
+    # Slots have two digits at most.
+    text[0] = <char>(c"0" + proposition.slot // 10)
+    text += tens
+    text[0] = <char>(c"0" + proposition.slot % 10)
+    text[1] = c" "
+    memcpy(text + 2, placement.data, placement.length)
+    text += 2 + placement.length
+    text[0] = c" "
+    memcpy(text + 1, action.data, action.length)
+    return True

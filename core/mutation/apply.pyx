@@ -174,9 +174,13 @@ cdef Value* event_values(
 
 
 cdef uint32_t matching_counters(
-    const PlaybookState* playbook, const TrackEvent* track, Machine* machine, CounterInput* inputs
+    const PlaybookState* playbook, const TrackEvent* track, const Value* keys, Machine* machine,
+    CounterInput* inputs,
 ) noexcept nogil:
-    """The counters whose filter the event passes, with the property each counts."""
+    """The counters whose filter the event passes, with the property each counts.
+
+    `keys` is what a reservation is about, and null for other events.
+    """
     cdef const EventSpec* event = track.event
     cdef const CounterSpec* counter
     cdef Value passed
@@ -195,7 +199,9 @@ cdef uint32_t matching_counters(
         inputs[count].column = counter.column
         inputs[count].value = value_null()
         if counter.property == COUNTED_KEY:
-            inputs[count].value = outcome_key(&track.message)
+            inputs[count].value = (
+                keys[0] if keys.tag != TAG_NULL else outcome_key(&track.message)
+            )
         elif counter.property >= 0:
             inputs[count].value = track.values[counter.property]
         # Nothing can be made of a property the event does not have.
@@ -226,12 +232,15 @@ cdef StoreStatus apply_event(
     ):
         return STORE_OK
     track.event = &playbook.events[index]
-    # A fault leaves unset what came after it; the edge has let none through.
-    track.values = event_values(
-        track.event, &track.message, track.occurred_us, arena, &serving.fault
-    )
-    if track.values == NULL:
-        return STORE_NO_MEMORY
+    track.values = NULL
+    # What a reservation lists is no property: its counters read it themselves.
+    if not is_reservation(playbook, track.event):
+        # A fault leaves unset what came after it; the edge has let none through.
+        track.values = event_values(
+            track.event, &track.message, track.occurred_us, arena, &serving.fault
+        )
+        if track.values == NULL:
+            return STORE_NO_MEMORY
     event_key(&track.message, track.occurred_us, track.key)
     return apply_track(playbook, &track, mutation, store, serving, applied)
 
@@ -243,12 +252,15 @@ cdef StoreStatus apply_track(
     """Let counters count an event that was read."""
     cdef uint32_t count
     cdef StoreStatus status
+    cdef Value keys = value_null()
     cdef CounterInput* inputs = <CounterInput*>arena_take(
         &serving.machine.arena, (track.event.counters_count + 1) * sizeof(CounterInput)
     )
-    if inputs == NULL:
+    if is_reservation(playbook, track.event):
+        keys = reservation_keys(&track.message, &serving.machine.arena)
+    if inputs == NULL or keys.tag == TAG_ERROR:
         return STORE_NO_MEMORY
-    count = matching_counters(playbook, track, &serving.machine, inputs)
+    count = matching_counters(playbook, track, &keys, &serving.machine, inputs)
     status = store_add(
         store, track.identity, mutation.incarnation, track.key, track.id_ms, track.occurred_us,
         inputs, count, 0 if mutation.was_parked else store_horizon_ms(store),

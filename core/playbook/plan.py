@@ -109,8 +109,8 @@ class Event:
     properties: tuple[Field, ...]
 
 
-# Counter.property: which proposition the event is about, as a number (see core/decide/reserve.pyx);
-# events that name no decision have none.
+# Counter.property: which proposition the event is about, as a number, or which ones (see
+# core/decide/reserve.pyx); events that name no decision have none.
 OUTCOME_KEY: Final = -2
 
 
@@ -505,9 +505,9 @@ class Triggers:
 class Reservations:
     """How decisions keep what they propose under a cap until an impression confirms it.
 
-    `event` is the engine's own, the last of Plan.events.  The counters are LAST_N of OUTCOME_KEY
-    with the same limit, over windows longer than any rule's `reserve_s`: of that event, and of
-    impressions.
+    `event` is the engine's own, the last of Plan.events, and lists all that a decision reserves
+    (see core/decide/reserve.pyx).  The counters are LAST_N of OUTCOME_KEY with the same limit, over
+    windows longer than any rule's `reserve_s`: of that event, and of impressions.
     """
 
     event: int  # Plan.events

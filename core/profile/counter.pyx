@@ -237,10 +237,87 @@ cdef StoreStatus moment_add(
     if end - start >= most:
         moments_drop(store, row, counter.type, end if counter.aggregate == FIRST else start, 1)
     if bucket > newest:
-        start = side_find(row.side, MOMENTS, column, 0)
-        end = side_find(row.side, MOMENTS, column, first_kept(counter, bucket))
-        moments_drop(store, row, counter.type, start, end - start)
+        moments_age(store, row, counter, column, bucket)
     return STORE_OK
+
+
+cdef void moments_age(
+    StoreState* store, Row* row, const CounterColumn* counter, uint32_t column, uint32_t bucket
+) noexcept nogil:
+    """Drop what no window reaches any more, now that there is a newer bucket."""
+    cdef uint32_t start = side_find(row.side, MOMENTS, column, 0)
+    cdef uint32_t end = side_find(row.side, MOMENTS, column, first_kept(counter, bucket))
+    moments_drop(store, row, counter.type, start, end - start)
+
+
+cdef StoreStatus numbers_add(
+    StoreState* store, Row* row, const CounterColumn* counter, uint32_t column, uint32_t bucket,
+    int64_t occurred_us, uint64_t event, const Value* numbers,
+) noexcept nogil:
+    """Keep each of an event's numbers as `moment_add` does, in their order.
+
+    Where a tie goes by the event's hash, that of each is one more than that of the one before.
+    Without memory none is kept.
+    """
+    cdef uint32_t newest = section_newest(row.side, MOMENTS, column)
+    cdef uint32_t count = numbers.length
+    cdef uint32_t start, end, at, dropped, left_out
+    cdef const MomentCell* cells
+    if count == 0 or (newest and bucket < first_kept(counter, newest)):
+        return STORE_OK
+    if side_room(row, count * cell_size(MOMENTS)) == NULL:
+        return STORE_NO_MEMORY
+    start = side_find(row.side, MOMENTS, column, bucket)
+    end = side_find(row.side, MOMENTS, column, bucket + 1)
+    cells = moment_cells(row.side)
+    at = end
+    while at > start and later(&cells[at - 1], occurred_us, event):
+        at -= 1
+    if event + count < event or (
+        at < end and not later(&cells[at], occurred_us, event + count - 1)
+    ):
+        # Another event's hash lies between theirs.
+        return numbers_add_each(store, row, counter, column, bucket, occurred_us, event, numbers)
+    # The first ones of the bucket go, theirs included.
+    dropped = max(end - start + count, counter.limit) - counter.limit
+    left_out = max(dropped, at - start) - (at - start)
+    if left_out < count:
+        numbers_put(row, column, bucket, occurred_us, event, numbers, at, left_out)
+        side_remove(row, MOMENTS, start, dropped - left_out)
+        if bucket > newest:
+            moments_age(store, row, counter, column, bucket)
+    return STORE_OK
+
+
+cdef StoreStatus numbers_add_each(
+    StoreState* store, Row* row, const CounterColumn* counter, uint32_t column, uint32_t bucket,
+    int64_t occurred_us, uint64_t event, const Value* numbers,
+) noexcept nogil:
+    cdef uint32_t i
+    for i in range(numbers.length):
+        # There is room.
+        moment_add(
+            store, row, counter, column, bucket, occurred_us, event + i, &numbers.as_.items[i]
+        )
+    return STORE_OK
+
+
+cdef void numbers_put(
+    Row* row, uint32_t column, uint32_t bucket, int64_t occurred_us, uint64_t event,
+    const Value* numbers, uint32_t at, uint32_t first,
+) noexcept nogil:
+    """Put the numbers from `first` on into cells at `at`, for which there is room."""
+    cdef MomentCell* cell = <MomentCell*>side_insert_all(
+        row, MOMENTS, at, numbers.length - first
+    )
+    cdef uint32_t i
+    for i in range(first, numbers.length):
+        cell.column = column
+        cell.bucket = bucket
+        cell.time_us = occurred_us
+        cell.event = event + i
+        cell.value = numbers.as_.items[i].as_.u
+        cell += 1
 
 
 cdef uint64_t distinct_hash(uint8_t type, const Value* value) noexcept nogil:
@@ -334,14 +411,24 @@ cdef StoreStatus row_count(
         return distinct_add(
             row, counter, input.column, bucket, distinct_hash(counter.type, &input.value)
         )
+    if input.value.tag == TAG_LIST:
+        return numbers_add(
+            store, row, counter, input.column, bucket, occurred_us, event, &input.value
+        )
     return moment_add(
         store, row, counter, input.column, bucket, occurred_us, event, &input.value
     )
 
 
 cdef bint counts_value(const CounterColumn* counter, const Value* value) noexcept nogil:
-    """Whether the counter can take the value."""
+    """Whether the counter can take the value; one of moments takes a list of numbers, too."""
+    cdef uint32_t i
     if counter.aggregate == COUNTS:
+        return True
+    if value.tag == TAG_LIST and counter.aggregate == LAST_N and counter.type == STORED_INT:
+        for i in range(value.length):
+            if value.as_.items[i].tag != TAG_INT:
+                return False
         return True
     if value.tag == TAG_NULL or not fits(counter.type, value):
         return False

@@ -341,10 +341,19 @@ cdef Value person_last_n(
 cdef int64_t NO_MOMENTS[1]
 
 
+cdef enum:
+    # So many moments are passed one by one: most counters of people have one or two.
+    MOMENTS_PASSED = 8
+
+
 cdef inline uint32_t moments_end(const Side* side, uint32_t column, uint32_t start) noexcept nogil:
     """Where the moments of a column end that begin at `start`."""
+    cdef const MomentCell* cells = moment_cells(side)
+    cdef uint32_t far = start + MOMENTS_PASSED
     cdef uint32_t end = start
-    while end < side.count[MOMENTS] and moment_cells(side)[end].column == column:
+    if far < side.count[MOMENTS] and cells[far].column == column:
+        return side_find(side, MOMENTS, column + 1, 0)
+    while end < side.count[MOMENTS] and cells[end].column == column:
         end += 1
     return end
 
@@ -394,6 +403,55 @@ cdef bint person_cells(
         return False
     gather_cells(person, MOMENTS, column, all, <uint8_t*>cells[0])
     return True
+
+
+cdef uint32_t moments_after(
+    const Side* side, uint32_t column, int64_t from_us, const MomentCell** first
+) noexcept nogil:
+    """Find a column's moments after a time, and how many there are: they stand by time."""
+    cdef const MomentCell* cells
+    cdef uint32_t end, start
+    first[0] = NULL
+    if side_count(side, MOMENTS) == 0:
+        return 0
+    cells = moment_cells(side)
+    end = start = side_find(side, MOMENTS, column + 1, 0)
+    while start and cells[start - 1].column == column and cells[start - 1].time_us > from_us:
+        start -= 1
+    first[0] = cells + start
+    return end - start
+
+
+cdef bint person_cells_after(
+    const Person* person, uint32_t column, int64_t from_us, Arena* arena, MomentCell** cells,
+    uint32_t* count,
+) noexcept nogil:
+    """As `person_cells`, of moments after a time."""
+    cdef const MomentCell* first
+    cdef uint32_t i, found, total = 0
+    count[0] = 0
+    for i in range(person.count):
+        total += moments_after(person.rows[i].side, column, from_us, &first)
+    # Of most there is nothing.
+    if total == 0:
+        return True
+    cells[0] = <MomentCell*>arena_take(arena, total * sizeof(MomentCell))
+    if cells[0] == NULL:
+        return False
+    for i in range(person.count):
+        found = moments_after(person.rows[i].side, column, from_us, &first)
+        memcpy(cells[0] + count[0], first, found * sizeof(MomentCell))
+        count[0] += found
+    return True
+
+
+cdef const Row* person_row(const Person* person, IdentityRef identity) noexcept nogil:
+    """The copy of the row that is an identity's own; NULL where it has none."""
+    cdef uint32_t i
+    for i in range(person.count):
+        if same_identity(person.rows[i].row, person.rows[i].layout, identity):
+            return person.rows[i].row
+    return NULL
 
 
 cdef bint hash_before(const HashCell& a, const HashCell& b) noexcept nogil:

@@ -70,17 +70,24 @@ cdef Side* side_room(Row* row, uint32_t more) noexcept nogil:
     return side
 
 
-cdef uint8_t* side_insert(Row* row, uint32_t section, uint32_t index) noexcept nogil:
+cdef inline uint8_t* side_insert(Row* row, uint32_t section, uint32_t index) noexcept nogil:
     """A new cell, zeroed, at `index` of the section."""
-    cdef uint32_t size = cell_size(section)
+    return side_insert_all(row, section, index, 1)
+
+
+cdef uint8_t* side_insert_all(
+    Row* row, uint32_t section, uint32_t index, uint32_t count
+) noexcept nogil:
+    """So many new cells, zeroed, from `index` of the section; NULL without memory."""
+    cdef uint32_t size = cell_size(section) * count
     cdef Side* side = side_room(row, size)
     cdef uint8_t* cell
     if side == NULL:
         return NULL
-    cell = side_cells(side, section) + index * size
+    cell = side_cells(side, section) + index * cell_size(section)
     memmove(cell + size, cell, <uint8_t*>side + side_bytes(side) - cell)
     memset(cell, 0, size)
-    side.count[section] += 1
+    side.count[section] += count
     return cell
 
 

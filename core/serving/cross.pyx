@@ -712,7 +712,7 @@ cdef bint cross_tell(
     cdef uint32_t i
     for i in range(crossing.count):
         event = write_crossing(seat, crossing, playbook, cause, depth, &crossing.crossed[i])
-        if seat_store_own(seat, playbook, crossing.identity, NULL, cause.ack, now_us):
+        if seat_store_own(seat, playbook, crossing.identity, cause.ack, now_us):
             count_crossings(seat, 1, 0, 0)
         else:
             count_crossings(seat, 0, 1, 0)

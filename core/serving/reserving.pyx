@@ -73,64 +73,69 @@ cdef int seat_decide_reserved(
 cdef bint seat_reserve(
     EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, int64_t now_us
 ) noexcept nogil:
-    """Store the reservations of a decision; False where log or store cannot take one.
-
-    Those before it then stay until they expire.
-    """
+    """Store what a decision reserves; False where log or store cannot take it."""
     cdef const Propositions* proposed = &seat.serving.proposed
     cdef Tally* tally = seat.serving.tally
     cdef bint stored = not proposed.failed
-    cdef uint32_t i
-    for i in range(proposed.count):
-        stored = seat_reserve_one(seat, playbook, call, &proposed.items[i], now_us)
-        if TELEMETRY and tally != NULL:
-            counter_add(&tally.reservations if stored else &tally.reservations_lost, 1)
-        if not stored:
-            break
+    if proposed.count == 0:
+        return stored
+    stored = seat_reserve_all(seat, playbook, call, proposed, now_us)
+    if TELEMETRY and tally != NULL:
+        counter_add(
+            &tally.reservations if stored else &tally.reservations_lost, proposed.count
+        )
     return stored
 
 
-cdef bint seat_reserve_one(
+cdef bint seat_reserve_all(
     EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
-    const Proposition* proposition, int64_t now_us,
+    const Propositions* proposed, int64_t now_us,
 ) noexcept nogil:
+    """Store one event about all of them."""
     cdef TrackEvent track
-    cdef Entry about[2]
-    about[0].name, about[1].name = text_of("action"), text_of("placement")
-    about[0].value = value_string(proposition.action.name.data, proposition.action.name.length)
-    about[1].value = value_string(
-        proposition.placement.name.data, proposition.placement.name.length
-    )
-    write_reservation(seat, playbook, call, about, proposition.slot, now_us)
-    memset(&track, 0, sizeof(TrackEvent))
-    track.message.properties.items = about
-    track.message.properties.count = 2
-    track.message.slot = proposition.slot
-    reservation_event(seat, playbook, call, &track)
-    return seat_store_own(seat, playbook, call.identity, &track, ACK_APPLIED, now_us)
-
-
-cdef void write_reservation(
-    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, const Entry* about,
-    uint32_t slot, int64_t now_us,
-) noexcept nogil:
-    """A TrackRequest of the engine's own event."""
-    cdef Writer* writer = &seat.crossing
-    cdef int i
+    cdef Entry about
+    about.name = text_of("proposed")
+    if not spell_propositions(proposed, &seat.serving.machine.arena, &about.value):
+        return False
     write_own_event(seat, playbook.reservations.event.name, call, now_us)
-    for i in range(2):
-        write_value_entry(writer, 5, about[i].name, &about[i].value)
-    write_text(writer, 7, call.message.decision_id)
-    write_uint(writer, 8, slot)
+    write_value_entry(&seat.crossing, 5, about.name, &about.value)
+    write_text(&seat.crossing, 7, call.message.decision_id)
+    if seat.crossing.failed:
+        return False
+    memset(&track, 0, sizeof(TrackEvent))
+    track.message.properties.items = &about
+    track.message.properties.count = 1
+    reservation_event(seat, playbook, call, &track, now_us)
+    return seat_store_reservation(seat, playbook, &track, now_us)
+
+
+cdef bint seat_store_reservation(
+    EngineSeat* seat, const PlaybookState* playbook, const TrackEvent* track, int64_t now_us
+) noexcept nogil:
+    """Accept the event that was written; False where log or store cannot take it.
+
+    The person was read under the latch: of whom there was a row there is room, and what has
+    erased it since ends the reservation, too.
+    """
+    cdef StoreState* store = seat.state.store
+    cdef const Row* row = person_row(&seat.serving.person, track.identity)
+    cdef Stamping stamping
+    if seat_check_ack(seat, ACK_APPLIED) or (
+        row == NULL and not store_has_room(store, track.identity)
+    ):
+        return False
+    stamp_incarnation(
+        seat, playbook, &stamping, now_us,
+        row.incarnation if row != NULL else store_incarnation(store, track.identity),
+    )
+    return seat_accept_own(seat, playbook, &stamping, track, ACK_APPLIED)
 
 
 cdef inline void reservation_event(
-    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, TrackEvent* track
+    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, TrackEvent* track,
+    int64_t now_us,
 ) noexcept nogil:
-    """What every node will read of the event that was written, but for its values.
-
-    These stay unset: its counters have no filter, and count only what it is about.
-    """
+    """What every node will read of the event that was written, besides what it lists."""
     cdef TrackMessage* message = &track.message
     # It follows the tag and the length of the first field.
     message.event_id = text_at(seat.crossing.data + 2, UUID_LENGTH)
@@ -138,6 +143,7 @@ cdef inline void reservation_event(
     message.decision_id = call.message.decision_id
     track.identity = call.identity
     track.event = playbook.reservations.event
-    track.id_ms = uuid7_ms(message.event_id) if not seat.crossing.failed else 0
+    # The time in its id.
+    track.id_ms = now_us // 1000
     track.occurred_us = call.now_us
     event_key(message, track.occurred_us, track.key)

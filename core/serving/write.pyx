@@ -55,11 +55,21 @@ cdef void seat_stamp(
     IdentityRef identity,
 ) noexcept nogil:
     """What the node adds to a mutation."""
+    stamp_incarnation(
+        seat, playbook, stamping, now_us, store_incarnation(seat.state.store, identity)
+    )
+
+
+cdef inline void stamp_incarnation(
+    EngineSeat* seat, const PlaybookState* playbook, Stamping* stamping, int64_t now_us,
+    uint32_t incarnation,
+) noexcept nogil:
+    """As `seat_stamp`, of an identity whose incarnation is known."""
     memset(stamping, 0, sizeof(Stamping))
     stamping.stamp = engine_stamp(seat.state, now_us)
     stamping.playbook.data = <const char*>playbook.hash
     stamping.playbook.length = 16
-    stamping.incarnation = store_incarnation(seat.state.store, identity)
+    stamping.incarnation = incarnation
 
 
 cdef int seat_frame(
@@ -232,7 +242,7 @@ cdef void seat_expose(
             seat, playbook, call, &playbook.experiments[exposures.experiments[i]],
             exposures.variants[i], now_us,
         )
-        stored = seat_store_own(seat, playbook, call.identity, NULL, ACK_APPLIED, now_us)
+        stored = seat_store_own(seat, playbook, call.identity, ACK_APPLIED, now_us)
         if TELEMETRY and tally != NULL:
             counter_add(&tally.exposures if stored else &tally.exposures_lost, 1)
     if watched:
@@ -247,27 +257,31 @@ cdef void seat_expose(
 
 
 cdef bint seat_store_own(
-    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, const TrackEvent* track,
-    int64_t ack, int64_t now_us,
+    EngineSeat* seat, const PlaybookState* playbook, IdentityRef identity, int64_t ack,
+    int64_t now_us,
 ) noexcept nogil:
     """Accept the engine's own event that was written, at a level that nobody waits for.
 
-    False where log or store cannot take it.  `track` is what was read of it in the arena, or
-    NULL: then the arena is emptied.
+    False where log or store cannot take it.  The arena is emptied.
     """
     cdef Stamping stamping
-    cdef Applied applied
-    cdef Awaited awaited
-    cdef Text request
     if seat.crossing.failed or seat_check_write(seat, identity, &ack) != FAULT_NONE:
         return False
-    request.data = <const char*>seat.crossing.data
-    request.length = <uint32_t>seat.crossing.length
     seat_stamp(seat, playbook, &stamping, now_us, identity)
-    awaited = awaited_by(ack, 0)
+    return seat_accept_own(seat, playbook, &stamping, NULL, ack)
+
+
+cdef bint seat_accept_own(
+    EngineSeat* seat, const PlaybookState* playbook, const Stamping* stamping,
+    const TrackEvent* track, int64_t ack,
+) noexcept nogil:
+    """Accept it once it is checked; `track`: what was read of it in the arena, or NULL."""
+    cdef Applied applied
+    cdef Awaited awaited = awaited_by(ack, 0)
+    cdef Text request = text_at(seat.crossing.data, <uint32_t>seat.crossing.length)
     awaited.unwaited = True
     return seat_accept(
-        seat, playbook, &stamping, BODY_EVENT, request, track, &applied, &awaited
+        seat, playbook, stamping, BODY_EVENT, request, track, &applied, &awaited
     ) == FAULT_NONE
 
 

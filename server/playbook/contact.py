@@ -38,7 +38,9 @@ from nextbest.server.playbook.tables import TIME, Tables, hidden_counter
 
 # The event by which a proposition counts once it is shown.
 IMPRESSION: Final = "impression"
-# The engine's own event: a decision has proposed something under a cap that reserves.
+# The engine's own event: a decision has proposed something under a cap that reserves.  It once told
+# of one proposition by these properties, and may do so in what is stored; the list of several is no
+# property, so that playbooks keep their hashes.
 _RESERVATION: Final = Event(
     "@reservation",
     (

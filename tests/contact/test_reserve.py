@@ -16,7 +16,7 @@ from nextbest.client import AsyncClient
 from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
-from nextbest.v1 import decision_pb2, event_pb2
+from nextbest.v1 import decision_pb2, event_pb2, mutation_pb2
 from tests.conftest import running
 from tests.contact.playbook import (
     NOW_US,
@@ -232,16 +232,73 @@ def test_what_cannot_be_reserved_is_not_proposed(tmp_path: Path) -> None:
 def test_other_nodes_read_of_the_log_what_this_one_has_reserved() -> None:
     contact = {"caps": {**cap(9)["caps"], "all": cap(20, of=None)["caps"]["each"]}}
     here, there = engine_of(contact), engine_of(contact)
-    here.attach_log(64)
+    here.attach_log(64, default_ack=1)
     for number in range(4):
         proposed(here, "ann", ["page", "inbox"], NOW_US + number * SECOND)
     batch = here.log_take()
-    assert batch.mutations == 12
+    assert batch.mutations == 4, "one for each decision"
     there.apply_batch(batch.data, NOW_US + 5 * SECOND)
     assert there.digest() == here.digest()
     later = NOW_US + 6 * SECOND
     assert held(there, "ann", "page", later) == held(here, "ann", "page", later)
     assert proposed(there, "ann", "page", later) == ALL
+
+
+def one_by_one(batch: bytes) -> bytes:
+    """The reservations of a batch in the form that they once had: an event for each proposition."""
+    found = mutation_pb2.MutationBatch()
+    for mutation in mutation_pb2.MutationBatch.FromString(batch).mutations:
+        for item in mutation.event.properties["proposed"].string_list.values:
+            slot, placement, action = item.split(" ")
+            one = found.mutations.add()
+            one.CopyFrom(mutation)
+            one.event.event_id = f"{mutation.event.event_id[:-4]}{next(_numbers):04x}"
+            one.event.slot = int(slot)
+            del one.event.properties["proposed"]
+            one.event.properties["action"].string_value = action
+            one.event.properties["placement"].string_value = placement
+    return found.SerializeToString()
+
+
+def test_reservations_of_the_form_before_count_as_ever() -> None:
+    """Logs and snapshots may hold an event for each proposition."""
+    contact = {"caps": {**cap(2)["caps"], "all": cap(20, of=None)["caps"]["each"]}}
+    here, there = engine_of(contact), engine_of(contact)
+    here.attach_log(64, default_ack=1)
+    first = answer(here, "ann", ["page", "inbox"])
+    proposed(here, "ann", ["page", "inbox"], NOW_US + SECOND)
+    mutations = one_by_one(here.log_take().data)
+    assert there.apply_batch(mutations, NOW_US + 2 * SECOND).applied == 6
+    for engine in (here, there):
+        shown(engine, first, 1, NOW_US + 2 * SECOND)
+    later = NOW_US + 6 * SECOND
+    told = [answer(one, "ann", "page", later, explain=True) for one in (here, there)]
+    assert told[0].explanations == told[1].explanations
+    assert [one.reserved for one in told[0].explanations[0].candidates] == [2, 1, 2]
+
+
+def test_a_decision_made_again_under_its_id_reserves_what_it_then_proposes() -> None:
+    """Both answers may have been given: each proposition is reserved, and each of them once."""
+    engine = engine_of(cap(2))
+    assert proposed(engine, "ann", "page", decision_id="one") == ALL
+    link(engine, identity("ann"), identity("ann_at_work"))
+    track(engine, "ann", "impression", NOW_US + SECOND, action="ten_off")
+    track(engine, "ann", "impression", NOW_US + SECOND, action="ten_off")
+    assert proposed(engine, "ann", "page", NOW_US + SECOND, decision_id="one") == ALL[1:]
+    told = answer(engine, "ann", "page", NOW_US + 2 * SECOND, explain=True).explanations[0]
+    # The others stood a slot lower at first.
+    assert [(one.reserved, one.counted) for one in told.candidates] == [(1, 3), (2, 2), (2, 2)]
+
+
+def test_an_impression_may_come_before_its_reservation() -> None:
+    """Another node may read of the one before it reads of the other."""
+    here, there = engine_of(cap()), engine_of(cap())
+    here.attach_log(64, default_ack=1)
+    first = answer(here, "ann", "page")
+    shown(there, first, 1, NOW_US + SECOND)
+    there.apply_batch(here.log_take().data, NOW_US + 2 * SECOND)
+    told = answer(there, "ann", "page", NOW_US + 3 * SECOND, explain=True).explanations[0]
+    assert [(one.reserved, one.counted) for one in told.candidates] == [(1, 1), (0, 1), (1, 1)]
 
 
 def test_only_caps_with_reservations_are_looked_at() -> None:

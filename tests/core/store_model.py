@@ -166,7 +166,16 @@ class Model:
             low, high = (now_us - counter.window_s * 1_000_000) // step, now_us // step
             events = [e for e in events if low <= e.occurred_us // step <= high]
         pairs = [(e.occurred_us, e.key, dict(e.values)[column]) for e in events]
+        if counter.name == "several":
+            # Each number of an event is a moment of its own.
+            pairs = [(time, key, each) for time, key, found in pairs for each in numbers(found)]
         return aggregate(counter, pairs)
+
+
+def numbers(value: object) -> list[object]:
+    """The items of a list, in its order."""
+    assert isinstance(value, list | tuple)
+    return list(value)
 
 
 def aggregate(counter: Counter, pairs: list[tuple[int, tuple[int, int], object]]) -> object:
@@ -226,6 +235,7 @@ COUNTERS = [
     counter("last", Aggregate.LAST, ValueType.STRING, 3600, 300),
     counter("seen", Aggregate.LAST, ValueType.TIMESTAMP),
     counter("recent", Aggregate.LAST_N, ValueType.STRING, 3600, 900, 3),
+    counter("several", Aggregate.LAST_N, ValueType.INT, 3600, 900, 5),
     counter("kinds", Aggregate.DISTINCT, ValueType.STRING, 3600, 900, 50),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from nextbest.core import Engine
 from nextbest.core.engine import STRIPES
 from nextbest.core.playbook.plan import Plan
-from nextbest.v1 import event_pb2, mutation_pb2, profile_pb2
+from nextbest.v1 import decision_pb2, event_pb2, mutation_pb2, profile_pb2
+from tests.contact.playbook import answer
 from tests.core.histories import (
     DAY_S,
     NAMES,
@@ -26,6 +28,8 @@ from tests.core.histories import (
     identity,
     orders,
 )
+from tests.core.reservations import ASKED_US, HISTORIES, PEOPLE, one_by_one, proposed
+from tests.core.reservations import PLAN as RESERVING
 
 PLAN = PLANS[0]
 State = tuple[tuple[int, int], list[bytes]]
@@ -164,6 +168,49 @@ def test_a_mutation_more_is_another_digest(mutations: list[bytes]) -> None:
     extra.event.event_id = "another"
     extra.incarnation = 2
     assert straight(mutations)[0] != straight([*mutations, extra.SerializeToString()])[0]
+
+
+def reserving(mutations: list[mutation_pb2.Mutation], at_once: int = 1) -> Engine:
+    """An engine that has applied what may reserve, so many at once."""
+    engine = Engine(profiles_max=100)
+    engine.publish(RESERVING)
+    for first in range(0, len(mutations), at_once):
+        batch = mutation_pb2.MutationBatch(mutations=mutations[first : first + at_once])
+        assert engine.apply_batch(batch.SerializeToString(), ASKED_US).unreadable == 0
+    return engine
+
+
+def told(engine: Engine) -> list[list[decision_pb2.PlacementExplanation]]:
+    """What counts of each person, and what keeps back what."""
+    asked = [
+        answer(engine, name, ["page"], ASKED_US, explain=True, preview=True) for name in PEOPLE
+    ]
+    return [list(one.explanations) for one in asked]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=HISTORIES, order=st.randoms(use_true_random=False), at_once=st.integers(1, 9))
+def test_reservations_of_several_slots_converge(
+    history: list[mutation_pb2.Mutation], order: random.Random, at_once: int
+) -> None:
+    """With their impressions before or after them, and more than are kept of a person."""
+    again = history + [order.choice(history) for _ in history]
+    order.shuffle(again)
+    first, second = reserving(history), reserving(again, at_once)
+    assert first.digest() == second.digest()
+    assert told(first) == told(second)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=HISTORIES)
+def test_a_reservation_counts_as_one_for_each_slot_does(
+    history: list[mutation_pb2.Mutation],
+) -> None:
+    """So they were once written, and so they may stand in a log or a snapshot."""
+    # No more than are kept.
+    kept = [one for one in history if len(proposed(one)) < 5][:8]
+    before = [old for n, one in enumerate(kept) for old in one_by_one(n, one) or [one]]
+    assert told(reserving(kept)) == told(reserving(before))
 
 
 def test_mutations_wait_for_their_playbook() -> None:

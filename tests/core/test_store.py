@@ -57,7 +57,7 @@ def apply(store: Store, mutation: Mutation) -> str:
             mutation.key,
             mutation.occurred_us // 1000,
             mutation.occurred_us,
-            dict(mutation.values),
+            {column: list_of(value) for column, value in mutation.values},
             mutation.incarnation,
         )
     if isinstance(mutation, Link):
@@ -127,6 +127,8 @@ def payload(number: int) -> tuple[int, dict[int, object]]:
             ValueType.TIMESTAMP: seen,
         }
         values[column] = None if spec.aggregate is Aggregate.COUNT else by_type[spec.type]
+        if spec.name == "several":
+            values[column] = tuple(range(integer, integer + drawn.randrange(1, 8)))
     return occurred_us, values
 
 
@@ -160,11 +162,14 @@ def listed(mutation: Mutation) -> Mutation:
     """Lists are drawn as tuples, which can be members of a set."""
     if not isinstance(mutation, Set):
         return mutation
-    values = []
-    for column, value in mutation.values:
-        is_list = isinstance(value, tuple) and not isinstance(value, Timestamp)
-        values.append((column, list(value) if is_list else value))
-    return Set(mutation.identity, mutation.incarnation, mutation.stamp, tuple(values))
+    values = tuple((column, list_of(value)) for column, value in mutation.values)
+    return Set(mutation.identity, mutation.incarnation, mutation.stamp, values)
+
+
+def list_of(value: object) -> object:
+    """A list that was drawn as a tuple; anything else as it is."""
+    is_list = isinstance(value, tuple) and not isinstance(value, Timestamp)
+    return list(value) if is_list else value  # type: ignore[call-overload]
 
 
 class Batch:
@@ -286,7 +291,7 @@ def test_digest_does_not_depend_on_the_order_of_columns() -> None:
     second.set_attributes(1, "ann", {7: 5}, 1 << 16)
     second.set_attributes(1, "ann", {5: "x"}, 1 << 16)
     first.add_event(1, "ann", (1, 2), 5, 5, {0: None, 3: 2})
-    second.add_event(1, "ann", (1, 2), 5, 5, {10: None, 7: 2})
+    second.add_event(1, "ann", (1, 2), 5, 5, {11: None, 8: 2})
     assert first.digest() == second.digest()
 
 
