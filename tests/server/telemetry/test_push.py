@@ -23,7 +23,7 @@ from nextbest.server.telemetry.push_settings import PushSettings, read
 from tests.lane.target import DECIDE, decide
 from tests.server.telemetry.otlp import Received, Receiver, plain
 from tests.server.telemetry.process import Server
-from tests.server.telemetry.scrape import Scrape
+from tests.server.telemetry.scrape import WITHIN_S, Scrape
 
 CALLS = 7
 CUMULATIVE = metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -74,9 +74,7 @@ def test_a_receiver_gets_what_a_scrape_shows(tmp_path: Path, protocol: str) -> N
         with grpc.insecure_channel(server.lane) as channel:
             for _ in range(CALLS):
                 channel.unary_unary(DECIDE)(decide("home"), timeout=5)
-        scrape = Scrape(server.http)
-        before = len(named(receiver, "rpc.server.call.duration"))
-        receiver.wait(lambda one: len(named(one, "rpc.server.call.duration")) >= before + 2)
+        scrape = still(receiver, server.http)
         duration = named(receiver, "rpc.server.call.duration")
         pushes = named(receiver, "nextbest.metrics_pushes")
         latest = {one.item.name: one for one in receiver.metrics}
@@ -90,6 +88,19 @@ def test_a_receiver_gets_what_a_scrape_shows(tmp_path: Path, protocol: str) -> N
     assert pushes[-1].item.sum.is_monotonic
     for metric in catalogue.METRICS:
         check(metric, latest.get(metric.otlp_name), scrape)
+
+
+def still(receiver: Receiver, http: str) -> Scrape:
+    """A scrape and two pushes after it, within which no decision's event was exported."""
+    exported = "nextbest_decision_events_exported_total"
+    end_s = time.monotonic() + WITHIN_S
+    while time.monotonic() < end_s:
+        scrape = Scrape(http)
+        before = len(named(receiver, "rpc.server.call.duration"))
+        receiver.wait(lambda one, n=before: len(named(one, "rpc.server.call.duration")) >= n + 2)
+        if Scrape(http).value(exported) == scrape.value(exported):
+            return scrape
+    raise AssertionError(f"decisions' events are exported for {WITHIN_S:g} s")
 
 
 def first(received: Received) -> Any:
