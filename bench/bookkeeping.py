@@ -8,8 +8,8 @@ with caps that reserve what is proposed for 60 s (reserving).  Each round drives
 closed loop, in changing order; a figure is the median over rounds of the lane thread's CPU for each
 call that is more than of the plain one.  Each round is two minutes later for its people, who are
 asked twice in it: what was reserved before has expired, and no cap is reached.  People are exposed
-before, so that nothing is written but records, and three reservations a call.  The propositions are
-compared, before and after.  The limits are those of bench/limits.json.
+before, so that nothing is written but records, and one event of three reservations a call.  The
+propositions are compared, before and after.  The limits are those of bench/limits.json.
 """
 
 from __future__ import annotations
