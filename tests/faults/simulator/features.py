@@ -39,7 +39,7 @@ EVERYTHING = Features()
 LONG = {"budget": 0, "clients": 4, "writes": 9, "chaos_s": 5.0, "apart_s": 1.5, "tempo": 1.0}
 # How long worlds are, by how many of a hundred.
 SIZES = (
-    (Features(budget=SMALL, clients=3, writes=6, chaos_s=1.0, apart_s=0.6, tempo=0.35), 80),
+    (Features(budget=SMALL, clients=3, writes=6, chaos_s=0.8, apart_s=0.5, tempo=0.35), 80),
     (Features(budget=SMALL, clients=3, writes=9, chaos_s=2.0, apart_s=0.75, tempo=0.5), 15),
     (EVERYTHING, 5),
 )
@@ -59,7 +59,7 @@ def drawn(seed: int) -> Features:
     return replace(
         size,
         nodes=random.choice((2, 2, 2, 3)),
-        budget=size.budget if random.random() < 0.65 else 0,
+        budget=size.budget if random.random() < 0.55 else 0,
         # Leases of replaced masters come to light in long worlds only.
         consents=size.tempo == 1.0 or random.random() < 0.35,
         ages=whole(seed).ages,

@@ -199,7 +199,7 @@ class Faults:
             kinds = [*self.safe, *self.unsafe, *self.unsafe]
         if self.only:
             kinds = [getattr(self, name) for name in self.only]
-        await asyncio.sleep(self.random.random())
+        await asyncio.sleep(self.random.random() * self.world.features.tempo)
         while self.loop.now < end:
             self.random.choice(kinds)()
             if mode == "single":
@@ -657,7 +657,7 @@ async def play(world: World, mode: str) -> None:
         boot(machine)
     until = world.loop.now + SETTLE_S
     while True:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.25 * world.features.tempo)
         why = "clients wait" if not all(one.done() for one in clients.tasks) else settled(world)
         if not why:
             break
