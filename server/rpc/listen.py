@@ -8,7 +8,6 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
-from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from nextbest.server.address import unix_path
@@ -17,7 +16,7 @@ from nextbest.server.errors import ListenError
 from nextbest.server.keeper import Keeper
 from nextbest.server.listener import require_free
 from nextbest.server.publisher import Publisher
-from nextbest.server.rpc import hot
+from nextbest.server.rpc import hot, standard
 from nextbest.server.rpc.admission import Admission
 from nextbest.server.rpc.log import LogService
 from nextbest.server.rpc.playbook import PlaybookService
@@ -95,7 +94,12 @@ def make_server(
     )
     playbook = PlaybookService(engine, publisher, shadow, rpc.playbook_bytes_max + SLACK_BYTES)
     bytes_max = rpc.request_bytes_max
-    prompt = {**hot.handlers(engine, admission, waiting, bytes_max), **about.handlers()}
+    reflected = (*SERVICES, HEALTH, reflection.SERVICE_NAME) if config.listen.reflection else ()
+    prompt = {
+        **hot.handlers(engine, admission, waiting, bytes_max),
+        **about.handlers(),
+        **standard.handlers(health.servicer, reflected),
+    }
     counted = {
         **hot.streams(engine, waiting, bytes_max),
         **traced(
@@ -112,10 +116,6 @@ def make_server(
     not_begun.watch(_kept(rpc))
     router = Router(prompt, counted, rpc.in_flight_max, not_begun.begin)
     server.add_generic_rpc_handlers((router,))
-    add_HealthServicer_to_server(health.servicer, server)
-    if config.listen.reflection:
-        names = (*SERVICES, HEALTH, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
     return server
 
 

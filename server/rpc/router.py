@@ -24,7 +24,7 @@ class Router(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     Calls of `waiting` handlers, which await something before they answer, are counted, and
     refused over `in_flight_max`.  Those of `prompt` handlers never wait, so that one runs at
     a time; counting them would cost more than many of them do.  `begin` is told of every call,
-    those of unknown methods too.
+    those of unknown methods too: nothing else is registered at the server.
     """
 
     def __init__(

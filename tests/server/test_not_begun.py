@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import grpc
 
 from nextbest.server.rpc.not_begun import NOT_BEGUN
 from nextbest.v1 import common_pb2, decision_pb2
-from tests.lane.target import DECIDE
+from tests.lane.target import DECIDE, HEALTH
 from tests.server.telemetry.process import Server
 from tests.server.telemetry.scrape import Scrape, scraped
 
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+# ServerReflectionRequest: list_services.
+LIST = b"\x3a\x00"
 SHED = "nextbest_shed_calls_total"
 CONNECTIONS, CALLS = 20, 50
 # From twice as many on, all are ended.
@@ -63,3 +67,21 @@ def test_calls_that_only_wait_are_not_counted(tmp_path: Path) -> None:
     with Server(tmp_path, "--set", "overload.enabled=false") as server:
         assert asyncio.run(burst(server.address, FEW)).keys() == {"OK"}
         assert shed(Scrape(server.http)) == 0
+
+
+def test_health_reflection_and_unknown_methods_are_begun_too(tmp_path: Path) -> None:
+    told = ("--set", f"rpc.pending_max={PENDING_MAX}", "--set", "listen.reflection=true")
+    with Server(tmp_path, *told) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            for method in (HEALTH, "/no.such/Method"):
+                for _ in range(CALLS):
+                    called(channel.unary_unary(method))
+            for _ in range(CALLS):
+                assert list(channel.stream_stream(REFLECTION)(iter([LIST]), timeout=20))
+        assert shed(Scrape(server.http)) == 0
+
+
+def called(method: grpc.UnaryUnaryMultiCallable[bytes, bytes]) -> None:
+    """One call, whatever its answer."""
+    with contextlib.suppress(grpc.RpcError):
+        method(b"", timeout=20)
