@@ -124,7 +124,8 @@ cdef void event_key(
 ) noexcept nogil:
     """What identifies an event besides its identity: 128 bits of its id and payload.
 
-    Properties are summed, so that their order on the wire does not matter.
+    Properties are summed, so that their order on the wire does not matter.  What the event came of
+    is payload too: what a counter keeps of a decision would be that of the first one to come.
     """
     cdef uint64_t parts[4]
     cdef const Entry* entry
@@ -138,6 +139,10 @@ cdef void event_key(
         entry = &message.properties.items[i]
         parts[3] += XXH3_64bits_withSeed(
             entry.name.data, entry.name.length, value_hash(&entry.value)
+        )
+    if message.decision_id.length:
+        parts[3] += XXH3_64bits_withSeed(
+            message.decision_id.data, message.decision_id.length, message.slot + 1
         )
     digest = XXH3_128bits_withSeed(parts, sizeof(parts), message.event_id.length)
     key[0] = digest.low64

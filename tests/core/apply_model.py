@@ -195,6 +195,7 @@ class Model:
             name_of(event.identity),
             entry.incarnation,
             event.event_id,
+            (event.decision_id, event.slot),
             event.occurred_at.ToMicroseconds(),
             frozenset(properties.items()),
             id_ms(event) // 1_000,

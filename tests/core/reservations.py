@@ -22,10 +22,10 @@ def _events(draw: st.DrawFn, name: str) -> mutation_pb2.Mutation:
     )
     event = entry.event
     event.event = name
-    # Few, so that some come again with another content, but for what an id stands for.
-    number = draw(st.integers(0, 20))
-    event.event_id, event.decision_id = f"{name}-{number}", f"decision-{number % 4}"
-    event.slot = number // 4 if name == "impression" else 0
+    # Few, so that some come again with another content, of another decision or slot.
+    event.event_id = f"{name}-{draw(st.integers(0, 20))}"
+    event.decision_id = f"decision-{draw(st.integers(0, 3))}"
+    event.slot = draw(st.integers(0, 5)) if name == "impression" else 0
     event.identity.CopyFrom(identity(draw(st.sampled_from(PEOPLE))))
     event.occurred_at.seconds = ASKED_US // SECOND - draw(
         st.integers(0, 60) | st.integers(-10, 900)

@@ -201,6 +201,24 @@ def test_reservations_of_several_slots_converge(
     assert told(first) == told(second)
 
 
+def shown(decision: str, slot: int) -> mutation_pb2.Mutation:
+    """An impression that differs from others in what it came of alone."""
+    entry = mutation_pb2.Mutation(stamp=1, playbook=RESERVING.hash)
+    event = entry.event
+    event.identity.CopyFrom(identity(PEOPLE[0]))
+    event.event, event.event_id = "impression", "e"
+    event.decision_id, event.slot, event.occurred_at.seconds = decision, slot, START_S
+    return entry
+
+
+@pytest.mark.parametrize("other", [("other", 0), ("decision", 1), ("", 0)])
+def test_one_event_id_for_two_decisions_is_two_events(other: tuple[str, int]) -> None:
+    one, two = shown("decision", 0), shown(*other)
+    first, second = reserving([one, two, one]), reserving([two, one])
+    assert first.digest() == second.digest()
+    assert first.digest() != reserving([one]).digest()
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORIES)
 def test_a_reservation_counts_as_one_for_each_slot_does(
