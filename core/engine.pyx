@@ -1263,7 +1263,7 @@ cdef class Engine:
         cdef Completion told
         memset(&told, 0, sizeof(Completion))
         told.kind = FAULT_LOG_FAILED
-        return waiting_let_go(&self.state.waiting[checked_queue(queue)], &told)
+        return waiting_unwait(&self.state.waiting[checked_queue(queue)], &told)
 
     def log_gate(self, int gate, str why="") -> None:
         """What the log takes: 0 every level, 1 APPLIED alone, 2 no write at all; and why."""

@@ -238,7 +238,7 @@ cdef StoreStatus apply_event(
         return STORE_OK
     track.event = &playbook.events[index]
     track.values = NULL
-    # What a reservation lists is no property: its counters read it themselves.
+    # What a reservation lists is no property, and may be longer than one: its counters read it.
     if not is_reservation(playbook, track.event):
         # A fault leaves unset what came after it; the edge has let none through.
         track.values = event_values(

@@ -324,7 +324,7 @@ cdef inline bint waiting_follows(
     return waiting.taken and waiting.ring[waiting.first].seat == seat
 
 
-cdef uint32_t waiting_let_go(WaitingWrites* waiting, Completion* told) noexcept nogil:
+cdef uint32_t waiting_unwait(WaitingWrites* waiting, Completion* told) noexcept nogil:
     """Tell the calls of what was not taken yet, which goes on waiting; gives how many."""
     cdef WaitingWrite* write
     cdef uint32_t i, count = 0
