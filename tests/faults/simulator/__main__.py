@@ -1,6 +1,6 @@
 """Run seeds: `python -m tests.faults.simulator --seeds 0:20000 --jobs 2`, or `--replay SEED`.
 
-With `--keep DIR` a sweep that was ended goes on where it was.
+With `--keep DIR` a sweep that was ended goes on where it was, as long as the code is the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.simulator.features import whole
+from tests.faults.simulator.kept import Kept
 from tests.faults.simulator.run import MODES, Job, Outcome, run, run_job
 from tests.faults.simulator.tally import Tally
 
@@ -76,7 +77,7 @@ class Sweep:
 
     def __init__(self, given: argparse.Namespace, runs: Runs) -> None:
         self.seeds: range = given.seeds
-        self.keep: Path | None = given.keep
+        self._kept = Kept(given.keep)
         self._work = (given.mode, given.whole)
         self._runs = runs
         self.tally = Tally()
@@ -95,17 +96,15 @@ class Sweep:
     def _block(self, seeds: range) -> Tally:
         """What a part of them came to, from the file of an earlier time if there is one."""
         name = "-".join(filter(None, (f"{seeds.start}-{seeds.stop}", self._work[0])))
-        kept = self.keep / f"{name}{'-whole' * self._work[1]}.json" if self.keep else None
-        if kept is not None and kept.exists():
-            return Tally.of(json.loads(kept.read_text()))
+        name += "-whole" * self._work[1]
+        if (known := self._kept.get(name)) is not None:
+            return known
         tally = Tally()
         for outcome in self._runs((seed, *self._work) for seed in seeds):
             self._add(tally, outcome)
             if len(self.tally.broken) + len(tally.broken) >= BROKEN_MAX:
                 return tally
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(tally.message()))
+        self._kept.put(name, tally)
         return tally
 
     def _add(self, tally: Tally, outcome: Outcome) -> None:
