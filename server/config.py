@@ -114,11 +114,9 @@ class Rpc:
     in_flight_max: int = number(
         1_024, 1, 1_000_000, "streams, imports, queries and playbook calls at once"
     )
-    streams_max: int = number(
-        100, 1, 100_000, "calls at once on one connection; the others wait with their caller"
-    )
+    streams_max: int = number(1_000, 1, 100_000, "calls at once on one connection")
     pending_max: int = number(
-        256, 1, 100_000, "calls that gRPC has read and that wait; over it some are CANCELLED"
+        1_000, 1, 100_000, "calls that gRPC has read and that wait; over it some are CANCELLED"
     )
     publishes_max: int = number(2, 1, 64, "playbooks validated or published at once")
     writes_max: int = number(

@@ -122,7 +122,7 @@ async def test_it_finds_what_whatif_finds_on_the_same_records(tmp_path: Path) ->
         "whatif", str(tmp_path / "data" / "records"), "--playbook", str(folder)
     )
     assert code == 0
-    assert wanted.pop("damaged") == 0
+    assert (wanted.pop("damaged"), wanted.pop("again")) == (0, 0)
     assert {name: status[name] for name in wanted} == wanted == effect_json(effect_of(found))
     assert 0 < wanted["changed"] < wanted["records"] == 2 * CALLS
 
