@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import uvloop
 
 from nextbest.core import Engine
 from nextbest.core.errors import LogAwayError, LogFailedError, WritesRefusedError
+from nextbest.server.address import is_private
 from nextbest.server.catalogue import Catalogue
 from nextbest.server.clock import now_us
 from nextbest.server.compiler import Compiler
@@ -80,6 +81,17 @@ def announce(addresses: list[str], fast_lanes: list[str], engine: Engine) -> Non
     playbook = known if engine.generation else "no playbook yet: publish one"
     fast = f"fast lane on {', '.join(fast_lanes)}, " if fast_lanes else ""
     _log.info("listening on %s, %s%s", ", ".join(addresses), fast, playbook)
+
+
+def warn_of_others(addresses: Iterable[str]) -> None:
+    """Say which addresses are open to more than this host."""
+    for address in addresses:
+        if not is_private(address):
+            _log.warning(
+                "listening on %s: other hosts reach it, without TLS or a password; who does may "
+                "publish, read and erase",
+                address,
+            )
 
 
 def run(config: Config, announce: Announce = announce) -> None:
@@ -274,6 +286,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
         about.fast_lanes = lane.addresses
         about.addresses = [bind(server, address) for address in config.listen.addresses]
         await server.start()
+    warn_of_others(about.addresses)
     lane.start(engine, about.addresses[0], parts.stop.set)
     await _tell(parts, health, parts.keeper.serving)
     parts.open.set()

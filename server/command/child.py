@@ -15,7 +15,8 @@ from typing import Final
 
 import grpc
 
-START_S: Final = 30.0
+# A busy machine may take a minute to import and to compile a playbook.
+START_S: Final = 120.0
 STOP_S: Final = 15.0
 POLL_S: Final = 0.02
 OUTPUT_MAX: Final = 4_000
@@ -86,7 +87,11 @@ class Child:
                     return
                 except grpc.FutureTimeoutError:
                     continue
-        raise ChildError(f"the server was not ready in {START_S:.0f} s:\n{self.printed()}")
+        told = self.printed() or "(nothing)"
+        raise ChildError(
+            f"the server was not ready in {START_S:.0f} s: run this again when the machine is less "
+            f"busy; it printed\n{told}"
+        )
 
     def _stop(self) -> None:
         self._process.terminate()

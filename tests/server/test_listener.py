@@ -12,6 +12,7 @@ import pytest
 
 from nextbest.server.errors import ListenError
 from nextbest.server.listener import Listener, listen_tcp, listen_unix, require_free
+from nextbest.server.serve import warn_of_others
 
 
 @pytest.fixture
@@ -132,3 +133,11 @@ def test_an_address_of_another_machine_is_refused() -> None:
         listen_tcp("192.0.2.1:0", 1)
     with pytest.raises(ListenError):
         listen_tcp("no-such-host.invalid:0", 1)
+
+
+def test_what_other_hosts_reach_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_others(["127.0.0.1:7600", "localhost:7600", "[::1]:7600", "unix:/run/nextbest"])
+    assert caplog.text == ""
+    warn_of_others(["127.0.0.1:7600", "0.0.0.0:7650"])
+    [told] = caplog.messages
+    assert "0.0.0.0:7650: other hosts reach it" in told
