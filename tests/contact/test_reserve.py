@@ -357,9 +357,14 @@ def playbook(tmp_path: Path) -> Path:
     return folder
 
 
-async def ask(address: str, people: int, found: Counter[tuple[str, str]]) -> None:
-    """Decide for each of some people, again and again."""
+async def ask(
+    address: str, people: int, found: Counter[tuple[str, str]], ready: asyncio.Barrier | None = None
+) -> None:
+    """Decide for each of some people, again and again, once all that ask are ready."""
     async with AsyncClient(address, fast_lane=False) as client:
+        if ready is not None:
+            await client.decide("somebody else", ["page"])
+            await ready.wait()
         for number in range(10 * people):
             who = f"person-{number % people}"
             answer = await client.decide(who, ["page"])
@@ -432,8 +437,11 @@ async def test_two_nodes_keep_a_cap_each_and_learn_of_the_other(
         running(None, log__place=place, log__member="b") as b,
         asyncio.timeout(60),
     ):
+        # Else one may have proposed all before the other is asked at all.
+        ready = asyncio.Barrier(8)
         await asyncio.gather(
-            *(ask(a, 5, on_a) for _ in range(4)), *(ask(b, 5, on_b) for _ in range(4))
+            *(ask(a, 5, on_a, ready) for _ in range(4)),
+            *(ask(b, 5, on_b, ready) for _ in range(4)),
         )
         assert max(on_a.values()) <= 3
         assert max(on_b.values()) <= 3
