@@ -253,11 +253,11 @@ cdef int64_t* reservations_read(Decision* decision, uint32_t* count) noexcept no
     count[0] = 0
     if decision.caps_shut or overflowed(person, reserved, spec.limit, from_us):
         return shut_pairs(arena, decision.now_us, count)
-    if not person_cells_after(person, reserved, from_us, arena, &cells, &open):
+    if not person_cells(person, reserved, from_us, arena, &cells, &open):
         return NULL
     if open == 0:
         return NO_MOMENTS
-    if not person_cells(person, confirmed, arena, &shown, &shown_count):
+    if not person_cells(person, confirmed, INT64_MIN, arena, &shown, &shown_count):
         return NULL
     open = keep_open(
         cells, open, shown, shown_count, from_us, decision.now_us + AHEAD_US_MAX, decision.own

@@ -199,6 +199,16 @@ cdef uint32_t section_newest(
     return (<const uint32_t*>cell)[1] if (<const uint32_t*>cell)[0] == column else 0
 
 
+cdef inline uint32_t moment_place(
+    const Side* side, uint32_t start, uint32_t end, int64_t occurred_us, uint64_t event
+) noexcept nogil:
+    """Where an event goes among the cells of its bucket, which stand by time."""
+    # From the end: most events come in their order.
+    while end > start and later(&moment_cells(side)[end - 1], occurred_us, event):
+        end -= 1
+    return end
+
+
 cdef StoreStatus moment_add(
     StoreState* store, Row* row, const CounterColumn* counter, uint32_t column, uint32_t bucket,
     int64_t occurred_us, uint64_t event, const Value* value,
@@ -214,10 +224,7 @@ cdef StoreStatus moment_add(
         return STORE_OK
     start = side_find(row.side, MOMENTS, column, bucket)
     end = side_find(row.side, MOMENTS, column, bucket + 1)
-    # From the end: most events come in their order.
-    at = end
-    while at > start and later(&moment_cells(row.side)[at - 1], occurred_us, event):
-        at -= 1
+    at = moment_place(row.side, start, end, occurred_us, event)
     # Cells are in the order of time: the surplus one is the last for FIRST, else the first.
     if end - start >= most and at == (end if counter.aggregate == FIRST else start):
         return STORE_OK
@@ -270,9 +277,8 @@ cdef StoreStatus numbers_add(
     start = side_find(row.side, MOMENTS, column, bucket)
     end = side_find(row.side, MOMENTS, column, bucket + 1)
     cells = moment_cells(row.side)
-    at = end
-    while at > start and later(&cells[at - 1], occurred_us, event):
-        at -= 1
+    at = moment_place(row.side, start, end, occurred_us, event)
+    # Where their hashes wrap they do not rise with their order.
     if event + count < event or (
         at < end and not later(&cells[at], occurred_us, event + count - 1)
     ):

@@ -387,24 +387,6 @@ cdef int64_t* person_moments(
     return moments
 
 
-cdef bint person_cells(
-    const Person* person, uint32_t column, Arena* arena, MomentCell** cells, uint32_t* count
-) noexcept nogil:
-    """Copy what a counter of moments keeps, each row's by bucket and time; False without memory."""
-    cdef BucketRange all
-    all.first = 1
-    all.last = 0xFFFFFFFE
-    count[0] = gather_cells(person, MOMENTS, column, all, NULL)
-    # Of most there is nothing.
-    if count[0] == 0:
-        return True
-    cells[0] = <MomentCell*>arena_take(arena, count[0] * sizeof(MomentCell))
-    if cells[0] == NULL:
-        return False
-    gather_cells(person, MOMENTS, column, all, <uint8_t*>cells[0])
-    return True
-
-
 cdef uint32_t moments_after(
     const Side* side, uint32_t column, int64_t from_us, const MomentCell** first
 ) noexcept nogil:
@@ -422,11 +404,11 @@ cdef uint32_t moments_after(
     return end - start
 
 
-cdef bint person_cells_after(
+cdef bint person_cells(
     const Person* person, uint32_t column, int64_t from_us, Arena* arena, MomentCell** cells,
     uint32_t* count,
 ) noexcept nogil:
-    """As `person_cells`, of moments after a time."""
+    """Copy what a counter of moments keeps after a time, by row; False without memory."""
     cdef const MomentCell* first
     cdef uint32_t i, found, total = 0
     count[0] = 0

@@ -72,7 +72,7 @@ class Admission:
         self._least = level
 
     def load(self) -> Load:
-        """What is taken on and was refused; one thread at a time may ask, whichever it is."""
+        """What is taken on and was refused; any thread may ask."""
         sheds = dict(self._sheds)
         if count := self.not_begun.count():
             sheds["", NOT_BEGUN] = count

@@ -80,6 +80,14 @@ def door_of(engine: Engine) -> tuple[object, Door]:
     return capsule, Door.from_address(pointer(capsule, b"nextbest.core.door"))
 
 
+def logging_door() -> tuple[Engine, object, Door]:
+    """An engine whose writes go to a log, what keeps its door, and that."""
+    engine = Engine(profiles_max=100)
+    engine.publish(plan(0))
+    engine.attach_log(2_000)
+    return engine, *door_of(engine)
+
+
 @contextmanager
 def seated(door: Door) -> Iterator[int]:
     seat = door.open(door.engine)
@@ -178,10 +186,7 @@ def test_both_ways_in_refuse_alike() -> None:
 
 
 def test_writes_of_a_seat_go_to_the_log_together() -> None:
-    engine = Engine(profiles_max=100)
-    engine.publish(plan(0))
-    engine.attach_log(2_000)
-    _capsule, door = door_of(engine)
+    engine, _capsule, door = logging_door()
     fd = engine.log_fd(0)
     with seated(door) as seat, seated(door) as other:
         assert not door.gathers(seat)
@@ -206,10 +211,7 @@ def test_writes_of_a_seat_go_to_the_log_together() -> None:
 
 
 def test_what_is_gathered_can_be_taken_and_goes_by_itself_when_an_entry_is_full() -> None:
-    engine = Engine(profiles_max=100)
-    engine.publish(plan(0))
-    engine.attach_log(2_000)
-    _capsule, door = door_of(engine)
+    engine, _capsule, door = logging_door()
     fd = engine.log_fd(0)
     with seated(door) as seat:
         ask(door.track, seat, buy("ann", 0))
@@ -231,10 +233,7 @@ def test_what_is_gathered_can_be_taken_and_goes_by_itself_when_an_entry_is_full(
 
 
 def test_a_write_that_is_not_gathered_takes_those_before_it_along() -> None:
-    engine = Engine(profiles_max=100)
-    engine.publish(plan(0))
-    engine.attach_log(2_000)
-    _capsule, door = door_of(engine)
+    engine, _capsule, door = logging_door()
     with seated(door) as seat:
         ask(door.track, seat, buy("ann", 0))
         engine.track(buy("ann", 1), NOW_US, 1)
@@ -242,10 +241,7 @@ def test_a_write_that_is_not_gathered_takes_those_before_it_along() -> None:
 
 
 def test_each_seat_is_woken_for_its_own_writes_and_for_a_part_of_them() -> None:
-    engine = Engine(profiles_max=100)
-    engine.publish(plan(0))
-    engine.attach_log(2_000)
-    _capsule, door = door_of(engine)
+    engine, _capsule, door = logging_door()
     with seated(door) as seat, seated(door) as other:
         fds = [door.wake_fd(seat), door.wake_fd(other)]
         # More than are told under one latch, one seat's between another's.
@@ -263,10 +259,7 @@ def test_each_seat_is_woken_for_its_own_writes_and_for_a_part_of_them() -> None:
 
 
 def test_a_seat_that_closes_is_told_nothing_more() -> None:
-    engine = Engine(profiles_max=100)
-    engine.publish(plan(0))
-    engine.attach_log(2_000)
-    _capsule, door = door_of(engine)
+    engine, _capsule, door = logging_door()
     with seated(door) as seat:
         with seated(door) as gone:
             for number in range(100):
