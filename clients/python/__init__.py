@@ -4,6 +4,7 @@ from nextbest.client.asynchronous import AsyncClient
 from nextbest.client.errors import (
     AlreadyUsedError,
     DeadlineError,
+    FaultyPlaybookError,
     InvalidArgumentError,
     NextbestError,
     NotFoundError,
@@ -23,6 +24,7 @@ __all__ = [
     "Consent",
     "DeadlineError",
     "Event",
+    "FaultyPlaybookError",
     "InvalidArgumentError",
     "NextbestError",
     "NotFoundError",

@@ -21,11 +21,20 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from nextbest.client import request
+from nextbest.client.address import target
 from nextbest.client.attempts import Attempts
-from nextbest.client.channel import target
 from nextbest.client.errors import OverloadedError, from_call
 from nextbest.client.ids import new_id
-from nextbest.client.limits import BATCH_S, CONSENT_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
+from nextbest.client.limits import (
+    BATCH_S,
+    CONSENT_S,
+    DECIDE_S,
+    LONG_S,
+    PUBLISH_S,
+    WRITE_S,
+    seconds,
+    seconds_or_none,
+)
 from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import AsyncRoute
 from nextbest.client.value import Plain
@@ -49,8 +58,9 @@ class AsyncClient:
 
     `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
     a known id as text, or what `anonymous(id)` makes.  A datetime without a zone is read as UTC.
-    Every call has a deadline (`timeout`, in seconds) and raises a NextbestError.  A call is tried
-    up to three times while the server is unavailable, or when it says when to come again; ids that
+    Every call has a deadline (`timeout`, in seconds) and raises a NextbestError; an argument that
+    no call can have is a TypeError or ValueError, here or at the call.  A call is tried up to three
+    times while the server is unavailable, or when it says when to come again; ids that
     are not given are made once, so that a repeat changes nothing.  A consent taken back and an
     erasure are answered when no node decides without them: in milliseconds, or where a node is cut
     off in seconds.
@@ -303,7 +313,7 @@ class AsyncClient:
     ) -> playbook_pb2.PublishPlaybookResponse:
         """Compile a playbook and make it the active generation.
 
-        Raises InvalidArgumentError with a violation for each fault.
+        Raises FaultyPlaybookError with a violation for each fault.
         """
         message = playbook_pb2.PublishPlaybookRequest(
             write_id=write_id or new_id(), files=request.files(files), description=description
@@ -364,7 +374,7 @@ class AsyncClient:
         message = playbook_pb2.PromoteShadowRequest(playbook_hash=playbook_hash)
         return await self._call("PromoteShadow", message, timeout)
 
-    async def decide_stream(
+    def decide_stream(
         self,
         requests: AsyncIterable[decision_pb2.DecideRequest],
         *,
@@ -376,10 +386,10 @@ class AsyncClient:
             async for each in requests:
                 yield decision_pb2.DecideStreamRequest(request=each)
 
-        async for answer in self._stream("DecideStream", wrapped(), timeout):
-            yield answer.result
+        answers = self._stream("DecideStream", wrapped(), timeout)
+        return (answer.result async for answer in answers)
 
-    async def track_stream(
+    def track_stream(
         self,
         events: AsyncIterable[Event | event_pb2.TrackRequest],
         *,
@@ -392,10 +402,9 @@ class AsyncClient:
                 message = each.message() if isinstance(each, Event) else each
                 yield event_pb2.TrackStreamRequest(event=message)
 
-        async for answer in self._stream("TrackStream", wrapped(), timeout):
-            yield answer
+        return self._stream("TrackStream", wrapped(), timeout)
 
-    async def query_profiles(
+    def query_profiles(
         self,
         condition: str,
         *,
@@ -406,8 +415,7 @@ class AsyncClient:
     ) -> AsyncIterator[profile_pb2.QueryProfilesResponse]:
         """The people for whom a CEL condition holds, in parts; the last one has the totals."""
         message = request.query(condition, limit, now, profiles)
-        async for answer in self._stream("QueryProfiles", message, timeout):
-            yield answer
+        return self._stream("QueryProfiles", message, timeout)
 
     async def log_status(
         self, *, digest: bool = False, timeout: float = LONG_S
@@ -431,11 +439,10 @@ class AsyncClient:
         """Have the node write a snapshot; the answer comes when it counts."""
         return await self._call("TakeSnapshot", log_pb2.TakeSnapshotRequest(), timeout)
 
-    async def read_snapshot(self, *, timeout: float = LONG_S) -> AsyncIterator[bytes]:
+    def read_snapshot(self, *, timeout: float = LONG_S) -> AsyncIterator[bytes]:
         """The file of the node's newest snapshot, in pieces."""
-        message = log_pb2.ReadSnapshotRequest()
-        async for answer in self._stream("ReadSnapshot", message, timeout):
-            yield answer.data
+        answers = self._stream("ReadSnapshot", log_pb2.ReadSnapshotRequest(), timeout)
+        return (answer.data async for answer in answers)
 
     async def reseed_log(
         self, *, force: bool = False, timeout: float = LONG_S
@@ -500,15 +507,20 @@ class AsyncClient:
 
     async def _upload(self, name: str, messages: object, timeout: float) -> Any:
         # A stream cannot be sent twice: its way must be known before, and open.
-        await self._route.hot(timeout)
+        limit = seconds(timeout)
+        await self._route.hot(limit)
         try:
             return await getattr(self._route.control, name)(
-                messages, timeout=timeout, wait_for_ready=True
+                messages, timeout=limit, wait_for_ready=True
             )
         except grpc.aio.AioRpcError as error:
             raise from_call(error) from None
 
-    async def _stream(
+    def _stream(self, name: str, messages: object, timeout: float | None) -> AsyncIterator[Any]:
+        # Not in the generator: what the caller gave is refused at the call, not at the first part.
+        return self._parts(name, messages, seconds_or_none(timeout))
+
+    async def _parts(
         self, name: str, messages: object, timeout: float | None
     ) -> AsyncIterator[Any]:
         await self._route.hot(timeout or LONG_S)

@@ -7,6 +7,7 @@ import time
 
 from nextbest.client.channel import ATTEMPTS_MAX
 from nextbest.client.errors import OverloadedError
+from nextbest.client.limits import seconds
 
 # So much longer at most, by chance: those who were refused together shall not come together.
 SPREAD = 0.25
@@ -16,7 +17,8 @@ class Attempts:
     """The attempts of one call; a refusal says that nothing was done."""
 
     def __init__(self, timeout: float) -> None:
-        self._end = time.monotonic() + timeout
+        """timeout: the caller's, in seconds; raises TypeError or ValueError for a bad one."""
+        self._end = time.monotonic() + seconds(timeout)
         self._more = ATTEMPTS_MAX - 1
 
     @property

@@ -1,14 +1,12 @@
-"""The channel's target and options: round robin, retries, keepalive."""
+"""The channel's options: round robin, retries, keepalive."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 ATTEMPTS_MAX = 3
-ADDRESSES_MAX = 64
 _CONNECTION = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -24,29 +22,6 @@ _SERVICES = (
     "nextbest.v1.ProfileService",
     "nextbest.v1.PlaybookService",
 )
-
-
-def target(addresses: str | Sequence[str]) -> str:
-    """One gRPC target for an address or several: "host:port", "unix:/path", "dns:///name:port".
-
-    Several addresses must be numeric, all IPv4 or all IPv6, or all unix sockets.
-    """
-    given = [addresses] if isinstance(addresses, str) else list(addresses)
-    if not 1 <= len(given) <= ADDRESSES_MAX or not all(given):
-        raise ValueError(f"addresses: {len(given)}, allowed: 1 to {ADDRESSES_MAX}")
-    for address in given:
-        # Without a port gRPC takes that of HTTPS.
-        if ":" not in address:
-            raise ValueError(f"addresses: {address!r}, allowed: host:port or unix:/path")
-    if len(given) == 1:
-        return given[0]
-    for scheme in ("unix:", "ipv4:", "ipv6:"):
-        if all(address.startswith(scheme) for address in given):
-            return scheme + ",".join(address.removeprefix(scheme) for address in given)
-    scheme = "ipv6:" if all(address.startswith("[") for address in given) else "ipv4:"
-    if any(address.startswith(("unix:", "dns:")) for address in given):
-        raise ValueError("addresses: of several kinds, allowed: all of one")
-    return scheme + ",".join(given)
 
 
 def service_config() -> str:

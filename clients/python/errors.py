@@ -8,6 +8,8 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_FAULTY = "FAULTY_PLAYBOOK"
+FAULTS_SHOWN_MAX = 10
 
 
 class Violation(NamedTuple):
@@ -45,6 +47,27 @@ class NextbestError(Exception):
 
 class InvalidArgumentError(NextbestError):
     """The request is not allowed; `violations` name the fields."""
+
+
+class FaultyPlaybookError(InvalidArgumentError):
+    """The playbook has `faults` faults, of which `violations` has those that an answer can hold.
+
+    A violation's field is "file:line:column", its description what is wrong there.
+    """
+
+    @property
+    def faults(self) -> int:
+        """How many faults there are."""
+        count = self.metadata.get("faults", "")
+        return int(count) if count.isdecimal() else len(self.violations)
+
+    def __str__(self) -> str:
+        """The first faults, a line each with its place, and how many more there are."""
+        shown = self.violations[:FAULTS_SHOWN_MAX]
+        lines = [self.message, *(f"{one.field}: {one.description}" for one in shown)]
+        if shown and self.faults > len(shown):
+            lines.append(f"and {self.faults - len(shown):,} more")
+        return "\n".join(lines)
 
 
 class AlreadyUsedError(NextbestError):
@@ -117,6 +140,8 @@ def from_status(status: status_pb2.Status) -> NextbestError:
     if request.field_violations and code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         # Too large a request stays too large: nothing is overloaded.
         kind = InvalidArgumentError
+    if info.reason == _FAULTY:
+        kind = FaultyPlaybookError
     return kind(
         status.message,
         code=code,

@@ -12,11 +12,20 @@ from typing import Any, Self, TypeAlias, TypeVar
 import grpc
 
 from nextbest.client import request
+from nextbest.client.address import target
 from nextbest.client.attempts import Attempts
-from nextbest.client.channel import target
 from nextbest.client.errors import OverloadedError, from_call
 from nextbest.client.ids import new_id
-from nextbest.client.limits import BATCH_S, CONSENT_S, DECIDE_S, LONG_S, PUBLISH_S, WRITE_S
+from nextbest.client.limits import (
+    BATCH_S,
+    CONSENT_S,
+    DECIDE_S,
+    LONG_S,
+    PUBLISH_S,
+    WRITE_S,
+    seconds,
+    seconds_or_none,
+)
 from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import Route
 from nextbest.client.value import Plain
@@ -40,8 +49,9 @@ class Client:
 
     `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
     a known id as text, or what `anonymous(id)` makes.  A datetime without a zone is read as UTC.
-    Every call has a deadline (`timeout`, in seconds) and raises a NextbestError.  A call is tried
-    up to three times while the server is unavailable, or when it says when to come again; ids that
+    Every call has a deadline (`timeout`, in seconds) and raises a NextbestError; an argument that
+    no call can have is a TypeError or ValueError, here or at the call.  A call is tried up to three
+    times while the server is unavailable, or when it says when to come again; ids that
     are not given are made once, so that a repeat changes nothing.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
@@ -292,7 +302,7 @@ class Client:
     ) -> playbook_pb2.PublishPlaybookResponse:
         """Compile a playbook and make it the active generation.
 
-        Raises InvalidArgumentError with a violation for each fault.
+        Raises FaultyPlaybookError with a violation for each fault.
         """
         message = playbook_pb2.PublishPlaybookRequest(
             write_id=write_id or new_id(), files=request.files(files), description=description
@@ -359,8 +369,8 @@ class Client:
     ) -> Iterator[decision_pb2.DecideResult]:
         """Decide for a stream; a result is a response or an error, in the requests' order."""
         wrapped = (decision_pb2.DecideStreamRequest(request=each) for each in requests)
-        for answer in self._stream("DecideStream", wrapped, timeout):
-            yield answer.result
+        answers = self._stream("DecideStream", wrapped, timeout)
+        return (answer.result for answer in answers)
 
     def track_stream(
         self,
@@ -373,7 +383,7 @@ class Client:
             event_pb2.TrackStreamRequest(event=each.message() if isinstance(each, Event) else each)
             for each in events
         )
-        yield from self._stream("TrackStream", wrapped, timeout)
+        return self._stream("TrackStream", wrapped, timeout)
 
     def query_profiles(
         self,
@@ -386,7 +396,7 @@ class Client:
     ) -> Iterator[profile_pb2.QueryProfilesResponse]:
         """The people for whom a CEL condition holds, in parts; the last one has the totals."""
         message = request.query(condition, limit, now, profiles)
-        yield from self._stream("QueryProfiles", message, timeout)
+        return self._stream("QueryProfiles", message, timeout)
 
     def log_status(
         self, *, digest: bool = False, timeout: float = LONG_S
@@ -412,9 +422,8 @@ class Client:
 
     def read_snapshot(self, *, timeout: float = LONG_S) -> Iterator[bytes]:
         """The file of the node's newest snapshot, in pieces."""
-        message = log_pb2.ReadSnapshotRequest()
-        for answer in self._stream("ReadSnapshot", message, timeout):
-            yield answer.data
+        answers = self._stream("ReadSnapshot", log_pb2.ReadSnapshotRequest(), timeout)
+        return (answer.data for answer in answers)
 
     def reseed_log(
         self, *, force: bool = False, timeout: float = LONG_S
@@ -475,15 +484,18 @@ class Client:
 
     def _upload(self, name: str, messages: object, timeout: float) -> Any:
         # A stream cannot be sent twice: its way must be known before, and open.
-        self._route.hot(timeout)
+        limit = seconds(timeout)
+        self._route.hot(limit)
         try:
-            return getattr(self._route.control, name)(
-                messages, timeout=timeout, wait_for_ready=True
-            )
+            return getattr(self._route.control, name)(messages, timeout=limit, wait_for_ready=True)
         except grpc.RpcError as error:
             raise from_call(error) from None
 
     def _stream(self, name: str, messages: object, timeout: float | None) -> Iterator[Any]:
+        # Not in the generator: what the caller gave is refused at the call, not at the first part.
+        return self._parts(name, messages, seconds_or_none(timeout))
+
+    def _parts(self, name: str, messages: object, timeout: float | None) -> Iterator[Any]:
         self._route.hot(timeout or LONG_S)
         call = getattr(self._route.control, name)(messages, timeout=timeout)
         try:

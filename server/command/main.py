@@ -195,6 +195,8 @@ def _refused(error: NextbestError) -> None:
         complain(error.message)
     for violation in error.violations:
         complain(f"{violation.field}: {violation.description}")
+    if (more := int(error.metadata.get("faults", 0)) - len(error.violations)) > 0:
+        complain(f"and {more:,} more; `nextbest check FOLDER` shows all of a playbook's")
     if error.reason == "NO_PLAYBOOK":
         complain("publish one with `nextbest publish FOLDER`")
     for violation in error.violations:

@@ -69,6 +69,9 @@ def _status(error: errors.NextbestError) -> status_pb2.Status:
     for name in ("what", "bound"):
         if hasattr(error, name):
             info.metadata[name] = _cut(str(getattr(error, name)))
+    if isinstance(error, FaultyPlaybookError):
+        # Not all may fit into the details.
+        info.metadata["faults"] = str(len(error.faults))
     _add(status, info)
     if isinstance(error, FaultyPlaybookError):
         _add(status, _faults(error))

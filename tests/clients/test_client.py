@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from nextbest.client import (
     Client,
     Consent,
     Event,
+    FaultyPlaybookError,
     InvalidArgumentError,
     NextbestError,
     PreconditionError,
@@ -24,7 +27,8 @@ from nextbest.client import (
     anonymous,
 )
 from nextbest.client import request as requests
-from nextbest.client.channel import service_config, target
+from nextbest.client.address import target
+from nextbest.client.channel import service_config
 from nextbest.client.ids import new_id
 from nextbest.client.value import message, plain
 from nextbest.v1 import common_pb2
@@ -115,8 +119,14 @@ def test_ids_are_uuids_of_version_7_with_their_time() -> None:
     ("addresses", "wanted"),
     [
         ("127.0.0.1:7600", "127.0.0.1:7600"),
+        ("shop_1.internal:7600", "shop_1.internal:7600"),
+        ("dns:///shop:7600", "dns:///shop:7600"),
+        ("[fe80::1]:7600", "[fe80::1]:7600"),
+        ("ipv4:10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1"),
         (["unix:/run/a"], "unix:/run/a"),
+        (("unix:/a", "unix:/b"), "unix:/a,/b"),
         (["10.0.0.1:1", "10.0.0.2:1"], "ipv4:10.0.0.1:1,10.0.0.2:1"),
+        (["ipv4:10.0.0.1:1", "10.0.0.2:1"], "ipv4:10.0.0.1:1,10.0.0.2:1"),
         (["[::1]:1", "[::2]:1"], "ipv6:[::1]:1,[::2]:1"),
     ],
 )
@@ -124,12 +134,106 @@ def test_addresses_make_one_target(addresses: Any, wanted: str) -> None:
     assert target(addresses) == wanted
 
 
+KINDS = pytest.mark.parametrize("kind", [Client, AsyncClient])
+ONE = re.escape("host:port, [ipv6]:port, unix:/path or dns:///host:port")
+SEVERAL = re.escape("several ip:port, several [ipv6]:port, or several unix:/path")
+
+
+@KINDS
 @pytest.mark.parametrize(
-    "addresses", [[], "", ["unix:/a", "10.0.0.1:1"], "localhost", ["10.0.0.1:1", "10.0.0.2"]]
+    ("addresses", "seen"),
+    [
+        ("", "''"),
+        ("localhost", "'localhost'"),
+        ("localhost:port", "'localhost:port'"),
+        ("localhost:0", "'localhost:0'"),
+        ("localhost:99999", "'localhost:99999'"),
+        ("http://localhost:7600", "'http://localhost:7600'"),
+        ("::1:7600", "'::1:7600'"),
+        ("[::g]:7600", re.escape("'[::g]:7600'")),
+        ("a b:7600", "'a b:7600'"),
+        ("unix:", "'unix:'"),
+        ("ipv4:localhost:1", "'ipv4:localhost:1'"),
+        (["10.0.0.1:1", "10.0.0.2"], "'10.0.0.2'"),
+    ],
 )
-def test_other_addresses_are_refused(addresses: Any) -> None:
-    with pytest.raises(ValueError, match="addresses"):
-        target(addresses)
+def test_what_is_no_address_is_refused_when_the_client_is_made(
+    kind: Any, addresses: Any, seen: str
+) -> None:
+    with pytest.raises(ValueError, match=f"addresses: {seen}, allowed: {ONE}"):
+        kind(addresses)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "addresses", [["unix:/a", "10.0.0.1:1"], ["[::1]:1", "10.0.0.1:1"], ["shop:1", "shop:2"]]
+)
+def test_several_addresses_are_of_one_kind(kind: Any, addresses: Any) -> None:
+    with pytest.raises(ValueError, match=f"addresses: '.*', allowed: {SEVERAL}"):
+        kind(addresses)
+
+
+@KINDS
+@pytest.mark.parametrize("addresses", [None, 7600, b"localhost:7600", [b"localhost:7600"], [None]])
+def test_addresses_are_texts(kind: Any, addresses: Any) -> None:
+    with pytest.raises(TypeError, match=r"addresses: .*, allowed: a text or a list of texts"):
+        kind(addresses)
+    with pytest.raises(ValueError, match="addresses: 0, allowed: 1 to 64"):
+        kind([])
+
+
+@pytest.mark.parametrize("timeout", ["1s", True, [1]])
+async def test_a_timeout_is_a_number(timeout: Any) -> None:
+    await _refused(TypeError, timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 1e18])
+async def test_a_timeout_is_a_time_that_can_pass(timeout: float) -> None:
+    await _refused(ValueError, timeout)
+
+
+async def test_only_a_stream_goes_without_a_deadline() -> None:
+    wanted = "timeout: None, allowed: seconds"
+    with Client("127.0.0.1:1") as client, pytest.raises(TypeError, match=wanted):
+        client.decide("ann", ["home"], timeout=None)  # type: ignore[arg-type]
+    async with AsyncClient("127.0.0.1:1") as waiting:
+        waiting.decide_stream(_none(), timeout=None)
+        with pytest.raises(TypeError, match=wanted):
+            await waiting.track("ann", "visit", timeout=None)  # type: ignore[arg-type]
+
+
+async def _refused(kind: type[Exception], timeout: Any) -> None:
+    """By every sort of call, before anything is sent; a stream's error is not left to its use."""
+    wanted = f"timeout: {re.escape(repr(timeout))}, allowed: seconds, above 0 to 31,536,000"
+    with Client("127.0.0.1:1") as client:
+        for call in (
+            partial(client.decide, "ann", ["home"]),
+            partial(client.get_profile, "ann"),
+            partial(client.import_profiles, []),
+            partial(client.decide_stream, []),
+            partial(client.query_profiles, "true"),
+        ):
+            with pytest.raises(kind, match=wanted):
+                call(timeout=timeout)
+    async with AsyncClient("127.0.0.1:1") as waiting:
+        for wait in (
+            partial(waiting.decide, "ann", ["home"]),
+            partial(waiting.get_profile, "ann"),
+            partial(waiting.import_profiles, []),
+        ):
+            with pytest.raises(kind, match=wanted):
+                await wait(timeout=timeout)
+        for stream in (
+            partial(waiting.track_stream, _none()),
+            partial(waiting.query_profiles, "true"),
+        ):
+            with pytest.raises(kind, match=wanted):
+                stream(timeout=timeout)
+
+
+async def _none() -> AsyncIterator[Any]:
+    for each in ():
+        yield each
 
 
 def test_the_service_config_retries_and_throttles() -> None:
@@ -222,3 +326,17 @@ async def test_a_level_that_the_server_has_not_is_refused(client: AsyncClient) -
         await client.track("ann", "login", ack="logged")
     with pytest.raises(ValueError, match="replicated"):
         await client.track("ann", "login", ack="twice")  # type: ignore[arg-type]
+
+
+async def test_a_faulty_playbook_tells_its_first_faults(client: AsyncClient) -> None:
+    """With file, line, field and what is wrong, a line each, and how many there are besides."""
+    names = "".join(f"  a{n}: {{type: no_such_type}}\n" for n in range(40))
+    with pytest.raises(FaultyPlaybookError) as caught:
+        await client.publish_playbook({"schema.yaml": f"attributes:\n{names}".encode()})
+    first, *lines = str(caught.value).splitlines()
+    assert first == "the playbook has 40 faults"
+    assert re.match(r"schema\.yaml:2:14: attribute type, seen 'no_such_type', allowed: ", lines[0])
+    assert (len(lines), lines[-1], caught.value.faults) == (11, "and 30 more", 40)
+    with pytest.raises(InvalidArgumentError) as other:
+        await client.publish_playbook({"schema.yaml": b"attributs: {}"})
+    assert len(str(other.value).splitlines()) == 2
