@@ -61,12 +61,13 @@ class ConfigError(NextbestError):
 
 
 class ListenError(NextbestError):
-    """An address cannot be listened on."""
+    """An address cannot be listened on; `option` of `nextbest serve` gives another one."""
 
-    def __init__(self, address: str, why: str) -> None:
+    def __init__(self, address: str, why: str, option: str = "") -> None:
         super().__init__(f"{address}: {why}")
         self.address = address
         self.why = why
+        self.option = option
 
 
 class LaneError(NextbestError):

@@ -1,4 +1,4 @@
-"""Listening sockets for the fast lane: made, refused, and removed again."""
+"""Listening sockets: made for the fast lane, refused, removed again, and tried beforehand."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from nextbest.server.address import is_loopback, split, unix_path
+from nextbest.server.address import PORT_MAX, is_loopback, split, unix_path
 from nextbest.server.errors import ListenError
 
 # The kernel lowers it to net.core.somaxconn.
 BACKLOG = 4_096
 # Of the kernel's sun_path, without the zero at its end.
 PATH_BYTES_MAX = 107
+IN_USE = "in use by another process"
+ELSEWHERE = "not an address of this machine"
+# The ports behind one in use of which a free one is named.
+PORTS_TRIED = 20
 
 
 class Listener:
@@ -93,9 +97,49 @@ def require_free(address: str, path: str) -> None:
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise ListenError(address, "a file that is no socket is there")
     if not _is_stale(path):
-        raise ListenError(address, "in use")
+        raise ListenError(address, IN_USE)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def require_addresses(addresses: Iterable[str], option: str) -> None:
+    """Raise ListenError where one cannot be listened on; others may take it before we do."""
+    for address in addresses:
+        try:
+            if path := unix_path(address):
+                require_free(address, path)
+            else:
+                _require_port(address)
+        except ListenError as error:
+            raise ListenError(address, error.why, option) from error
+
+
+def free_near(address: str) -> str:
+    """An address like one in use that is free now; "" where none is near."""
+    host, port = address.rpartition(":")[0], split(address)[1]
+    for near in range(port + 1, min(port + PORTS_TRIED, PORT_MAX) + 1):
+        with contextlib.suppress(ListenError):
+            _require_port(f"{host}:{near}")
+            return f"{host}:{near}"
+    return ""
+
+
+def _require_port(address: str) -> None:
+    """One of a name's addresses is enough, as for gRPC, but none of them may be another's."""
+    host, port = split(address)
+    failed: list[OSError] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ListenError(address, _reason(error)) from error
+    for family, _, _, _, place in found:
+        try:
+            _bound(family, place, shared=False).close()
+        except OSError as error:
+            failed.append(error)
+    in_use = any(error.errno == errno.EADDRINUSE for error in failed)
+    if failed and (in_use or len(failed) == len(found)):
+        raise ListenError(address, IN_USE if in_use else _reason(failed[0])) from failed[0]
 
 
 def _is_stale(path: str) -> bool:
@@ -155,4 +199,7 @@ def _inode(path: str) -> tuple[int, int] | None:
 
 def _reason(error: Exception) -> str:
     """One line for a person."""
+    known = {errno.EADDRINUSE: IN_USE, errno.EADDRNOTAVAIL: ELSEWHERE}
+    if isinstance(error, OSError) and error.errno in known:
+        return known[error.errno]
     return getattr(error, "strerror", None) or str(error)

@@ -28,6 +28,7 @@ from nextbest.server.config import Config
 from nextbest.server.errors import DataError
 from nextbest.server.keeper import Keeper
 from nextbest.server.lane import FastLane
+from nextbest.server.listener import require_addresses
 from nextbest.server.log.network import network
 from nextbest.server.log.place import parse
 from nextbest.server.playbook import scalars
@@ -101,6 +102,7 @@ def run(config: Config, announce: Announce = announce) -> None:
     what the log raises when it cannot start, and LaneError after the drain when a thread of the
     fast lane ended by itself.
     """
+    _require_addresses(config)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(serve(config, announce))
 
@@ -175,6 +177,14 @@ async def serve(
     if parts.failures:
         raise parts.failures[0]
     lane.check()
+
+
+def _require_addresses(config: Config) -> None:
+    """Before anything is opened or recovered: to bring a log back may take minutes."""
+    require_addresses(config.listen.addresses, "--listen")
+    require_addresses(config.lane.addresses, "--fast-lane")
+    if config.telemetry.address:
+        require_addresses([config.telemetry.address], "--set telemetry.address=")
 
 
 def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | None:

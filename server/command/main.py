@@ -27,7 +27,7 @@ from nextbest.server.command.console import (
     NO_SERVER,
     complain,
 )
-from nextbest.server.errors import ConfigError, FaultyPlaybookError
+from nextbest.server.errors import ConfigError, FaultyPlaybookError, ListenError
 
 if TYPE_CHECKING:
     from nextbest.client.errors import NextbestError
@@ -162,6 +162,8 @@ def _end(error: Exception) -> NoReturn:
         sys.exit(EXIT_REFUSED)
     if isinstance(error, core_errors.NextbestError):
         complain(str(error))
+        if isinstance(error, ListenError):
+            _other_address(error)
         sys.exit(EXIT_REFUSED)
     _end_call(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -171,6 +173,20 @@ def _end(error: Exception) -> NoReturn:
         complain(str(error))
         sys.exit(EXIT_USAGE)
     raise error
+
+
+def _other_address(error: ListenError) -> None:
+    """Say what to do about an address in use."""
+    from nextbest.server.address import unix_path
+    from nextbest.server.listener import IN_USE, free_near
+
+    if error.why != IN_USE or not error.option:
+        return
+    if unix_path(error.address):
+        complain(f"stop the server that answers there, or give another path with {error.option}")
+    elif free := free_near(error.address):
+        option = error.option if error.option.endswith("=") else f"{error.option} "
+        complain(f"stop what listens there, or give another address: `{option}{free}` is free")
 
 
 def _end_call(error: Exception) -> None:

@@ -14,7 +14,7 @@ from nextbest.server.address import unix_path
 from nextbest.server.config import Config, Rpc
 from nextbest.server.errors import ListenError
 from nextbest.server.keeper import Keeper
-from nextbest.server.listener import require_free
+from nextbest.server.listener import ELSEWHERE, IN_USE, require_free
 from nextbest.server.publisher import Publisher
 from nextbest.server.rpc import hot, standard
 from nextbest.server.rpc.admission import Admission
@@ -127,7 +127,7 @@ def bind(server: grpc.aio.Server, address: str) -> str:
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
-        reason = "in use, or not an address of this machine"
+        reason = f"{IN_USE}, or {ELSEWHERE}"
         if address.startswith("unix:"):
             # gRPC gives no reason; length, folder and who is there were looked at above.
             reason = "no permission, or a file system without sockets"

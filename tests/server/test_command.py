@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -259,6 +260,36 @@ def test_serve_refuses_a_bad_configuration(tmp_path: Path) -> None:
     assert "rpc.streams_max" in text
     address = f"unix:{tmp_path}/none/socket"
     assert "no folder" in nextbest("serve", "--listen", address, code=1)
+
+
+@pytest.mark.parametrize("option", ["--listen", "--fast-lane", "telemetry.address"])
+def test_an_address_in_use_is_told_before_anything_is_opened(tmp_path: Path, option: str) -> None:
+    """With the option that gives another one, and a port that is free."""
+    data = tmp_path / "data"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        given = ["--set", f"{option}={address}"] if "." in option else [option, address]
+        if option != "--listen":
+            given += ["--listen", f"unix:{tmp_path}/socket"]
+        told = nextbest("serve", "--data", str(data), *given, code=1)
+    assert told.startswith(f"{address}: in use by another process\n")
+    advised = re.search(rf"`{'--set ' if '.' in option else ''}{option}[= ](\S+)` is free", told)
+    assert advised
+    assert advised[1] != address
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", int(advised[1].rpartition(":")[2])))
+    assert not data.exists()
+
+
+def test_a_socket_in_use_names_the_option(server: Process, tmp_path: Path) -> None:
+    told = nextbest("serve", "--data", str(tmp_path / "data"), "-l", server.address, code=1)
+    assert told.splitlines() == [
+        f"{server.address}: in use by another process",
+        "stop the server that answers there, or give another path with --listen",
+    ]
+    assert not (tmp_path / "data").exists()
 
 
 def test_sigterm_drains_calls_in_flight(tmp_path: Path) -> None:
