@@ -12,7 +12,7 @@ from libc.stdint cimport (
     SIZE_MAX, UINT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 from libcpp cimport bool as cpp_bool
 
 from . import errors

@@ -73,7 +73,8 @@ cdef struct Connection:
     int64_t resets
     int64_t reset_ms
     size_t lingered
-    # The highest stream so far, and the last ones that ended in good order.
+    # The highest stream so far, and the last ones that ended: negative where we alone have ended
+    # it, for then frames of it may be on their way.
     int32_t stream_highest
     int32_t ended[ENDED_KEPT]
     uint32_t ended_count
@@ -188,7 +189,6 @@ cdef inline size_t connection_rest(const Connection* connection) noexcept nogil:
 cdef size_t connection_take(Connection* connection, size_t most) noexcept nogil:
     """Read once; gives how much that was, and 0 where no more can be read."""
     cdef LaneState* lane = connection.lane
-    cdef ssize_t used
     cdef ssize_t count = recv(connection.fd, lane.input, most, 0)
     if count <= 0:
         if count == 0 or not would_block():
@@ -201,13 +201,27 @@ cdef size_t connection_take(Connection* connection, size_t most) noexcept nogil:
         if connection.lingered > LINGER_BYTES_MAX:
             connection_fail(connection, connection.reason)
         return <size_t>count
-    frames_read(&connection.frames, lane.input, <size_t>count)
-    used = nghttp2_session_mem_recv(connection.session, lane.input, <size_t>count)
-    if used < 0:
-        connection_refused(connection, used)
+    if not connection_receive(connection, lane.input, <size_t>count):
         return 0
     calls_arriving(lane)
     return <size_t>count if connection.state != STATE_DEAD else 0
+
+
+cdef bint connection_receive(
+    Connection* connection, const uint8_t* data, size_t length
+) noexcept nogil:
+    """Give nghttp2 what was read; False where it is no HTTP/2."""
+    cdef ssize_t used
+    cdef size_t step
+    cdef size_t at = 0
+    while at < length:
+        step = frames_read(connection, data + at, length - at)
+        used = nghttp2_session_mem_recv(connection.session, data + at, step)
+        if used < 0:
+            connection_refused(connection, used)
+            return False
+        at += step
+    return True
 
 
 cdef void connection_refused(Connection* connection, ssize_t error) noexcept nogil:

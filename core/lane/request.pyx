@@ -79,6 +79,7 @@ cdef void request_header(
             stream.refusal = REFUSAL_PATH
     elif text_is(name, name_length, ":method"):
         stream.post = text_is(value, value_length, "POST")
+        stream.head = text_is(value, value_length, "HEAD")
     elif text_is(name, name_length, "content-type"):
         stream.grpc = is_grpc(value, value_length)
     elif text_is(name, name_length, "grpc-encoding"):
@@ -135,6 +136,11 @@ cdef uint8_t headers_refusal(const Stream* stream) noexcept nogil:
     if stream.refusal == REFUSAL_NONE and stream.method == METHOD_NONE:
         return REFUSAL_PATH
     return stream.refusal
+
+
+cdef inline bint is_http(uint8_t refusal) noexcept nogil:
+    """Whether what is refused is no call."""
+    return refusal == REFUSAL_METHOD or refusal == REFUSAL_CONTENT_TYPE
 
 
 cdef uint8_t request_add(

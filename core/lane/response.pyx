@@ -8,6 +8,7 @@ cdef enum:
 
 cdef const char* BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 cdef const char* HEX = "0123456789ABCDEF"
+cdef const char* HTTP_TEXT = "gRPC is served here: POST with content-type: application/grpc\n"
 
 
 cdef inline nghttp2_nv header(const char* name, const char* value, size_t length) noexcept nogil:
@@ -82,7 +83,7 @@ cdef ssize_t read_answer(
     nghttp2_session* session, int32_t id, uint8_t* buffer, size_t length, uint32_t* flags,
     nghttp2_data_source* source, void* user_data,
 ) noexcept nogil:
-    """Give nghttp2 the next piece of an answer, and after the last one the trailers."""
+    """Give nghttp2 the next piece of an answer, and after the last one a call's trailers."""
     cdef Stream* stream = <Stream*>source.ptr
     cdef size_t left = stream.answer.length - stream.answer_sent
     cdef nghttp2_nv trailer
@@ -92,7 +93,9 @@ cdef ssize_t read_answer(
     stream.answer_sent += length
     stream.connection.answer_bytes -= length
     stream.moved_ms = stream.connection.lane.now_ms
-    if length == left:
+    if length == left and stream.code == CODE_NONE:
+        flags[0] = NGHTTP2_DATA_FLAG_EOF
+    elif length == left:
         flags[0] = NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         trailer = header("grpc-status", "0", 1)
         if nghttp2_submit_trailer(session, id, &trailer, 1):
@@ -169,15 +172,22 @@ cdef inline void refuse(Stream* stream, int32_t code, const char* message) noexc
 
 
 cdef void respond_http(Stream* stream, const char* status) noexcept nogil:
-    """Answer what is not gRPC at all with an HTTP status; a 405 names the method allowed."""
-    cdef nghttp2_nv headers[2]
-    cdef size_t count = 1
+    """Answer what is not gRPC at all with an HTTP status, and say what is allowed."""
+    cdef LaneState* lane = stream.connection.lane
+    cdef nghttp2_nv headers[3]
+    cdef nghttp2_data_provider provider
     stream.answered = True
-    due_clear(&stream.connection.lane.pool, stream)
-    counter_add(&stream.connection.lane.counters[COUNT_MALFORMED_HTTP], 1)
+    stream.moved_ms = lane.now_ms
+    due_clear(&lane.pool, stream)
+    counter_add(&lane.counters[COUNT_MALFORMED_HTTP], 1)
+    if not stream.head and buffer_add(&stream.answer, HTTP_TEXT, strlen(HTTP_TEXT)):
+        stream.connection.answer_bytes += stream.answer.length
     headers[0] = header(":status", status, 3)
-    if strcmp(status, "405") == 0:
-        headers[1] = header("allow", "POST", 4)
-        count = 2
-    if nghttp2_submit_response(stream.connection.session, stream.id, headers, count, NULL):
+    headers[1] = header("content-type", "text/plain", 10)
+    headers[2] = header("allow", "POST", 4)
+    provider.source.ptr = stream
+    provider.read_callback = read_answer
+    if nghttp2_submit_response(
+        stream.connection.session, stream.id, headers, 3, &provider
+    ):
         connection_fail(stream.connection, COUNT_CLOSED_MEMORY)

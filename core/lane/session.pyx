@@ -90,7 +90,7 @@ cdef int on_begin_frame(
     cdef LaneState* lane = connection.lane
     connection.frame_ms = lane.now_ms
     if frame.type == NGHTTP2_HEADERS:
-        on_headers_begin(connection, frame.stream_id)
+        on_stream_frame(connection, frame.type, frame.stream_id)
     if not is_control(frame):
         connection.control_frames = max(
             connection.control_frames - CONTROL_FRAMES_A_CALL,
@@ -107,17 +107,30 @@ cdef int on_begin_frame(
     return 0
 
 
-cdef void on_headers_begin(Connection* connection, int32_t id) noexcept nogil:
-    """RFC 9113, 5.1 and 5.1.1: a stream is not opened again, nor one below the highest."""
-    cdef uint32_t i
-    cdef uint32_t error = NGHTTP2_PROTOCOL_ERROR
+cdef inline void on_stream_frame(
+    Connection* connection, uint8_t kind, int32_t id
+) noexcept nogil:
+    """RFC 9113, 5.1 and 5.1.1: no frame follows what its peer has ended, no lower stream opens."""
+    cdef int32_t ended
     if id > connection.stream_highest:
-        connection.stream_highest = id
+        # One for DATA is nghttp2's to refuse, if the HEADERS are not in the same read.
+        if kind == NGHTTP2_HEADERS:
+            connection.stream_highest = id
     elif id > 0 and nghttp2_session_get_stream_user_data(connection.session, id) == NULL:
-        for i in range(ENDED_KEPT):
-            if connection.ended[i] == id:
-                error = NGHTTP2_STREAM_CLOSED
-        connection_end(connection, error, COUNT_CLOSED_PROTOCOL)
+        ended = stream_ended(connection, id)
+        if ended > 0:
+            connection_end(connection, NGHTTP2_STREAM_CLOSED, COUNT_CLOSED_PROTOCOL)
+        elif ended == 0 and kind == NGHTTP2_HEADERS:
+            connection_end(connection, NGHTTP2_PROTOCOL_ERROR, COUNT_CLOSED_PROTOCOL)
+
+
+cdef int32_t stream_ended(const Connection* connection, int32_t id) noexcept nogil:
+    """Its number when its peer has ended it, less than 0 when we alone have, 0 when unknown."""
+    cdef uint32_t i
+    for i in range(ENDED_KEPT):
+        if connection.ended[i] == id or connection.ended[i] == -id:
+            return connection.ended[i]
+    return 0
 
 
 cdef int on_frame(
@@ -133,6 +146,9 @@ cdef int on_frame(
     elif frame.hd.type == NGHTTP2_SETTINGS:
         connection.settled = True
     elif frame.hd.type == NGHTTP2_RST_STREAM:
+        stream = <Stream*>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        if stream != NULL:
+            request_end(stream)
         on_reset(connection)
     elif frame.hd.type == NGHTTP2_GOAWAY:
         connection.left = True
@@ -147,15 +163,23 @@ cdef void on_request_frame(Stream* stream, const nghttp2_frame* frame) noexcept 
         stream.refusal = headers_refusal(stream)
         if not frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
             call_arrives(stream)
-    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM and not stream.request_ended:
-        stream.request_ended = True
-        stream.connection.receiving -= 1
+    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+        request_end(stream)
     if stream.answered:
         return
     if stream.refusal != REFUSAL_NONE:
-        call_refuse(stream)
+        # HTTP is answered in its turn: what comes of the request may yet be wrong.
+        if stream.request_ended or not is_http(stream.refusal):
+            call_refuse(stream)
     elif stream.request_ended:
         call_begin(stream)
+
+
+cdef inline void request_end(Stream* stream) noexcept nogil:
+    """Its peer sends no more of it."""
+    if not stream.request_ended:
+        stream.request_ended = True
+        stream.connection.receiving -= 1
 
 
 cdef void on_ping(Connection* connection, bint acknowledged) noexcept nogil:
@@ -225,9 +249,10 @@ cdef int on_close(
     cdef Stream* stream = <Stream*>nghttp2_session_get_stream_user_data(session, id)
     if stream != NULL:
         nghttp2_session_set_stream_user_data(session, id, NULL)
-        if error == NGHTTP2_NO_ERROR:
-            stream.connection.ended[stream.connection.ended_count % ENDED_KEPT] = id
-            stream.connection.ended_count += 1
+        stream.connection.ended[stream.connection.ended_count % ENDED_KEPT] = (
+            id if stream.request_ended else -id
+        )
+        stream.connection.ended_count += 1
         call_end(stream)
     return 0
 

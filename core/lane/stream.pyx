@@ -48,6 +48,7 @@ cdef struct Stream:
     # The engine's answer waits for the log.
     bint pending
     bint post
+    bint head
     bint grpc
     bint encoded
     size_t header_bytes
@@ -186,7 +187,7 @@ cdef Stream* stream_open(StreamPool* pool, Connection* connection, int32_t id) n
     stream.method = METHOD_NONE
     stream.refusal = REFUSAL_NONE
     stream.request_ended = stream.answered = stream.pending = False
-    stream.post = stream.grpc = stream.encoded = False
+    stream.post = stream.head = stream.grpc = stream.encoded = False
     stream.header_bytes = 0
     stream.deadline_us = stream.deadline_ms = 0
     stream.answer_sent = 0

@@ -100,7 +100,9 @@ cdef void deadlines_run(LaneState* lane) noexcept nogil:
 
 cdef void call_expire(Stream* stream) noexcept nogil:
     cdef LaneState* lane = stream.connection.lane
-    if stream.pending and stream.method == METHOD_TRACK:
+    if stream.refusal != REFUSAL_NONE:
+        call_refuse(stream)
+    elif stream.pending and stream.method == METHOD_TRACK:
         refuse(stream, CODE_DEADLINE_EXCEEDED, "the deadline passed before the log had the "
                "write: whether it has is unknown, retry with the same id")
     elif stream.pending:

@@ -40,6 +40,7 @@ from tests.lane.wire import (
     QUIET_S,
     REFUSED_STREAM,
     STREAM_CLOSED,
+    UNIMPLEMENTED,
     Peer,
     call,
     data_frames,
@@ -78,6 +79,22 @@ def reset(peer: Peer) -> int:
     """A stream that the client has reset."""
     stream = opened(peer)
     peer.send(RstStreamFrame(stream, error_code=CANCEL))
+    return stream
+
+
+def browsed(peer: Peer) -> int:
+    """A closed stream that was HTTP, and no gRPC."""
+    stream = peer.stream()
+    peer.send(peer.headers(stream, request("/", _method="GET"), "END_STREAM"))
+    assert peer.answer(stream).http_status == 405
+    return stream
+
+
+def refused(peer: Peer) -> int:
+    """A stream that the server has answered before its client has ended it."""
+    stream = peer.stream()
+    peer.send(peer.headers(stream, request("/nowhere/Call")))
+    assert peer.answer(stream).status == UNIMPLEMENTED
     return stream
 
 
@@ -195,6 +212,20 @@ BREAKS: dict[str, tuple[Sent, set[int]]] = {
     "HEADERS on a closed stream": (
         lambda p: p.send(p.headers(finished(p), WELL, "END_STREAM")),
         {STREAM_CLOSED, PROTOCOL_ERROR},
+    ),
+    "DATA on a closed stream": (on(finished, DATA, END_STREAM, b"x"), {STREAM_CLOSED}),
+    "DATA on a stream that was reset": (on(reset, DATA, END_STREAM, b"x"), {STREAM_CLOSED}),
+    "DATA in one write with a reset": (
+        lambda p: p.send(
+            p.headers(p.stream(), WELL),
+            frame(RST_STREAM, 0, 1, struct.pack(">I", CANCEL)),
+            frame(DATA, END_STREAM, 1, b"x"),
+        ),
+        {STREAM_CLOSED},
+    ),
+    "DATA on a stream that is no call, after its end": (
+        on(browsed, DATA, END_STREAM, b"x"),
+        {STREAM_CLOSED},
     ),
     "CONTINUATION on a closed stream": (
         on(finished, CONTINUATION, END_HEADERS, b"\x82"),
@@ -452,6 +483,15 @@ def test_a_late_frame_on_a_closed_stream_does_no_harm(
         assert all(code in (STREAM_CLOSED, PROTOCOL_ERROR) for _, code, _ in peer.goaways)
         return
     assert peer.settle()
+    assert call(peer, DECIDE, decide("home")).status == OK
+
+
+def test_what_was_on_its_way_to_a_refused_call_is_ignored(peer: Peer) -> None:
+    stream = refused(peer)
+    peer.send(DataFrame(stream, BODY))
+    peer.send(peer.headers(stream, [("x-trailer", "a")], "END_STREAM"))
+    assert peer.settle()
+    assert not peer.goaways
     assert call(peer, DECIDE, decide("home")).status == OK
 
 

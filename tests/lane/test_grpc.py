@@ -323,6 +323,31 @@ def test_another_method_is_http_405_that_names_the_right_one(peer: Peer) -> None
     assert (b"allow", b"POST") in answer.headers[0], str(answer)
 
 
+def test_what_is_no_grpc_is_told_what_is_once_it_has_ended(peer: Peer) -> None:
+    stream = peer.stream()
+    peer.send(peer.headers(stream, request(DECIDE, content_type="text/html", content_length="9")))
+    peer.quiet()
+    peer.send(*data_frames(stream, b"<p>a</p>\n"))
+    answer = peer.answer(stream)
+    assert answer.http_status == 415, str(answer)
+    assert b"content-type: application/grpc" in answer.data
+
+
+def test_a_content_length_is_held_to_where_it_is_no_grpc_either(peer: Peer) -> None:
+    stream = peer.stream()
+    peer.send(
+        peer.headers(stream, request(DECIDE, content_type="text/html", content_length="1")),
+        *data_frames(stream, b"<p>a</p>\n"),
+    )
+    assert peer.answer(stream).reset == PROTOCOL_ERROR
+
+
+def test_head_has_no_body(peer: Peer) -> None:
+    answer = call(peer, DECIDE, b"", _method="HEAD")
+    assert (answer.http_status, answer.data) == (405, b"")
+    assert answer.ended
+
+
 @pytest.mark.parametrize("value", OPEN_TYPES)
 def test_a_content_type_nearly_right_is_answered_somehow(value: str, peer: Peer) -> None:
     answer = call(peer, DECIDE, BODY, content_type=value)
