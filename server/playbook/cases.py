@@ -154,8 +154,10 @@ class _Known:
         at_us = case.now
         if (spec.ago is None) == (spec.moment is None):
             seen = "neither" if spec.ago is None else "both"
-            node = spec.at.node
-            self.faults.add(node.fault(f"time of event {spec.event}", "one of ago and at", seen))
+            what = f"time of event {spec.event}"
+            # One that is there and is no time has its own fault.
+            if seen == "both" or spec.at.keys.keys().isdisjoint(("ago", "at")):
+                self.faults.add(spec.at.node.fault(what, "one of ago and at", seen))
         elif spec.ago is not None:
             at_us = case.now - spec.ago * 1_000_000
         else:

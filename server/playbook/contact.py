@@ -341,7 +341,8 @@ class _Maker:
             return horizon
         if not spec.within:
             allowed = "within: how long that many may take"
-            self.scope.faults.add(spec.at.node.fault(what, allowed, "no within"))
+            if "within" not in spec.at.keys:
+                self.scope.faults.add(spec.at.node.fault(what, allowed, "no within"))
             return horizon
         least = -(-horizon // limits.BUCKETS_MAX)
         if not horizon or spec.within < least:
@@ -430,7 +431,8 @@ class _Maker:
             return True
         named = ", ".join(one for one in contacts.SUBJECTS if one in properties)
         allowed = f"what a property of {event} names, of type string: {named or 'it has none'}"
-        self.scope.faults.add(of.at.node.fault(f"of {what}", allowed, of.kind()))
+        if of.kind() not in self.scope.faults.broken:
+            self.scope.faults.add(of.at.node.fault(f"of {what}", allowed, of.kind()))
         return False
 
     def counter(self, counted: _Counted, window: int, bucket: int, limit: int, name: Text) -> int:

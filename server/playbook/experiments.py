@@ -26,7 +26,7 @@ from nextbest.server.playbook.faults import Faults
 from nextbest.server.playbook.ranges import equal_weights, ranges_of
 from nextbest.server.playbook.read import Playbook
 from nextbest.server.playbook.scope import Scope
-from nextbest.server.playbook.shapes import Text, unknown
+from nextbest.server.playbook.shapes import MISSING, Text, unknown
 from nextbest.server.playbook.source import Node
 from nextbest.server.playbook.tables import EXPOSURE, Tables, check_alike, hidden_counter
 
@@ -101,7 +101,7 @@ def _experiment(
         name=str(name),
         key=key,
         bucketing=_bucketing(what, spec.salt or name, spec, scope),
-        variants=_variants(name, spec, scope.faults),
+        variants=_variants(name, spec, scope.faults) or _unweighted(spec),
         audience=scope.gate(spec.audience, f"audience of {name}"),
         layer=_layer(name, spec, playbook, scope),
         holdouts=_holdouts(name, spec, playbook, scope.faults),
@@ -142,8 +142,19 @@ def _is_key(tables: Tables, one: Input) -> bool:
     return tables.context[one.index].type in _KEY_TYPES
 
 
+def _unweighted(spec: trials.ExperimentSpec) -> tuple[Variant, ...]:
+    """Variants that have a fault: known by their names, so that no other place has one for it."""
+    return tuple(Variant(name, ()) for name in _variant_names(spec))
+
+
 def _variants(name: Text, spec: trials.ExperimentSpec, faults: Faults) -> tuple[Variant, ...]:
+    """The variants with their ranges; none after a fault."""
+    parts = [spec.variants or {}, *(spec.factors or {}).values(), *spec.earlier]
+    if any(one is MISSING for part in parts for one in part.values()):
+        return ()
     given = spec.variants if spec.variants is not None else _combined(name, spec, faults)
+    if given is None:
+        return ()
     if len(given) < 2 or len(given) > limits.VARIANTS_MAX:
         allowed = f"2 to {limits.VARIANTS_MAX} variants"
         faults.add(name.node.fault(f"variants of {name}", allowed, f"{len(given):,}"))
@@ -171,8 +182,10 @@ def _whole(
     return total == limits.BUCKETS
 
 
-def _combined(name: Text, spec: trials.ExperimentSpec, faults: Faults) -> dict[str, int | None]:
-    """The weights of every combination of levels, which are independent of one another."""
+def _combined(
+    name: Text, spec: trials.ExperimentSpec, faults: Faults
+) -> dict[str, int | None] | None:
+    """The weights of every combination of levels, which are independent; None after a fault."""
     factors: list[dict[str, int]] = []
     for factor, levels in (spec.factors or {}).items():
         equal = all(one is None for one in levels.values())
@@ -180,7 +193,7 @@ def _combined(name: Text, spec: trials.ExperimentSpec, faults: Faults) -> dict[s
         if equal:
             weights = equal_weights(list(weights))
         if not _whole(Text.at(f"{name}.{factor}", name.node), weights, spec, faults):
-            return {}
+            return None
         factors.append(weights)
     exact = {
         "_".join(levels): _product(

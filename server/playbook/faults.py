@@ -56,18 +56,17 @@ class Faults:
         # Counters of which it is not known what they are, since what they count has a fault.
         self.untyped: set[str] = set()
         self._faults: dict[Fault, None] = {}
+        self._causes: set[Fault] = set()
         self._left_out = 0
 
-    def add(self, fault: Fault) -> None:
-        """Keep a fault, or count it when there are too many."""
+    def add(self, fault: Fault, cause: bool = False) -> None:
+        """Keep a fault, or count it when there are too many; a cause of others is told first."""
+        if cause:
+            self._causes.add(fault)
         if len(self._faults) < limits.FAULTS_MAX:
             self._faults[fault] = None
         elif fault not in self._faults:
             self._left_out += 1
-
-    def files(self) -> set[str]:
-        """The files that have a fault."""
-        return {fault.file for fault in self._faults}
 
     def errors(self) -> int:
         """How many errors there are; warnings do not count."""
@@ -75,8 +74,8 @@ class Faults:
         return found + self._left_out
 
     def sorted(self) -> tuple[Fault, ...]:
-        """All faults by file and line; the last one says how many were left out."""
-        faults = sorted(self._faults, key=Fault.order)
+        """All faults by file and line, causes first; the last one says how many were left out."""
+        faults = sorted(self._faults, key=lambda one: (one not in self._causes, one.order()))
         if self._left_out:
             allowed = "mend these first"
             faults.append(Fault(".", 1, 1, "more faults", str(self._left_out), allowed))

@@ -9,11 +9,12 @@ from typing import Any
 
 from nextbest.core.playbook.plan import ValueType
 from nextbest.server.playbook import consents, contacts, folder, limits, model, source, trials
-from nextbest.server.playbook.faults import Fault, Faults, one_of, shown
+from nextbest.server.playbook.faults import Fault, Faults, nearest, one_of, shown
 from nextbest.server.playbook.shapes import MISSING, Text
 
 _PART = re.compile(rf"({'|'.join(model.FILES)})(/[^/]+)?\.yaml")
 _CASES = re.compile(r"tests/([^/]+/)*[^/]+\.yaml")
+_YAML = re.compile(r"([^/]+)((?:/[^/]+)*)\.ya?ml", re.IGNORECASE)
 _IGNORED = re.compile(r"(.*/)?[^/]+\.md")
 _SECTIONS = (
     "attributes",
@@ -88,30 +89,53 @@ def read_playbook(files: Mapping[str, bytes], faults: Faults) -> Playbook:
     if not folder.check_files(files, faults):
         found.readable = False
         return found
-    if not any(path == "schema.yaml" or path.startswith("schema/") for path in files):
+    # By what it was meant to be: names in a part of another name are known, as in any other.
+    meant = {path: _meant(path, files) for path in files}
+    if not any(path == "schema.yaml" or path.startswith("schema/") for path in meant.values()):
         seen = "no files" if not files else f"no schema.yaml among {len(files):,} files"
         needed = "a schema.yaml with attributes, events, counters or context"
-        faults.add(Fault("schema.yaml", 1, 1, "playbook", seen, needed))
+        faults.add(Fault("schema.yaml", 1, 1, "playbook", seen, needed), cause=True)
         found.readable = False
     # A part in a file of its own comes before parts in a folder of that name.
     for path in sorted(files, key=lambda path: (path.split(".yaml")[0].split("/"), path)):
-        _read_file(found, path, files[path], faults)
+        if meant[path] != path:
+            _unknown(path, faults, cause=True)
+        _read_file(found, path, meant[path], files[path], faults)
     return found
 
 
-def _read_file(found: Playbook, path: str, content: bytes, faults: Faults) -> None:
-    part = _PART.fullmatch(path)
+def _meant(path: str, files: Mapping[str, bytes]) -> str:
+    """The path that a part of a wrong name was to have, unless that is there; or its own."""
+    named = _YAML.fullmatch(path)
+    if _is_known(path) or named is None:
+        return path
+    folder = nearest(named[1], [*model.FILES, "tests"])
+    meant = f"{folder}{named[2]}.yaml"
+    return meant if _is_known(meant) and meant not in files else path
+
+
+def _is_known(path: str) -> bool:
+    return bool(_PART.fullmatch(path) or _CASES.fullmatch(path)) or _is_later(path)
+
+
+def _is_later(path: str) -> bool:
+    return re.split(r"[./]", path)[0] in model.LATER
+
+
+def _read_file(found: Playbook, path: str, meant: str, content: bytes, faults: Faults) -> None:
+    part = _PART.fullmatch(meant)
+    before = faults.errors()
     if part:
         root = _parse(found, path, content, faults)
         if root is None:
-            found.readable &= _nothing(path, faults)
+            found.readable &= faults.errors() == before and _nothing(path, meant, faults)
             return
         spec = model.FILES[part[1]].read(root, "file", faults)
         if spec is not MISSING:
             _merge(found, spec, faults)
         else:
             found.readable = False
-    elif _CASES.fullmatch(path):
+    elif _CASES.fullmatch(meant):
         root = _parse(found, path, content, faults)
         cases = MISSING if root is None else model.CASES.read(root, "tests", faults)
         found.cases.extend(() if cases is MISSING else cases)  # type: ignore[arg-type]
@@ -125,25 +149,22 @@ def _parse(found: Playbook, path: str, content: bytes, faults: Faults) -> source
     return root
 
 
-def _nothing(path: str, faults: Faults) -> bool:
+def _nothing(path: str, meant: str, faults: Faults) -> bool:
     """An empty schema says nothing at all; any other part may be left empty."""
-    if path in faults.files():
-        return False
-    if path == "schema.yaml":
+    if meant == "schema.yaml":
         allowed = "attributes, events, counters or context"
         faults.add(Fault(path, 1, 1, "file", "nothing", allowed))
-    return path != "schema.yaml"
+    return meant != "schema.yaml"
 
 
-def _unknown(path: str, faults: Faults) -> None:
-    first = re.split(r"[./]", path)[0]
-    if first in model.LATER:
-        allowed = f"no {path} yet: {first} comes later"
+def _unknown(path: str, faults: Faults, cause: bool = False) -> None:
+    if _is_later(path):
+        allowed = f"no {path} yet: {re.split(r'[./]', path)[0]} comes later"
         faults.add(Fault(path, 1, 1, "file", shown(path), allowed))
         return
     known = [f"{name}.yaml" for name in model.FILES]
     allowed = one_of(path, [*known, "tests/NAME.yaml"])
-    faults.add(Fault(path, 1, 1, "file", shown(path), allowed))
+    faults.add(Fault(path, 1, 1, "file", shown(path), allowed), cause)
 
 
 def _merge(found: Playbook, spec: Any, faults: Faults) -> None:

@@ -41,6 +41,8 @@ def _scorecard(name: Text, spec: model.ScorecardSpec, scope: Scope) -> Scorecard
         scope.faults.add(at.fault(f"min of {name}", f"at most its max, {spec.max}"))
     rules = []
     for number, rule in enumerate(spec.rules):
+        if rule.on is None and "on" in rule.at.keys:
+            continue  # What it counts has a fault: the rest cannot be judged.
         if rule.on is None:
             rules.append(_plain_rule(name, rule, scope))
         else:

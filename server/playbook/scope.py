@@ -226,7 +226,7 @@ class Scope:
         for issue in issues:
             if untyped and issue.what != UNKNOWN_FIELD:
                 continue
-            if issue.seen.strip("'").rpartition(".")[2] in self.faults.broken:
+            if self._is_broken(issue.seen.strip("'")):
                 continue
             line, column = place(text.node, issue.offset)
             where = f"{what}: {issue.what}" if issue.what else what
@@ -235,6 +235,15 @@ class Scope:
             if len(seen) > SEEN_MAX or not seen.isprintable():
                 seen = shown(seen)
             self.faults.add(Fault(path, line, column, where, seen, issue.allowed, issue.severity))
+
+    def _is_broken(self, name: str) -> bool:
+        """Whether what an expression reads has a fault where it is defined."""
+        root, _, last = name.rpartition(".")
+        if last in self.faults.broken:
+            return True
+        # A factor is read by its experiment's name and its own.
+        ends = (one for one in self.faults.broken if root == "experiment")
+        return any(last.startswith(f"{one}_") or last.endswith(f"_{one}") for one in ends)
 
 
 def event_variables(properties: Sequence[Field]) -> list[Variable]:

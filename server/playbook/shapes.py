@@ -370,7 +370,8 @@ class Many(Shape):
             bounds = f"a list of {self.least} to {self.most:,}"
             return _refuse(node, what, bounds, faults)
         items = [self.item.read(item, what, faults) for item in node.items]
-        return tuple(item for item in items if item is not MISSING)
+        found = tuple(item for item in items if item is not MISSING)
+        return found if len(found) >= self.least else MISSING
 
     def schema(self) -> Schema:
         item = self.item.schema()
@@ -463,7 +464,10 @@ class Record(Shape):
             name = key_node.text
             if name not in fields:
                 self.unknown(key_node, fields, faults)
-                continue
+                name = self.meant(node, key_node, value_node)
+                if not name:
+                    self.break_names(value_node, faults)
+                    continue
             keys[name] = key_node
             nodes[name] = value_node
             noun = f"{self.noun} {name.replace('_', ' ')}".strip()
@@ -487,6 +491,21 @@ class Record(Shape):
             return
         noun = _a(self.noun) if self.noun else "the file"
         faults.add(node.fault(f"key of {noun}", one_of(node.text, fields)))
+
+    def meant(self, node: Node, key_node: Node, value_node: Node) -> str:
+        """The key that a misspelt one was to be, where its value can be that key's; or ""."""
+        fields = self.fields()
+        name = nearest(key_node.text, fields)
+        if not name or key_node.text in self.later or any(k.text == name for k, _ in node.entries):
+            return ""
+        trial = Faults()
+        fields[name].metadata["shape"].read(value_node, name, trial)
+        return "" if trial.errors() else name
+
+    def break_names(self, value_node: Node, faults: Faults) -> None:
+        """What a part of a file defines under a key that nothing has is not missing elsewhere."""
+        if not self.noun:
+            faults.broken.update(key.text for key, _ in value_node.entries)
 
     def whole(
         self,

@@ -10,6 +10,7 @@ from nextbest.core.playbook.plan import BucketHash
 from nextbest.server.playbook import limits
 from nextbest.server.playbook.faults import Faults
 from nextbest.server.playbook.shapes import (
+    MISSING,
     Choice,
     Expression,
     Flag,
@@ -62,13 +63,26 @@ class Ranges(Shape):
 
 
 @dataclass(frozen=True)
+class Shares(Mapping):
+    """A mapping of which a value with a fault is kept, as MISSING: the sum is not known then."""
+
+    def read(self, node: Node, what: str, faults: Faults) -> dict[Text, Any] | Missing:
+        """See Shape."""
+        found = super().read(node, what, faults)
+        if isinstance(found, Missing):
+            return found
+        names = [Text.at(name.text, name) for name, _ in node.entries]
+        return {name: found.get(name, MISSING) for name in names}
+
+
+@dataclass(frozen=True)
 class Variants(Shape):
     """Names alone, of equal weights, or each with a weight; with `ranges`, or its ranges."""
 
     ranges: bool = False
 
     def read(self, node: Node, what: str, faults: Faults) -> dict[Text, Any] | Missing:
-        """See Shape; None is an equal weight."""
+        """See Shape; None is an equal weight, MISSING one with a fault."""
         if node.kind is not Kind.LIST:
             return self._mapping().read(node, what, faults)
         names = self._names().read(node, what, faults)
@@ -80,7 +94,7 @@ class Variants(Shape):
 
     def _mapping(self) -> Mapping:
         item = Ranges() if self.ranges else Share()
-        return Mapping("variant", item, limits.VARIANTS_MAX)
+        return Shares("variant", item, limits.VARIANTS_MAX)
 
     def _names(self) -> Many:
         return Many(_NAME, limits.VARIANTS_MAX, least=2)
@@ -130,7 +144,7 @@ class ExperimentSpec(Spec):
         "instead of variants: factors with their levels, every combination is a variant",
     )
     earlier: tuple[dict[Text, int], ...] = key(
-        Many(Mapping("variant", Share(), limits.VARIANTS_MAX), limits.PHASES_MAX),
+        Many(Shares("variant", Share(), limits.VARIANTS_MAX), limits.PHASES_MAX),
         "the weights that it had before, oldest first: nobody moves who need not",
         default=(),
     )
