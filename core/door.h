@@ -44,6 +44,15 @@ typedef struct DoorAnswer {
     size_t message_length;
 } DoorAnswer;
 
+// A request that waits its turn.
+typedef struct DoorRequest {
+    const uint8_t* data;
+    size_t length;
+} DoorRequest;
+
+// Of which the engine looks ahead together.
+#define DOOR_AHEAD_MAX 32
+
 typedef void (*DoorMethod)(Seat* seat, const DoorCall* call, DoorAnswer* answer);
 
 typedef struct Door {
@@ -55,6 +64,9 @@ typedef struct Door {
     DoorMethod decide;
     DoorMethod decide_batch;
     DoorMethod track;
+    // Has the memory fetched that decisions or events will need which are asked for right after
+    // this, at most DOOR_AHEAD_MAX of them: they wait for it once and not each by itself.
+    void (*ahead)(Seat* seat, const DoorRequest* requests, uint32_t count);
     // Refuses a request of `seen` bytes that was not read.
     void (*too_large)(Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer);
     // Refuses a request for overload; the caller may come again after `retry_ms`.

@@ -127,6 +127,45 @@ cdef void call_begin(Stream* stream) noexcept nogil:
         call_answer(stream, &answer)
 
 
+cdef inline void call_whole(Stream* stream) noexcept nogil:
+    """The request has ended: it begins with others that the read has brought."""
+    cdef LaneState* lane = stream.connection.lane
+    if lane.whole_count == WHOLE_MAX:
+        calls_begin(lane)
+    lane.whole[lane.whole_count] = stream_token(stream)
+    lane.whole_count += 1
+
+
+cdef void calls_begin(LaneState* lane) noexcept nogil:
+    """Begin the calls whose requests have ended, but for those that were cancelled since."""
+    cdef Stream* stream
+    cdef uint32_t i
+    if lane.whole_count > 1:
+        calls_ahead(lane)
+    for i in range(lane.whole_count):
+        stream = stream_named(&lane.pool, lane.whole[i])
+        if stream != NULL and not stream.answered:
+            call_begin(stream)
+    lane.whole_count = 0
+
+
+cdef void calls_ahead(LaneState* lane) noexcept nogil:
+    """Let the engine see what it is asked next: it waits for memory once for all of them."""
+    cdef DoorRequest requests[WHOLE_MAX]
+    cdef Stream* stream
+    cdef uint32_t i, count = 0
+    for i in range(lane.whole_count):
+        stream = stream_named(&lane.pool, lane.whole[i])
+        if stream == NULL or not request_whole(stream):
+            continue
+        if stream.method == METHOD_TRACK or stream.method == METHOD_DECIDE:
+            requests[count].data = stream.request.data + PREFIX_BYTES
+            requests[count].length = <size_t>stream.message_length
+            count += 1
+    if count > 1:
+        lane.door.ahead(lane.seat, requests, count)
+
+
 cdef inline void call_arrives(Stream* stream) noexcept nogil:
     """The headers are here and the rest is to come, mostly with the same read."""
     cdef LaneState* lane = stream.connection.lane

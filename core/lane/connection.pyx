@@ -217,6 +217,7 @@ cdef bint connection_receive(
     while at < length:
         step = frames_read(connection, data + at, length - at)
         used = nghttp2_session_mem_recv(connection.session, data + at, step)
+        calls_begin(connection.lane)
         if used < 0:
             connection_refused(connection, used)
             return False

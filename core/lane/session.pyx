@@ -172,7 +172,7 @@ cdef void on_request_frame(Stream* stream, const nghttp2_frame* frame) noexcept 
         if stream.request_ended or not is_http(stream.refusal):
             call_refuse(stream)
     elif stream.request_ended:
-        call_begin(stream)
+        call_whole(stream)
 
 
 cdef inline void request_end(Stream* stream) noexcept nogil:

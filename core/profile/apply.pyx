@@ -450,6 +450,42 @@ cdef inline void row_ahead(StoreState* store, IdentityRef identity) noexcept nog
     fetch_ahead(shard.rows + (hash & (shard.rows_capacity - 1)))
 
 
+cdef void rows_ahead(StoreState* store, const uint64_t* hashes, uint32_t count) noexcept nogil:
+    """The same for many rows that are soon read, by the hashes of their identities, and whole.
+
+    What one read leads to is fetched for all of them before it is read of the first.
+    """
+    cdef Shard* shard
+    cdef uint32_t i
+    for i in range(count):
+        fetch_ahead(shard_of(store, hashes[i]))
+    for i in range(count):
+        shard = shard_of(store, hashes[i])
+        fetch_ahead(shard.rows + (hashes[i] & (shard.rows_capacity - 1)))
+    for i in range(count):
+        row_fetch(store, hashes[i], False)
+    for i in range(count):
+        row_fetch(store, hashes[i], True)
+
+
+cdef void row_fetch(StoreState* store, uint64_t hash, bint side) noexcept nogil:
+    """Have a row fetched, or its side, if it is where it is first looked for."""
+    cdef Shard* shard = shard_of(store, hash)
+    cdef RowSlot* slot
+    latch_take(&shard.latch)
+    if shard.rows != NULL:
+        slot = &shard.rows[hash & (shard.rows_capacity - 1)]
+        if slot.hash == hash and slot.row != NULL:
+            if side:
+                fetch_ahead(slot.row.side)
+                fetch_ahead(<const char*>slot.row.side + CACHE_LINE)
+            else:
+                fetch_ahead(slot.row)
+                fetch_ahead(<const char*>slot.row + CACHE_LINE)
+                fetch_ahead(row_id(slot.row, atomic_pointer_read(&store.layout)))
+    latch_drop(&shard.latch)
+
+
 cdef inline void event_ahead(
     StoreState* store, IdentityRef identity, const uint64_t* key, uint32_t incarnation
 ) noexcept nogil:

@@ -12,6 +12,16 @@ cdef extern from "<sys/random.h>" nogil:
     ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
 
 
+cdef enum:
+    # DOOR_AHEAD_MAX of door.h: Cython wants to know an array's length.
+    AHEAD_MAX = 32
+
+cdef extern from *:
+    """
+    static_assert(DOOR_AHEAD_MAX == 32, "a length that Cython has to know");
+    """
+
+
 cdef bytes OVERLOADED_KEPT = errors.OVERLOADED.encode()
 cdef const char* OVERLOADED_TEXT = OVERLOADED_KEPT
 
@@ -110,6 +120,39 @@ cdef void door_track(Seat* opaque, const DoorCall* call, DoorAnswer* answer) noe
     )
     door_answer(seat, kind, answer)
     answer.pending = kind == FAULT_NONE and pending
+
+
+cdef void door_ahead(Seat* opaque, const DoorRequest* requests, uint32_t count) noexcept nogil:
+    cdef StoreState* store = (<EngineSeat*>opaque).state.store
+    cdef uint64_t hashes[AHEAD_MAX]
+    cdef IdentityField field
+    cdef IdentityRef identity
+    cdef uint32_t known = 0
+    cdef uint32_t i
+    for i in range(count):
+        if request_identity(text_at(requests[i].data, <uint32_t>requests[i].length), &field):
+            identity.kind = <uint8_t>field.kind if field.kind else 1
+            identity.id = field.id.data
+            identity.length = field.id.length
+            hashes[known] = identity_hash(identity)
+            known += 1
+    rows_ahead(store, hashes, known)
+
+
+cdef bint request_identity(Text request, IdentityField* identity) noexcept nogil:
+    """Whom a DecideRequest or a TrackRequest is about; False where it does not say.
+
+    Nothing is checked: a malformed request is refused by who reads it.
+    """
+    cdef Reader reader = reader_of(request.data, request.length)
+    cdef uint32_t field = 0, wire = 0
+    memset(identity, 0, sizeof(IdentityField))
+    while read_tag(&reader, &field, &wire):
+        if field == 2 and wire == WIRE_BYTES:
+            read_identity(&reader, identity)
+            return not reader.failed
+        read_skip(&reader, field, wire)
+    return False
 
 
 cdef void door_too_large(
@@ -239,6 +282,7 @@ cdef void door_hang(EngineState* state, Door* door) noexcept:
     door.decide = door_decide
     door.decide_batch = door_decide_batch
     door.track = door_track
+    door.ahead = door_ahead
     door.too_large = door_too_large
     door.overloaded = door_overloaded
     door.wake_fd = door_wake_fd

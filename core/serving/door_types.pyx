@@ -20,6 +20,10 @@ cdef extern from "door.h" nogil:
         size_t length
         const char* message
         size_t message_length
+    ctypedef struct DoorRequest:
+        const uint8_t* data
+        size_t length
+    enum: DOOR_AHEAD_MAX
     ctypedef void (*DoorMethod)(Seat*, const DoorCall*, DoorAnswer*) noexcept nogil
     ctypedef struct Door:
         void* engine
@@ -28,6 +32,7 @@ cdef extern from "door.h" nogil:
         DoorMethod decide
         DoorMethod decide_batch
         DoorMethod track
+        void (*ahead)(Seat* seat, const DoorRequest* requests, uint32_t count) noexcept nogil
         void (*too_large)(
             Seat* seat, uint64_t seen, uint64_t allowed, DoorAnswer* answer
         ) noexcept nogil

@@ -52,6 +52,10 @@ class Answer(ctypes.Structure):
     )
 
 
+class Request(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_char_p), ("length", ctypes.c_size_t))
+
+
 Method = Callable[..., None]
 METHOD = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(Call), ctypes.POINTER(Answer))
 
@@ -64,6 +68,7 @@ class Door(ctypes.Structure):
         ("decide", METHOD),
         ("decide_batch", METHOD),
         ("track", METHOD),
+        ("ahead", ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)),
         # Not called here.
         *((name, ctypes.c_void_p) for name in ("too_large", "overloaded")),
         ("wake_fd", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)),
@@ -103,6 +108,13 @@ def ask(method: Method, seat: int, request: bytes, deadline_us: int = 0) -> tupl
     method(seat, ctypes.byref(call), ctypes.byref(answer))
     message = ctypes.string_at(answer.message, answer.message_length) if answer.message else b""
     return answer.code, ctypes.string_at(answer.data, answer.length), message.decode()
+
+
+def look_ahead(door: Door, seat: int, *requests: bytes) -> None:
+    """Let the engine see what it is asked next, in parts that it takes."""
+    for i in range(0, len(requests), 32):
+        part = [Request(one, len(one)) for one in requests[i : i + 32]]
+        door.ahead(seat, (Request * len(part))(*part), len(part))
 
 
 def plan(number: int) -> Plan:
@@ -291,6 +303,7 @@ def test_threads_see_whole_playbooks_while_others_are_published() -> None:
             while not stop.is_set():
                 for _ in range(50):
                     tracked[which] += 1
+                    look_ahead(door, seat, buy(person, tracked[which]), decide(person))
                     code, _, message = ask(door.track, seat, buy(person, tracked[which]))
                     got, data, more = ask(door.decide, seat, decide(person))
                     answer = decision_pb2.DecideResponse.FromString(data)
@@ -324,6 +337,20 @@ def test_threads_see_whole_playbooks_while_others_are_published() -> None:
     assert not wrong
     assert min(answered) >= 500
     assert engine.store.profiles == 2
+
+
+def test_looking_ahead_changes_nothing_whatever_it_sees() -> None:
+    engine, _capsule, door = logging_door()
+    with seated(door) as seat:
+        # Of an empty store, then of one that knows some of them.
+        for _ in range(2):
+            digest, profiles = engine.digest(), engine.store.profiles
+            look_ahead(door, seat, b"", b"\x12", b"\x12\x7f\x0a", b"\x10\x02", b"\xff" * 20)
+            look_ahead(door, seat, *(buy(f"p{n}", 0) for n in range(70)), decide(""), decide("p1"))
+            assert (engine.digest(), engine.store.profiles) == (digest, profiles)
+            for n in range(40):
+                assert ask(door.track, seat, buy(f"p{n}", 0))[0] == 0
+    assert engine.store.profiles == 40
 
 
 def test_one_decision_id_has_one_answer_from_all_threads() -> None:

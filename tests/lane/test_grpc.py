@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from grpc_health.v1 import health_pb2
-from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import DataFrame, Frame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from nextbest.v1 import decision_pb2, event_pb2
 from tests.lane.target import BATCH, DECIDE, HEALTH, TRACK, Target, batch, decide, track
@@ -523,6 +523,23 @@ def test_calls_at_once_are_all_answered(peer: Peer) -> None:
         peer.send(*data_frames(stream, message(BODY)))
     for stream in streams:
         must_answer(peer.answer(stream))
+
+
+def test_many_whole_calls_in_one_write_are_served_in_their_order(peer: Peer) -> None:
+    streams = [peer.stream() for _ in range(90)]
+    body, cancelled = track("in one write"), streams[5::30]
+    parts: list[Frame] = []
+    for stream in streams:
+        parts += [peer.headers(stream, request(TRACK)), *data_frames(stream, message(body))]
+        if stream in cancelled:
+            parts.append(RstStreamFrame(stream, error_code=CANCEL))
+    peer.send(*parts)
+    served = [stream for stream in streams if stream not in cancelled]
+    answers = [must_answer(peer.answer(stream)) for stream in served]
+    repeats = [event_pb2.TrackResponse.FromString(one).duplicate for one in answers]
+    assert repeats == [False] + [True] * (len(served) - 1)
+    assert peer.settle()
+    assert not any(peer.answers[stream].frames for stream in cancelled if stream in peer.answers)
 
 
 def test_one_call_that_fails_leaves_the_others(peer: Peer) -> None:
