@@ -637,16 +637,17 @@ cdef class Engine:
     def replay(
         self, bytes record, bytes attributes=b"", bytes counters=b"", bytes budgets=b"",
         bint explain=False,
-    ) -> tuple[bytes, int]:
+    ) -> tuple[bytes, tuple[tuple[str, int], ...]]:
         """Decide a DecisionRecord again under the active playbook, from what it says was read.
 
         attributes, counters, budgets: for another playbook than the one that decided, the index
         here of each of its own, or -1, as int32.
-        Returns the DecideResponse, and how many reads the record has nothing of: 0 under the
-        playbook that it was decided by.  Raises what deciding does, and InvalidRequestError for
+        Returns the DecideResponse, and what it read that the record has nothing of, each once and
+        at most 64: "attribute", "counter" or "budget", and its index here.  There is none under
+        the playbook that it was decided by.  Raises what deciding does, and InvalidRequestError for
         bytes that are no record.
         """
-        cdef uint32_t missing = 0
+        cdef Lacking lacking
         cdef Moved moved
         cdef int kind
         moved.attributes.items = <const int32_t*><char*>attributes
@@ -655,11 +656,12 @@ cdef class Engine:
         moved.counters.count = <uint32_t>(len(counters) // sizeof(int32_t))
         moved.budgets.items = <const int32_t*><char*>budgets
         moved.budgets.count = <uint32_t>(len(budgets) // sizeof(int32_t))
+        lacking.count = 0
         self.begin()
         kind = seat_replay(
-            &self.seat, &self.active.state, text_from(record), &moved, explain, &missing
+            &self.seat, &self.active.state, text_from(record), &moved, explain, &lacking
         )
-        return self.result(kind), missing
+        return self.result(kind), reads_of(&lacking)
 
     cdef bytes serve(
         self, SeatCall method, bytes request, int64_t now_us, int64_t deadline_us, Call call

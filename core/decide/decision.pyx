@@ -249,7 +249,8 @@ cdef Value decision_attribute(Decision* decision, uint32_t index) noexcept nogil
     cdef Value value
     if decision.replay != NULL:
         value = decision.replay.attributes[index].value
-        decision.replay.missing += value.tag == TAG_ABSENT
+        if value.tag == TAG_ABSENT:
+            replay_lacks(decision.replay, INPUT_OF_ATTRIBUTE, index)
         return value if value.tag != TAG_ABSENT else value_null()
     value = person_attribute(decision.person, spec.column, &decision.machine.arena)
     if decision.tape != NULL:
@@ -264,7 +265,8 @@ cdef Value decision_counter(Decision* decision, uint32_t index) noexcept nogil:
     cdef Value value
     if decision.replay != NULL:
         value = decision.replay.counters[index].value
-        decision.replay.missing += value.tag == TAG_ABSENT
+        if value.tag == TAG_ABSENT:
+            replay_lacks(decision.replay, INPUT_OF_COUNTER, index)
         return value if value.tag != TAG_ABSENT else value_null()
     value = person_counter(
         decision.person, spec.column, decision.now_us, &decision.machine.arena, &approximate
@@ -281,7 +283,8 @@ cdef void decision_ages(Decision* decision, uint32_t index, Ages* ages) noexcept
         ages_empty(
             &decision.person.store.counters[spec.column], decision.now_us, ages
         )
-        decision.replay.missing += not decision.replay.counters[index].has_ages
+        if not decision.replay.counters[index].has_ages:
+            replay_lacks(decision.replay, INPUT_OF_COUNTER, index)
         replay_ages(&decision.replay.counters[index], ages)
         return
     person_ages(decision.person, spec.column, decision.now_us, ages)
@@ -297,7 +300,8 @@ cdef int64_t* decision_moments(
     cdef Arena* arena = &decision.machine.arena
     cdef int64_t* moments
     if decision.replay != NULL:
-        decision.replay.missing += not decision.replay.counters[index].has_moments
+        if not decision.replay.counters[index].has_moments:
+            replay_lacks(decision.replay, INPUT_OF_COUNTER, index)
         return replay_moments(&decision.replay.counters[index], arena, count)
     moments = person_moments(decision.person, spec.column, arena, count)
     if decision.tape != NULL and moments != NULL:
@@ -313,7 +317,7 @@ cdef const BudgetView* decision_budget(Decision* decision, uint32_t index) noexc
     if decision.replay != NULL:
         view[0] = decision.replay.budgets[index]
         if not view.known:
-            decision.replay.missing += 1
+            replay_lacks(decision.replay, INPUT_OF_BUDGET, index)
             view.left = decision.playbook.budgets[index].most
     elif decision.budgets != NULL and not decision.budgets_shut:
         budget_look(

@@ -294,7 +294,8 @@ cdef bint count_reservations(Decision* decision) noexcept nogil:
     if decision.reservations_counted:
         return True
     if decision.replay != NULL:
-        decision.replay.missing += not decision.replay.counters[spec.reserved].has_moments
+        if not decision.replay.counters[spec.reserved].has_moments:
+            replay_lacks(decision.replay, INPUT_OF_COUNTER, spec.reserved)
         pairs = replay_moments(
             &decision.replay.counters[spec.reserved], &decision.machine.arena, &count
         )

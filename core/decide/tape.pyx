@@ -53,6 +53,18 @@ cdef struct TapeEntry:
     bint has_moments
 
 
+cdef enum:
+    # Reads that are named; more of one decision are left out.
+    LACKING_MAX = 64
+
+
+cdef struct Lacking:
+    # Reads that a record has nothing of, each once: of INPUT_OF_ATTRIBUTE and the like, and where.
+    uint16_t of[LACKING_MAX]
+    uint32_t index[LACKING_MAX]
+    uint32_t count
+
+
 cdef struct Replay:
     # Entries by the playbook's attributes and counters.
     TapeEntry* attributes
@@ -60,8 +72,20 @@ cdef struct Replay:
     # By the playbook's budgets.
     BudgetView* budgets
     bint person_known
-    # Reads that the tape has nothing of.
-    uint32_t missing
+    Lacking lacking
+
+
+cdef void replay_lacks(Replay* replay, uint16_t of, uint32_t index) noexcept nogil:
+    """Note a read that the record has nothing of."""
+    cdef Lacking* lacking = &replay.lacking
+    cdef uint32_t i
+    for i in range(lacking.count):
+        if lacking.of[i] == of and lacking.index[i] == index:
+            return
+    if lacking.count < LACKING_MAX:
+        lacking.of[lacking.count] = of
+        lacking.index[lacking.count] = index
+        lacking.count += 1
 
 
 cdef inline void tape_begin(Tape* tape) noexcept nogil:

@@ -244,9 +244,9 @@ cdef int read_record(
 
 cdef int seat_replay(
     EngineSeat* seat, const PlaybookState* playbook, Text record, const Moved* moved, bint explain,
-    uint32_t* missing,
+    Lacking* lacking,
 ) noexcept nogil:
-    """Decide a record again into the writer; `missing` is how many reads it has nothing of."""
+    """Decide a record again into the writer; `lacking` are the reads that it has nothing of."""
     cdef Serving* serving = &seat.serving
     cdef Arena* arena = &serving.machine.arena
     cdef DecideCall call
@@ -283,5 +283,15 @@ cdef int seat_replay(
     kind = decide_call(serving, playbook, seat.state.store, &call, &recorded.header, &made)
     serving.replay = NULL
     serving.leave = LEAVE_NOTHING
-    missing[0] = replay.missing
+    lacking[0] = replay.lacking
     return kind
+
+
+cdef tuple reads_of(const Lacking* lacking):
+    """What a record has nothing of, by kind and place."""
+    kinds = {
+        INPUT_OF_ATTRIBUTE: "attribute", INPUT_OF_COUNTER: "counter", INPUT_OF_BUDGET: "budget"
+    }
+    return tuple(
+        [(kinds[lacking.of[i]], int(lacking.index[i])) for i in range(lacking.count)]
+    )

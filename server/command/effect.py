@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 from rich.table import Table
 
-from nextbest.server.command.console import AGAIN, counted, out, table
-from nextbest.server.record.whatif import NO_SEGMENT, Change, Effect, largest
+from nextbest.server.command.console import AGAIN, complain, counted, out, table
+from nextbest.server.record.whatif import COMPARED_SHARE, NO_SEGMENT, Change, Effect, largest
 
 SHOWN_MAX = 20
+REFUSED = "request was refused, and is|requests were refused, and are left out"
 
 
 def show_effect(effect: Effect) -> None:
@@ -20,6 +21,12 @@ def show_effect(effect: Effect) -> None:
         f"{decisions}, {effect.changed:,} of them changed ({share:.1%}); "
         f"{effect.incomplete:,} left out, since the draft reads what was not recorded"
     )
+    for name, count in effect.most_lacking()[:SHOWN_MAX]:
+        out().print(f"{name} was not recorded: {counted(count, 'decision|decisions')}")
+    if (more := len(effect.lacking) - SHOWN_MAX) > 0:
+        out().print(f"and {more:,} more that were not recorded")
+    if effect.refused:
+        out().print(counted(effect.refused, REFUSED))
     if effect.again:
         out().print(counted(effect.again, AGAIN))
     for why, count in effect.failed.most_common(SHOWN_MAX):
@@ -28,6 +35,16 @@ def show_effect(effect: Effect) -> None:
     out().print(_groups(effect))
     if set(effect.by_segment) - {NO_SEGMENT}:
         out().print(_segments(effect))
+
+
+def warn_of_few(effect: Effect) -> None:
+    """Say so where the decisions that were compared may not stand for all."""
+    if 0 < effect.records < COMPARED_SHARE * effect.asked:
+        share = effect.records / effect.asked
+        complain(
+            f"warning: {share:.1%} of the decisions could be compared: the others may be "
+            "of another kind, and the figures are not those of all"
+        )
 
 
 def _actions(effect: Effect) -> Table:
@@ -62,6 +79,7 @@ def effect_json(effect: Effect) -> dict[str, object]:
         "records": effect.records,
         "changed": effect.changed,
         "incomplete": effect.incomplete,
+        "lacking": dict(effect.most_lacking()),
         "failed": dict(effect.failed),
         "by_action": [
             {"placement": place, "action": action, "group": group} | asdict(change)

@@ -19,7 +19,7 @@ from nextbest.server.command.console import (
     out,
     show_json,
 )
-from nextbest.server.command.effect import SHOWN_MAX, effect_json, show_effect
+from nextbest.server.command.effect import SHOWN_MAX, effect_json, show_effect, warn_of_few
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.errors import RecordError
@@ -92,8 +92,9 @@ def whatif_command(
     """Decide recorded decisions by a draft playbook, and show what would change.
 
     Each decision is made by what was read when it was made. Where the draft reads what was not
-    read then, the decision is left out, and counted: record with it, or try it on live traffic.
-    One that was made again under its id counts once.
+    read then, the decision is left out, and counted by what that is: record with it, or try it on
+    live traffic. Where under 90 % are compared, a warning says so. Requests that were refused are
+    left out, and a decision that was made again under its id counts once.
     The exit code is 1 when nothing could be compared, or a record is damaged.
 
     Examples:
@@ -111,9 +112,11 @@ def whatif_command(
     for error in [*files.damaged, *files.cut][:SHOWN_MAX]:
         complain(str(error))
     if as_json:
-        show_json(effect_json(effect) | {"again": effect.again, "damaged": len(files.damaged)})
+        told = {"again": effect.again, "refused": effect.refused, "damaged": len(files.damaged)}
+        show_json(effect_json(effect) | told)
     else:
         show_effect(effect)
+    warn_of_few(effect)
     if not effect.records:
         complain("nothing was compared: " + _why_nothing(files, effect))
     if files.damaged or not effect.records:

@@ -18,7 +18,7 @@ from nextbest.server.command.console import (
     out,
     show_json,
 )
-from nextbest.server.command.effect import effect_json, show_effect
+from nextbest.server.command.effect import effect_json, show_effect, warn_of_few
 from nextbest.server.command.publishing import show_changes, show_faults
 from nextbest.server.playbook import scalars
 from nextbest.server.playbook.limits import BUCKETS
@@ -97,6 +97,7 @@ def status_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
         show_json(_as_json(response))
     elif response.playbook_hash:
         _show(response)
+    warn_of_few(effect_of(response))
     if not response.playbook_hash:
         complain("no shadow runs on this node; start one with `nextbest shadow start FOLDER`")
         raise typer.Exit(EXIT_REFUSED)
@@ -146,6 +147,7 @@ def effect_of(response: playbook_pb2.GetShadowResponse) -> Effect:
     effect = Effect(
         records=response.compared, changed=response.changed, incomplete=response.incomplete
     )
+    effect.lacking.update({one.name: one.decisions for one in response.lacking})
     effect.failed.update({one.why: one.count for one in response.refusals})
     for action in response.by_action:
         key = action.placement, action.action, action.group

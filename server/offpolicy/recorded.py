@@ -197,7 +197,7 @@ class _Gathering:
     def _drafted(self, frame: Frame) -> dict[str, Chances] | None:
         """What the draft would show."""
         try:
-            _, missing = self._draft.decide(frame)
+            _, lacking = self._draft.decide(frame)
             answer, _ = self._draft.decide(frame, explain=True)
         except RecordError:
             self.left_out.different += 1
@@ -205,7 +205,7 @@ class _Gathering:
         except NextbestError as error:
             self.left_out.refused[str(error)] += 1
             return None
-        if missing:
+        if lacking:
             self.left_out.incomplete += 1
             return None
         return chances(answer)

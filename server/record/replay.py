@@ -68,13 +68,13 @@ def _replayed(frame: Frame, playbooks: Playbooks) -> Replayed:
 def _compare(frame: Frame, engine: Engine) -> str:
     record = frame.record
     try:
-        answer, missing = engine.replay(frame.data)
+        answer, lacking = engine.replay(frame.data)
     except NextbestError as error:
         return _compare_errors(record, error)
     if record.HasField("error"):
         return f"error: recorded {record.error.message!r}, again an answer"
-    if missing:
-        return f"inputs: {missing} that the playbook reads are not recorded"
+    if lacking:
+        return f"inputs: {len(lacking)} that the playbook reads are not recorded"
     # A field that is a message stands in the record as its own bytes.
     if part(frame.data, _RESPONSE) == answer:
         return ""

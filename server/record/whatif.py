@@ -6,6 +6,7 @@ from array import array
 from collections import Counter as Multiset
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nextbest.core.errors import NextbestError
@@ -23,6 +24,21 @@ Key = TypeVar("Key")
 NO_SEGMENT = ""
 # Of refusals, all but the first kinds.
 OTHER_REASONS = "for other reasons"
+# Inputs that are named of those that a draft reads and records do not have, the most frequent.
+LACKING_MAX = 100
+# Below this share of what a draft was asked, the rest may well be others than those compared.
+COMPARED_SHARE = 0.9
+# What the compiler has named, as an author knows it; what follows is the author's name.
+_HIDDEN = {
+    "@stage": "stage",
+    "@consent": "consent",
+    "@channel": "channel",
+    "@score": "score",
+    "@contact": "contact rule",
+    "@experiment": "experiment",
+    "@reserved": "reservations",
+    "@confirmed": "reservations",
+}
 
 
 class Readable(Protocol):
@@ -63,7 +79,8 @@ class Effect:
     """What a draft would change.
 
     records: decided by both.  again: records of decisions that were made again under their ids, but
-    for the one that counts.  incomplete: left out, since the draft reads what was not recorded.
+    for the one that counts.  refused: requests that had no answer.  incomplete: left out, since the
+    draft reads what was not recorded; lacking: by what that is, at most LACKING_MAX of each.
     failed: those that the draft refuses, by why.  changed: with other actions, in another order
     too.  by_action, by_group, by_segment: propositions, and of segments the changed decisions.
     """
@@ -72,6 +89,8 @@ class Effect:
     changed: int = 0
     incomplete: int = 0
     again: int = 0
+    refused: int = 0
+    lacking: Multiset[str] = field(default_factory=Multiset)
     failed: Multiset[str] = field(default_factory=Multiset)
     by_action: dict[Shown, Change] = field(default_factory=dict)
     by_group: dict[str, Change] = field(default_factory=dict)
@@ -91,11 +110,26 @@ class Effect:
             if changed:
                 _count(self.by_segment, segment, "after")
 
+    @property
+    def asked(self) -> int:
+        """How many decisions the draft was asked for, whatever came of it."""
+        return self.records + self.incomplete + self.failed.total()
+
+    def lacks(self, names: Iterable[str]) -> None:
+        """Count a decision for which the draft reads what was not recorded."""
+        self.incomplete += 1
+        self.lacking.update(set(names))
+
+    def most_lacking(self) -> list[tuple[str, int]]:
+        """What was not recorded, and of how many decisions; the most frequent first."""
+        return sorted(self.lacking.items(), key=lambda one: (-one[1], one[0]))[:LACKING_MAX]
+
     def merge(self, more: Effect, reasons_max: int) -> None:
         """Add what was counted elsewhere; reasons beyond so many are told together."""
         self.records += more.records
         self.changed += more.changed
         self.incomplete += more.incomplete
+        self.lacking.update(more.lacking)
         for why, count in more.failed.items():
             known = why in self.failed or len(self.failed) < reasons_max
             self.failed[why if known else OTHER_REASONS] += count
@@ -149,16 +183,29 @@ class Draft:
 
     def decide(
         self, frame: Frame, explain: bool = False
-    ) -> tuple[decision_pb2.DecideResponse, int]:
-        """The draft's answer, and how many of its reads were not recorded.
+    ) -> tuple[decision_pb2.DecideResponse, list[str]]:
+        """The draft's answer, and what it read that was not recorded, by its author's names.
 
         Raises what deciding does, and NoPlaybookFileError.
         """
         hash_bytes = frame.record.playbook
         if hash_bytes not in self._places:
             self._places[hash_bytes] = places(self._playbooks.plan(hash_bytes), self._plan)
-        answer, missing = self._engine.replay(frame.data, *self._places[hash_bytes], explain)
-        return decision_pb2.DecideResponse.FromString(answer), missing
+        answer, lacking = self._engine.replay(frame.data, *self._places[hash_bytes], explain)
+        return decision_pb2.DecideResponse.FromString(answer), [*starmap(self._name, lacking)]
+
+    def _name(self, kind: str, index: int) -> str:
+        if kind == "budget":
+            return f"budget {self._plan.budgets[index].name}"
+        named = self._plan.attributes if kind == "attribute" else self._plan.counters
+        name = named[index].name
+        if not name.startswith("@"):
+            return f"profile.{name}"
+        start, _, rest = name.partition(".")
+        if start == "@score":
+            # Behind it the number of the rule.
+            rest = rest.rpartition(".")[0]
+        return f"{_HIDDEN.get(start, start)} {rest}".rstrip()
 
 
 def whatif(frames: Iterable[Frame], draft: Draft, outcomes: Outcomes) -> Effect:
@@ -170,7 +217,9 @@ def whatif(frames: Iterable[Frame], draft: Draft, outcomes: Outcomes) -> Effect:
     for frame in frames:
         if outcomes.replaced(frame):
             effect.again += 1
-        elif not frame.record.HasField("error"):
+        elif frame.record.HasField("error"):
+            effect.refused += 1
+        else:
             try_one(frame, draft, effect)
     return effect
 
@@ -178,14 +227,14 @@ def whatif(frames: Iterable[Frame], draft: Draft, outcomes: Outcomes) -> Effect:
 def try_one(frame: Frame, draft: Draft, effect: Effect) -> None:
     """Add what a draft would make of one record."""
     try:
-        answer, missing = draft.decide(frame)
+        answer, lacking = draft.decide(frame)
     except RecordError:
         raise
     except NextbestError as error:
         effect.failed[str(error)] += 1
         return
-    if missing:
-        effect.incomplete += 1
+    if lacking:
+        effect.lacks(lacking)
     else:
         effect.add(frame.record.response, answer)
 

@@ -38,6 +38,8 @@ def report(run: Run) -> playbook_pb2.GetShadowResponse:
 def _add(response: playbook_pb2.GetShadowResponse, effect: Effect) -> None:
     for why, count in effect.failed.most_common():
         response.refusals.add(why=why, count=count)
+    for name, count in effect.most_lacking():
+        response.lacking.add(name=name, decisions=count)
     for (placement, action, group), change in sorted(effect.by_action.items()):
         response.by_action.add(
             placement=placement,

@@ -483,7 +483,7 @@ def test_what_the_pace_keeps_back_is_recorded_behind_all_that_older_versions_rea
     for left in (read.left[:], read.left[:4]):
         read.left[:] = left
         content, missing = replaying.replay(found.record.SerializeToString())
-        assert missing == 0
+        assert missing == ()
         explained = decision_pb2.DecideResponse.FromString(content).explanations[0]
         paced = {one.budget.paced for one in explained.candidates if one.HasField("budget")}
         assert paced == {len(left) == 5}
@@ -502,7 +502,7 @@ def test_an_amount_that_no_budget_has_was_not_read(place: int, amount: int) -> N
     (read,) = (one for one in record.inputs if one.budget)
     read.left[place] = amount
     content, missing = again.replay(record.SerializeToString(), explain=True)
-    assert missing == 1
+    assert missing == (("budget", 0),)
     explained = decision_pb2.DecideResponse.FromString(content).explanations[0]
     held = {one.budget.held for one in explained.candidates if one.HasField("budget")}
     assert held <= {0.0, 1.0, 2.0, 3.0}

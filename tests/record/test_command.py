@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,25 @@ def test_replay_and_whatif_take_a_data_folder(records: Path) -> None:
     assert f"{DECISIONS} decisions" in (
         run("whatif", records.parent, "--playbook", SHOP, code=0).stdout
     )
+
+
+def test_whatif_names_what_was_not_recorded_and_warns_of_few(records: Path, tmp_path: Path) -> None:
+    draft = tmp_path / "draft"
+    shutil.copytree(SHOP, draft)
+    for name, more in (
+        ("schema", "attributes:\n  shoe: int"),
+        ("actions", "actions:\n  sandals: {eligibility: profile.shoe > 40, value: 1}"),
+    ):
+        path = draft / f"{name}.yaml"
+        path.write_text(path.read_text().replace(more.partition("\n")[0], more, 1))
+    told = json.loads(run("whatif", records, "--playbook", draft, "--json", code=0).stdout)
+    count = told["incomplete"]
+    assert told["lacking"] == {"profile.shoe": count}
+    result = run("whatif", records, "--playbook", draft, code=0)
+    assert f"profile.shoe was not recorded: {count} decisions" in result.stdout
+    share = (DECISIONS - count) / DECISIONS
+    assert f"warning: {share:.1%} of the decisions could be compared" in result.stderr
+    assert "warning" not in run("whatif", records, "--playbook", SHOP, code=0).stderr
 
 
 def test_what_has_no_playbook_was_not_replayed(data: Path) -> None:

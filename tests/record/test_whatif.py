@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nextbest.core.playbook.plan import Factor, Plan
-from nextbest.server.examples import LEADS, SHOP
+from nextbest.server.examples import LEADS, SHOP, THRIFTY
 from nextbest.server.playbook.compile import compile_playbook
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.frames import Frame
@@ -66,23 +66,69 @@ def test_a_draft_changes_what_it_would_have_changed_live(tmp_path: Path) -> None
             assert getattr(change, side) == flat.count(key), (key, side)
 
 
+def changed(folder: Path, *changes: tuple[str, str, str]) -> Plan:
+    """A playbook of which files have one text for another."""
+    files = read_folder(folder)
+    for name, old, new in changes:
+        assert old in files[name].decode()
+        files[name] = files[name].replace(old.encode(), new.encode(), 1)
+    compiled = compile_playbook(files)
+    assert compiled.plan is not None, compiled.faults
+    return compiled.plan
+
+
 def test_what_a_draft_reads_and_was_not_recorded_is_left_out(tmp_path: Path) -> None:
+    """And counted by what that is, once for each decision."""
     plan = plan_of(SHOP)
-    files = read_folder(SHOP)
-    files["schema.yaml"] = files["schema.yaml"].replace(
-        b"attributes:", b"attributes:\n  shoe: int", 1
+    sandals = "actions:\n  sandals: {eligibility: profile.shoe > 40 || profile.shoe < 9, value: 1}"
+    draft = changed(
+        SHOP,
+        ("schema.yaml", "attributes:", "attributes:\n  shoe: int"),
+        ("actions.yaml", "actions:", sandals),
     )
-    files["actions.yaml"] = files["actions.yaml"] + (
-        b"\n  sandals: {eligibility: profile.shoe > 40, value: 1}\n"
-    )
-    draft = compile_playbook(files).plan
-    assert draft is not None
     engine = recording(plan)
     live(engine, plan, 100)
     _, found = taken(engine)
     effect = effect_of(found, draft, plan, tmp_path)
     assert effect.incomplete > 50
-    assert effect.records + effect.incomplete == 100
+    assert effect.records + effect.incomplete == effect.asked == 100
+    assert effect.lacking == {"profile.shoe": effect.incomplete}
+
+
+def test_what_was_not_recorded_has_its_authors_name(tmp_path: Path) -> None:
+    plan = plan_of(THRIFTY)
+    draft = changed(
+        THRIFTY,
+        ("contact.yaml", "per: month", "per: day"),
+        (
+            "contact.yaml",
+            "budgets:",
+            "caps: {news: {count: impression, max: 3, window: 7d}}\nbudgets:",
+        ),
+    )
+    engine = recording(plan)
+    live(engine, plan, 100)
+    _, found = taken(engine)
+    effect = effect_of(found, draft, plan, tmp_path)
+    assert {"budget postage", "contact rule news"} <= set(effect.lacking)
+    assert max(effect.lacking.values()) <= effect.incomplete
+    twice = Effect()
+    for _ in range(2):
+        twice.merge(effect, 10)
+    assert twice.most_lacking() == [(name, 2 * n) for name, n in effect.most_lacking()]
+
+
+def test_what_was_refused_is_told(tmp_path: Path) -> None:
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 20)
+    _, found = taken(engine)
+    record = record_pb2.DecisionRecord()
+    record.CopyFrom(found[0].record)
+    record.ClearField("response")
+    record.error.code = 3
+    effect = effect_of([*found[1:], forged(record)], plan, plan, tmp_path)
+    assert (effect.records, effect.refused, effect.asked) == (19, 1, 19)
 
 
 def test_what_a_draft_refuses_is_told(tmp_path: Path) -> None:

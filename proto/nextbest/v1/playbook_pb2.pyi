@@ -216,7 +216,7 @@ class GetShadowRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetShadowResponse(_message.Message):
-    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "description", "started_at", "share", "share_now", "compared", "changed", "incomplete", "skipped", "failed", "refusals", "by_action", "by_group", "by_segment", "against", "cpu_us_per_decision", "cpu_s", "core_share", "fault", "restarts")
+    __slots__ = ("generation", "position", "staleness_ms", "degraded", "playbook_hash", "description", "started_at", "share", "share_now", "compared", "changed", "incomplete", "skipped", "failed", "refusals", "by_action", "by_group", "by_segment", "against", "cpu_us_per_decision", "cpu_s", "core_share", "fault", "restarts", "lacking")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STALENESS_MS_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +241,7 @@ class GetShadowResponse(_message.Message):
     CORE_SHARE_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    LACKING_FIELD_NUMBER: _ClassVar[int]
     generation: int
     position: _common_pb2.Position
     staleness_ms: int
@@ -265,7 +266,16 @@ class GetShadowResponse(_message.Message):
     core_share: float
     fault: str
     restarts: int
-    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., description: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., share: _Optional[float] = ..., share_now: _Optional[float] = ..., compared: _Optional[int] = ..., changed: _Optional[int] = ..., incomplete: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[ShadowRefusal, _Mapping]]] = ..., by_action: _Optional[_Iterable[_Union[ShadowAction, _Mapping]]] = ..., by_group: _Optional[_Iterable[_Union[ShadowGroup, _Mapping]]] = ..., by_segment: _Optional[_Iterable[_Union[ShadowSegment, _Mapping]]] = ..., against: _Optional[_Iterable[_Union[ShadowAgainst, _Mapping]]] = ..., cpu_us_per_decision: _Optional[float] = ..., cpu_s: _Optional[float] = ..., core_share: _Optional[float] = ..., fault: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
+    lacking: _containers.RepeatedCompositeFieldContainer[ShadowLacking]
+    def __init__(self, generation: _Optional[int] = ..., position: _Optional[_Union[_common_pb2.Position, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., degraded: _Optional[_Iterable[_Union[_common_pb2.Degradation, str]]] = ..., playbook_hash: _Optional[str] = ..., description: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., share: _Optional[float] = ..., share_now: _Optional[float] = ..., compared: _Optional[int] = ..., changed: _Optional[int] = ..., incomplete: _Optional[int] = ..., skipped: _Optional[int] = ..., failed: _Optional[int] = ..., refusals: _Optional[_Iterable[_Union[ShadowRefusal, _Mapping]]] = ..., by_action: _Optional[_Iterable[_Union[ShadowAction, _Mapping]]] = ..., by_group: _Optional[_Iterable[_Union[ShadowGroup, _Mapping]]] = ..., by_segment: _Optional[_Iterable[_Union[ShadowSegment, _Mapping]]] = ..., against: _Optional[_Iterable[_Union[ShadowAgainst, _Mapping]]] = ..., cpu_us_per_decision: _Optional[float] = ..., cpu_s: _Optional[float] = ..., core_share: _Optional[float] = ..., fault: _Optional[str] = ..., restarts: _Optional[int] = ..., lacking: _Optional[_Iterable[_Union[ShadowLacking, _Mapping]]] = ...) -> None: ...
+
+class ShadowLacking(_message.Message):
+    __slots__ = ("name", "decisions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    decisions: int
+    def __init__(self, name: _Optional[str] = ..., decisions: _Optional[int] = ...) -> None: ...
 
 class ShadowRefusal(_message.Message):
     __slots__ = ("why", "count")
