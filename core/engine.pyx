@@ -269,6 +269,8 @@ cdef class Engine:
     cdef uint64_t tombstones_max
     # What is left to write of answers that wait for the log, by token.
     cdef dict tails
+    # The mutations of one append to the log.
+    cdef Writer taken
 
     def __cinit__(
         self, *, profiles_max=1_000_000, dedupe_max=10_000_000, generations_max=32,
@@ -294,6 +296,7 @@ cdef class Engine:
     def __dealloc__(self):
         seat_free(&self.seat)
         engine_free(&self.state)
+        writer_free(&self.taken)
 
     def door(self):
         """A PyCapsule of the `Door` of core/door.h.  It keeps the engine alive."""
@@ -1224,17 +1227,19 @@ cdef class Engine:
         Raises MemoryError, and then all of them go on waiting.
         """
         cdef WaitingWrites* waiting = &self.state.waiting[checked_queue(queue)]
-        cdef Writer writer
+        cdef Writer* writer = &self.taken
         cdef uint32_t taken
-        memset(&writer, 0, sizeof(Writer))
+        # Kept: to let it grow anew costs more than an entry's bytes.
+        writer_reset(writer)
         try:
             with nogil:
-                taken = waiting_take(waiting, count_max, bytes_max, gathered, &writer)
+                taken = waiting_take(waiting, count_max, bytes_max, gathered, writer)
             if writer.failed:
                 raise MemoryError("log")
             return LogBatch((<char*>writer.data)[:writer.length], taken)
         finally:
-            writer_free(&writer)
+            if writer.failed or writer.capacity > ANSWER_KEPT_MAX:
+                writer_free(writer)
 
     def log_done(self, int queue, uint32_t count, position, int64_t ack) -> int:
         """Tell the calls of the first `count` mutations taken that the log has them.

@@ -254,4 +254,4 @@ class Ahead:
 
 def fresh_nonce(random: Random) -> int:
     """A nonce; never 0, which stands for an entry that cannot be read."""
-    return random.randrange(1, 1 << _NONCE_BITS)
+    return random.getrandbits(_NONCE_BITS) or 1

@@ -29,7 +29,7 @@ from nextbest.server.log.log import (
 )
 from nextbest.server.log.own import Own
 from nextbest.server.log.sieve import sift
-from nextbest.server.span import span
+from nextbest.server.span import exported, span
 
 
 class Appender:
@@ -179,17 +179,21 @@ class Appender:
         number, replication_id = self._epochs.current
         loop, counts = asyncio.get_running_loop(), self._context.counts.queues[self._queue]
         begun_s = loop.time()
-        about = {"nextbest.log.epoch": number, "nextbest.log.bytes": len(data)}
         try:
-            with span("log.append", about):
-                sequence = await self._context.log.append(
-                    self._queue, number, replication_id, data, self._replicas
-                )
+            sequence = await self._appended(number, replication_id, data)
         except LogError as error:
             counts.failed(error)
             raise
         counts.appended(len(data), loop.time() - begun_s)
         return number, sequence
+
+    async def _appended(self, number: int, replication_id: str, data: bytes) -> int:
+        """Append within a span, where one goes anywhere; gives the entry's sequence."""
+        append = self._context.log.append(self._queue, number, replication_id, data, self._replicas)
+        if not exported():
+            return await append
+        with span("log.append", {"nextbest.log.epoch": number, "nextbest.log.bytes": len(data)}):
+            return await append
 
     async def _refused(
         self, batch: Batch, error: StaleEpochError | LogFullError | UnknownOutcomeError

@@ -39,6 +39,8 @@ from nextbest.server.log.settings import BackendSettings
 
 PASSWORD_BYTES_MAX = 4_096
 _COPIED_BYTES_MAX = 4_096
+# Of replies so small the collector may go over what they are parsed into.
+_COLLECTED_BYTES_MAX = 4_096
 _CLIENT_NAME = "nextbest"
 # Commands whose words hardly change.
 _SAME = frozenset(("MULTI", "INFO", "EXEC", "WAIT"))
@@ -89,7 +91,7 @@ class RedisLink(asyncio.Protocol):
         self._timeout_ms = timeout_ms
         self._alarm.set(loop.time() + timeout_ms / 1_000)
         try:
-            self._transport.writelines(_packed(commands))
+            self._transport.writelines(packed(commands))
             return await self._done
         except BaseException:
             self._break("given up")
@@ -103,10 +105,11 @@ class RedisLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            with paused:
-                self._parser.feed(data)
-                while (reply := self._parser.gets()) is not False:
-                    self._replies.append(reply)
+            if len(data) > _COLLECTED_BYTES_MAX:
+                with paused:
+                    self._parse(data)
+            else:
+                self._parse(data)
         except hiredis.HiredisError as error:
             self._break(str(error))
             return
@@ -117,6 +120,11 @@ class RedisLink(asyncio.Protocol):
             # Not kept besides: it may be large.
             replies, self._replies = self._replies, []
             self._done.set_result(replies)
+
+    def _parse(self, data: bytes) -> None:
+        self._parser.feed(data)
+        while (reply := self._parser.gets()) is not False:
+            self._replies.append(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(str(exc or "connection lost"))
@@ -399,33 +407,34 @@ def _value(reply: list[bytes]) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _packed_once(command: Command) -> bytes:
-    """What is around each append: the same words each time."""
-    words = (word if isinstance(word, bytes) else str(word).encode() for word in command)
-    bulks = (b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-    return b"*%d\r\n" % len(command) + b"".join(bulks)
+def _packed_once(words: Command, count: int) -> bytes:
+    """The first words of a command of so many, where they are the same each time."""
+    data = (word if isinstance(word, bytes) else str(word).encode() for word in words)
+    return b"*%d\r\n" % count + b"".join(b"$%d\r\n%s\r\n" % (len(one), one) for one in data)
 
 
-def _packed(commands: Iterable[Command]) -> list[bytes]:
+def packed(commands: Iterable[Command]) -> list[bytes]:
     """Commands as bytes, in few pieces: what redis-py does, without a look at every type."""
     pieces, small = [], bytearray()
     for command in commands:
+        last = command[-1]
         if command[0] in _SAME:
-            small += _packed_once(command)
-            continue
-        small += b"*%d\r\n" % len(command)
-        for word in command:
-            data = word if isinstance(word, bytes) else str(word).encode()
-            small += b"$%d\r\n" % len(data)
-            if len(data) > _COPIED_BYTES_MAX:
-                # Not copied once more.
-                pieces += [bytes(small), data]
-                small.clear()
-            else:
-                small += data
-            small += b"\r\n"
+            small += _packed_once(command, len(command))
+        elif isinstance(last, bytes) and len(last) > _COPIED_BYTES_MAX:
+            # An append: what is before the entry stays as it is for an epoch.
+            small += _packed_once(command[:-1], len(command)) + b"$%d\r\n" % len(last)
+            # Not copied once more.
+            pieces += [bytes(small), last]
+            small = bytearray(b"\r\n")
+        else:
+            small += _packed_words(command)
     pieces.append(bytes(small))
     return pieces
+
+
+def _packed_words(command: Command) -> bytes:
+    data = [word if isinstance(word, bytes) else str(word).encode() for word in command]
+    return b"".join([b"*%d\r\n" % len(data), *(b"$%d\r\n%s\r\n" % (len(one), one) for one in data)])
 
 
 def _why(error: BaseException, timeout_ms: int) -> str:

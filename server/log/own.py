@@ -28,7 +28,9 @@ class Own:
         self.open = False
         # Whether large appends at LOGGED follow one another: one was sent since it was last looked.
         self._busy = False
-        self._look = asyncio.Event()
+        # That others' entries are to be read, and what ends a rest: that, or its time.
+        self._look = False
+        self._roused = asyncio.Event()
 
     def sent(self, batch: Batch) -> None:
         """An append at LOGGED is under way: its answer tells whether others' came before it."""
@@ -37,7 +39,7 @@ class Own:
     def broken(self) -> None:
         """No answer is to come that tells it."""
         self._busy = False
-        self._look.set()
+        self._rouse()
 
     def answered(self, batch: Batch, position: Position, data: bytes) -> None:
         """Pass the entry if it is the next one; else others' are to be read, and it with them."""
@@ -49,7 +51,7 @@ class Own:
             context.advance(position, data)
             context.let_go()
         else:
-            self._look.set()
+            self._rouse()
 
     def follows(self, position: Position, here: Position) -> bool:
         """Whether nothing can lie between an entry and the last one applied here."""
@@ -79,13 +81,20 @@ class Own:
             self._busy = False
             if await self._leaps(limits.rest_ms / 1_000):
                 break
-        self._look.clear()
+        self._look = False
+
+    def _rouse(self) -> None:
+        self._look = True
+        self._roused.set()
 
     async def _leaps(self, within_s: float) -> bool:
         """Whether there is something to read, once that is known or a time has passed."""
-        try:
-            async with asyncio.timeout(within_s):
-                await self._look.wait()
-        except TimeoutError:
-            return self._look.is_set()
-        return True
+        if not self._look:
+            self._roused.clear()
+            # Of no task's: to cancel one and to catch that takes longer than the rest of it.
+            timer = asyncio.get_running_loop().call_later(within_s, self._roused.set)
+            try:
+                await self._roused.wait()
+            finally:
+                timer.cancel()
+        return self._look

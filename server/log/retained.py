@@ -82,9 +82,12 @@ class Retained:
 
         Twice the bound is never passed: a member that runs out of memory keeps nothing at all.
         """
-        first, until = self._first, self._behind(committed)
+        first = self._first
+        if first == len(self._data) or not self._old(first, now_s):
+            return
+        until = self._behind(committed)
         while first < len(self._data):
-            old = self._read_s[first] < now_s - self._retain_s or self._bytes > self._bytes_max
+            old = self._old(first, now_s)
             if first >= until:
                 old = self._bytes > 2 * self._bytes_max
                 self.uncommitted += old
@@ -98,6 +101,9 @@ class Retained:
         if first > _COMPACT_AT and first * 2 > len(self._data):
             self._drop(0, first)
             self._first = 0
+
+    def _old(self, index: int, now_s: float) -> bool:
+        return self._read_s[index] < now_s - self._retain_s or self._bytes > self._bytes_max
 
     def index(self, place: tuple[int, int]) -> int:
         """The number of the first entry at or behind a place; -1 when the base is."""

@@ -26,6 +26,8 @@ class Shares:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waiting: list[_Share] = []
+        # Set where some may wait.
+        self._claimed = asyncio.Event()
         self._granted: list[_Share] = []
         # Those that a lost tail took back.
         self.revoked = 0
@@ -33,6 +35,7 @@ class Shares:
     def add(self, position: Position, period: Period, amount: int) -> None:
         """A claim of this process was read back."""
         self._waiting.append(_Share(position, period, amount))
+        self._claimed.set()
 
     def waiting(self, period: Period) -> int:
         """How much waits to be safe."""
@@ -56,6 +59,10 @@ class Shares:
         """Let be spent what is safe by now, until cancelled."""
         context = self._context
         while True:
+            if not self._waiting:
+                # Not roused by each entry of a log that nobody claims in.
+                self._claimed.clear()
+                await self._claimed.wait()
             await context.progress.until(lambda: bool(self._safe()), None)
             safe = self._safe()
             # A master that was replaced may have had a replica still.

@@ -93,6 +93,8 @@ class Standing:
 
     def clear(self, *faults: str) -> None:
         """Take faults back."""
+        if not self._faults:
+            return
         held = [fault for fault in faults if self._faults.pop(fault, None) is not None]
         if held:
             self._tell()

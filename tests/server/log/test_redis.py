@@ -22,7 +22,9 @@ from nextbest.server.log import (
     UnknownOutcomeError,
 )
 from nextbest.server.log.entry import frame
+from nextbest.server.log.link import Command
 from nextbest.server.log.log import LOGGED_QUEUE, REPLICATED_QUEUE
+from nextbest.server.log.network import packed
 from nextbest.server.log.redis import READ_COUNT_MAX, RedisLog
 from nextbest.server.log.settings import BackendSettings
 
@@ -45,6 +47,28 @@ async def append(log: RedisLog, branch: str, epoch: int = 1, replicas: int = 0) 
 
 async def stored(log: RedisLog) -> int:
     return (await log.size())[0]
+
+
+def test_commands_are_packed_as_redis_py_packs_them() -> None:
+    large, small = b"e" * 5_000, b"\r\n$"
+    commands: list[Command] = [
+        ("MULTI",),
+        ("XADD", b"key", "NOMKSTREAM", "1-*", b"e", large),
+        ("INFO", "replication"),
+        ("EXEC",),
+        # The next epoch, and then a word less.
+        ("XADD", b"key", "NOMKSTREAM", "2-*", b"e", large),
+        ("XADD", b"key", "2-*", b"e", large),
+        ("XADD", b"key", "NOMKSTREAM", "2-*", b"e", small),
+        ("WAIT", 1, 1_000),
+        ("WAIT", 2, 1_000),
+        ("SET", large, "\N{LATIN SMALL LETTER E WITH ACUTE}"),
+    ]
+    packer = redis.asyncio.Connection()
+    # The second time some words are known.
+    for _ in range(2):
+        for some in (commands, commands[1:2], commands[4:6]):
+            assert b"".join(packed(some)) == b"".join(packer.pack_commands(some))
 
 
 async def test_a_flushed_stream_is_a_reset_not_a_new_one(
