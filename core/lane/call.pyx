@@ -1,5 +1,10 @@
 """Calls: a whole request goes to the engine, and what comes back to the client."""
 
+cdef enum:
+    # So many answers that waited, of one connection, leave before those of the next are made.
+    ANSWERS_AT_ONCE = 8
+
+
 cdef inline void count_call(Stream* stream, int32_t code) noexcept nogil:
     stream.code = code
     counter_add(&stream.connection.lane.calls[stream.method][code], 1)
@@ -218,11 +223,20 @@ cdef void calls_complete(LaneState* lane) noexcept nogil:
     cdef DoorAnswer answer
     cdef uint64_t token = 0
     cdef Stream* stream
+    cdef Connection* last = NULL
+    cdef uint32_t answered = 0
     while lane.door.completed(lane.seat, lane.now_us, &token, &answer):
         stream = stream_named(&lane.pool, token)
         if stream == NULL or not stream.pending or stream.connection.state >= STATE_LINGERING:
             counter_add(&lane.counters[COUNT_LATE_ANSWERS], 1)
             continue
+        if stream.connection != last:
+            if answered >= ANSWERS_AT_ONCE:
+                connection_flush(last)
+                calls_ended(lane)
+            last = stream.connection
+            answered = 0
+        answered += 1
         stream.pending = False
         step_end(&stream.trace, STEP_WAIT)
         call_answer(stream, &answer)

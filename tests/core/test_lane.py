@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import grpc
@@ -71,7 +72,9 @@ def serving(engine: Engine, **bounds: int) -> Iterator[tuple[Any, int]]:
 
 @contextmanager
 def calling(port: int, method: str) -> Iterator[Call]:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    # A connection of its own.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
         yield channel.unary_unary(method, None, None)
 
 
@@ -127,6 +130,30 @@ def test_answers_wait_for_the_log_and_decisions_do_not() -> None:
     assert {answer.ack for answer in answers} == {common_pb2.ACK_LEVEL_LOGGED}
     assert len({answer.position.sequence for answer in answers}) == 3
     assert not any(answer.duplicate for answer in answers)
+
+
+def test_answers_of_one_entry_go_to_many_connections() -> None:
+    """To some many at once, to some by turns, and to one whose client has gone."""
+    engine, numbers = engine_of(writes_max=1000), count()
+    taken, answers = 0, []
+
+    def ask(*calls: Call) -> None:
+        nonlocal taken
+        answers.extend(call.future(track(next(numbers)), timeout=WAIT_S) for call in calls)
+        end = taken + len(calls)
+        while taken < end:
+            taken += engine.log_take().mutations
+
+    with serving(engine) as (lane, port), calling(port, TRACK) as one, calling(port, TRACK) as two:
+        for _ in range(12):
+            ask(one, two)
+        with calling(port, TRACK) as gone:
+            ask(*[gone] * 20)
+        until(lambda: lane.counters()["connections.open"] == 2)
+        del answers[24:]
+        ask(*[one] * 30, *[two] * 20)
+        assert done(engine, taken) == 94
+        assert [each.result() is not None for each in answers] == [True] * 74
 
 
 def test_a_full_queue_is_resource_exhausted_with_a_time_to_retry() -> None:
