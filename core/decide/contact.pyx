@@ -7,11 +7,6 @@ cdef enum ContactKind:
     CONTACT_BUDGET = 4
 
 
-cdef enum:
-    # So many rules of a person are looked at before any candidate is.
-    CONTACT_LOOKED_MAX = 16
-
-
 cdef enum Period:
     PERIOD_ROLLING = 0
     PERIOD_DAY = 1
@@ -36,10 +31,10 @@ cdef void contact_begin(Decision* decision) noexcept nogil:
     Otherwise each candidate's would be looked at, one by one.
     """
     cdef const PlaybookState* playbook = decision.playbook
-    cdef uint32_t looked[CONTACT_LOOKED_MAX]
-    cdef uint32_t count = 0, i
+    cdef uint32_t i
     if playbook.contact_columns_count == 0:
         return
+    decision.contact_kept = <uint8_t*>arena_zeroed(&decision.machine.arena, playbook.contact_count)
     memcpy(
         decision.states + playbook.conditions_count - playbook.contact_count,
         playbook.contact_states, playbook.contact_count,
@@ -48,17 +43,17 @@ cdef void contact_begin(Decision* decision) noexcept nogil:
         tape_counters(decision.tape, &playbook.contact_counters)
     for i in range(decision.person.count):
         if decision.person.rows[i].side != NULL:
-            contact_look(decision, decision.person.rows[i].side, looked, &count)
+            contact_look(decision, decision.person.rows[i].side)
     if playbook.reservations != NULL and (
         decision.caps_shut or person_reserved(decision, playbook.reservations)
     ):
-        contact_reserved(decision, looked, &count)
+        contact_reserved(decision)
     # Some rules go by more than by what is counted.
-    decision.contact_clear = (
-        playbook.contact_count == playbook.contact_columns_count and count <= CONTACT_LOOKED_MAX
+    decision.contact_clear = playbook.contact_count == playbook.contact_columns_count and (
+        decision.looked_count <= CONTACT_LOOKED_MAX
     )
-    for i in range(count if decision.contact_clear else 0):
-        if condition_state(decision, looked[i]) != CONDITION_TRUE:
+    for i in range(decision.looked_count if decision.contact_clear else 0):
+        if condition_state(decision, decision.looked[i]) != CONDITION_TRUE:
             decision.contact_clear = False
 
 
@@ -75,51 +70,49 @@ cdef bint person_reserved(Decision* decision, const ReservationSpec* spec) noexc
     return False
 
 
-cdef void contact_reserved(
-    Decision* decision, uint32_t* looked, uint32_t* count
-) noexcept nogil:
-    """Have the caps looked at for which something is reserved, and list the first ones."""
+cdef void contact_reserved(Decision* decision) noexcept nogil:
+    """Have the caps looked at for which something is reserved."""
     cdef const PlaybookState* playbook = decision.playbook
-    cdef uint32_t first = playbook.conditions_count - playbook.contact_count
-    cdef bint counted, reserved
     cdef uint32_t i
     if decision.tape != NULL:
         tape_not_empty(decision.tape, playbook.reservations.reserved)
+    if count_reservations(decision):
+        return
     # Without memory each says so.
-    counted = count_reservations(decision)
     for i in range(playbook.contact_count):
-        reserved = decision.contact[i].reserved if counted else playbook.contact[i].reserve_us != 0
-        if reserved:
-            decision.states[first + i] = CONDITION_UNKNOWN
-            contact_list(looked, count, first + i)
+        if playbook.contact[i].reserve_us:
+            contact_list(decision, i)
 
 
-cdef inline void contact_list(uint32_t* looked, uint32_t* count, uint32_t condition) noexcept nogil:
-    """List a rule that is looked at, while there is room."""
-    if count[0] < CONTACT_LOOKED_MAX:
-        looked[count[0]] = condition
-    count[0] += 1
+cdef inline void contact_list(Decision* decision, uint32_t rule) noexcept nogil:
+    """Have a rule looked at, and list it while there is room."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t condition = playbook.conditions_count - playbook.contact_count + rule
+    decision.states[condition] = CONDITION_UNKNOWN
+    if decision.looked_count < CONTACT_LOOKED_MAX:
+        decision.looked[decision.looked_count] = condition
+    decision.looked_count += 1
 
 
-cdef void contact_look(
-    Decision* decision, const Side* side, uint32_t* looked, uint32_t* count
-) noexcept nogil:
-    """Have the rules looked at that count moments of a row, and list the first ones."""
+cdef void contact_look(Decision* decision, const Side* side) noexcept nogil:
+    """Have the rules looked at that count moments of a row."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ContactColumn* first = playbook.contact_columns
     cdef const ContactColumn* end = first + playbook.contact_columns_count
     cdef const ContactColumn* rule
     cdef const MomentCell* cells = moment_cells(side)
     cdef uint32_t column, i = 0
-    while i < side.count[MOMENTS]:
+    # What is reserved and confirmed stands behind what rules count.
+    while i < side.count[MOMENTS] and cells[i].column <= end[-1].column:
         column = cells[i].column
         i = moments_end(side, column, i)
         rule = lower_bound(first, end, column, column_below)
         while rule < end and rule.column == column:
-            decision.states[rule.condition] = CONDITION_UNKNOWN
             if decision.tape != NULL:
                 tape_not_empty(decision.tape, rule.counter)
-            contact_list(looked, count, rule.condition)
+            contact_list(decision, rule.rule)
+            if decision.contact_kept != NULL:
+                decision.contact_kept[rule.rule] = True
             rule += 1
 
 
@@ -164,6 +157,23 @@ cdef inline bint within(
     )
 
 
+cdef inline int64_t contact_sum(const ContactCount* count) noexcept nogil:
+    """What counts for a cap."""
+    return <int64_t>count.counted + count.reserved + count.given
+
+
+cdef inline int64_t* contact_moments(
+    Decision* decision, const ContactSpec* rule, uint32_t* count
+) noexcept nogil:
+    """As `decision_moments`; not read again where it is known, and taped, that none is kept."""
+    count[0] = 0
+    if decision.contact_kept != NULL and counts_nothing(rule) and (
+        not decision.contact_kept[rule - decision.playbook.contact]
+    ):
+        return NO_MOMENTS
+    return decision_moments(decision, rule.counter, count)
+
+
 cdef Value cap_holds(
     Decision* decision, const ContactSpec* rule, const Zone* zone
 ) noexcept nogil:
@@ -175,7 +185,7 @@ cdef Value cap_holds(
     cdef int64_t now_us = decision.now_us
     cdef int64_t number = 0
     cdef uint32_t kept, i
-    cdef const int64_t* moments = decision_moments(decision, rule.counter, &kept)
+    cdef const int64_t* moments = contact_moments(decision, rule, &kept)
     if moments == NULL or (rule.reserve_us and not count_reservations(decision)):
         return value_error(ERROR_MEMORY, SLOT_NONE)
     if rule.period != PERIOD_ROLLING:
@@ -183,14 +193,14 @@ cdef Value cap_holds(
     for i in range(kept):
         if moments[i] <= now_us + AHEAD_US_MAX:
             count.counted += within(rule, moments[i], now_us, zone, number)
-    return value_bool(count.counted + count.reserved < rule.limit)
+    return value_bool(contact_sum(count) < rule.limit)
 
 
 cdef Value suppression_holds(Decision* decision, const ContactSpec* rule) noexcept nogil:
     """Whether no event within the pause was the last of `limit` within the window."""
     cdef int64_t now_us = decision.now_us
     cdef uint32_t kept, i
-    cdef int64_t* moments = decision_moments(decision, rule.counter, &kept)
+    cdef int64_t* moments = contact_moments(decision, rule, &kept)
     if moments == NULL:
         return value_error(ERROR_MEMORY, SLOT_NONE)
     sort(moments, moments + kept)
@@ -273,7 +283,7 @@ cdef int64_t spent_of(
         if rule.kind == CONTACT_BUDGET:
             if overspent(decision, rule, count, action):
                 return rules.items[i]
-        elif rule.shown and count.counted + count.reserved + count.given >= rule.limit:
+        elif rule.shown and contact_sum(count) >= rule.limit:
             return rules.items[i]
     return -1
 
@@ -320,9 +330,9 @@ cdef void write_contact(
     if rule.kind == CONTACT_BUDGET:
         write_budget(decision, writer, rule.budget, count.given)
         return
-    write_uint(writer, 8, <uint64_t>(count.counted + count.reserved + count.given))
+    write_uint(writer, 8, <uint64_t>contact_sum(count))
     write_uint(writer, 9, rule.limit)
-    write_uint(writer, 12, <uint64_t>count.reserved)
+    write_uint(writer, 12, count.reserved)
 
 
 cdef void write_budget(

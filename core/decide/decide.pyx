@@ -244,7 +244,7 @@ cdef int begin_call(
     decision.clock_us = call.clock_us
     decision.caps_shut = serving.caps_shut
     if playbook.reservations != NULL:
-        decision.own = decision_tag(call.message.decision_id)
+        decision.own_hash = decision_hash(call.message.decision_id)
     if decision.replay == NULL:
         contact_begin(decision)
     kind = set_context(playbook, machine, &call.message.context, fault)

@@ -20,6 +20,8 @@ cdef enum Leave:
 cdef enum:
     # Expressions that read segments and scores evaluate others; publishing refuses cycles.
     NESTING_MAX = 64
+    # So many rules of the contact policy are looked at before any candidate is.
+    CONTACT_LOOKED_MAX = 16
     STAGE_UNKNOWN = -1
 
 
@@ -51,9 +53,9 @@ cdef struct Assignment:
 
 cdef struct ContactCount:
     # What a rule of the contact policy has counted, what other decisions wait to be counted, and
-    # what this decision adds.
-    int64_t counted
-    int64_t reserved
+    # what this decision adds.  Small: there may be one for each action, zeroed for each decision.
+    uint32_t counted
+    uint32_t reserved
     int64_t given
 
 
@@ -80,6 +82,11 @@ cdef struct Decision:
     uint8_t* segments
     Assignment* assignments
     ContactCount* contact
+    # By rule, whether anything is kept of what it counts, where that is known; else NULL.
+    uint8_t* contact_kept
+    # Rules that have to be looked at, the first ones of so many.
+    uint32_t looked[CONTACT_LOOKED_MAX]
+    uint32_t looked_count
     # Every rule of the contact policy holds, as far as what is counted goes.
     bint contact_clear
     # What is left of the budgets, NULL where nobody keeps them; and what was read of each.
@@ -94,9 +101,9 @@ cdef struct Decision:
     bint budgets_shut
     # Something was not proposed since a part of a budget is not granted yet.
     bint budget_waits
-    # Of its id, for the reservations that it has made before; and whether those of others are
-    # counted, or stand for all that caps allow since none could be made.
-    uint32_t own
+    # The hash of its id, for the reservations that it makes and has made; and whether those of
+    # others are counted, or stand for all that caps allow since none could be made.
+    uint64_t own_hash
     bint reservations_counted
     bint caps_shut
     # The person's time zone, once something has asked for it.

@@ -3,7 +3,8 @@
 A reservation is an event of the engine's own, one for all that a decision proposes: its property
 `proposed` lists them as "SLOT PLACEMENT ACTION".  A counter keeps each as a moment and the key of
 the proposition: 26 bits of the decision's id, 6 of the slot, 18 of the action and 14 of the
-placement.  An event of one proposition alone, as they once were, names it as an impression does.
+placement.  It has no id: what it says is what it is, and what is kept of it tells whether it is
+there.  Those of before had one, and some of them tell of one proposition, as an impression does.
 An impression that names its decision and slot has the same key, where it names action and
 placement, too; what it does not name is 0 and stands for any.  Names of one tag are counted
 together, so that a cap is reached sooner and never later.
@@ -32,10 +33,13 @@ cdef inline uint32_t placement_tag(Text name) noexcept nogil:
     return tag_of(name, RESERVE_PLACEMENT_BITS)
 
 
-cdef inline uint32_t decision_tag(Text decision_id) noexcept nogil:
-    return <uint32_t>(
-        XXH3_64bits(decision_id.data, decision_id.length) >> (32 + RESERVE_SLOT_BITS)
-    )
+cdef inline uint64_t decision_hash(Text decision_id) noexcept nogil:
+    return XXH3_64bits(decision_id.data, decision_id.length)
+
+
+cdef inline uint32_t decision_tag(uint64_t hash) noexcept nogil:
+    """Of a decision's hash."""
+    return <uint32_t>(hash >> (32 + RESERVE_SLOT_BITS))
 
 
 cdef inline Value proposition_key(
@@ -64,7 +68,9 @@ cdef Value outcome_key(const TrackMessage* message) noexcept nogil:
             action = action_tag(value_text(&entry.value))
         elif text_equal(entry.name, text_of("placement")):
             placement = placement_tag(value_text(&entry.value))
-    return proposition_key(decision_tag(message.decision_id), message.slot, action, placement)
+    return proposition_key(
+        decision_tag(decision_hash(message.decision_id)), message.slot, action, placement
+    )
 
 
 cdef inline bint is_reservation(
@@ -87,7 +93,7 @@ cdef const Value* listed_propositions(const TrackMessage* message) noexcept nogi
 cdef Value reservation_keys(const TrackMessage* message, Arena* arena) noexcept nogil:
     """Which propositions a reservation is about; an error without memory."""
     cdef const Value* listed = listed_propositions(message)
-    cdef uint32_t decision = decision_tag(message.decision_id)
+    cdef uint32_t decision = decision_tag(decision_hash(message.decision_id))
     cdef Value* keys
     cdef uint32_t i
     if listed == NULL:
@@ -116,6 +122,21 @@ cdef Value listed_key(uint32_t decision, const Value* item) noexcept nogil:
     return proposition_key(
         decision, slot, action_tag(text_after(rest, 1)), placement_tag(placement)
     )
+
+
+cdef uint64_t reservation_event(
+    uint64_t decision, const Value* keys, uint32_t incarnation
+) noexcept nogil:
+    """What tells the cells of a reservation without an id from others of one moment; not 0.
+
+    decision: its hash.  Where all of it is the same it is one reservation, however often it comes.
+    """
+    cdef uint64_t parts[2]
+    cdef uint32_t i
+    parts[0], parts[1] = decision, keys.length
+    for i in range(keys.length):
+        parts[0] = split_mix(parts[0], keys.as_.items[i].as_.u)
+    return event_hash(parts, incarnation)
 
 
 cdef inline Text text_after(Text text, uint32_t length) noexcept nogil:
@@ -251,16 +272,20 @@ cdef int64_t* reservations_read(Decision* decision, uint32_t* count) noexcept no
     cdef MomentCell* shown = NULL
     cdef uint32_t open = 0, shown_count = 0
     count[0] = 0
-    if decision.caps_shut or overflowed(person, reserved, spec.limit, from_us):
-        return shut_pairs(arena, decision.now_us, count)
     if not person_cells(person, reserved, from_us, arena, &cells, &open):
         return NULL
+    # A bucket is full of what counts where it may have dropped more of it.
+    if decision.caps_shut or (
+        open >= spec.limit and overflowed(person, reserved, spec.limit, from_us)
+    ):
+        return shut_pairs(arena, decision.now_us, count)
     if open == 0:
         return NO_MOMENTS
     if not person_cells(person, confirmed, INT64_MIN, arena, &shown, &shown_count):
         return NULL
     open = keep_open(
-        cells, open, shown, shown_count, from_us, decision.now_us + AHEAD_US_MAX, decision.own
+        cells, open, shown, shown_count, from_us, decision.now_us + AHEAD_US_MAX,
+        decision_tag(decision.own_hash),
     )
     return open_pairs(arena, cells, open, count)
 
@@ -325,7 +350,7 @@ cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) 
     if tags == RESERVED_ALL:
         for i in range(playbook.contact_count):
             if playbook.contact[i].reserve_us:
-                decision.contact[i].reserved += playbook.contact[i].limit
+                reserve_of(decision, &playbook.contact[i], playbook.contact[i].limit)
         return
     end = spec.actions + playbook.actions_count
     found = lower_bound(<const Tagged*>spec.actions, end, action_of(tags), tag_below)
@@ -346,17 +371,17 @@ cdef void count_for(Decision* decision, const Indexes* rules, int64_t time_us) n
     for i in range(rules.count):
         rule = decision.playbook.conditions[rules.items[i]].contact
         if rule.reserve_us and time_us > decision.now_us - rule.reserve_us:
-            decision.contact[rule - decision.playbook.contact].reserved += 1
+            reserve_of(decision, rule, 1)
 
 
-cdef inline bint any_reserves(
-    const PlaybookState* playbook, const Indexes* rules
+cdef inline void reserve_of(
+    Decision* decision, const ContactSpec* rule, uint32_t count
 ) noexcept nogil:
-    cdef uint32_t i
-    for i in range(rules.count):
-        if playbook.conditions[rules.items[i]].contact.reserve_us:
-            return True
-    return False
+    """Count so many reservations for a cap, and have it looked at."""
+    cdef uint32_t index = rule - decision.playbook.contact
+    if decision.contact[index].reserved == 0:
+        contact_list(decision, index)
+    decision.contact[index].reserved += count
 
 
 cdef struct Proposition:
@@ -368,69 +393,83 @@ cdef struct Proposition:
 cdef struct Propositions:
     # In the arena of the decision; there was no memory where it has failed.
     Proposition* items
+    # Of each its key, and of the decision its hash.
+    Value* keys
+    uint64_t decision
     uint32_t count
     bint failed
 
 
 cdef void note_propositions(
-    Decision* decision, const PlacementSpec** placements, const Ranking* rankings, uint32_t count,
-    Propositions* to,
+    const Decision* decision, const PlacementSpec** placements, const Ranking* rankings,
+    uint32_t count, Propositions* to,
 ) noexcept nogil:
     """List what is proposed under a cap that reserves."""
-    cdef const Slot* slot
-    cdef Proposition* item
+    cdef Arena* arena = &decision.machine.arena
     cdef uint32_t filled = 0, i, j
     memset(to, 0, sizeof(Propositions))
     for i in range(count):
         filled += rankings[i].slots_filled
-    to.items = <Proposition*>arena_take(&decision.machine.arena, filled * sizeof(Proposition))
-    to.failed = to.items == NULL
+    to.decision = decision.own_hash
+    to.items = <Proposition*>arena_take(arena, filled * sizeof(Proposition))
+    to.keys = <Value*>arena_take(arena, filled * sizeof(Value))
+    to.failed = to.items == NULL or to.keys == NULL
     for i in range(count if not to.failed else 0):
         for j in range(rankings[i].slots_filled):
-            slot = &rankings[i].slots[j]
-            if any_reserves(decision.playbook, &slot.action.gates[<int>GATE_CONTACT]) or (
-                any_reserves(decision.playbook, &placements[i].contact)
-            ):
-                item = &to.items[to.count]
-                item.action = slot.action
-                item.placement = placements[i]
-                item.slot = j
-                to.count += 1
+            note_proposition(decision.playbook, placements[i], rankings[i].slots[j].action, j, to)
 
 
-cdef bint spell_propositions(
-    const Propositions* proposed, Arena* arena, Value* to
+cdef inline void note_proposition(
+    const PlaybookState* playbook, const PlacementSpec* placement, const ActionSpec* action,
+    uint32_t slot, Propositions* to,
 ) noexcept nogil:
-    """List what is proposed, in the arena, as a reservation has it; False without memory."""
-    cdef Value* items = <Value*>arena_take(arena, proposed.count * sizeof(Value))
+    cdef const ReservationSpec* spec = playbook.reservations
+    cdef const Reserving* shows = &spec.by_placement[placement - playbook.placements]
+    cdef const Reserving* shown = &spec.by_action[action - playbook.actions]
+    cdef Proposition* item = &to.items[to.count]
+    if shows.reserves or shown.reserves:
+        item.action, item.placement, item.slot = action, placement, slot
+        to.keys[to.count] = proposition_key(
+            decision_tag(to.decision), slot, shown.tag, shows.tag
+        )
+        to.count += 1
+
+
+cdef void write_propositions(Writer* writer, const Propositions* proposed) noexcept nogil:
+    """The property of a TrackRequest that lists what is proposed, as `listed_key` reads it."""
+    cdef size_t entry = message_open(writer, 5)
+    cdef size_t value, listed
     cdef uint32_t i
-    if items == NULL:
-        return False
+    write_text_always(writer, 1, text_of("proposed"))
+    value = message_open(writer, 2)
+    listed = message_open(writer, 6)
     for i in range(proposed.count):
-        if not spell_proposition(&proposed.items[i], arena, &items[i]):
-            return False
-    to[0] = value_list(items, proposed.count)
-    return True
+        write_proposed(writer, &proposed.items[i])
+    message_close(writer, listed)
+    message_close(writer, value)
+    message_close(writer, entry)
 
 
-cdef bint spell_proposition(
-    const Proposition* proposition, Arena* arena, Value* to
-) noexcept nogil:
+cdef inline void write_proposed(Writer* writer, const Proposition* proposition) noexcept nogil:
     cdef Text action = proposition.action.name
     cdef Text placement = proposition.placement.name
-    cdef uint32_t tens = proposition.slot >= 10
-    cdef uint32_t length = tens + placement.length + action.length + 3
-    cdef char* text = <char*>arena_take(arena, length)
-    if text == NULL:
-        return False
-    to[0] = value_string(text, length)
+    cdef uint32_t tens = proposition.slot // 10
+    cdef uint32_t length = (tens > 0) + placement.length + action.length + 3
+    put_tag(writer, 1, WIRE_BYTES)
+    put_varint(writer, length)
+    if not writer_room(writer, length):
+        return
     # Slots have two digits at most.
-    text[0] = <char>(c"0" + proposition.slot // 10)
-    text += tens
-    text[0] = <char>(c"0" + proposition.slot % 10)
-    text[1] = c" "
-    memcpy(text + 2, placement.data, placement.length)
-    text += 2 + placement.length
-    text[0] = c" "
-    memcpy(text + 1, action.data, action.length)
-    return True
+    if tens:
+        put_char(writer, <char>(c"0" + tens))
+    put_char(writer, <char>(c"0" + proposition.slot % 10))
+    put_char(writer, c" ")
+    put_raw(writer, placement.data, placement.length)
+    put_char(writer, c" ")
+    put_raw(writer, action.data, action.length)
+
+
+cdef inline void put_char(Writer* writer, char one) noexcept nogil:
+    """Append a byte for which there is room."""
+    writer.data[writer.length] = <uint8_t>one
+    writer.length += 1

@@ -11,9 +11,11 @@ cdef enum:
     RECORD_EMPTY = 11
     INPUT_OF_ATTRIBUTE = 1
     INPUT_OF_COUNTER = 2
-    # On a tape only: counters that hold nothing but for those that follow, and one that does.
+    # On a tape only: counters that hold nothing but for those that follow, and one that does;
+    # moments that are not encoded yet.
     READ_EMPTY = 100
     READ_NOT_EMPTY = 101
+    READ_MOMENTS = 102
     INPUT_VALUE = 3
     INPUT_AGES = 4
     INPUT_MOMENTS = 5
@@ -170,18 +172,13 @@ cdef void tape_ages(Tape* tape, uint32_t index, const Ages* ages) noexcept nogil
 cdef void tape_moments(
     Tape* tape, uint32_t index, const int64_t* moments, uint32_t count
 ) noexcept nogil:
-    cdef Writer* reads = &tape.reads
     cdef Value nothing = value_null()
-    cdef size_t start, listed
-    cdef uint32_t i
+    cdef size_t start
     if count == 0:
         tape_put(tape, INPUT_OF_COUNTER, index, &nothing)
         return
-    start = tape_open(tape, INPUT_OF_COUNTER, index)
-    listed = message_open(reads, INPUT_MOMENTS)
-    for i in range(count):
-        put_varint(reads, <uint64_t>moments[i])
-    message_close(reads, listed)
+    start = tape_open(tape, READ_MOMENTS, index)
+    put_raw(&tape.reads, moments, count * sizeof(int64_t))
     tape_close(tape, start)
 
 
@@ -230,6 +227,8 @@ cdef void write_reads(
         at = next_read(at, &read)
         if read.of == READ_EMPTY:
             at = write_empty(empty, at - read.value.length, at, end)
+        elif read.of == READ_MOMENTS:
+            write_moments(record, &read, at - read.value.length)
         elif read.value.tag == TAG_NULL:
             put_varint(unset if read.of == INPUT_OF_ATTRIBUTE else empty, read.index + 1)
         else:
@@ -291,6 +290,21 @@ cdef inline void write_read(Writer* record, TapeRead* read, const uint8_t* bytes
         if read.value.tag == TAG_STRING:
             read.value.as_.s = <const char*>bytes
         write_value(record, INPUT_VALUE, &read.value)
+    message_close(record, start)
+
+
+cdef void write_moments(Writer* record, const TapeRead* read, const uint8_t* bytes) noexcept nogil:
+    """An Input: when the events were that a counter of moments keeps."""
+    cdef size_t start = message_open(record, RECORD_INPUT)
+    cdef size_t listed
+    cdef uint64_t moment
+    cdef uint32_t i
+    write_uint(record, INPUT_OF_COUNTER, read.index + 1)
+    listed = message_open(record, INPUT_MOMENTS)
+    for i in range(read.value.length // 8):
+        memcpy(&moment, bytes + 8 * i, 8)
+        put_varint(record, moment)
+    message_close(record, listed)
     message_close(record, start)
 
 

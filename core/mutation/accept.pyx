@@ -35,7 +35,9 @@ cdef struct TrackEvent:
     Value* values
     int64_t id_ms
     int64_t occurred_us
-    # As `event_key` has it.
+    # Of a reservation alone: which propositions it is about.
+    Value keys
+    # As `event_key` has it; of a reservation without an id the hash of its decision.
     uint64_t key[2]
     # Of the decision that it came of, a DecisionAge of the contract: 0 where it names none.
     uint8_t decision_age
@@ -45,11 +47,15 @@ cdef void write_mutation(
     Writer* writer, const Stamping* stamping, uint32_t field, Text request
 ) noexcept nogil:
     """Frame a request as the body `field` of a nextbest.v1.Mutation."""
+    write_stamping(writer, stamping)
+    write_text_always(writer, field, request)
+
+
+cdef inline void write_stamping(Writer* writer, const Stamping* stamping) noexcept nogil:
     write_fixed64(writer, 1, stamping.stamp)
     write_text(writer, 2, stamping.playbook)
     write_uint(writer, 3, stamping.incarnation)
     write_uint(writer, 4, stamping.second_incarnation)
-    write_text_always(writer, field, request)
 
 
 cdef inline int64_t hex_number(const char* digits, uint32_t count) noexcept nogil:

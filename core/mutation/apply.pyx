@@ -179,13 +179,9 @@ cdef Value* event_values(
 
 
 cdef uint32_t matching_counters(
-    const PlaybookState* playbook, const TrackEvent* track, const Value* keys, Machine* machine,
-    CounterInput* inputs,
+    const PlaybookState* playbook, const TrackEvent* track, Machine* machine, CounterInput* inputs
 ) noexcept nogil:
-    """The counters whose filter the event passes, with the property each counts.
-
-    `keys` is what a reservation is about, and null for other events.
-    """
+    """The counters whose filter the event passes, with the property each counts."""
     cdef const EventSpec* event = track.event
     cdef const CounterSpec* counter
     cdef Value passed
@@ -205,7 +201,7 @@ cdef uint32_t matching_counters(
         inputs[count].value = value_null()
         if counter.property == COUNTED_KEY:
             inputs[count].value = (
-                keys[0] if keys.tag != TAG_NULL else outcome_key(&track.message)
+                track.keys if is_reservation(playbook, event) else outcome_key(&track.message)
             )
         elif counter.property >= 0:
             inputs[count].value = track.values[counter.property]
@@ -239,15 +235,46 @@ cdef StoreStatus apply_event(
     track.event = &playbook.events[index]
     track.values = NULL
     # What a reservation lists is no property, and may be longer than one: its counters read it.
-    if not is_reservation(playbook, track.event):
+    if is_reservation(playbook, track.event):
+        track.keys = reservation_keys(&track.message, arena)
+        if track.keys.tag == TAG_ERROR:
+            return STORE_NO_MEMORY
+    else:
         # A fault leaves unset what came after it; the edge has let none through.
         track.values = event_values(
             track.event, &track.message, track.occurred_us, arena, &serving.fault
         )
         if track.values == NULL:
             return STORE_NO_MEMORY
-    event_key(&track.message, track.occurred_us, track.key)
+    if is_kept_by_itself(playbook, &track):
+        track.key[0] = decision_hash(track.message.decision_id)
+    else:
+        event_key(&track.message, track.occurred_us, track.key)
     return apply_track(playbook, &track, mutation, store, serving, applied)
+
+
+cdef inline bint is_kept_by_itself(
+    const PlaybookState* playbook, const TrackEvent* track
+) noexcept nogil:
+    """Whether it is a reservation without an id."""
+    return track.message.event_id.length == 0 and is_reservation(playbook, track.event) and (
+        track.keys.tag == TAG_LIST
+    )
+
+
+cdef StoreStatus apply_reservation(
+    const PlaybookState* playbook, const TrackEvent* track, const MutationMessage* mutation,
+    StoreState* store,
+) noexcept nogil:
+    """Let the counter of reservations keep one that has no id: nothing else counts those."""
+    cdef CounterInput input
+    input.column = playbook.counters[playbook.reservations.reserved].column
+    input.value = track.keys
+    return store_keep(
+        store, track.identity, mutation.incarnation,
+        reservation_event(track.key[0], &track.keys, mutation.incarnation), track.occurred_us,
+        &input,
+    )
 
 
 cdef StoreStatus apply_track(
@@ -257,15 +284,15 @@ cdef StoreStatus apply_track(
     """Let counters count an event that was read."""
     cdef uint32_t count
     cdef StoreStatus status
-    cdef Value keys = value_null()
-    cdef CounterInput* inputs = <CounterInput*>arena_take(
+    cdef CounterInput* inputs
+    if is_kept_by_itself(playbook, track):
+        return apply_reservation(playbook, track, mutation, store)
+    inputs = <CounterInput*>arena_take(
         &serving.machine.arena, (track.event.counters_count + 1) * sizeof(CounterInput)
     )
-    if is_reservation(playbook, track.event):
-        keys = reservation_keys(&track.message, &serving.machine.arena)
-    if inputs == NULL or keys.tag == TAG_ERROR:
+    if inputs == NULL:
         return STORE_NO_MEMORY
-    count = matching_counters(playbook, track, &keys, &serving.machine, inputs)
+    count = matching_counters(playbook, track, &serving.machine, inputs)
     status = store_add(
         store, track.identity, mutation.incarnation, track.key, track.id_ms, track.occurred_us,
         inputs, count, 0 if mutation.was_parked else store_horizon_ms(store),
@@ -427,7 +454,10 @@ cdef uint64_t event_named(Text data, Serving* serving) noexcept nogil:
 
 
 cdef bint event_is_late(Text request, int64_t horizon_ms, Serving* serving) noexcept nogil:
-    """Whether an event's id is older than the horizon; what no version can read is."""
+    """Whether an event's id is older than the horizon; what no version can read is.
+
+    Of one without an id nothing is remembered, so that it comes in time whenever it comes.
+    """
     cdef TrackMessage message
     cdef Reader reader = reader_of(request.data, request.length)
     cdef int64_t id_ms = 0, occurred_us = 0
@@ -435,4 +465,4 @@ cdef bint event_is_late(Text request, int64_t horizon_ms, Serving* serving) noex
         return True
     if event_times(&message, TIMESTAMP_US_FAR, &id_ms, &occurred_us, &serving.fault):
         return True
-    return id_ms < horizon_ms
+    return message.event_id.length != 0 and id_ms < horizon_ms

@@ -81,6 +81,12 @@ cdef struct Tagged:
     uint32_t index
 
 
+cdef struct Reserving:
+    uint32_t tag
+    # Whether it falls under a cap that reserves.
+    bint reserves
+
+
 cdef struct ReservationSpec:
     # See plan.Reservations.
     const EventSpec* event
@@ -94,6 +100,9 @@ cdef struct ReservationSpec:
     # Of all actions and placements, by rising tag.
     Tagged* actions
     Tagged* placements
+    # The same by their place.
+    Reserving* by_action
+    Reserving* by_placement
 
 
 cdef struct BudgetState
@@ -119,10 +128,10 @@ cdef struct BudgetSpec:
 
 
 cdef struct ContactColumn:
-    # A column of moments, and a rule that counts them: the condition that it is.
+    # A column of moments, and a rule of the contact policy that counts them.
     uint32_t column
     uint32_t counter
-    uint32_t condition
+    uint32_t rule
 
 
 cdef struct PurposeSpec:
@@ -705,7 +714,6 @@ cdef class Playbook:
         """What is known of the rules for whoever has no moments: of most people there are few."""
         cdef ContactColumn* column
         rules = self.plan.contact
-        first = len(self.plan.conditions)
         self.state.contact_states = <uint8_t*>self.take(len(rules))
         self.state.contact_columns = <ContactColumn*>self.take(len(rules) * sizeof(ContactColumn))
         found = []
@@ -716,7 +724,7 @@ cdef class Playbook:
             found.append((self.state.counters[<uint32_t>rule.counter].column, rule.counter, i))
         for i, (at, counter, rule) in enumerate(sorted(found)):
             column = &self.state.contact_columns[i]
-            column.column, column.counter, column.condition = at, counter, first + rule
+            column.column, column.counter, column.rule = at, counter, rule
         self.state.contact_columns_count = <uint32_t>len(found)
         counters = {counter for _, counter, _ in found}
         if self.plan.reservations is not None:
@@ -1126,12 +1134,13 @@ cdef class Playbook:
         to.confirmed = found.confirmed
         to.limit = self.plan.counters[found.reserved].limit
         to.longest_us = max(rule.reserve_s for rule in self.plan.contact) * 1000000
-        to.actions = self.tagged(
-            [action_tag(self.state.actions[i].name) for i in range(len(self.plan.actions))]
-        )
-        to.placements = self.tagged(
-            [placement_tag(self.state.placements[i].name) for i in range(len(self.plan.placements))]
-        )
+        actions = [action_tag(self.state.actions[i].name) for i in range(len(self.plan.actions))]
+        placements = [
+            placement_tag(self.state.placements[i].name) for i in range(len(self.plan.placements))
+        ]
+        to.actions, to.placements = self.tagged(actions), self.tagged(placements)
+        to.by_action = self.reserving(actions, self.plan.actions)
+        to.by_placement = self.reserving(placements, self.plan.placements)
         self.state.reservations = to
         return 0
 
@@ -1140,6 +1149,14 @@ cdef class Playbook:
         cdef Tagged* items = <Tagged*>self.take(len(tags) * sizeof(Tagged))
         for i, (tag, index) in enumerate(sorted([(tag, n) for n, tag in enumerate(tags)])):
             items[i].tag, items[i].index = tag, index
+        return items
+
+    cdef Reserving* reserving(self, list tags, things) except NULL:
+        """The tags of actions or placements, and what reserves, in their order."""
+        cdef Reserving* items = <Reserving*>self.take(len(tags) * sizeof(Reserving))
+        for i, (tag, each) in enumerate(zip(tags, things, strict=True)):
+            items[i].tag = tag
+            items[i].reserves = any(self.plan.contact[rule].reserve_s for rule in each.contact)
         return items
 
     cdef int load_watch(self) except -1:

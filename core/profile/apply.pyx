@@ -162,6 +162,35 @@ cdef StoreStatus store_add(
     return status
 
 
+cdef StoreStatus store_keep(
+    StoreState* store, IdentityRef identity, uint32_t incarnation, uint64_t event,
+    int64_t occurred_us, const CounterInput* input,
+) noexcept nogil:
+    """Let a counter of moments keep an event that nothing else counts, however late it comes.
+
+    Its cells tell whether they are there, so that it is not remembered besides.  `event`: not 0.
+    """
+    cdef uint64_t hash = identity_hash(identity)
+    cdef StoreStatus status = check_event(store, identity, occurred_us, input, 1)
+    cdef Shard* shard = shard_of(store, hash)
+    cdef bint created
+    cdef RowSlot* slot
+    if status != STORE_OK:
+        return status
+    slot = row_locked(store, identity, hash, incarnation, &created, &status)
+    if slot == NULL:
+        return status
+    status = row_count(
+        store, slot.row, store.layouts[slot.row.layout], input, occurred_us, event
+    )
+    if status == STORE_OK:
+        touch(slot.row, occurred_us // 1000000, True)
+    elif created:
+        row_remove(store, shard, slot)
+    latch_drop(&shard.latch)
+    return status
+
+
 cdef inline uint64_t event_hash(const uint64_t* key, uint32_t incarnation) noexcept nogil:
     cdef uint64_t hash = (key[0] ^ (key[1] * <uint64_t>0x9E3779B97F4A7C15)) + (
         incarnation * <uint64_t>0xD6E8FEB86659FD93

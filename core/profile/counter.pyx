@@ -175,6 +175,10 @@ cdef inline bint later(const MomentCell* a, int64_t time_us, uint64_t event) noe
     return a.time_us > time_us or (a.time_us == time_us and a.event > event)
 
 
+cdef inline bint is_moment(const MomentCell* cell, int64_t time_us, uint64_t event) noexcept nogil:
+    return cell.time_us == time_us and cell.event == event
+
+
 cdef void moments_drop(
     StoreState* store, Row* row, uint8_t type, uint32_t start, uint32_t count
 ) noexcept nogil:
@@ -199,6 +203,15 @@ cdef uint32_t section_newest(
     return (<const uint32_t*>cell)[1] if (<const uint32_t*>cell)[0] == column else 0
 
 
+cdef inline uint32_t moments_newest(
+    const Side* side, uint32_t column, uint32_t end
+) noexcept nogil:
+    """As `section_newest`, of a column whose moments end there."""
+    if end == 0 or moment_cells(side)[end - 1].column != column:
+        return 0
+    return moment_cells(side)[end - 1].bucket
+
+
 cdef inline uint32_t moment_place(
     const Side* side, uint32_t start, uint32_t end, int64_t occurred_us, uint64_t event
 ) noexcept nogil:
@@ -213,7 +226,7 @@ cdef StoreStatus moment_add(
     StoreState* store, Row* row, const CounterColumn* counter, uint32_t column, uint32_t bucket,
     int64_t occurred_us, uint64_t event, const Value* value,
 ) noexcept nogil:
-    """Keep the event when it is among the first, the last or the last n of its bucket."""
+    """Keep the event when it is among the first, the last or the last n of its bucket, once."""
     cdef uint32_t most = counter.limit if counter.aggregate == LAST_N else 1
     cdef uint32_t newest = section_newest(row.side, MOMENTS, column)
     cdef uint32_t start, end, at
@@ -225,6 +238,8 @@ cdef StoreStatus moment_add(
     start = side_find(row.side, MOMENTS, column, bucket)
     end = side_find(row.side, MOMENTS, column, bucket + 1)
     at = moment_place(row.side, start, end, occurred_us, event)
+    if at > start and is_moment(&moment_cells(row.side)[at - 1], occurred_us, event):
+        return STORE_OK
     # Cells are in the order of time: the surplus one is the last for FIRST, else the first.
     if end - start >= most and at == (end if counter.aggregate == FIRST else start):
         return STORE_OK
@@ -266,23 +281,28 @@ cdef StoreStatus numbers_add(
     Where a tie goes by the event's hash, that of each is one more than that of the one before.
     Without memory none is kept.
     """
-    cdef uint32_t newest = section_newest(row.side, MOMENTS, column)
+    cdef uint32_t end = moments_last(row.side, column)
+    cdef uint32_t newest = moments_newest(row.side, column, end)
     cdef uint32_t count = numbers.length
-    cdef uint32_t start, end, at, dropped, left_out
+    cdef uint32_t start = end
+    cdef uint32_t at, dropped, left_out
     cdef const MomentCell* cells
     if count == 0 or (newest and bucket < first_kept(counter, newest)):
         return STORE_OK
     if side_room(row, count * cell_size(MOMENTS)) == NULL:
         return STORE_NO_MEMORY
-    start = side_find(row.side, MOMENTS, column, bucket)
-    end = side_find(row.side, MOMENTS, column, bucket + 1)
+    # Most are of the newest bucket, or begin one.
+    if bucket <= newest:
+        start = side_find(row.side, MOMENTS, column, bucket)
+    if bucket < newest:
+        end = side_find(row.side, MOMENTS, column, bucket + 1)
     cells = moment_cells(row.side)
     at = moment_place(row.side, start, end, occurred_us, event)
     # Where their hashes wrap they do not rise with their order.
     if event + count < event or (
         at < end and not later(&cells[at], occurred_us, event + count - 1)
-    ):
-        # Another event's hash lies between theirs.
+    ) or (at > start and is_moment(&cells[at - 1], occurred_us, event)):
+        # Another event's hash lies between theirs, or some of them are there.
         return numbers_add_each(store, row, counter, column, bucket, occurred_us, event, numbers)
     # The first ones of the bucket go, theirs included.
     dropped = max(end - start + count, counter.limit) - counter.limit

@@ -131,13 +131,20 @@ cdef StoreStatus store_read(
     STORE_UNKNOWN leaves the person empty.  What `person_*` give stays valid until the next
     read with this scratch or `person_done`.
     """
+    return store_read_hashed(store, identity, identity_hash(identity), person)
+
+
+cdef StoreStatus store_read_hashed(
+    StoreState* store, IdentityRef identity, uint64_t hash, Person* person
+) noexcept nogil:
+    """As `store_read`, of an identity whose hash is known."""
     cdef StoreStatus status
     # The pin comes before the first latch: see heap_release.
     atomic_write(&person.pin.epoch, atomic_read(&store.epoch))
     person.count = 0
     person.used = 0
     person.grounds = 0
-    status = person_copy(person, identity, identity_hash(identity))
+    status = person_copy(person, identity, hash)
     if status == STORE_OK and person.side_at[0]:
         status = person_walk(person)
     person_settle(person)
@@ -397,7 +404,7 @@ cdef uint32_t moments_after(
     if side_count(side, MOMENTS) == 0:
         return 0
     cells = moment_cells(side)
-    end = start = side_find(side, MOMENTS, column + 1, 0)
+    end = start = moments_last(side, column)
     while start and cells[start - 1].column == column and cells[start - 1].time_us > from_us:
         start -= 1
     first[0] = cells + start

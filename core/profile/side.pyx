@@ -120,3 +120,12 @@ cdef inline EdgeCell* edge_cells(const Side* side) noexcept nogil:
 
 cdef inline StampCell* stamp_cells(const Side* side) noexcept nogil:
     return <StampCell*>side_cells(side, STAMPS)
+
+
+cdef inline uint32_t moments_last(const Side* side, uint32_t column) noexcept nogil:
+    """Behind the last moment of a column, or where it would be."""
+    cdef uint32_t count = side_count(side, MOMENTS)
+    # Counters of the engine's own stand last.
+    if count == 0 or moment_cells(side)[count - 1].column <= column:
+        return count
+    return side_find(side, MOMENTS, column + 1, 0)

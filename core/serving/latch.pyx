@@ -6,9 +6,9 @@ cdef enum:
     LATCH_TRIES = 4
 
 
-cdef uint64_t person_key(const Person* person, IdentityRef identity) noexcept nogil:
-    """The same for all identities of a person: the smallest of their hashes."""
-    cdef uint64_t key = identity_hash(identity)
+cdef inline uint64_t person_key(const Person* person, uint64_t hash) noexcept nogil:
+    """The same for all identities of a person, of which one has that hash: the smallest of them."""
+    cdef uint64_t key = hash
     cdef uint32_t i
     for i in range(person.count if person.count > 1 else 0):
         key = min(key, identity_hash(row_identity(person.rows[i].row, person.rows[i].layout)))
@@ -23,7 +23,8 @@ cdef uint32_t* latch_person(
 
     latches: PERSON_LATCHES.  `status` is that of the read; `waited` is set where another had it.
     """
-    cdef uint64_t key = identity_hash(identity)
+    cdef uint64_t hash = identity_hash(identity)
+    cdef uint64_t key = hash
     cdef uint32_t* latch = NULL
     cdef int _try
     for _try in range(LATCH_TRIES):
@@ -33,8 +34,8 @@ cdef uint32_t* latch_person(
         if not latch_try(latch):
             waited[0] = True
             latch_take(latch)
-        status[0] = store_read(store, identity, person)
-        key = person_key(person, identity)
+        status[0] = store_read_hashed(store, identity, hash, person)
+        key = person_key(person, hash)
         if latch == &latches[key % PERSON_LATCHES]:
             break
     return latch

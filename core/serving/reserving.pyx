@@ -91,59 +91,59 @@ cdef bint seat_reserve_all(
     EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call,
     const Propositions* proposed, int64_t now_us,
 ) noexcept nogil:
-    """Store one event about all of them."""
-    cdef TrackEvent track
-    cdef Entry about
-    about.name = text_of("proposed")
-    if not spell_propositions(proposed, &seat.serving.machine.arena, &about.value):
-        return False
-    write_own_event(seat, playbook.reservations.event.name, call, now_us)
-    write_value_entry(&seat.crossing, 5, about.name, &about.value)
-    write_text(&seat.crossing, 7, call.message.decision_id)
-    if seat.crossing.failed:
-        return False
-    memset(&track, 0, sizeof(TrackEvent))
-    track.message.properties.items = &about
-    track.message.properties.count = 1
-    reservation_event(seat, playbook, call, &track, now_us)
-    return seat_store_reservation(seat, playbook, &track, now_us)
-
-
-cdef bint seat_store_reservation(
-    EngineSeat* seat, const PlaybookState* playbook, const TrackEvent* track, int64_t now_us
-) noexcept nogil:
-    """Accept the event that was written; False where log or store cannot take it.
+    """Store one event about all of them; False where log or store cannot take it.
 
     The person was read under the latch: of whom there was a row there is room, and what has
     erased it since ends the reservation, too.
     """
     cdef StoreState* store = seat.state.store
-    cdef const Row* row = person_row(&seat.serving.person, track.identity)
+    cdef const Row* row = person_row(&seat.serving.person, call.identity)
     cdef Stamping stamping
+    cdef MutationMessage message
+    cdef TrackEvent track
+    cdef Applied applied
+    cdef Awaited awaited = awaited_by(ACK_APPLIED, 0)
     if seat_check_ack(seat, ACK_APPLIED) or (
-        row == NULL and not store_has_room(store, track.identity)
+        row == NULL and not store_has_room(store, call.identity)
     ):
         return False
     stamp_incarnation(
         seat, playbook, &stamping, now_us,
-        row.incarnation if row != NULL else store_incarnation(store, track.identity),
+        row.incarnation if row != NULL else store_incarnation(store, call.identity),
     )
-    return seat_accept_own(seat, playbook, &stamping, track, ACK_APPLIED)
+    writer_reset(&seat.mutation)
+    write_reservation(&seat.mutation, &stamping, playbook, call, proposed)
+    reservation_track(playbook, call, proposed, &track)
+    message = stamped(&stamping, BODY_EVENT, text_of(""))
+    return seat_accept_framed(
+        seat, playbook, &message, &track, &applied, &awaited
+    ) == FAULT_NONE
 
 
-cdef inline void reservation_event(
-    EngineSeat* seat, const PlaybookState* playbook, const DecideCall* call, TrackEvent* track,
-    int64_t now_us,
+cdef void write_reservation(
+    Writer* writer, const Stamping* stamping, const PlaybookState* playbook,
+    const DecideCall* call, const Propositions* proposed,
 ) noexcept nogil:
-    """What every node will read of the event that was written, besides what it lists."""
-    cdef TrackMessage* message = &track.message
-    # It follows the tag and the length of the first field.
-    message.event_id = text_at(seat.crossing.data + 2, UUID_LENGTH)
-    message.event = playbook.reservations.event.name
-    message.decision_id = call.message.decision_id
+    """The Mutation that it is in the log."""
+    cdef size_t start
+    write_stamping(writer, stamping)
+    start = message_open(writer, BODY_EVENT)
+    write_event_of(writer, playbook.reservations.event.name, call)
+    write_propositions(writer, proposed)
+    write_text(writer, 7, call.message.decision_id)
+    message_close(writer, start)
+
+
+cdef inline void reservation_track(
+    const PlaybookState* playbook, const DecideCall* call, const Propositions* proposed,
+    TrackEvent* track,
+) noexcept nogil:
+    """What every node will read of it in the log."""
+    memset(track, 0, sizeof(TrackEvent))
+    track.message.event = playbook.reservations.event.name
+    track.message.decision_id = call.message.decision_id
     track.identity = call.identity
     track.event = playbook.reservations.event
-    # The time in its id.
-    track.id_ms = now_us // 1000
     track.occurred_us = call.now_us
-    event_key(message, track.occurred_us, track.key)
+    track.keys = value_list(proposed.keys, proposed.count)
+    track.key[0] = proposed.decision

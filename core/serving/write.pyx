@@ -72,19 +72,6 @@ cdef inline void stamp_incarnation(
     stamping.incarnation = incarnation
 
 
-cdef int seat_frame(
-    EngineSeat* seat, const Stamping* stamping, uint32_t body, Text request, Text* mutation
-) noexcept nogil:
-    """Frame a checked request as a mutation in the seat's own buffer."""
-    writer_reset(&seat.mutation)
-    write_mutation(&seat.mutation, stamping, body, request)
-    mutation.data = <const char*>seat.mutation.data
-    mutation.length = <uint32_t>seat.mutation.length
-    if seat.mutation.failed:
-        return fault_set(&seat.serving.fault, FAULT_MEMORY, "", "no memory for the write", "")
-    return FAULT_NONE
-
-
 cdef int seat_accept(
     EngineSeat* seat, const PlaybookState* playbook, const Stamping* stamping, uint32_t body,
     Text request, const TrackEvent* track, Applied* applied, const Awaited* awaited,
@@ -96,26 +83,35 @@ cdef int seat_accept(
     in the seat's arena; else NULL.
     """
     cdef MutationMessage message = stamped(stamping, body, request)
+    writer_reset(&seat.mutation)
+    write_mutation(&seat.mutation, stamping, body, request)
+    return seat_accept_framed(seat, playbook, &message, track, applied, awaited)
+
+
+cdef int seat_accept_framed(
+    EngineSeat* seat, const PlaybookState* playbook, MutationMessage* message,
+    const TrackEvent* track, Applied* applied, const Awaited* awaited,
+) noexcept nogil:
+    """As `seat_accept`, of a mutation that stands in the seat's own buffer."""
     cdef WaitingWrites* waiting = &seat.state.waiting[
         QUEUE_REPLICATED if awaited.ack == ACK_REPLICATED else QUEUE_LOGGED
     ]
     cdef WaitingWrite write
-    cdef Text mutation
-    cdef int kind = seat_frame(seat, stamping, body, request, &mutation)
+    cdef int kind
     memset(applied, 0, sizeof(Applied))
-    if kind != FAULT_NONE:
-        return kind
+    if seat.mutation.failed:
+        return fault_set(&seat.serving.fault, FAULT_MEMORY, "", "no memory for the write", "")
     if not engine_logs(seat.state):
-        return seat_apply(seat, playbook, &message, track, applied)
+        return seat_apply(seat, playbook, message, track, applied)
     memset(&write, 0, sizeof(WaitingWrite))
     write.seat = seat if awaited.ack > ACK_APPLIED and not awaited.unwaited else NULL
     write.token = awaited.token
-    write.length = mutation.length
+    write.length = <uint32_t>seat.mutation.length
     kind = waiting_reserve(waiting, &write, &seat.serving.fault)
     if kind != FAULT_NONE:
         return kind
-    memcpy(write.data, mutation.data, mutation.length)
-    kind = seat_apply(seat, playbook, &message, track, applied)
+    memcpy(write.data, seat.mutation.data, write.length)
+    kind = seat_apply(seat, playbook, message, track, applied)
     if kind != FAULT_NONE:
         waiting_release(waiting, &write)
         return kind
@@ -265,23 +261,17 @@ cdef bint seat_store_own(
     False where log or store cannot take it.  The arena is emptied.
     """
     cdef Stamping stamping
+    cdef Applied applied
+    cdef Awaited awaited
+    cdef Text request
     if seat.crossing.failed or seat_check_write(seat, identity, &ack) != FAULT_NONE:
         return False
     seat_stamp(seat, playbook, &stamping, now_us, identity)
-    return seat_accept_own(seat, playbook, &stamping, NULL, ack)
-
-
-cdef bint seat_accept_own(
-    EngineSeat* seat, const PlaybookState* playbook, const Stamping* stamping,
-    const TrackEvent* track, int64_t ack,
-) noexcept nogil:
-    """Accept it once it is checked; `track`: what was read of it in the arena, or NULL."""
-    cdef Applied applied
-    cdef Awaited awaited = awaited_by(ack, 0)
-    cdef Text request = text_at(seat.crossing.data, <uint32_t>seat.crossing.length)
+    awaited = awaited_by(ack, 0)
     awaited.unwaited = True
+    request = text_at(seat.crossing.data, <uint32_t>seat.crossing.length)
     return seat_accept(
-        seat, playbook, stamping, BODY_EVENT, request, track, &applied, &awaited
+        seat, playbook, &stamping, BODY_EVENT, request, NULL, &applied, &awaited
     ) == FAULT_NONE
 
 
@@ -294,6 +284,11 @@ cdef void write_own_event(
     writer_reset(writer)
     write_uuid7(&seat.identifiers, now_us, id)
     write_text(writer, 1, text_at(<const uint8_t*>id, UUID_LENGTH))
+    write_event_of(writer, event, call)
+
+
+cdef inline void write_event_of(Writer* writer, Text event, const DecideCall* call) noexcept nogil:
+    """Whom an event of a decision's is about, what it is, and when it was."""
     write_identity(writer, 2, call.identity)
     write_text(writer, 3, event)
     write_time(writer, 4, call.now_us)

@@ -49,14 +49,17 @@ cdef inline bint writer_room(Writer* writer, size_t need) noexcept nogil:
 
 
 cdef inline void put_varint(Writer* writer, uint64_t value) noexcept nogil:
+    # A byte's address may be the writer's own, for all the compiler knows.
+    cdef uint8_t* at
     if not writer_room(writer, 10):
         return
+    at = writer.data + writer.length
     while value >= 0x80:
-        writer.data[writer.length] = <uint8_t>(value | 0x80)
-        writer.length += 1
+        at[0] = <uint8_t>(value | 0x80)
+        at += 1
         value >>= 7
-    writer.data[writer.length] = <uint8_t>value
-    writer.length += 1
+    at[0] = <uint8_t>value
+    writer.length = at + 1 - writer.data
 
 
 cdef inline void put_tag(Writer* writer, uint32_t field, uint32_t wire) noexcept nogil:

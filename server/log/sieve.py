@@ -28,8 +28,9 @@ class Sifted(NamedTuple):
 
 
 def sift(data: bytes, incarnation: Incarnation, horizon_ms: int) -> Sifted:
-    """Leave out mutations of dead incarnations, and events older than the horizon.
+    """Leave out mutations of dead incarnations, and events whose ids are older than the horizon.
 
+    What decisions reserve has no id, and needs none to be known again.
     incarnation: the one a new write to an identity (kind, id) must name.
     """
     batch = mutation_pb2.MutationBatch.FromString(data)
@@ -38,7 +39,7 @@ def sift(data: bytes, incarnation: Incarnation, horizon_ms: int) -> Sifted:
     for mutation in batch.mutations:
         if is_dead(mutation, incarnation):
             continue
-        if mutation.HasField("event") and id_ms(mutation.event) < horizon_ms:
+        if mutation.event.event_id and id_ms(mutation.event) < horizon_ms:
             lost.append(mutation.event.event_id)
         else:
             kept.append(mutation)

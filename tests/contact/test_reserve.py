@@ -205,12 +205,13 @@ def test_decisions_that_reserve_are_decided_again_alike(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_reserved_is_not_proposed(tmp_path: Path) -> None:
-    """The store remembers no more events: caps that reserve let nothing pass, others as ever."""
+    """The log lets no more writes wait: caps that reserve let nothing pass, others as ever."""
     each = {"count": "impression", "of": {"action": "ten_off"}, "max": 5, "window": "1d"}
     clicked = {"count": "click", "of": {"action": "twenty_off"}, "max": 5, "window": "1d"}
     plan = plan_of({"caps": {"a": each | {"reserve": "60s"}, "z": clicked}})
-    engine = Engine(profiles_max=1_024, dedupe_max=2)
+    engine = Engine(profiles_max=1_024)
     engine.publish(plan)
+    engine.attach_log(2, default_ack=1)
     engine.record(1.0, 1 << 20)
     track(engine, "ann", "click", NOW_US, action="twenty_off")
     assert proposed(engine, "ann", "page") == ALL
@@ -242,6 +243,26 @@ def test_other_nodes_read_of_the_log_what_this_one_has_reserved() -> None:
     later = NOW_US + 6 * SECOND
     assert held(there, "ann", "page", later) == held(here, "ann", "page", later)
     assert proposed(there, "ann", "page", later) == ALL
+
+
+def test_what_is_reserved_is_known_again_by_itself() -> None:
+    """No event is remembered of it, so that it may come again whenever it likes."""
+    here, there = engine_of(cap()), engine_of(cap())
+    here.attach_log(64, default_ack=1)
+    proposed(here, "ann", "page", decision_id="one")
+    batch = here.log_take().data
+    event = mutation_pb2.MutationBatch.FromString(batch).mutations[0].event
+    assert (event.event_id, event.decision_id) == ("", "one")
+    assert [*event.properties["proposed"].string_list.values] == [
+        f"{slot} page {action}" for slot, action in enumerate(ALL)
+    ]
+    for now_us in (NOW_US, NOW_US, NOW_US + 30 * SECOND):
+        there.apply_batch(batch, now_us)
+        there.horizon(NOW_US // 1_000 + 1)
+    assert there.digest() == here.digest()
+    assert here.store.remembered == there.store.remembered == 0
+    told = answer(there, "ann", "page", NOW_US + SECOND, explain=True).explanations[0]
+    assert [one.reserved for one in told.candidates] == [1, 1, 1]
 
 
 def one_by_one(batch: bytes) -> bytes:

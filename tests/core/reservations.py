@@ -35,8 +35,10 @@ def _events(draw: st.DrawFn, name: str) -> mutation_pb2.Mutation:
 
 @st.composite
 def reservations(draw: st.DrawFn) -> mutation_pb2.Mutation:
-    """What a decision reserves: up to more than is kept of a person."""
+    """What a decision reserves: up to more than is kept of a person, with an id as once or none."""
     entry = draw(_events("@reservation"))
+    if draw(st.booleans()):
+        entry.event.event_id = ""
     slots = st.tuples(
         st.integers(0, 63), st.sampled_from([*PLACEMENTS]), st.sampled_from([*ACTIONS, "gone"])
     )
