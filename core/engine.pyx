@@ -60,6 +60,7 @@ include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
 include "decide/hold.pyx"
+include "decide/orphan.pyx"
 include "decide/budget.pyx"
 include "decide/tape.pyx"
 include "decide/decision.pyx"
@@ -145,6 +146,14 @@ class BudgetInfo(NamedTuple):
     full: int
 
 
+class BudgetHas(NamedTuple):
+    """What this node has of a budget in one of its periods: amounts as of `plan.Budget`."""
+
+    used: int
+    held: int
+    left: int
+
+
 cdef object budget_info(
     Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us,
     int64_t ahead_us,
@@ -156,7 +165,7 @@ cdef object budget_info(
     cdef bint all_ended = False
     while not all_ended:
         latch_take(&budget.latch)
-        all_ended = budget_expire(budget, spec, now_us)
+        all_ended = budget_expire(budget, spec.hold_us, now_us)
         budget_latched(budgets, playbook, spec, now_us + ahead_us, &view)
         counts = budget.counts
         latch_drop(&budget.latch)
@@ -426,6 +435,110 @@ cdef class Engine:
         if len(key) != 16:
             return 0
         return budget_take_back(&self.state.budgets, <uint8_t*><char*>key, period)
+
+    def budget_has(self, bytes key, int64_t period, int64_t now_us) -> BudgetHas:
+        """What there is of a budget, whether a playbook has it or not, once holds have ended."""
+        cdef BudgetState* budget = self.budget_state(key)
+        cdef BudgetWindow* window
+        cdef BudgetWindow found
+        cdef bint all_ended = budget == NULL
+        memset(&found, 0, sizeof(BudgetWindow))
+        while not all_ended:
+            latch_take(&budget.latch)
+            all_ended = budget_expire(budget, budget.hold_us, now_us)
+            window = budget_window(budget, period)
+            if window != NULL:
+                found = window[0]
+            latch_drop(&budget.latch)
+        left = max(found.granted - found.used - found.held, <int64_t>0)
+        return BudgetHas(found.used, found.held, left)
+
+    cdef BudgetState* budget_state(self, bytes key):
+        """The budget of a key; NULL where there is none."""
+        if len(key) != 16:
+            return NULL
+        return budget_of(&self.state.budgets, <uint8_t*><char*>key)
+
+    def budget_holds(
+        self, bytes key, int64_t period, int64_t now_us, uint32_t most
+    ) -> tuple[bytes, int]:
+        """What decisions hold of a budget, each as an `Orphan`, so many of them at most.
+
+        Gives with it in how many microseconds at most the last of them ends.
+        """
+        cdef BudgetState* budget = self.budget_state(key)
+        cdef int64_t last_us = now_us
+        cdef uint32_t count
+        if budget == NULL or budget.holds.waiting.count == 0:
+            return b"", 0
+        told = bytearray(min(most, budget.holds.waiting.count) * sizeof(Orphan))
+        cdef uint8_t[::1] into = told
+        latch_take(&budget.latch)
+        count = holds_tell(
+            &budget.holds, period, <Orphan*>&into[0], <uint32_t>(len(told) // sizeof(Orphan)),
+            &last_us,
+        )
+        latch_drop(&budget.latch)
+        # A clock that was set back since does not make it longer.
+        ends_us = budget.hold_us - max(now_us - last_us, <int64_t>0)
+        return bytes(told[:count * sizeof(Orphan)]), max(ends_us, <int64_t>0)
+
+    def adopt_orphans(self, bytes key, bytes orphans) -> bool:
+        """Look out for impressions of what another process held, each an `Orphan`.
+
+        False where there is no room for all of them: it is not known then which come.
+        """
+        cdef BudgetState* budget
+        cdef const Orphan* items = <Orphan*><char*>orphans
+        cdef uint32_t first, count = <uint32_t>(len(orphans) // sizeof(Orphan))
+        cdef bint done = True
+        if len(key) != 16:
+            return False
+        budget = budgets_place(&self.state.budgets, <uint8_t*><char*>key)
+        if budget == NULL:
+            return False
+        for first in range(0, count, ORPHAN_STEPS):
+            latch_take(&budget.latch)
+            done &= orphans_add(
+                &budget.orphans, items + first, min(count - first, <uint32_t>ORPHAN_STEPS),
+                self.state.budgets.holds_max,
+            )
+            atomic_write(&budget.holding, 1)
+            latch_drop(&budget.latch)
+        return done
+
+    def waiting_orphans(self, bytes key, bytes orphans) -> bytes:
+        """Those of them that no impression has confirmed."""
+        cdef BudgetState* budget = self.budget_state(key)
+        cdef const Orphan* items = <Orphan*><char*>orphans
+        cdef uint32_t first, found = 0, count = <uint32_t>(len(orphans) // sizeof(Orphan))
+        if budget == NULL or count == 0:
+            return b""
+        waiting = bytearray(count * sizeof(Orphan))
+        cdef uint8_t[::1] into = waiting
+        for first in range(0, count, ORPHAN_STEPS):
+            latch_take(&budget.latch)
+            found += orphans_waiting(
+                &budget.orphans, items + first, min(count - first, <uint32_t>ORPHAN_STEPS),
+                <Orphan*>&into[0] + found,
+            )
+            latch_drop(&budget.latch)
+        return bytes(waiting[:found * sizeof(Orphan)])
+
+    def end_orphans(self, bytes key, int64_t period, bytes orphans, bint late) -> None:
+        """Look out for them no more; late: an impression that comes yet counts as late here."""
+        cdef BudgetState* budget = self.budget_state(key)
+        cdef const Orphan* items = <Orphan*><char*>orphans
+        cdef uint32_t first, size, count = <uint32_t>(len(orphans) // sizeof(Orphan))
+        if budget == NULL:
+            return
+        for first in range(0, count, ORPHAN_STEPS):
+            size = min(count - first, <uint32_t>ORPHAN_STEPS)
+            latch_take(&budget.latch)
+            if late:
+                orphans_late(&self.state.budgets, budget, period, items + first, size)
+            orphans_end(&budget.orphans, items + first, size)
+            latch_drop(&budget.latch)
 
     def budgets(self, int64_t now_us, int64_t ahead_us=0) -> list[BudgetInfo]:
         """The active playbook's budgets as they are on this node, in its order.
@@ -1122,6 +1235,17 @@ cdef class Engine:
         if reader.failed:
             raise errors.InvalidRequestError("batch", "malformed bytes", "a MutationBatch")
         return 0
+
+    def confirm_orphans(self, bytes batch) -> None:
+        """Look for impressions of orphans in a MutationBatch that is applied here already."""
+        cdef Reader reader = reader_of(<char*>batch, len(batch))
+        cdef uint32_t field = 0, wire = 0
+        cdef MutationMessage message
+        while read_tag(&reader, &field, &wire):
+            if field != 1 or wire != WIRE_BYTES:
+                read_skip(&reader, field, wire)
+            elif read_mutation(read_bytes(&reader), &message) and message.body == BODY_EVENT:
+                confirm_again(message.request, &self.seat.serving)
 
     cdef int apply_one(self, Text mutation, bint was_parked, bint from_log) except -1:
         """Apply a mutation that can be read, or keep it until its playbook comes."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from nextbest.core.playbook.plan import Period as Calendar
-from nextbest.server.log.ledgers import Ledgers, Period
+from nextbest.server.log.ledgers import Holder, Ledgers, Period, Process
 from nextbest.v1 import log_pb2
 
 if TYPE_CHECKING:
@@ -18,9 +18,14 @@ _EPOCH = date(1970, 1, 1)
 # 1970-01-01 was a Thursday.
 _MONDAY = timedelta(days=3)
 
+# What is known of a process that has claimed something.
+State = Callable[[Process, Holder], str]
+
 
 def budget_statuses(
-    budgets: Iterable[BudgetInfo], ledgers: Ledgers | None
+    budgets: Iterable[BudgetInfo],
+    ledgers: Ledgers | None,
+    state: State = lambda _process, _holder: "",
 ) -> Iterator[log_pb2.BudgetStatus]:
     """Each with its parts; without a log, and so without ledgers, all of it is this process's."""
     for one in budgets:
@@ -44,12 +49,15 @@ def budget_statuses(
                     claimed=(has.claimed - has.returned) / unit,
                     used=has.used / unit,
                     held=has.held / unit,
+                    state=state(process, has),
                 )
             status.claimed = (ledger.claimed - ledger.returned) / unit
             status.used = ledger.gone.used / unit
         elif ledgers is None:
             claimed = (one.used + one.held + one.left) / unit
-            status.parts.add(claimed=claimed, used=one.used / unit, held=one.held / unit)
+            status.parts.add(
+                claimed=claimed, used=one.used / unit, held=one.held / unit, state="running"
+            )
             status.claimed = claimed
         status.used += sum(part.used for part in status.parts)
         status.held = sum(part.held for part in status.parts)

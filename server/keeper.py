@@ -194,9 +194,12 @@ class Keeper:
         status = self._status()
         status.digest_events, status.digest_rows = digests
         status.parked = len(self._engine.parked_mutations())
-        ledgers = self.node.budgets.ledgers if self.node is not None else None
-        status.budgets.extend(budget_statuses(self._engine.budgets(now_us()), ledgers))
-        if ledgers is not None:
+        budgets = self._engine.budgets(now_us())
+        if self.node is None:
+            status.budgets.extend(budget_statuses(budgets, None))
+        else:
+            ledgers = self.node.budgets.ledgers
+            status.budgets.extend(budget_statuses(budgets, ledgers, self.node.budgets.state))
             status.budget_ledgers = len(ledgers.known)
             status.budget_ledgers_max = LEDGERS_MAX
         for one, why in self._publisher.refused():

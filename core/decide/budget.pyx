@@ -45,7 +45,11 @@ cdef struct BudgetState:
     bint kept
     BudgetWindow windows[BUDGET_WINDOWS]
     Holds holds
-    # 0 before the first hold.
+    # How long those last, as of the newest.
+    int64_t hold_us
+    # What processes held that have stopped, for as long as they are orphans: see orphan.pyx.
+    Holds orphans
+    # 0 before the first of both.
     uint64_t holding
     BudgetCounts counts
 
@@ -170,16 +174,14 @@ cdef BudgetWindow* budget_open(BudgetState* budget, int64_t period) noexcept nog
     return found
 
 
-cdef bint budget_expire(
-    BudgetState* budget, const BudgetSpec* spec, int64_t now_us
-) noexcept nogil:
+cdef bint budget_expire(BudgetState* budget, int64_t hold_us, int64_t now_us) noexcept nogil:
     """Give back what no impression has confirmed in time, a few at a call; whether that is all."""
     cdef Holds* holds = &budget.holds
     cdef Hold* hold
     cdef int _step
     for _step in range(EXPIRE_STEPS):
         hold = hold_next(holds, holds.waiting.first)
-        if hold == NULL or hold.since_us + spec.hold_us > now_us:
+        if hold == NULL or hold.since_us + hold_us > now_us:
             return True
         budget_release(budget, hold)
         hold_end(holds, hold, HOLD_EXPIRED)
@@ -232,7 +234,7 @@ cdef void budget_look(
     cdef const BudgetSpec* spec = &playbook.budgets[index]
     cdef BudgetState* budget = <BudgetState*>spec.state
     latch_take(&budget.latch)
-    budget_expire(budget, spec, now_us)
+    budget_expire(budget, spec.hold_us, now_us)
     budget_latched(budgets, playbook, spec, now_us, view)
     view.full = holds_tight(&budget.holds)
     if view.full:
@@ -264,7 +266,7 @@ cdef int budget_take(
     cdef Hold* hold
     cdef int result = TAKEN_REFUSED
     latch_take(&budget.latch)
-    budget_expire(budget, spec, now_us)
+    budget_expire(budget, spec.hold_us, now_us)
     budget_latched(budgets, playbook, spec, now_us, &view)
     hold = hold_find(&budget.holds, name)
     if hold != NULL and hold.state != HOLD_EXPIRED:
@@ -272,6 +274,7 @@ cdef int budget_take(
     elif view.left < cost:
         budget.counts.again += 1
     elif budget_hold(budgets, budget, name, cost, view.period, now_us):
+        budget.hold_us = spec.hold_us
         result = TAKEN
     latch_drop(&budget.latch)
     return result
@@ -331,9 +334,12 @@ cdef void budget_confirm(BudgetState* budget, Hold* hold) noexcept nogil:
 
 
 cdef void budgets_confirm(
-    Budgets* budgets, const TrackMessage* message, uint64_t person
+    Budgets* budgets, const TrackMessage* message, uint64_t person, bint repeated
 ) noexcept nogil:
-    """An impression that names its decision and slot, whichever node has accepted it."""
+    """An impression that names its decision and slot, whichever node has accepted it.
+
+    One that came before, which is `repeated`, may have come before the orphan that it confirms.
+    """
     cdef HoldName name = shown_name(message, person)
     cdef BudgetState* budget
     cdef Hold* hold
@@ -344,8 +350,9 @@ cdef void budgets_confirm(
             continue
         latch_take(&budget.latch)
         hold = hold_shown(&budget.holds, name)
-        if hold != NULL:
+        if hold != NULL and not repeated:
             budget_confirm(budget, hold)
+        orphan_confirm(&budget.orphans, name)
         latch_drop(&budget.latch)
 
 
@@ -407,6 +414,7 @@ cdef void budget_clear(BudgetState* budget) noexcept nogil:
     latch_take(&budget.latch)
     atomic_write(&budget.holding, 0)
     holds_free(&budget.holds)
+    holds_free(&budget.orphans)
     memset(budget.windows, 0, sizeof(budget.windows))
     memset(&budget.counts, 0, sizeof(BudgetCounts))
     latch_drop(&budget.latch)
@@ -416,6 +424,7 @@ cdef void budgets_free(Budgets* budgets) noexcept:
     cdef uint64_t i
     for i in range(budgets.count):
         holds_free(&budgets.items[i].holds)
+        holds_free(&budgets.items[i].orphans)
         free(budgets.items[i])
 
 

@@ -299,11 +299,28 @@ cdef StoreStatus apply_track(
         not mutation.from_log,
     )
     applied.duplicate = status == STORE_DUPLICATE
-    if status != STORE_DUPLICATE and track.message.decision_id.length and (
+    if track.message.decision_id.length and (
         serving.budgets != NULL and atomic_read(&serving.budgets.count)
     ) and text_equal(track.message.event, text_of("impression")):
-        budgets_confirm(serving.budgets, &track.message, identity_hash(track.identity))
+        budgets_confirm(
+            serving.budgets, &track.message, identity_hash(track.identity),
+            status == STORE_DUPLICATE,
+        )
     return status
+
+
+cdef void confirm_again(Text request, Serving* serving) noexcept nogil:
+    """Look for orphans that an event confirms which is applied already."""
+    cdef TrackMessage message
+    cdef IdentityRef identity
+    cdef Reader reader = reader_of(request.data, request.length)
+    arena_reset(&serving.machine.arena)
+    if read_track(&reader, &message, &serving.machine.arena, &serving.fault) or (
+        message.decision_id.length == 0 or not text_equal(message.event, text_of("impression"))
+    ):
+        return
+    if check_identity(&message.identity, "identity", &identity, &serving.fault) == FAULT_NONE:
+        budgets_confirm(serving.budgets, &message, identity_hash(identity), True)
 
 
 cdef StoreStatus apply_attributes(

@@ -17,14 +17,15 @@ from nextbest.server.command.console import (
 )
 from nextbest.v1 import log_pb2
 
-_COLUMNS = ("budget", "since", "node", "max#", "released#", "claimed#", "used#", "held#")
+_COLUMNS = ("budget", "since", "node", "state", "max#", "released#", "claimed#", "used#", "held#")
 
 
 def budget_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
     """Show the budgets of the active playbook: how far each is released, claimed, used and held.
 
-    Below each are the nodes that have claimed of it.  What is released may be claimed by now; what
-    is claimed is a node's, which uses it or holds it for impressions to come.
+    Below each are the processes that have claimed of it: running, stopped, which have given back
+    what was free and hold the rest for impressions to come, or gone, of which nothing comes back.
+    What is released may be claimed by now; what is claimed is a node's, which uses or holds it.
 
     Examples:
 
@@ -47,11 +48,11 @@ def budget_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
 def _rows(one: log_pb2.BudgetStatus) -> Iterator[tuple[str, ...]]:
     """A budget over all nodes, and what each has of it."""
     whole = _amounts(one.max, one.released, one.claimed, one.used, one.held)
-    yield (one.name, one.since or "ever", "all", *whole)
+    yield (one.name, one.since or "ever", "all", "", *whole)
     for part in one.parts:
         if part.claimed:
             its = _amounts(part.claimed, part.used, part.held)
-            yield ("", "", part.member or "this process", "", "", *its)
+            yield ("", "", part.member or "this process", part.state, "", "", *its)
 
 
 def _amounts(*amounts: float) -> tuple[str, ...]:

@@ -6,26 +6,28 @@ spends a share once the claim is safe there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, ClassVar
 
+from nextbest.server.log.contents import position_from, position_message
 from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.giver import Giver
-from nextbest.server.log.ledgers import Ledgers, Period, Process
+from nextbest.server.log.ledgers import Holder, Ledgers, Period, Process
 from nextbest.server.log.log import Position
 from nextbest.server.log.members import Members
-from nextbest.server.log.needs import Needs, near
+from nextbest.server.log.needs import Needs
 from nextbest.server.log.notes import Notes
+from nextbest.server.log.orphans import HOLD_BYTES, NAMED_MAX, Orphans
 from nextbest.server.log.shares import Shares
 from nextbest.v1 import log_pb2
-
-if TYPE_CHECKING:
-    from nextbest.core import BudgetInfo
 
 
 class Budgets:
     """Passes on what the reader passes, and stops in order."""
+
+    orphans_type: ClassVar[type[Orphans]] = Orphans
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class Budgets:
         notes: Notes,
     ) -> None:
         self._context = context
+        self._members = members
         self._coordinator = coordinator
         self._notes = notes
         self._own = Process(context.member, context.process)
@@ -42,6 +45,7 @@ class Budgets:
         self.shares = Shares(context)
         self._needs = Needs(context, self._own, self.ledgers, self.shares)
         self._giver = Giver(context, members, coordinator, notes, self.ledgers)
+        self.orphans = self.orphans_type(context, members, coordinator, notes, self.ledgers)
         # Claims that came too late for their part.
         self.lost = 0
         context.engine.budgets_managed()
@@ -52,7 +56,7 @@ class Budgets:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """What runs beside one another while the log is followed."""
-        return [self._needs.run(), self.shares.run(), self._giver.run()]
+        return [self._needs.run(), self.shares.run(), self._giver.run(), self.orphans.run()]
 
     def claimed(self, position: Position, claim: log_pb2.Claim) -> None:
         """The reader passed a claim."""
@@ -72,10 +76,27 @@ class Budgets:
     def heard(self, heartbeat: log_pb2.Heartbeat) -> None:
         """The reader passed a heartbeat, with what its process says of budgets."""
         process = Process(heartbeat.member, heartbeat.process)
+        # Only the last word of one that stops has no time.
+        last = not heartbeat.now_ms
         for report in heartbeat.budgets:
-            # Only the last word of one that stops has no time.
-            self.ledgers.join(process, report, last=not heartbeat.now_ms)
-        self._giver.heard(process, heartbeat.budgets)
+            self.ledgers.join(process, report, last)
+            if last and process != self._own:
+                self.orphans.heard(process, report, position_from(heartbeat.position))
+        if not last:
+            self._giver.heard(process, heartbeat.budgets)
+
+    def passed(self, batch: bytes) -> None:
+        """The log is known to have an own entry."""
+        self.orphans.passed(batch)
+
+    def state(self, process: Process, holder: Holder) -> str:
+        """What is known of a process: "running", "stopped" or "gone"."""
+        if holder.stopped:
+            return "stopped"
+        since_s = asyncio.get_running_loop().time() - self._context.limits.lease_ms / 1_000
+        if process == self._own or self._members.runs(process.member, process.mark, since_s):
+            return "running"
+        return "gone"
 
     def moved(self) -> None:
         """The reader passed what may let this member give."""
@@ -84,6 +105,7 @@ class Budgets:
     def opened(self, position: Position) -> None:
         """The reader passed the first entry of an epoch: what the log has lost is told again."""
         self._giver.opened(position)
+        self.orphans.opened(position)
         self._needs.tell_again()
         self._needs.soon()
 
@@ -103,31 +125,48 @@ class Budgets:
     async def give_back(self) -> None:
         """Before the node stops: what nobody has been promised is anybody's again.
 
-        It is told for nothing, too: what is claimed for this process later is then anybody's.
+        It is told for nothing, too: what is claimed for this process later is then anybody's.  What
+        is held is named, for the impressions to come.
         """
         self._needs.stopped = True
-        reports = [self._returned(budget) for budget in near(self._context)]
+        context = self._context
+        there_ms = await context.log.time_ms()
+        reports = self._last_words(there_ms)
         self.shares.give_up()
         if reports and self._own.mark:
-            context = self._context
             await self._notes.append(
                 heartbeat=log_pb2.Heartbeat(
-                    member=context.member, process=context.process, budgets=reports
+                    member=context.member,
+                    process=context.process,
+                    # Impressions up to here are not among what is held.
+                    position=position_message(context.here),
+                    budgets=reports,
                 )
             )
 
-    def _returned(self, budget: BudgetInfo) -> log_pb2.BudgetReport:
-        """What is left here of a budget, which is then not spent here."""
-        left = self._context.engine.take_back_budget(budget.key, budget.period)
-        left += self.shares.waiting(Period.at(budget))
-        report = self._needs.stand(budget)
-        report.returned = left
-        return report
+    def _last_words(self, there_ms: int) -> list[log_pb2.BudgetReport]:
+        """What this process says last of each budget; there_ms: the log's clock."""
+        reports, named = [], NAMED_MAX
+        for period, calendar in self._needs.calendars().items():
+            # It may be safe, and is then not known to be.
+            self._needs.take_back(period, self.shares.waiting(period))
+            report = self._needs.stand(period, calendar)
+            holds, ends_us = self._context.engine.budget_holds(
+                *period, self._context.now_us(), named
+            )
+            named -= len(holds) // HOLD_BYTES
+            report.holds = holds
+            report.held_until_ms = there_ms + ends_us // 1_000 + 1 if holds else 0
+            reports.append(report)
+        return reports
 
     def messages(self) -> list[log_pb2.BudgetLedger]:
         """All that is known, for snapshots and for operators."""
-        return self.ledgers.messages()
+        messages = self.ledgers.messages()
+        self.orphans.fill(messages)
+        return messages
 
-    def restore(self, ledgers: Iterable[log_pb2.BudgetLedger]) -> None:
+    def restore(self, ledgers: Collection[log_pb2.BudgetLedger]) -> None:
         """Take over what a snapshot says."""
         self.ledgers.restore(ledgers)
+        self.orphans.restore(ledgers)

@@ -45,6 +45,11 @@ class Limits:
     # The least time between two heartbeats, and how often it is looked what is left of budgets.
     early_ms: int = 20
     budget_ms: int = 100
+    # What a stopped process held comes back so long after the last hold: impressions that came in
+    # time are in the log by then.  And what is free of a budget that is gone from the playbook so
+    # long after: a roll-back finds it here.
+    returns_ms: int = 5_000
+    gone_ms: int = 10_000
     # How often it is looked whether REPLICATED can be promised, while it is and while it is not.
     check_ms: int = 10_000
     check_refused_ms: int = 1_000

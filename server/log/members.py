@@ -23,6 +23,8 @@ class Member(NamedTuple):
     address: str = ""
     settled: Position = BEFORE
     lease_ms: int = 0
+    # Of its process; 0 where that is not known.
+    process: int = 0
 
 
 class Members:
@@ -57,6 +59,7 @@ class Members:
             heartbeat.address,
             position_from(heartbeat.settled),
             heartbeat.lease_ms,
+            heartbeat.process if isinstance(heartbeat, log_pb2.Heartbeat) else 0,
         )
         self._lease(heartbeat.lease_ms, heartbeat.now_ms)
         if len(self._members) > self._members_max:
@@ -83,6 +86,11 @@ class Members:
         """When a member's newest heartbeat was read; 0 for one never seen."""
         member = self._members.get(name)
         return member.seen_s if member else 0.0
+
+    def runs(self, name: str, process: int, since_s: float) -> bool:
+        """Whether a member's newest heartbeat is of that process, and was read since then."""
+        member = self._members.get(name)
+        return member is not None and member.process == process and member.seen_s >= since_s
 
     def alive(self, since_s: float) -> int:
         """How many members were heard since then."""

@@ -62,6 +62,10 @@ class Needs:
         self._asked_s: dict[Period, float] = {}
         self._told: dict[Period, tuple[bytes, float]] = {}
         self._paces: dict[Period, _Pace] = {}
+        # Since when the playbook lacks those that this process has something of; and what it has
+        # given back of each for good.
+        self._gone_s: dict[Period, float] = {}
+        self._returned: dict[Period, int] = {}
 
     async def run(self) -> None:
         """See again and again whether a budget runs low, until cancelled."""
@@ -84,20 +88,37 @@ class Needs:
         """What the next heartbeat says: what has changed, and what is asked for."""
         if self.stopped:
             return []
-        budgets = list(near(self._context))
-        self._forget({Period.at(one) for one in budgets})
-        return [found for one in budgets if (found := self._report(one)) is not None]
+        here, gone = list(near(self._context)), self._gone()
+        self._forget({*map(Period.at, here), *gone})
+        reports = [self._report(one) for one in here]
+        reports += map(self._report_gone, gone)
+        return [one for one in reports if one is not None]
 
-    def _forget(self, near_ones: set[Period]) -> None:
-        """Let go of what is over, and of what the playbook has no more."""
-        for kept in (self._told, self._paces, self._asked_s):
-            for period in kept.keys() - near_ones:
-                del kept[period]
+    def calendars(self) -> dict[Period, int]:
+        """All that this process may have something of, and what each is a period of."""
+        gone = {period: self._ledgers.of(period).calendar for period in self._gone()}
+        return gone | {Period.at(one): one.calendar for one in near(self._context)}
+
+    def _gone(self) -> list[Period]:
+        """Those of budgets that the active playbook has no more, of which this process has had."""
+        now_us = self._context.now_us()
+        keys = {one.key for one in self._context.engine.budgets(now_us)}
+        known = self._ledgers.known.items()
+        return [at for at, one in known if at.key not in keys and self._own in one.holders]
+
+    def _forget(self, kept: set[Period]) -> None:
+        """Let go of what is over."""
+        for items in (self._told, self._paces, self._asked_s, self._gone_s):
+            for period in items.keys() - kept:
+                del items[period]
+        for period in self._returned.keys() - self._ledgers.known.keys():
+            del self._returned[period]
 
     def _report(self, budget: BudgetInfo) -> log_pb2.BudgetReport | None:
         now_s = asyncio.get_running_loop().time()
         period = Period.at(budget)
-        report = self.stand(budget)
+        self._gone_s.pop(period, None)
+        report = self.stand(period, budget.calendar)
         plain = report.SerializeToString()
         report.wanted = self._wanted(budget)
         if report.wanted:
@@ -108,17 +129,37 @@ class Needs:
         self._told[period] = plain, now_s
         return report
 
-    def stand(self, budget: BudgetInfo) -> log_pb2.BudgetReport:
+    def _report_gone(self, period: Period) -> log_pb2.BudgetReport | None:
+        """Give back what is free of it by now, and say so once."""
+        now_s = asyncio.get_running_loop().time()
+        since_s = self._gone_s.setdefault(period, now_s)
+        if now_s - since_s >= self._context.limits.gone_ms / 1_000:
+            self.take_back(period)
+        report = self.stand(period, self._ledgers.of(period).calendar)
+        plain = report.SerializeToString()
+        if plain == self._told.get(period, (b"", 0.0))[0]:
+            return None
+        self._told[period] = plain, now_s
+        return report
+
+    def take_back(self, period: Period, besides: int = 0) -> None:
+        """Spend nothing more of what is free here, and give it back; and something besides."""
+        left = self._context.engine.take_back_budget(*period) + besides
+        self._returned[period] = self._returned.get(period, 0) + left
+
+    def stand(self, period: Period, calendar: int) -> log_pb2.BudgetReport:
         """How this process stands to a budget."""
-        ledger = self._ledgers.of(Period.at(budget))
+        ledger = self._ledgers.of(period)
+        has = self._context.engine.budget_has(*period, self._context.now_us())
         return log_pb2.BudgetReport(
-            budget=budget.key,
-            period=budget.period,
-            calendar=budget.calendar,
+            budget=period.key,
+            period=period.number,
+            calendar=calendar,
             claimed=ledger.claimed,
             has=ledger.holders.get(self._own, Holder()).claimed,
-            used=budget.used,
-            held=budget.held,
+            used=has.used,
+            held=has.held,
+            returned=self._returned.get(period, 0),
         )
 
     def _wanted(self, budget: BudgetInfo) -> int:

@@ -137,7 +137,8 @@ class Node:
             retained=Retained(base, limits.retain_ms, limits.retain_bytes_max),
             progress=Progress(base, limits.lost_ids_max),
         )
-        self._make_parts(announced, passed, snapshots)
+        self._told_passed = passed
+        self._make_parts(announced, snapshots)
         self.purge = Purge(context)
         self._schedule = Schedule(context, snapshots) if snapshots else None
         self._backoff = Backoff(limits, random)
@@ -151,16 +152,14 @@ class Node:
         if base == BEFORE:
             context.standing.set("blank", "the log was not read to its end yet")
 
-    def _make_parts(
-        self, announced: Announced, passed: Passed, snapshots: Snapshots | None
-    ) -> None:
+    def _make_parts(self, announced: Announced, snapshots: Snapshots | None) -> None:
         """Tie the parts together, each to those that it needs."""
         context = self.context
         self.members = Members(context.limits.members_max, context.member, context.process)
         self.leases = self.leases_type(context, self.members)
         self.epochs = self.epochs_type(context)
         self.branch = self.branch_type(context, self.epochs)
-        self.own = self.own_type(context, passed)
+        self.own = self.own_type(context, self._passed)
         self.appenders = [
             self.appender_type(queue, context, self.epochs, self.own) for queue in range(QUEUES)
         ]
@@ -189,6 +188,10 @@ class Node:
             self.budgets,
         )
         self.budgets.beats(self.pulse.soon)
+
+    def _passed(self, batch: bytes) -> None:
+        self.budgets.passed(batch)
+        self._told_passed(batch)
 
     @property
     def state(self) -> str:

@@ -1,4 +1,4 @@
-"""A budget over two real nodes, of which one dies, and then the master of their log."""
+"""A budget over two real nodes, of which one dies, and then the master of their log, or stops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from nextbest.client import AsyncClient
 from nextbest.client.errors import NextbestError
@@ -25,16 +28,33 @@ budgets:
     "actions.yaml": "actions: {one: {value: 1.0}}\n",
     "placements.yaml": "placements: {page: {}}\n",
 }
+# Of a small one, whose holds are soon over, what is held when a node stops.
+FEW, HELD, HOLD_S = 60, 12, 6
+SMALL = {
+    **FILES,
+    "contact.yaml": f"""
+budgets:
+  all: {{max: {FEW}, shares: 6, per: all, hold: {HOLD_S}s}}
+""",
+}
 LONG_S = 60.0
 
 
-@asynccontextmanager
-async def two_nodes(processes: Processes, cluster: RedisCluster) -> AsyncIterator[list[Node]]:
-    """Nodes `a` and `b` with the budget, on a log in Redis."""
+def written(processes: Processes, files: dict[str, str]) -> Path:
+    """A playbook's folder."""
     playbook = processes.folder / "playbook"
     playbook.mkdir()
-    for name, text in FILES.items():
+    for name, text in files.items():
         (playbook / name).write_text(text)
+    return playbook
+
+
+@asynccontextmanager
+async def two_nodes(
+    processes: Processes, cluster: RedisCluster, files: dict[str, str] = FILES
+) -> AsyncIterator[list[Node]]:
+    """Nodes `a` and `b` with the budget, on a log in Redis."""
+    playbook = written(processes, files)
     await cluster.start()
     settings = {"log.trust_build": "true", "log.hosts_by_port": "true"}
     nodes = [
@@ -162,3 +182,87 @@ async def used_up(callers: Callers, *nodes: Node) -> None:
         return found == [MOST] * len(nodes) and callers.proposed.total() == before
 
     await until(over, LONG_S, "the end of the budget")
+
+
+async def held(node: Node, count: int) -> list[str]:
+    """The ids of so many decisions that propose something."""
+    found: list[str] = []
+
+    async def enough() -> bool:
+        async with AsyncClient(node.endpoint.control) as client:
+            while len(found) < count:
+                answer = await client.decide("ann", ["page"])
+                if not answer.placements[0].propositions:
+                    return False
+                found.append(answer.decision_id)
+        return True
+
+    await until(enough, LONG_S, f"{count} propositions of {node.name}")
+    return found
+
+
+async def show(node: Node, *ids: str) -> None:
+    """Track the impressions of decisions, whoever has made them."""
+    async with AsyncClient(node.endpoint.control) as client:
+        for id in ids:
+            await client.track("ann", "impression", {"action": "one"}, decision_id=id, slot=0)
+
+
+async def uses_exactly(node: Node, count: int) -> None:
+    """It can show so much more, and nothing beyond."""
+    for _ in range(count):
+        await show(node, *await held(node, 1))
+    async with AsyncClient(node.endpoint.control) as client:
+        for _ in range(20):
+            assert not (await client.decide("ann", ["page"])).placements[0].propositions
+            await asyncio.sleep(0.1)
+    found = await budget(node)
+    assert (found.used, found.held) == (FEW, 0)
+
+
+async def states(node: Node) -> dict[str, str]:
+    """What a node says of the processes that have claimed something, by member."""
+    return {one.member: one.state for one in (await budget(node)).parts}
+
+
+@needs_redis
+@pytest.mark.parametrize("shown", [0, 2])
+async def test_what_a_stopped_node_held_another_can_use(processes: Processes, shown: int) -> None:
+    async with two_nodes(processes, RedisCluster(processes), SMALL) as (a, b):
+        ids = await held(a, HELD)
+        assert (await states(b))["a"] == "running"
+        await asyncio.to_thread(a.process.stop)
+        (left,) = [one for one in (await budget(b)).parts if one.member == "a"]
+        assert (left.state, left.held, left.claimed) == ("stopped", HELD, HELD)
+        await show(b, *ids[:shown])
+        await uses_exactly(b, FEW - shown)
+
+
+@needs_redis
+async def test_what_a_dead_node_had_is_lost(processes: Processes) -> None:
+    async with two_nodes(processes, RedisCluster(processes), SMALL) as (a, b):
+        await held(a, HELD)
+
+        async def gone() -> bool:
+            return (await states(b)).get("a") == "gone"
+
+        await a.process.killed()
+        await until(gone, LONG_S, "the silence of a")
+        (its,) = (await claims(b, "a")).values()
+        assert its >= HELD
+        await held(b, int(FEW - its))
+
+
+async def test_what_was_held_before_a_restart_comes_back(processes: Processes) -> None:
+    """With a log in a file, which one process has: all but what is shown after it."""
+    node = Node(processes, "a", "", playbook=written(processes, SMALL))
+    try:
+        await started(node)
+        ids = await held(node, HELD)
+        await asyncio.to_thread(node.process.stop)
+        await started(node)
+        assert "stopped" in {one.state for one in (await budget(node)).parts}
+        await show(node, *ids[:2])
+        await uses_exactly(node, FEW - 2)
+    finally:
+        await node.close()

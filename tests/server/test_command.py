@@ -161,10 +161,12 @@ def test_budgets_are_told_of_each_node(tmp_path: Path, monkeypatch: pytest.Monke
     rows = [[cell.strip() for cell in one.split("│")[1:-1]] for one in lines if "│" in one]
     assert [row[0] for row in rows] == ["postage", "", "summer", "", "vouchers", ""]
     assert {row[2] for row in rows[1::2]} == {"a"}
+    assert {row[3] for row in rows[1::2]} == {"running"}
+    assert {one["parts"][0]["state"] for one in told} == {"running"}
     summer = rows[2]
-    assert (summer[3], summer[7]) == ("12,345,678", "1")
-    assert summer[4] == f"{told[1]['released']:,.0f}"
-    assert rows[3][5] == f"{told[1]['parts'][0]['claimed']:,.0f}"
+    assert (summer[4], summer[8]) == ("12,345,678", "1")
+    assert summer[5] == f"{told[1]['released']:,.0f}"
+    assert rows[3][6] == f"{told[1]['parts'][0]['claimed']:,.0f}"
     assert told[2]["parts"][0]["held"] == 10
     assert tried.startswith("warning: budget summer goes down from 12,345,678 to 1, and ")
     assert "nothing is published" in tried

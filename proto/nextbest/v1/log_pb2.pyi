@@ -51,7 +51,7 @@ class Claim(_message.Message):
     def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., start: _Optional[int] = ..., amount: _Optional[int] = ..., holder: _Optional[str] = ..., process: _Optional[int] = ..., term: _Optional[int] = ..., calendar: _Optional[int] = ...) -> None: ...
 
 class BudgetReport(_message.Message):
-    __slots__ = ("budget", "period", "claimed", "has", "used", "held", "wanted", "returned", "calendar")
+    __slots__ = ("budget", "period", "claimed", "has", "used", "held", "wanted", "returned", "calendar", "holds", "held_until_ms")
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,8 @@ class BudgetReport(_message.Message):
     WANTED_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
     CALENDAR_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
+    HELD_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
     budget: bytes
     period: int
     claimed: int
@@ -70,7 +72,9 @@ class BudgetReport(_message.Message):
     wanted: int
     returned: int
     calendar: int
-    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., has: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., wanted: _Optional[int] = ..., returned: _Optional[int] = ..., calendar: _Optional[int] = ...) -> None: ...
+    holds: bytes
+    held_until_ms: int
+    def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., has: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., wanted: _Optional[int] = ..., returned: _Optional[int] = ..., calendar: _Optional[int] = ..., holds: _Optional[bytes] = ..., held_until_ms: _Optional[int] = ...) -> None: ...
 
 class BudgetLedger(_message.Message):
     __slots__ = ("budget", "period", "claimed", "holders", "calendar", "gone")
@@ -89,7 +93,7 @@ class BudgetLedger(_message.Message):
     def __init__(self, budget: _Optional[bytes] = ..., period: _Optional[int] = ..., claimed: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[BudgetHolder, _Mapping]]] = ..., calendar: _Optional[int] = ..., gone: _Optional[_Union[BudgetHolder, _Mapping]] = ...) -> None: ...
 
 class BudgetHolder(_message.Message):
-    __slots__ = ("member", "process", "claimed", "used", "held", "returned", "stopped")
+    __slots__ = ("member", "process", "claimed", "used", "held", "returned", "stopped", "holds", "held_until_ms")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +101,8 @@ class BudgetHolder(_message.Message):
     HELD_FIELD_NUMBER: _ClassVar[int]
     RETURNED_FIELD_NUMBER: _ClassVar[int]
     STOPPED_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
+    HELD_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
     member: str
     process: int
     claimed: int
@@ -104,7 +110,9 @@ class BudgetHolder(_message.Message):
     held: int
     returned: int
     stopped: bool
-    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., returned: _Optional[int] = ..., stopped: _Optional[bool] = ...) -> None: ...
+    holds: bytes
+    held_until_ms: int
+    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[int] = ..., used: _Optional[int] = ..., held: _Optional[int] = ..., returned: _Optional[int] = ..., stopped: _Optional[bool] = ..., holds: _Optional[bytes] = ..., held_until_ms: _Optional[int] = ...) -> None: ...
 
 class EpochOpen(_message.Message):
     __slots__ = ("replication_id", "previous", "member", "reseeded")
@@ -497,18 +505,20 @@ class BudgetStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., since: _Optional[str] = ..., max: _Optional[float] = ..., released: _Optional[float] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[BudgetPart, _Mapping]]] = ..., refused: _Optional[str] = ...) -> None: ...
 
 class BudgetPart(_message.Message):
-    __slots__ = ("member", "process", "claimed", "used", "held")
+    __slots__ = ("member", "process", "claimed", "used", "held", "state")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     CLAIMED_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     member: str
     process: int
     claimed: float
     used: float
     held: float
-    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ...) -> None: ...
+    state: str
+    def __init__(self, member: _Optional[str] = ..., process: _Optional[int] = ..., claimed: _Optional[float] = ..., used: _Optional[float] = ..., held: _Optional[float] = ..., state: _Optional[str] = ...) -> None: ...
 
 class TakeSnapshotRequest(_message.Message):
     __slots__ = ()

@@ -13,9 +13,11 @@ from nextbest.server.log.budgets import Budgets
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.cover import Cover, Mark
 from nextbest.server.log.leases import Leases
+from nextbest.server.log.ledgers import Period, Process
 from nextbest.server.log.link import Address, Command, LinkError
 from nextbest.server.log.log import Position
 from nextbest.server.log.node import Node
+from nextbest.server.log.orphans import Left, Orphans, amount
 from nextbest.server.log.own import Own
 from nextbest.server.log.reader import Reader
 from nextbest.server.log.redis import FIELD, RedisLog
@@ -302,6 +304,84 @@ class Forgetful(World):
     faults = ("kill_node", "kill_node_inside")
 
 
+# What a process held that has stopped comes back, though impressions have used it.
+
+
+class BlindOrphans(Orphans):
+    def waiting(self, _period: Period, left: Left) -> int:
+        return amount(left.holds)
+
+
+class BlindBudgets(Budgets):
+    orphans_type = BlindOrphans
+
+
+class BlindNode(Node):
+    budgets_type = BlindBudgets
+
+
+class BlindMachine(Machine):
+    node_type = BlindNode
+
+
+class Blind(World):
+    machine_type = BlindMachine
+    needs: ClassVar = {"budget": SMALL}
+    faults = ("stop_node",)
+
+
+# More comes back than was held.
+
+
+class EveryoneOrphans(Orphans):
+    def waiting(self, period: Period, left: Left) -> int:
+        return super().waiting(period, left) * len(self._members.messages())
+
+
+class EveryoneBudgets(Budgets):
+    orphans_type = EveryoneOrphans
+
+
+class EveryoneNode(Node):
+    budgets_type = EveryoneBudgets
+
+
+class EveryoneMachine(Machine):
+    node_type = EveryoneNode
+
+
+class Everyone(World):
+    machine_type = EveryoneMachine
+    needs: ClassVar = {"budget": SMALL}
+    faults = ("stop_node",)
+
+
+# It never comes back.
+
+
+class DeafOrphans(Orphans):
+    def heard(self, _process: Process, _said: log_pb2.BudgetReport, _applied: Position) -> None:
+        """What was held stays claimed."""
+
+
+class DeafBudgets(Budgets):
+    orphans_type = DeafOrphans
+
+
+class DeafNode(Node):
+    budgets_type = DeafBudgets
+
+
+class DeafMachine(Machine):
+    node_type = DeafNode
+
+
+class Deaf(World):
+    machine_type = DeafMachine
+    needs: ClassVar = {"budget": SMALL}
+    faults = ("stop_node",)
+
+
 class Control(NamedTuple):
     """A mistake, and the kind of scenario that shows it."""
 
@@ -321,6 +401,9 @@ CONTROLS = {
     "a revocation that waits for nobody": Control(Impatient, "many"),
     "a lease of a replaced master": Control(Loyal, "many"),
     "a dead process's share claimed again": Control(Forgetful, "many"),
+    "what was shown after a stop returned": Control(Blind, "many"),
+    "what was held at a stop returned twice": Control(Everyone, "many"),
+    "what was held at a stop never returned": Control(Deaf, "many"),
 }
 
 

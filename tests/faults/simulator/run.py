@@ -106,6 +106,7 @@ def counted(world: World) -> dict[str, int]:
         "deaths": len(world.deaths),
         "proposed": world.proposed,
         "shown": world.shown,
+        "orphans shown": world.orphans_shown,
         "overspent": len(world.overspent),
         "lost tails": len(world.losses),
         "divergences": sum(

@@ -279,6 +279,7 @@ class Faults:
         jump = self.random.choice((0.4, -0.4, 2.0, -2.0, 3600.0, -3600.0))
         self.loop.note("fault: clock of", machine.name, jump)
         machine.clock_offset_s += jump
+        machine.jumped = True
 
         def back() -> None:
             machine.clock_offset_s -= jump
@@ -601,6 +602,17 @@ def settled(world: World) -> str:
     return ""
 
 
+def unreturned(world: World) -> str:
+    """What a stopped process held that is neither used nor to be had again; empty for nothing."""
+    for machine in world.machines:
+        for ledger in machine.node.budgets.ledgers.known.values() if machine.node.leads else ():
+            for process, has in ledger.holders.items():
+                # A claim that was lost on its way stays claimed, and is nothing that was held.
+                if has.stopped and (has.held or has.claimed < has.returned + has.used):
+                    return f"{machine}: {process}: {has}"
+    return ""
+
+
 def all_astray(world: World) -> bool:
     """Whether each node has what it cannot bring to the others: nobody is left to begin with."""
     return all(
@@ -659,6 +671,9 @@ async def play(world: World, mode: str) -> None:
     while True:
         await asyncio.sleep(0.25 * world.features.tempo)
         why = "clients wait" if not all(one.done() for one in clients.tasks) else settled(world)
+        # What a wiped log has lost of it is claimed for good.
+        if not why and mode != "unsafe":
+            why = unreturned(world)
         if not why:
             break
         if mode == "unsafe" and all_astray(world):

@@ -30,6 +30,7 @@ from tests.faults.simulator.wires import Wires
 from tests.faults.simulator.writes import (
     ACTIVATION,
     ANSWERS,
+    HOLD_S,
     LOGGED,
     PUBLICATION,
     REPLICATED,
@@ -70,6 +71,7 @@ LIMITS = Limits(
     snapshot_ms=5_000,
     settle_ms_max=6_000,
     trim_ms=3_000,
+    returns_ms=1_000,
     member_ms=600_000,
 )
 # Event ids are forgotten after 3 hours: the horizon moves again and again while writes, which are
@@ -238,6 +240,9 @@ class Machine:
         self.name = name
         self.disk = self.disk_type(self)
         self.clock_offset_s = 0.0
+        # What it holds of the budget, and until when: that is not known once its clock jumps.
+        self.held: list[tuple[str, float]] = []
+        self.jumped = False
         # How often it was started.
         self.life = 0
         self.process: Process
@@ -291,6 +296,7 @@ class Machine:
         )
         self._waiting = {}
         self._unsure = set()
+        self.held, self.jumped = [], self.clock_offset_s != 0.0
         self.log = self.log_type(self.network, BACKEND)
         self.engine = Engine(
             profiles_max=200, dedupe_max=4_000, generations_max=4, decisions_max=64
@@ -359,13 +365,32 @@ class Machine:
             if self.recovering or not (id := propose(self.engine, self.now_us())):
                 continue
             world.proposed += 1
+            self.held.append((id, self.loop.now + HOLD_S))
             if world.shopping.random() < 0.67:
                 try:
                     show(self.engine, f"shown-{self!r}-{number}", id, self.now_us())
                 except NextbestError:
                     continue
                 world.shown += 1
+                del self.held[-1]
             world.look_at_budget(self)
+
+    def show_orphan(self, id: str, until_s: float) -> None:
+        """Track the impression of what a stopped process held; it counts if it is in time."""
+
+        def done(outcome: str, _value: Any) -> None:
+            if outcome == "ok" and self.loop.now <= until_s:
+                self.world.shown += 1
+                self.world.orphans_shown += 1
+                self.world.look_at_budget(self)
+
+        if self.alive and not self.recovering and self.node.state == "following":
+            self._tokens += 1
+            try:
+                show(self.engine, f"orphan-{id}", id, self.now_us(), REPLICATED, self._tokens)
+            except NextbestError:
+                return
+            self._waiting[self._tokens] = done
 
     async def _recover(self) -> tuple[Snapshot | None, bool]:
         """As the server starts: a snapshot must lie on the log's history, once that is there."""
@@ -462,6 +487,8 @@ class Machine:
         self.die()
         if not left:
             self.world.stops.append((self.loop.now, self.name))
+            if not self.jumped:
+                self.world.show_orphans(self.held)
         after_s = self.loop.random.random() * 2
         self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
 
@@ -664,7 +691,7 @@ class World:
         self.stranded: list[str] = []
         # Propositions under the budget, those of them that were shown, and when it was overspent.
         self.shopping = Random(f"shopping {seed}")
-        self.proposed = self.shown = 0
+        self.proposed = self.shown = self.orphans_shown = 0
         self.overspent: list[str] = []
         # The nonce of the very first entry of the log.
         self.first_nonce = 0
@@ -705,12 +732,28 @@ class World:
 
     def look_at_budget(self, machine: Machine) -> None:
         """What was shown, and what nodes hold for impressions to come, is within the budget."""
-        held = sum(one.engine.budgets(one.now_us())[0].held for one in self.machines if one.alive)
+        alive = [one for one in self.machines if one.alive]
+        # One that starts has no playbook yet, and holds nothing.
+        held = sum(has.held for one in alive for has in one.engine.budgets(one.now_us()))
         if self.shown + held > self.features.budget:
             self.overspent.append(
                 f"{machine} at {self.loop.now - 1000:.3f}: {self.shown} shown, {held} held, "
                 f"allowed: {self.features.budget}"
             )
+
+    def show_orphans(self, held: list[tuple[str, float]]) -> None:
+        """Most of what a process held that has stopped is shown by way of others, in time."""
+        for id, until_s in held:
+            left_s = until_s - self.loop.now
+            if left_s > 0 and self.shopping.random() < 0.67:
+                machine = self.shopping.choice(self.machines)
+                at_s = self.loop.now + left_s * self.shopping.random()
+                self.loop.call_for(self.loop.outside, at_s, self._show_orphan, machine, id, until_s)
+
+    def _show_orphan(self, machine: Machine, id: str, until_s: float) -> None:
+        if machine.alive:
+            now = self.loop.now
+            self.loop.call_for(machine.process, now, machine.show_orphan, id, until_s)
 
     def check_replicated(self, write: Write, machine: Machine) -> None:
         """What is acknowledged at REPLICATED is on the master and as many replicas as it says."""

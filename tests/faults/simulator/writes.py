@@ -211,14 +211,16 @@ def propose(engine: Engine, now_us: int) -> str:
     return answer.decision_id if answer.placements[0].propositions else ""
 
 
-def show(engine: Engine, id: str, decision_id: str, now_us: int) -> None:
-    """Track the impression of a decision, on the node that made it."""
+def show(
+    engine: Engine, id: str, decision_id: str, now_us: int, ack: int = APPLIED, token: int = 0
+) -> None:
+    """Track the impression of a decision, on whichever node."""
     request = event_pb2.TrackRequest(
         event_id=id,
         event="impression",
-        ack=APPLIED,  # type: ignore[arg-type]
+        ack=ack,  # type: ignore[arg-type]
         decision_id=decision_id,
     )
     request.identity.kind, request.identity.id = KNOWN, "shopper"
     request.occurred_at.FromMicroseconds(now_us)
-    engine.track(request.SerializeToString(), now_us)
+    engine.track(request.SerializeToString(), now_us, token)

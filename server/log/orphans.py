@@ -1,0 +1,197 @@
+"""Orphans: what processes held of budgets when they stopped, until it is used or has come back.
+
+A process that stops names what it held in its last word.  From there on every node looks out for
+the impressions; and once the last hold is over, the coordinator says in the log how much of it
+nothing has used, which may then be claimed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from nextbest.server.log.contents import unpack
+from nextbest.server.log.context import Context
+from nextbest.server.log.coordinator import Coordinator
+from nextbest.server.log.entry import DamagedEntryError
+from nextbest.server.log.ledgers import Ledgers, Period, Process
+from nextbest.server.log.log import BEFORE, Position, Record
+from nextbest.server.log.members import Members
+from nextbest.server.log.notes import Notes
+from nextbest.v1 import log_pb2
+
+# All that one last word names: 2.6 MB.  What is held beyond them counts as used.
+NAMED_MAX = 65_536
+# Of one hold: numbers of 8 bytes, of which the third is the amount.
+_NUMBERS = 5
+HOLD_BYTES = 8 * _NUMBERS
+_AMOUNT = 2
+
+_log = logging.getLogger(__name__)
+
+
+class Left(NamedTuple):
+    """What a process held of one budget, and when that is over by the log's clock."""
+
+    holds: bytes
+    until_ms: int
+
+
+class Orphans:
+    """Follows last words; a node that may have missed an impression of one never returns it."""
+
+    def __init__(
+        self,
+        context: Context,
+        members: Members,
+        coordinator: Coordinator,
+        notes: Notes,
+        ledgers: Ledgers,
+    ) -> None:
+        self._context = context
+        self._members = members
+        self._coordinator = coordinator
+        self._notes = notes
+        self._ledgers = ledgers
+        self._left: dict[tuple[Period, Process], Left] = {}
+        # Those that this member returns: a late impression of them counts here.
+        self._returns: set[tuple[Period, Process]] = set()
+        self._opened = BEFORE
+
+    def heard(self, process: Process, report: log_pb2.BudgetReport, applied: Position) -> None:
+        """A last word; its process had applied the log so far, and knew those impressions."""
+        period = Period.named(report)
+        if not report.holds:
+            self._end(period, process)
+        elif (period, process) not in self._left and self._adopt(period, process, report):
+            self._confirm_after(applied, period, process)
+
+    def _adopt(
+        self, period: Period, process: Process, said: log_pb2.BudgetReport | log_pb2.BudgetHolder
+    ) -> bool:
+        """Look out for the impressions of what it held; False where there is no room for all."""
+        self._left[period, process] = Left(said.holds, said.held_until_ms)
+        if not self._context.engine.adopt_orphans(period.key, said.holds):
+            self._end(period, process)
+            return False
+        return True
+
+    def _confirm_after(self, applied: Position, period: Period, process: Process) -> None:
+        """Find those impressions that were applied here before the last word was read."""
+        retained = self._context.retained
+        if retained.base[:2] > applied[:2]:
+            _log.warning("log: what %s held of a budget stays claimed", process.member)
+            self._end(period, process)
+            return
+        for kept in retained.after(applied):
+            with contextlib.suppress(DamagedEntryError):
+                contents = unpack(Record(*kept.position[:2], kept.data))
+                if contents.kind == "batch":
+                    self.passed(contents.body)
+
+    def passed(self, batch: bytes) -> None:
+        """An own entry was read back: what is in it was applied, perhaps before a last word."""
+        if self._left:
+            self._context.engine.confirm_orphans(batch)
+
+    def opened(self, position: Position) -> None:
+        """An epoch has begun: members bring back what the log has lost."""
+        self._opened = position
+
+    async def run(self) -> None:
+        """Return what is due where this member coordinates, until cancelled."""
+        context = self._context
+        while True:
+            await asyncio.sleep(context.limits.pulse_ms / 1_000)
+            for period, process in list(self._left):
+                if process not in self._ledgers.of(period).holders:
+                    # The period is over, or there were too many holders.
+                    self._end(period, process)
+            if not self._left or not self._coordinator.leads:
+                continue
+            now_ms = await context.log.time_ms() - context.limits.returns_ms
+            due = [at for at, left in self._left.items() if left.until_ms <= now_ms]
+            if due and await self._all_known():
+                for period, process in due:
+                    await self._return(period, process)
+
+    async def _all_known(self) -> bool:
+        """Whether all impressions are applied here that the log has, or that it has lost."""
+        context = self._context
+        if context.standing.state != "following":
+            return False
+        end = await context.log.last()
+        since_ms = context.now_us() // 1_000 - context.limits.lease_ms
+        return (
+            end is not None
+            and await context.progress.until(
+                lambda: context.here[:2] >= (end.epoch, end.sequence),
+                context.limits.pulse_ms / 1_000,
+            )
+            and self._members.smallest_settled(since_ms)[:2] >= self._opened[:2]
+            # A master that was replaced may lack what its successor has.
+            and await context.log.stays() is True
+        )
+
+    async def _return(self, period: Period, process: Process) -> None:
+        """Say in the name of who has stopped what has come back; the rest of it counts as used."""
+        ledger = self._ledgers.of(period)
+        holder, left = ledger.holders.get(process), self._left.get((period, process))
+        if holder is None or left is None:
+            return
+        back = self.waiting(period, left)
+        report = log_pb2.BudgetReport(
+            budget=period.key,
+            period=period.number,
+            calendar=ledger.calendar,
+            claimed=ledger.claimed,
+            has=holder.claimed,
+            used=holder.used + holder.held - back,
+            returned=holder.returned + back,
+        )
+        self._returns.add((period, process))
+        await self._notes.append(
+            heartbeat=log_pb2.Heartbeat(
+                member=process.member, process=process.mark, budgets=[report]
+            )
+        )
+
+    def waiting(self, period: Period, left: Left) -> int:
+        """How much of it no impression has used."""
+        return amount(self._context.engine.waiting_orphans(period.key, left.holds))
+
+    def _end(self, period: Period, process: Process) -> None:
+        """It has come back, or nobody can tell any more whether it may."""
+        left = self._left.pop((period, process), None)
+        if left is not None:
+            late = (period, process) in self._returns
+            self._context.engine.end_orphans(*period, left.holds, late)
+        self._returns.discard((period, process))
+
+    def fill(self, ledgers: Iterable[log_pb2.BudgetLedger]) -> None:
+        """Add to a snapshot's ledgers what waits."""
+        engine = self._context.engine
+        for ledger in ledgers:
+            period = Period.named(ledger)
+            for holder in ledger.holders:
+                left = self._left.get((period, Process(holder.member, holder.process)))
+                if left is not None:
+                    holder.holds = engine.waiting_orphans(period.key, left.holds)
+                    holder.held_until_ms = left.until_ms
+
+    def restore(self, ledgers: Iterable[log_pb2.BudgetLedger]) -> None:
+        """Take over what a snapshot says; the log behind it has the impressions since."""
+        for ledger in ledgers:
+            for holder in ledger.holders:
+                # Where impressions have confirmed all of it, that is to be said yet.
+                if holder.held_until_ms:
+                    process = Process(holder.member, holder.process)
+                    self._adopt(Period.named(ledger), process, holder)
+
+
+def amount(holds: bytes) -> int:
+    """How much these are together."""
+    return sum(memoryview(holds).cast("q")[_AMOUNT::_NUMBERS])

@@ -1,0 +1,293 @@
+"""What a process held when it stopped comes back, but for what impressions have used meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nextbest.server.log.contents import position_message, unpack
+from nextbest.server.log.ledgers import Holder, Period, Process
+from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.memory import MemoryLog, MemoryStore
+from nextbest.server.log.orphans import HOLD_BYTES
+from nextbest.v1 import decision_pb2, event_pb2, log_pb2
+from tests.server.log.member import APPLIED, Member, eventually, following, now_us
+from tests.server.log.test_budgets import KEY, budget, plan_of
+
+_marks = itertools.count(1_000)
+HELD = 10
+ALL = Period(KEY, 0)
+
+
+def member(store: MemoryStore, name: str, hold: int = 1, **more: Any) -> Member:
+    limits = {"returns_ms": 100, "gone_ms": 100, **more}
+    plan = limits.pop("plan", None) or plan_of(hold_s=hold)
+    return Member(MemoryLog(store), name, process=next(_marks), plan=plan, **limits)
+
+
+def decided(one: Member) -> str:
+    """The id of a decision that proposes the action; empty where the budget lets it not."""
+    request = decision_pb2.DecideRequest(placements=["page"])
+    request.identity.id = "ann"
+    answer = decision_pb2.DecideResponse.FromString(
+        one.engine.decide(request.SerializeToString(), now_us())
+    )
+    return answer.decision_id if answer.placements[0].propositions else ""
+
+
+async def held(one: Member, count: int = HELD) -> list[str]:
+    """So many decisions that hold something."""
+    found: list[str] = []
+    while len(found) < count:
+        found += filter(None, [decided(one)])
+        await asyncio.sleep(0.002)
+    return found
+
+
+async def uses_exactly(count: int, *members: Member) -> None:
+    """All that is left lets members show so much together, and no more."""
+    used = 0
+    while used < count:
+        for one in members:
+            if used < count and (id := decided(one)):
+                show(one, id)
+                used += 1
+        await asyncio.sleep(0.002)
+    for one in members:
+        await eventually(lambda one=one: not budget(one).more)  # type: ignore[misc]
+        assert not decided(one)
+
+
+def show(one: Member, decision_id: str) -> None:
+    """Track the impression of a decision."""
+    request = event_pb2.TrackRequest(
+        event_id=f"shown-{decision_id}", event="impression", decision_id=decision_id
+    )
+    request.ack = APPLIED  # type: ignore[assignment]
+    request.identity.id = "ann"
+    request.occurred_at.FromMicroseconds(now_us())
+    one.engine.track(request.SerializeToString(), now_us())
+
+
+def holder(one: Member, other: Member) -> Holder:
+    """What one member knows of another's process."""
+    process = Process(other.node.context.member, other.node.context.process)
+    return one.node.budgets.ledgers.of(ALL).holders[process]
+
+
+async def test_what_was_held_comes_back_when_the_hold_is_over() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped)
+        assert holder(b, a).held == HELD
+        assert b.node.budgets.state(Process("a", a.node.context.process), holder(b, a)) == "stopped"
+        async with asyncio.timeout(20):
+            await uses_exactly(100, b)
+        assert holder(b, a) == replace(holder(b, a), used=0, held=0)
+
+
+async def test_what_is_shown_after_the_stop_is_used_once() -> None:
+    """On whichever node, and the same impression again makes no difference."""
+    store = MemoryStore()
+    a, b, c = member(store, "a"), member(store, "b"), member(store, "c")
+    async with following(b, c):
+        await a.start()
+        ids = await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped and holder(c, a).stopped)
+        for one in (b, c):
+            show(one, ids[0])
+        show(c, ids[1])
+        await eventually(lambda: holder(b, a).held == holder(c, a).held == 0)
+        assert holder(b, a).used == holder(c, a).used == 2
+        async with asyncio.timeout(20):
+            await uses_exactly(98, b, c)
+
+
+async def test_a_late_impression_is_paid_of_what_is_left_or_not_at_all() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        ids = await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).held == 0)
+        await eventually(lambda: budget(b).left > 0)
+        show(b, ids[0])
+        assert (budget(b).late, budget(b).unpaid) == (1, 0)
+        async with asyncio.timeout(20):
+            await uses_exactly(99, b)
+        show(b, ids[1])
+        assert (budget(b).late, budget(b).unpaid) == (1, 1)
+
+
+async def test_an_impression_that_the_last_word_did_not_know_counts() -> None:
+    """It came before the last word: who says that has not read it, and this node has."""
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        ids = await held(a)
+        applied = b.position
+        holds, _ = a.engine.budget_holds(*ALL, now_us(), HELD)
+        assert len(holds) == HELD * HOLD_BYTES
+        claimed = holder(b, a).claimed
+        show(b, ids[0])
+        await eventually(lambda: b.node.ahead == 0)
+        await a.stop(0)
+        last = last_word(a, holds, claimed, applied)
+        await b.node.notes.append(heartbeat=last)
+        await eventually(lambda: holder(b, a).stopped and holder(b, a).held == 0)
+        assert holder(b, a).claimed - holder(b, a).returned == 1
+
+
+def last_word(one: Member, holds: bytes, claimed: int, applied: Position) -> log_pb2.Heartbeat:
+    """What a process says that holds all that it names, and gives the rest back."""
+    count = len(holds) // HOLD_BYTES
+    report = log_pb2.BudgetReport(
+        budget=KEY, has=claimed, held=count, returned=claimed - count, holds=holds
+    )
+    context = one.node.context
+    return log_pb2.Heartbeat(
+        member=context.member,
+        process=context.process,
+        position=position_message(applied),
+        budgets=[report],
+    )
+
+
+async def test_who_may_have_missed_an_impression_returns_nothing() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        await held(a)
+        holds, _ = a.engine.budget_holds(*ALL, now_us(), HELD)
+        claimed = holder(b, a).claimed
+        await a.stop(0)
+        b.node.context.retained._base = b.position
+        await b.node.notes.append(heartbeat=last_word(a, holds, claimed, BEFORE))
+        await eventually(lambda: holder(b, a).stopped)
+        await asyncio.sleep(0.5)
+        assert holder(b, a).returned == claimed - HELD
+        assert holder(b, a).held == HELD
+
+
+async def test_it_comes_back_after_a_restart_from_a_snapshot() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b", lease_ms=60_000)
+    await a.start()
+    ids = await held(a)
+    await b.start()
+    await b.until("following")
+    await a.stop()
+    await eventually(lambda: holder(b, a).stopped)
+    show(b, ids[0])
+    await eventually(lambda: b.node.ahead == 0)
+    head = log_pb2.SnapshotHead(budgets=b.node.budgets.messages(), allowed=2)
+    position = b.position
+    await b.stop()
+    (left,) = [one for one in head.budgets[0].holders if one.stopped]
+    assert len(left.holds) == (HELD - 1) * HOLD_BYTES
+    again = member(store, "b")
+    for number, nonce, previous in b.engine.epochs():
+        again.engine.epoch_opened(number, nonce, previous)
+    again.engine.advance(position, now_us())
+    again.node.restore(head)
+    async with following(again), asyncio.timeout(20):
+        show(again, ids[1])
+        await uses_exactly(98, again)
+
+
+async def test_what_was_all_shown_before_a_snapshot_counts_as_used() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b", lease_ms=60_000)
+    await b.start()
+    await a.start()
+    ids = await held(a, 1)
+    await a.stop()
+    await eventually(lambda: holder(b, a).stopped)
+    show(b, ids[0])
+    ledgers = b.node.budgets.messages()
+    await b.stop()
+    again = member(MemoryStore(), "b")
+    again.node.restore(log_pb2.SnapshotHead(budgets=ledgers, allowed=2))
+    async with following(again):
+        await eventually(lambda: holder(again, a).held == 0)
+        assert holder(again, a).used == 1
+
+
+async def test_what_is_free_of_a_budget_that_is_gone_comes_back() -> None:
+    """And what is held of it as that ends; one that is there again in time is left alone."""
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    other = replace(plan_of(), hash=b"o" * 16, contact=(), budgets=(), actions=())
+    other = replace(other, placements=())
+    # A coordinator gives of what its own playbook has.
+    async with following(b, a):
+        await eventually(lambda: b.node.leads)
+        ids = await held(a)
+        first = a.engine.generation
+        a.engine.publish(other)
+        a.engine.activate(first)
+        await asyncio.sleep(0.3)
+        assert holder(b, a).returned == 0
+        a.engine.publish(other)
+        show(a, ids[0])
+        async with asyncio.timeout(20):
+            await uses_exactly(99, b)
+        assert holder(b, a).claimed - holder(b, a).returned == 1
+        a.engine.activate(first)
+        assert not decided(a)
+
+
+async def test_a_stop_gives_back_what_is_free_of_a_budget_that_is_gone() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a", gone_ms=60_000), member(store, "b")
+    other = replace(plan_of(), hash=b"o" * 16, contact=(), budgets=(), actions=())
+    other = replace(other, placements=())
+    async with following(b):
+        await a.start()
+        await held(a)
+        a.engine.publish(other)
+        await a.stop()
+        async with asyncio.timeout(20):
+            await uses_exactly(100, b)
+
+
+async def test_a_last_word_names_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does not name counts as used."""
+    monkeypatch.setattr("nextbest.server.log.budgets.NAMED_MAX", 4)
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped and holder(b, a).held == 0)
+        assert holder(b, a).used == HELD - 4
+        assert holder(b, a).claimed - holder(b, a).returned == HELD - 4
+    beats = [one.body for one in map(unpack, store.records) if one.kind == "heartbeat"]
+    assert max(len(said.holds) for one in beats for said in one.budgets) == 4 * HOLD_BYTES
+
+
+async def test_a_process_that_is_not_heard_of_is_gone() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        await held(a)
+        process = Process("a", a.node.context.process)
+        await eventually(lambda: b.node.budgets.state(process, holder(b, a)) == "running")
+        store.available = False
+        await a.stop(0)
+        store.available = True
+        await eventually(lambda: b.node.budgets.state(process, holder(b, a)) == "gone")
