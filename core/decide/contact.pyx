@@ -103,7 +103,7 @@ cdef void contact_look(Decision* decision, const Side* side) noexcept nogil:
     cdef const MomentCell* cells = moment_cells(side)
     cdef uint32_t column, i = 0
     # What is reserved and confirmed stands behind what rules count.
-    while i < side.count[MOMENTS] and cells[i].column <= end[-1].column:
+    while i < side.count[MOMENTS] and cells[i].column <= (end - 1).column:
         column = cells[i].column
         i = moments_end(side, column, i)
         rule = lower_bound(first, end, column, column_below)

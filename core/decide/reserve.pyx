@@ -455,21 +455,20 @@ cdef inline void write_proposed(Writer* writer, const Proposition* proposition) 
     cdef Text placement = proposition.placement.name
     cdef uint32_t tens = proposition.slot // 10
     cdef uint32_t length = (tens > 0) + placement.length + action.length + 3
+    cdef uint8_t* at
     put_tag(writer, 1, WIRE_BYTES)
     put_varint(writer, length)
     if not writer_room(writer, length):
         return
+    at = writer.data + writer.length
     # Slots have two digits at most.
-    if tens:
-        put_char(writer, <char>(c"0" + tens))
-    put_char(writer, <char>(c"0" + proposition.slot % 10))
-    put_char(writer, c" ")
-    put_raw(writer, placement.data, placement.length)
-    put_char(writer, c" ")
-    put_raw(writer, action.data, action.length)
-
-
-cdef inline void put_char(Writer* writer, char one) noexcept nogil:
-    """Append a byte for which there is room."""
-    writer.data[writer.length] = <uint8_t>one
-    writer.length += 1
+    at[0] = <uint8_t>(c"0" + tens)
+    at += tens > 0
+    at[0] = <uint8_t>(c"0" + proposition.slot % 10)
+    at[1] = c" "
+    at += 2
+    memcpy(at, placement.data, placement.length)
+    at += placement.length
+    at[0] = c" "
+    memcpy(at + 1, action.data, action.length)
+    writer.length += length

@@ -136,7 +136,10 @@ cdef inline void tape_close(Tape* tape, size_t start) noexcept nogil:
 
 
 cdef void tape_counters(Tape* tape, const Indexes* counters) noexcept nogil:
-    """Counters that hold nothing, but for those that `tape_not_empty` names after."""
+    """Counters that hold nothing, but for those that `tape_not_empty` names after.
+
+    As pairs of a first one and how many follow one another: caps have one for each action.
+    """
     cdef size_t start = tape_open(tape, READ_EMPTY, 0)
     put_raw(&tape.reads, counters.items, counters.count * sizeof(uint32_t))
     tape_close(tape, start)
@@ -256,7 +259,8 @@ cdef const uint8_t* write_empty(
     cdef const uint8_t* first = at
     cdef const uint8_t* following = at
     cdef TapeRead read
-    cdef uint32_t counter
+    cdef uint32_t pair[2]
+    cdef uint32_t i
     while following < end:
         at = following
         following = next_read(at, &read)
@@ -264,10 +268,11 @@ cdef const uint8_t* write_empty(
             break
         at = following
     while counters < first:
-        memcpy(&counter, counters, sizeof(counter))
-        if not tape_names(first, at, counter):
-            put_varint(empty, counter + 1)
-        counters += sizeof(counter)
+        memcpy(pair, counters, sizeof(pair))
+        for i in range(pair[0], pair[0] + pair[1]):
+            if not tape_names(first, at, i):
+                put_varint(empty, i + 1)
+        counters += sizeof(pair)
     return at
 
 

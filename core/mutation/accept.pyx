@@ -37,7 +37,8 @@ cdef struct TrackEvent:
     int64_t occurred_us
     # Of a reservation alone: which propositions it is about.
     Value keys
-    # As `event_key` has it; of a reservation without an id the hash of its decision.
+    # As `event_key` has it; of a reservation without an id the hashes of its decision's id and of
+    # the identity.
     uint64_t key[2]
     # Of the decision that it came of, a DecisionAge of the contract: 0 where it names none.
     uint8_t decision_age

@@ -248,6 +248,7 @@ cdef StoreStatus apply_event(
             return STORE_NO_MEMORY
     if is_kept_by_itself(playbook, &track):
         track.key[0] = decision_hash(track.message.decision_id)
+        track.key[1] = identity_hash(track.identity)
     else:
         event_key(&track.message, track.occurred_us, track.key)
     return apply_track(playbook, &track, mutation, store, serving, applied)
@@ -271,7 +272,7 @@ cdef StoreStatus apply_reservation(
     input.column = playbook.counters[playbook.reservations.reserved].column
     input.value = track.keys
     return store_keep(
-        store, track.identity, mutation.incarnation,
+        store, track.identity, track.key[1], mutation.incarnation,
         reservation_event(track.key[0], &track.keys, mutation.incarnation), track.occurred_us,
         &input,
     )

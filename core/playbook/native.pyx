@@ -456,7 +456,7 @@ cdef struct PlaybookState:
     # By column, of the rules that are CONDITION_TRUE then.
     ContactColumn* contact_columns
     uint32_t contact_columns_count
-    # Their counters, each once.
+    # Their counters, each once: pairs of a first one and how many follow one another.
     Indexes contact_counters
     # Input slots that may name the person's time zone, and what it is where none does.
     Indexes zone_keys
@@ -513,6 +513,13 @@ cdef struct PlaybookState:
 cdef frozenset EXPOSING_KINDS = frozenset(
     (INPUT_SEGMENT, INPUT_SCORE, INPUT_GRADE, INPUT_STAGE, INPUT_EXPERIMENT)
 )
+
+
+def ranges_of(numbers: set[int]) -> list[int]:
+    """Numbers by rising order, as pairs of a first one and how many follow one another."""
+    firsts = sorted(one for one in numbers if one - 1 not in numbers)
+    ends = sorted(one + 1 for one in numbers if one + 1 not in numbers)
+    return [each for first, end in zip(firsts, ends) for each in (first, end - first)]
 
 
 # Of the last watch that was made, under the GIL.
@@ -729,7 +736,7 @@ cdef class Playbook:
         counters = {counter for _, counter, _ in found}
         if self.plan.reservations is not None:
             counters.add(self.plan.reservations.reserved)
-        self.state.contact_counters = self.indexes(sorted(counters))
+        self.state.contact_counters = self.indexes(ranges_of(counters))
         return 0
 
     cdef int load_time_zone(self) except -1:

@@ -163,14 +163,14 @@ cdef StoreStatus store_add(
 
 
 cdef StoreStatus store_keep(
-    StoreState* store, IdentityRef identity, uint32_t incarnation, uint64_t event,
+    StoreState* store, IdentityRef identity, uint64_t hash, uint32_t incarnation, uint64_t event,
     int64_t occurred_us, const CounterInput* input,
 ) noexcept nogil:
     """Let a counter of moments keep an event that nothing else counts, however late it comes.
 
-    Its cells tell whether they are there, so that it is not remembered besides.  `event`: not 0.
+    Its cells tell whether they are there, so that it is not remembered besides.  `hash`: the
+    identity's.  `event`: not 0.
     """
-    cdef uint64_t hash = identity_hash(identity)
     cdef StoreStatus status = check_event(store, identity, occurred_us, input, 1)
     cdef Shard* shard = shard_of(store, hash)
     cdef bint created

@@ -144,6 +144,7 @@ cdef StoreStatus store_read_hashed(
     person.count = 0
     person.used = 0
     person.grounds = 0
+    person.hash = hash
     status = person_copy(person, identity, hash)
     if status == STORE_OK and person.side_at[0]:
         status = person_walk(person)

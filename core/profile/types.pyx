@@ -292,6 +292,8 @@ cdef struct Person:
     uint8_t* buffer
     size_t capacity
     size_t used
+    # Of the identity that was asked for.
+    uint64_t hash
     # Of the shards that were read, in this order: while it is the same, nobody has said, linked
     # or erased anything of the person since.
     uint64_t grounds

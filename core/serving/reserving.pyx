@@ -114,6 +114,7 @@ cdef bint seat_reserve_all(
     writer_reset(&seat.mutation)
     write_reservation(&seat.mutation, &stamping, playbook, call, proposed)
     reservation_track(playbook, call, proposed, &track)
+    track.key[1] = seat.serving.person.hash
     message = stamped(&stamping, BODY_EVENT, text_of(""))
     return seat_accept_framed(
         seat, playbook, &message, &track, &applied, &awaited
