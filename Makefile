@@ -7,6 +7,7 @@ PROTOS := $(wildcard proto/nextbest/v1/*.proto)
 CASES ?= ../shared/data/cel/cases_share.jsonl.gz
 CONNECTIONS ?= 100000
 CALLS ?= 10000000
+RETAIL ?= ../shared/data/online_retail/online_retail_share_2010-12_to_2011-05.csv.gz
 LEADS ?= ../shared/data/leads_xeducation/Leads_clean.csv.gz
 SEEDS ?= 20000
 # Inputs of the coverage-guided fuzzer; 10 million take about half an hour of one core.
@@ -69,8 +70,8 @@ bench-shadow: build ## what a draft beside the active playbook costs it
 bench-triggers: build ## what an event costs with 10 and with 1,000 segments that triggers name
 	$(BIN)/python -m bench.micro.triggers
 
-retail: build ## a quarter of a real shop as live traffic, every decision made again: a minute
-	@$(BIN)/python -m bench.retail
+retail: build ## a quarter of a real shop as live traffic, every decision made again, a minute: make retail RETAIL=FILE
+	@$(BIN)/python -m bench.retail --file $(RETAIL)
 
 again: build ## 100,000 recorded decisions of both lanes, across a publish, each made again
 	@$(BIN)/python -m bench.again --decisions $(DECISIONS)
@@ -91,7 +92,7 @@ shop-100: build ## write the benchmark's playbook, profiles and requests to buil
 cel: build ## run CEL conformance cases: make cel CASES=FILE
 	@$(BIN)/python tests/core/cel_conformance.py $(CASES)
 
-leads: build ## load the public lead data set, score it over gRPC, print the AUC
+leads: build ## load the public lead data set, score it over gRPC, print the AUC: make leads LEADS=FILE
 	@$(BIN)/python -m nextbest.server.examples.score_leads $(LEADS)
 
 lane-attacks: build ## attack the fast lane, print what a well-behaved client saw

@@ -37,6 +37,7 @@ from bench.log.serving import serving
 from nextbest.client import AsyncClient
 from nextbest.core.errors import NextbestError
 from nextbest.server.command.console import table
+from nextbest.server.examples.data_sets import RETAIL
 from nextbest.server.record.files import Files
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
@@ -271,8 +272,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--last", type=date.fromisoformat, default=date(2011, 5, 31))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    if not options.file.exists():
-        sys.stderr.write(f"{options.file}: not there; --file FILE names it\n")
+    try:
+        RETAIL.require(options.file)
+    except FileNotFoundError as error:
+        sys.stderr.write(f"{error}\n")
         return 2
     found = measure(options.file, options.first, options.last, Console(stderr=True))
     if options.json:

@@ -20,6 +20,7 @@ import typer
 from numpy.typing import NDArray
 
 from nextbest.server.examples import LEADS
+from nextbest.server.examples.data_sets import LEADS as PUBLIC
 from nextbest.server.examples.lead_data import DEFAULT_FILE, FLAGS, TEXTS, Lead, auc, read_leads
 
 Floats = NDArray[np.float64]
@@ -215,7 +216,11 @@ def main(
     check: Annotated[bool, typer.Option("--check", help="Compare, write nothing.")] = False,
 ) -> None:
     """Derive the points and write leads/scores.yaml."""
-    leads = read_leads(file)
+    try:
+        leads = read_leads(PUBLIC.require(file))
+    except FileNotFoundError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     found = levels(leads)
     given = points(found, leads)
     text = document(found, given, leads)

@@ -19,6 +19,7 @@ from nextbest.client import Client
 from nextbest.client.request import decide
 from nextbest.server.command.child import Child
 from nextbest.server.examples import LEADS, MAPPINGS
+from nextbest.server.examples.data_sets import LEADS as PUBLIC
 from nextbest.server.examples.lead_data import DEFAULT_FILE, auc, in_training, read_leads
 from nextbest.server.load import Summary, load, read_mapping
 
@@ -69,10 +70,11 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Load and score the leads, and print the AUC of the unseen ones."""
-    if not file.is_file():
-        typer.echo(f"{file}: no such file; give the public lead data set", err=True)
-        raise typer.Exit(1)
-    figures = score_leads(file)
+    try:
+        figures = score_leads(PUBLIC.require(file))
+    except FileNotFoundError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(figures))
         return

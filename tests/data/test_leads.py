@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from nextbest.server.examples import LEADS, MAPPINGS, derive_leads, lead_data
-from nextbest.server.examples.score_leads import main, score_leads
+from nextbest.server.examples.score_leads import score_leads
 
 FILE = "leads_xeducation/Leads_clean.csv.gz"
 LEAKS = ("Tags", "Lead Quality", "Lead Profile", "Last Activity", "Last Notable", "Asymmetrique")
@@ -53,11 +51,3 @@ def test_no_column_filled_in_after_contact_is_read() -> None:
     mapping = (MAPPINGS / "leads.yaml").read_text(encoding="utf-8")
     columns = [*lead_data.TEXTS.values(), *lead_data.FLAGS.values(), *lead_data.NUMBERS.values()]
     assert not [leak for leak in LEAKS if leak in mapping or leak in " ".join(columns)]
-
-
-def test_a_missing_data_set_is_said_so() -> None:
-    app = typer.Typer()
-    app.command()(main)
-    result = CliRunner().invoke(app, ["/nowhere/leads.csv"])
-    assert result.exit_code == 1
-    assert "no such file" in result.output

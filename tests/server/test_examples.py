@@ -1,6 +1,7 @@
 """The playbooks that ship with the package, and the demonstration."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -63,3 +64,28 @@ def test_the_demonstration_speaks_json() -> None:
     figures = json.loads(result.stdout)
     assert figures["visitors"] == 20
     assert figures["grade"] == "A1"
+
+
+@pytest.mark.parametrize(
+    ("command", "title", "way"),
+    [
+        (["nextbest.server.examples.score_leads"], "X Education", "make leads LEADS=FILE"),
+        (["nextbest.server.examples.derive_leads"], "X Education", "make leads LEADS=FILE"),
+        (["bench.retail", "--file"], "UCI Online Retail", "make retail RETAIL=FILE"),
+    ],
+)
+def test_a_data_set_that_is_absent_is_told_with_its_source(
+    command: list[str], title: str, way: str, tmp_path: Path
+) -> None:
+    """As README.md's table has it."""
+    missing = tmp_path / "absent.csv.gz"
+    run = [sys.executable, "-m", *command, str(missing)]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{missing}: not there; `{way}` names the file of {title}")
+    sources = re.findall(r"https://[^\s,]+", line)
+    assert sources
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (row,) = (one for one in readme.splitlines() if one.startswith("| ") and f"`{way}`" in one)
+    assert all(f"({source})" in row for source in sources)
