@@ -21,8 +21,8 @@ HTTP2_LATE := $(shell pkg-config --exists libnghttp2 2>/dev/null && \
 	! ls core/lane_native.*.so >/dev/null 2>&1 && echo late)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# What compiles must be older than what it compiles, or the core would be compiled twice: so the
-# build's own requirements are installed first, and the build does without a second copy of them.
+# The build's own requirements are installed first, and nothing is compiled with a second copy of
+# them: what compiles must be older than what it compiles, or it would be compiled again.
 define BUILD_REQUIRES
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
@@ -148,13 +148,14 @@ $(VENV)/.system: .ci/bootstrap
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.installed: $(VENV)/.system pyproject.toml setup.py
-	@echo "Installing nextbest and its tools into $(VENV), and compiling: a minute or three ..."
+	@echo "Installing nextbest and its tools into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c "$$BUILD_REQUIRES" >$(VENV)/build-requires.txt
 	@$(BIN)/python -m pip install -q -r $(VENV)/build-requires.txt
-	@$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev]'
+	@NEXTBEST_COMPILE=0 $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev]'
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(SOURCES) $(HTTP2_LATE)
+	@echo "Compiling the native core: a minute or three ..."
 	@$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@

@@ -23,6 +23,10 @@ FOLDERS = {
     "nextbest.bench": "bench/load",
 }
 DEBUG = os.environ.get("NEXTBEST_DEBUG") == "1"
+# An editable installation compiles in a folder of its own, which a build in place cannot use.
+COMPILED = os.environ.get("NEXTBEST_COMPILE") != "0"
+# Flags are here.
+SELF = "setup.py"
 # Where a loop happens to begin is worth 2 % of a decision, either way: each begins alike.  And
 # what is called for each condition is to be inlined however much else is in the engine: by the
 # compiler's own bound on the growth of a unit (40 %) it no longer was, at 17 % of a decision.
@@ -78,7 +82,7 @@ def engine() -> Extension:
         [str(TREE / "nextbest/core/engine.pyx")],
         language="c++",
         include_dirs=["core"],
-        depends=sorted(str(TREE / "nextbest" / part) for part in parts),
+        depends=[SELF, *sorted(str(TREE / "nextbest" / part) for part in parts)],
         extra_compile_args=flags,
         extra_link_args=libraries or [],
     )
@@ -106,14 +110,17 @@ def http2() -> list[Extension]:
             [str(TREE / "nextbest/core/lane_native.pyx")],
             language="c++",
             include_dirs=["core"],
-            depends=sorted(str(TREE / "nextbest" / part) for part in lane),
+            depends=[SELF, *sorted(str(TREE / "nextbest" / part) for part in lane)],
             extra_compile_args=["-std=c++17", *flags],
             extra_link_args=libraries,
         ),
         Extension(
             "nextbest.bench.generator",
             [str(TREE / "nextbest/bench/generator.pyx")],
-            depends=sorted(str(TREE / "nextbest/bench/native" / part.name) for part in native),
+            depends=[
+                SELF,
+                *sorted(str(TREE / "nextbest/bench/native" / part.name) for part in native),
+            ],
             # GCC 12 sees a status of -1 behind the comparison that keeps it out.
             extra_compile_args=[*flags, "-Wno-array-bounds"],
             extra_link_args=libraries,
@@ -132,6 +139,16 @@ def directives() -> dict[str, object]:
     }
 
 
+def extensions() -> list[Extension]:
+    found: list[Extension] = cythonize(
+        [engine(), *http2()],
+        include_path=[str(TREE)],
+        build_dir="build/c",
+        compiler_directives=directives(),
+    )
+    return found
+
+
 link_folders()
 setup(
     packages=packages(),
@@ -139,10 +156,5 @@ setup(
     package_data={
         "": ["*.pxd", "*.pyi", "py.typed", "*.proto", "*.yaml", "*/*.yaml", "*/tests/*.yaml"]
     },
-    ext_modules=cythonize(
-        [engine(), *http2()],
-        include_path=[str(TREE)],
-        build_dir="build/c",
-        compiler_directives=directives(),
-    ),
+    ext_modules=extensions() if COMPILED else [],
 )
