@@ -48,11 +48,13 @@ def eval_command(
     ] = None,
     attributes: Annotated[
         list[str] | None,
-        typer.Option("--attributes", "-a", help="Of the profile, counters too.", metavar=PAIR),
+        typer.Option(
+            "--attributes", "-a", help="Of the profile, counters too; repeatable.", metavar=PAIR
+        ),
     ] = None,
     context: Annotated[
         list[str] | None,
-        typer.Option("--context", "-c", help="What the request says.", metavar=PAIR),
+        typer.Option("--context", "-c", help="What the request says; repeatable.", metavar=PAIR),
     ] = None,
     now: Annotated[str, typer.Option("--now", help="Now by default.", metavar=MOMENT)] = "",
     as_json: AsJson = False,

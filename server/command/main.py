@@ -82,7 +82,8 @@ def make_app(
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
-        epilog="Start with `nextbest serve --playbook server/examples/shop`, or `nextbest demo`.",
+        epilog="Start with `nextbest serve --playbook server/examples/shop`, or `nextbest demo`. "
+        "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     # A callback keeps a lone command a command, and holds the options of all.

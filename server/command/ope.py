@@ -88,8 +88,22 @@ Require: TypeAlias = Annotated[
 Plot: TypeAlias = Annotated[
     Path | None, typer.Option("--plot", help="Draw the intervals.", metavar="FILE.png")
 ]
-Column: TypeAlias = Annotated[str, typer.Option(metavar="COLUMN")]
-Slot: TypeAlias = Annotated[str, typer.Option(help="'' for none.", metavar="COLUMN")]
+Action: TypeAlias = Annotated[
+    str, typer.Option(help="With --policy-log: what was chosen.", metavar="COLUMN")
+]
+Slot: TypeAlias = Annotated[
+    str, typer.Option(help="With --policy-log: in which place; '' for none.", metavar="COLUMN")
+]
+Reward: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        help="What came of it; with --policy an event, or a property of one.", metavar="COLUMN"
+    ),
+]
+Propensity: TypeAlias = Annotated[
+    str,
+    typer.Option(help="With --policy-log: the probability of what was chosen.", metavar="COLUMN"),
+]
 Context: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(help="What the reward model sees; user_feature_* by default.", metavar="COLUMN"),
@@ -111,10 +125,10 @@ def ope_command(
     seed: Seed = 0,
     require: Require = None,
     plot: Plot = None,
-    action: Column = _OBD.action,
+    action: Action = _OBD.action,
     slot: Slot = _OBD.slot,
-    reward: Column = _OBD.reward,
-    propensity: Column = _OBD.propensity,
+    reward: Reward = _OBD.reward,
+    propensity: Propensity = _OBD.propensity,
     context: Context = None,
     cluster: Cluster = _OBD.cluster,
     placement: Placements = None,

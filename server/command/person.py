@@ -40,6 +40,15 @@ Id = Annotated[str, typer.Argument(help="The person's id.", metavar="ID")]
 Now = Annotated[
     str, typer.Option("--now", help="The moment of the answer; now by default.", metavar=MOMENT)
 ]
+Attributes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attributes",
+        "-a",
+        help=f"For this decision only; repeatable. {VALUE}",
+        metavar=PAIR,
+    ),
+]
 
 
 def decide_command(
@@ -51,15 +60,14 @@ def decide_command(
     kind: Kind = "known",
     scores: Annotated[
         list[str] | None,
-        typer.Option("--score", "-s", help="Only these; all by default.", metavar="NAME"),
+        typer.Option(
+            "--score", "-s", help="Only these; repeatable, all by default.", metavar="NAME"
+        ),
     ] = None,
-    attributes: Annotated[
-        list[str] | None,
-        typer.Option("--attributes", "-a", help="For this decision only.", metavar=PAIR),
-    ] = None,
+    attributes: Attributes = None,
     context: Annotated[
         list[str] | None,
-        typer.Option("--context", "-c", help="What the request says.", metavar=PAIR),
+        typer.Option("--context", "-c", help="What the request says; repeatable.", metavar=PAIR),
     ] = None,
     now: Now = "",
     seed: Annotated[

@@ -50,13 +50,17 @@ Requirements = Annotated[
 ]
 Records = Annotated[
     list[Path] | None,
-    typer.Option("--from", help="Decision records, of each node.", metavar="FOLDER", exists=True),
+    typer.Option(
+        "--from", help="Decision records; repeatable, for each node.", metavar="FOLDER", exists=True
+    ),
 ]
 HASH_SHOWN = 12
 
 
 def check_command(folder: Folder, as_json: AsJson = False) -> None:
     """Validate a playbook and run its own tests; nothing is published.
+
+    The exit code is 1 where there is an error or a test fails; warnings alone are none.
 
     Examples:
 

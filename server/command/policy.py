@@ -22,7 +22,9 @@ from nextbest.server.record.whatif import Draft
 
 Window: TypeAlias = Annotated[
     str,
-    typer.Option(help="How long an outcome counts for its decision; always.", metavar="SPAN"),
+    typer.Option(
+        help="How long an outcome counts for its decision; always by default.", metavar="SPAN"
+    ),
 ]
 
 

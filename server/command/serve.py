@@ -27,12 +27,17 @@ Playbook = Annotated[
 ]
 Listen = Annotated[
     list[str] | None,
-    typer.Option("--listen", "-l", help="host:port or unix:/path; repeatable.", metavar="ADDRESS"),
+    typer.Option(
+        "--listen",
+        "-l",
+        help="host:port or unix:/path, 127.0.0.1:7600 by default; repeatable.",
+        metavar="ADDRESS",
+    ),
 ]
 DataFolder = Annotated[
     Path | None,
     typer.Option(
-        "--data", "-d", help="Keeps people and playbooks: log and snapshots.", metavar="FOLDER"
+        "--data", "-d", help="Keep people and playbooks there: log and snapshots.", metavar="FOLDER"
     ),
 ]
 LogPlace = Annotated[
@@ -47,12 +52,19 @@ LogPlace = Annotated[
 AckLevel = Annotated[
     str | None,
     typer.Option(
-        "--ack", help="When writes are answered: applied, logged, replicated.", metavar="LEVEL"
+        "--ack",
+        help="When writes are answered: applied, logged or replicated.",
+        metavar="LEVEL",
     ),
 ]
 Pairs = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", help="Over file and environment.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set",
+        "-s",
+        help="Any other setting, over file and environment; repeatable.",
+        metavar="KEY=VALUE",
+    ),
 ]
 FastLane = Annotated[
     list[str] | None,

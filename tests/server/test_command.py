@@ -17,9 +17,11 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from typer.main import get_command
 
 from nextbest.client import Client, UnavailableError
 from nextbest.client import request as requests
+from nextbest.server.command.main import make_app
 from nextbest.server.examples import THRIFTY
 from nextbest.v1 import decision_pb2
 
@@ -336,6 +338,22 @@ def _wait_not_serving(address: str) -> None:
                 return
             time.sleep(0.01)
     raise AssertionError(f"{address} still serves")
+
+
+def test_every_command_and_option_says_what_it_is() -> None:
+    def silent(path: str, command: Any) -> Iterator[str]:
+        if not command.help:
+            yield path
+        for one in command.params:
+            if not one.help:
+                yield f"{path} {one.name}"
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from silent(f"{path} {name}", inner)
+
+    assert list(silent("nextbest", get_command(make_app()))) == []
+    assert "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no server" in " ".join(
+        nextbest("--help").split()
+    )
 
 
 @pytest.mark.parametrize(
