@@ -104,10 +104,16 @@ def connect(to: str) -> Client:
     # Imported here: half of the commands speak to no server and need no gRPC.
     from nextbest.client import Client
 
-    addresses = [address.strip() for address in to.split(",")]
+    # One command makes few calls: looking for the fast lane would take longer than they do.
+    return Client(target_of(to), fast_lane=False)
+
+
+def target_of(to: str) -> str:
+    """The gRPC target of `--to`."""
+    from nextbest.client.address import target
+
     try:
-        # One command makes few calls: looking for the fast lane would take longer than they do.
-        return Client(addresses if len(addresses) > 1 else addresses[0], fast_lane=False)
+        return target([address.strip() for address in to.split(",")])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--to") from None
 

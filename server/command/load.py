@@ -19,25 +19,24 @@ from nextbest.server.command.console import (
     EXIT_UNAVAILABLE,
     NO_SERVER,
     AsJson,
+    To,
     complain,
     out,
+    target_of,
 )
 from nextbest.server.load import LoadError, NoServerError, Summary, load, read_mapping
 
 
 def load_command(
     file: Annotated[
-        Path, typer.Argument(help="CSV, JSON lines or Parquet; .gz too.", metavar="FILE")
+        Path,
+        typer.Argument(help="CSV, JSON lines or Parquet; .gz too.", metavar="FILE", exists=True),
     ],
     mapping: Annotated[
-        Path, typer.Option("--mapping", "-m", help="The mapping (YAML).", metavar="FILE")
+        Path,
+        typer.Option("--mapping", "-m", help="The mapping (YAML).", metavar="FILE", exists=True),
     ],
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to", envvar="NEXTBEST_TARGET", help="host:port or unix:/path.", metavar="ADDRESS"
-        ),
-    ] = ADDRESS,
+    to: To = ADDRESS,
     rejects: Annotated[
         Path | None,
         typer.Option("--rejects", help="Where refused rows go, as JSON lines.", metavar="FILE"),
@@ -58,11 +57,12 @@ def load_command(
 
       nextbest load leads.csv.gz --mapping server/examples/mappings/leads.yaml
     """
-    target = rejects or Path(f"{file.name}.rejects.jsonl")
+    target = target_of(to)
+    refused = rejects or Path(f"{file.name}.rejects.jsonl")
     errors = Console(stderr=True)
     try:
         rows = first_row, last_row
-        summary = asyncio.run(_load(file, mapping, to, target, rows, errors))
+        summary = asyncio.run(_load(file, mapping, target, refused, rows, errors))
     except NoServerError as error:
         complain(str(error))
         complain(NO_SERVER)

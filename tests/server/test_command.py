@@ -296,6 +296,16 @@ def test_a_socket_in_use_names_the_option(server: Process, tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
+def test_load_refuses_what_is_no_address_and_no_file(tmp_path: Path) -> None:
+    file, mapping = tmp_path / "people.csv", tmp_path / "map.yaml"
+    given = ["load", str(file), "-m", str(mapping)]
+    assert "does not exist" in nextbest(*given, code=2)
+    file.touch()
+    assert "--mapping" in nextbest(*given, code=2)
+    mapping.touch()
+    assert "allowed: host:port" in nextbest(*given, "--to", "localhost", code=2)
+
+
 def test_sigterm_drains_calls_in_flight(tmp_path: Path) -> None:
     """Health turns, the open stream still ends well, new calls fail, the exit code is 0."""
     process = Process(tmp_path, "--playbook", str(PLAYBOOK), "--set", "listen.drain_delay_ms=500")
