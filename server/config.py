@@ -28,7 +28,10 @@ from nextbest.server.telemetry.slo.objective import parse_all as parse_objective
 
 PREFIX = "NEXTBEST_"
 # Variables of the build and of the command line share the prefix.
-OTHER_VARIABLES = {"NEXTBEST_CFLAGS", "NEXTBEST_DEBUG", "NEXTBEST_TARGET", "NEXTBEST_CONFIG"}
+OTHER_VARIABLES = {
+    *("NEXTBEST_CFLAGS", "NEXTBEST_DEBUG"),
+    *("NEXTBEST_TARGET", "NEXTBEST_CONFIG", "NEXTBEST_WAIT_S"),
+}
 ADDRESSES_MAX = 16
 PEERS_MAX = 16
 BAGGAGE_KEYS_MAX = 16

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
+from nextbest.server.command.waiting import await_listening
 from nextbest.server.playbook.scalars import SPAN_TEXT, span_s
 from nextbest.v1 import common_pb2
 
@@ -99,13 +100,16 @@ def refuse_given(options: Mapping[str, object], needed: str) -> None:
         raise typer.BadParameter(f"without {needed}", param_hint=", ".join(given))
 
 
-def connect(to: str) -> Client:
-    """A client for `--to`."""
+def connect(to: str, wait: bool = True) -> Client:
+    """A client for `--to`; a server that has just been started is waited for."""
     # Imported here: half of the commands speak to no server and need no gRPC.
     from nextbest.client import Client
 
+    target = target_of(to)
+    if wait:
+        await_listening(to)
     # One command makes few calls: looking for the fast lane would take longer than they do.
-    return Client(target_of(to), fast_lane=False)
+    return Client(target, fast_lane=False)
 
 
 def target_of(to: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -35,6 +35,9 @@ from nextbest.server.command.console import (
 )
 from nextbest.server.command.explain import show_decision, show_scores
 from nextbest.v1 import common_pb2, event_pb2, profile_pb2
+
+# At most so many people are listed by the server.
+QUERY_MAX: Final = 1_000_000
 
 Id = Annotated[str, typer.Argument(help="The person's id.", metavar="ID")]
 Now = Annotated[
@@ -241,7 +244,7 @@ def query_command(
     limit: Annotated[
         int,
         typer.Option(
-            "--limit", "-n", min=1, max=1_000_000, help="List at most so many.", metavar="NUMBER"
+            "--limit", "-n", min=1, max=QUERY_MAX, help="List at most so many.", metavar="NUMBER"
         ),
     ] = 100,
     now: Now = "",
@@ -260,24 +263,37 @@ def query_command(
       nextbest query 'score.engagement >= 20' --json --profiles
     """
     rows: list[tuple[int, str]] = []
-    scanned = errors = 0
+    found = scanned = errors = 0
     with connect(to) as client:
+        # One more than is listed says whether there are more.
+        most = min(limit + 1, QUERY_MAX)
         parts = client.query_profiles(
-            condition, limit=limit, now=moment(now, "--now"), profiles=profiles
+            condition, limit=most, now=moment(now, "--now"), profiles=profiles
         )
         for part in parts:
             scanned, errors = part.scanned, part.errors
-            for person in part.profiles:
+            for person in part.profiles[: max(limit - found, 0)]:
                 if as_json:
                     show_json(person)
                 else:
                     rows.append((len(rows) + 1, _identities(person)))
-    if not as_json:
-        if rows:
-            out().print(table(condition, ("#", "identities"), rows))
+            found += len(part.profiles)
+    if rows:
+        out().print(table(condition, ("#", "identities"), rows))
+    if cut := _cut(found, limit):
+        # Of JSON every line is a person.
+        complain(cut) if as_json else out().print(cut)
+    elif not as_json:
         unknown = f"; for {errors:,} the condition is an error, as when what it reads is unset"
-        told = f"{len(rows):,} found, {scanned:,} looked at"
+        told = f"{found:,} found, {scanned:,} looked at"
         out().print(told + (unknown if errors else ""))
+
+
+def _cut(found: int, limit: int) -> str:
+    """What is said of a list that ended at its limit; "" of a whole one."""
+    if found > limit:
+        return f"the first {limit:,} found; there are more: --limit"
+    return f"the first {found:,} found, the most that are listed" if found == QUERY_MAX else ""
 
 
 def _show_profile(id: str, response: profile_pb2.GetProfileResponse) -> None:

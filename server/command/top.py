@@ -19,6 +19,7 @@ from nextbest.server.command.console import (
     out,
     show_json,
 )
+from nextbest.server.command.waiting import await_listening
 from nextbest.server.top.interval import Interval
 from nextbest.server.top.look import Look, look_of
 from nextbest.server.top.screen import screen
@@ -61,8 +62,9 @@ def top_command(
     if len(addresses) > NODES_MAX:
         allowed = f"{len(addresses)} nodes, allowed: at most {NODES_MAX}"
         raise typer.BadParameter(allowed, param_hint="--to")
+    await_listening(to)
     with ExitStack() as stack:
-        nodes = {address: stack.enter_context(connect(address)) for address in addresses}
+        nodes = {one: stack.enter_context(connect(one, wait=False)) for one in addresses}
         watch = _Watch(nodes, stack.enter_context(ThreadPoolExecutor(len(nodes))))
         if once:
             _once(watch, interval, as_json)

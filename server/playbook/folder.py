@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from nextbest.server.playbook import limits
 from nextbest.server.playbook.faults import Fault, Faults, shown
+
+SCHEMA: Final = "schema.yaml"
+# Of a folder that is no playbook: how far down playbooks are looked for, and how many are named.
+DEPTH_MAX: Final = 3
+NAMED_MAX: Final = 5
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
@@ -17,25 +24,46 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: not a folder")
-    if not (folder / "schema.yaml").exists() and (inside := _playbooks(folder)):
-        raise FileNotFoundError(f"{folder}: no schema.yaml, playbooks in it: {', '.join(inside)}")
-    files: dict[str, bytes] = {}
+    if not (folder / SCHEMA).exists() and (inside := _playbooks(folder)):
+        raise FileNotFoundError(f"{folder}: no {SCHEMA}, playbooks in it: {_few(inside)}")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The files of a playbook, sorted; the walk ends where they are too many."""
+    missing = "" if (folder / SCHEMA).exists() else f"no {SCHEMA}, and "
+    paths: list[Path] = []
     total = 0
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
-            continue
-        total += path.stat().st_size
-        if len(files) >= limits.FILES_MAX or total > limits.BYTES_MAX:
-            raise ValueError(f"{folder}: more than {limits.FILES_MAX} files or {_megabytes()}")
-        files[relative.as_posix()] = path.read_bytes()
-    return files
+    for parent, names in _folders(folder):
+        for path in (parent / name for name in names if not name.startswith(".")):
+            if not path.is_file():
+                continue
+            total += path.stat().st_size
+            if len(paths) >= limits.FILES_MAX or total > limits.BYTES_MAX:
+                many = f"{missing}more than {limits.FILES_MAX} files or {_megabytes()}"
+                raise ValueError(f"{folder}: {many}")
+            paths.append(path)
+    return sorted(paths)
+
+
+def _folders(folder: Path, depth_max: int | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and those in it that are not hidden, each with the names of what it holds."""
+    for parent, folders, names in os.walk(folder):
+        path = Path(parent)
+        yield path, names
+        deep = depth_max is not None and len(path.relative_to(folder).parts) >= depth_max
+        folders[:] = [] if deep else [name for name in folders if not name.startswith(".")]
 
 
 def _playbooks(folder: Path) -> list[str]:
-    """The playbooks somewhere in a folder that is none itself."""
-    found = (path.parent.relative_to(folder) for path in folder.rglob("schema.yaml"))
-    return sorted(path.as_posix() for path in found if not path.as_posix().startswith("."))
+    """The playbooks in a folder that is none itself, DEPTH_MAX folders down."""
+    inside = (parent for parent, names in _folders(folder, DEPTH_MAX) if SCHEMA in names)
+    return sorted(parent.relative_to(folder).as_posix() for parent in inside)
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _megabytes() -> str:

@@ -22,6 +22,7 @@ from typer.main import get_command
 from nextbest.client import Client, UnavailableError
 from nextbest.client import request as requests
 from nextbest.server.command.main import make_app
+from nextbest.server.command.waiting import WAIT_VARIABLE, await_listening
 from nextbest.server.examples import THRIFTY
 from nextbest.v1 import decision_pb2
 
@@ -89,6 +90,18 @@ def test_a_person_from_track_to_decision(server: Process) -> None:
     assert "ann" in nextbest("query", "profile.age == 34", *to)
 
 
+def test_a_query_says_whether_there_are_more(server: Process) -> None:
+    to = "--to", server.address
+    for number in range(3):
+        nextbest("profile", f"old-{number}", "--set", "age=99", *to)
+    condition = "query", "profile.age == 99"
+    assert "\n3 found, " in nextbest(*condition, "--limit", "3", *to)
+    found = nextbest(*condition, "--limit", "2", *to)
+    assert "\nthe first 2 found; there are more: --limit\n" in found
+    assert "old-2" not in found
+    assert len(nextbest(*condition, "--limit", "2", "--json", *to).splitlines()) == 2
+
+
 def test_generations_are_published_listed_and_activated(server: Process) -> None:
     to = "--to", server.address
     published = json.loads(nextbest("publish", str(PLAYBOOK), "-m", "again", "--json", *to))
@@ -108,10 +121,50 @@ def test_refusals_are_one_clear_line(server: Process) -> None:
     assert "known, anonymous" in nextbest("decide", "ann", "--kind", "dog", *to, code=2)
 
 
-def test_no_server_is_code_3() -> None:
+def test_no_server_is_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, "0")
     text = nextbest("decide", "ann", "--to", "127.0.0.1:1", code=3)
     assert "nextbest serve" in text
     assert "host:port" in nextbest("decide", "ann", "--to", "7600", code=2)
+
+
+def test_a_server_that_has_just_been_started_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, str(START_S_MAX))
+    arguments = "track", "ann", "page_view", "path=/", "--to", f"unix:{tmp_path}/socket"
+    early = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    assert early.stderr is not None
+    assert early.stderr.readline() == f"waiting for unix:{tmp_path}/socket ...\n"
+    server = Process(tmp_path, "--playbook", str(PLAYBOOK))
+    try:
+        assert early.communicate(timeout=START_S_MAX)[1] == ""
+        assert early.returncode == 0
+    finally:
+        server.stop()
+
+
+def test_only_addresses_that_all_refuse_are_waited_for(
+    server: Process, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, "0.3")
+
+    def took(*to: str) -> float:
+        begun = time.monotonic()
+        await_listening(",".join(to))
+        return time.monotonic() - begun
+
+    assert took("127.0.0.1:1", "[::1]:1") >= 0.3
+    assert capsys.readouterr().err == "waiting for 127.0.0.1:1, [::1]:1 ...\n"
+    monkeypatch.setenv(WAIT_VARIABLE, "60")
+    assert took("unix:/nowhere", server.address) < 30
+    assert took("unix:/" + "x" * 200) < 30
+    assert capsys.readouterr().err == ""
+
+
+def test_a_wait_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, "soon")
+    assert "0 to 3,600 seconds" in nextbest("slo", "--to", "127.0.0.1:1", code=2)
 
 
 def test_an_event_may_be_of_some_time_ago(server: Process) -> None:
@@ -133,6 +186,14 @@ def test_a_folder_of_playbooks_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "shop" / "schema.yaml").write_text("attributes: {age: int}\n")
     text = nextbest("check", str(tmp_path), code=2)
     assert text.strip().endswith("no schema.yaml, playbooks in it: shop")
+
+
+def test_of_many_playbooks_the_first_and_nearest_are_named(tmp_path: Path) -> None:
+    for name in (*(f"p{number:02}" for number in range(30)), "a/b/c", "a/b/c/d", ".git/p"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "schema.yaml").write_text("attributes: {age: int}\n")
+    text = nextbest("serve", "-p", str(tmp_path), code=2)
+    assert text.strip().endswith("playbooks in it: a/b/c, p00, p01, p02, p03 and 26 more")
 
 
 def test_budgets_are_told_of_each_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +236,10 @@ def test_budgets_are_told_of_each_node(tmp_path: Path, monkeypatch: pytest.Monke
     assert [one["effect"] for one in warned] == ["BUDGET_EFFECT_BELOW_CLAIMED"]
 
 
-def test_a_load_with_refused_rows_or_no_server_fails(server: Process, tmp_path: Path) -> None:
+def test_a_load_with_refused_rows_or_no_server_fails(
+    server: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, "0")
     (tmp_path / "people.csv").write_text("id,age\nann,34\nbob,old\n")
     (tmp_path / "map.yaml").write_text(
         'rows: [{identity: {known: "{id}"}, attributes: {age: {column: age, type: int}}}]\n'

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nextbest.client import Client
+from nextbest.server.command.waiting import WAIT_VARIABLE
 
 PLAYBOOK = Path(__file__).parents[1] / "cases" / "small"
 COMMAND = [sys.executable, "-m", "nextbest.server.command.main"]
@@ -179,7 +180,10 @@ def test_an_older_snapshot_is_not_put_over_a_newer_one_unless_forced(
     assert "nextbest log reseed" in nextbest(*older[:3], "-d", tmp_path / "fresh")
 
 
-def test_a_server_that_answers_is_not_said_to_be_away(start: Callable[[], Server]) -> None:
+def test_a_server_that_answers_is_not_said_to_be_away(
+    start: Callable[[], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, "0")
     server = start()
     nextbest("log", "snapshot", *server.to)
     server.end()

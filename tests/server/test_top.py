@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextbest.client import Client
+from nextbest.server.command.waiting import WAIT_VARIABLE
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.top import summary
@@ -159,7 +160,8 @@ def _calling(address: str) -> list[str]:
     return [sys.executable, "-c", program, address]
 
 
-def test_nobody_there_is_an_exit_code(tmp_path: Path) -> None:
+def test_nobody_there_is_an_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WAIT_VARIABLE, "0")
     shown = top("--to", f"unix:{tmp_path}/nobody")
     assert shown.returncode == 3
     assert "away: Unavailable" in shown.stdout
