@@ -107,7 +107,7 @@ cdef Value reservation_keys(const TrackMessage* message, Arena* arena) noexcept 
 
 
 cdef Value listed_key(uint32_t decision, const Value* item) noexcept nogil:
-    """The key of what `spell_proposition` has written, or of as much as there is of it."""
+    """The key of what `write_proposed` has written, or of as much as there is of it."""
     cdef Text rest = value_text(item) if item.tag == TAG_STRING else text_of("")
     cdef Text placement
     cdef uint32_t slot = 0

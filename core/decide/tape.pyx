@@ -31,7 +31,7 @@ cdef struct TapeRead:
     # One read; `value.length` bytes follow for a string, and for what is encoded by then.
     Value value
     uint32_t index
-    # INPUT_OF_ATTRIBUTE or INPUT_OF_COUNTER.
+    # An INPUT_OF_ or a READ_.
     uint16_t of
     # What follows is the rest of an Input: of lists, ages and moments there are few.
     uint16_t encoded

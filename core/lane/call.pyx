@@ -135,7 +135,7 @@ cdef void call_begin(Stream* stream) noexcept nogil:
 cdef inline void call_whole(Stream* stream) noexcept nogil:
     """The request has ended: it begins with others that the read has brought."""
     cdef LaneState* lane = stream.connection.lane
-    if lane.whole_count == WHOLE_MAX:
+    if lane.whole_count == AHEAD_MAX:
         calls_begin(lane)
     lane.whole[lane.whole_count] = stream_token(stream)
     lane.whole_count += 1
@@ -156,7 +156,7 @@ cdef void calls_begin(LaneState* lane) noexcept nogil:
 
 cdef void calls_ahead(LaneState* lane) noexcept nogil:
     """Let the engine see what it is asked next: it waits for memory once for all of them."""
-    cdef DoorRequest requests[WHOLE_MAX]
+    cdef DoorRequest requests[AHEAD_MAX]
     cdef Stream* stream
     cdef uint32_t i, count = 0
     for i in range(lane.whole_count):

@@ -7,17 +7,8 @@ cdef enum:
     ELSEWHERE_MAX = 512
     # Requests that one read begins; for more, each is seen to at once.
     ARRIVING_MAX = 1024
-    # Requests that begin together: DOOR_AHEAD_MAX of door.h, since Cython wants to know an array's
-    # length.
-    WHOLE_MAX = 32
     # How long writes are gathered for one append to the log while the lane does not come to rest.
     GATHER_US = 1000
-
-
-cdef extern from *:
-    """
-    static_assert(DOOR_AHEAD_MAX == 32, "a length that Cython has to know");
-    """
 
 
 cdef struct Bounds:
@@ -71,7 +62,7 @@ cdef struct LaneState:
     uint64_t arriving[ARRIVING_MAX]
     uint32_t arriving_count
     # And of those that it has completed and that have not begun.
-    uint64_t whole[WHOLE_MAX]
+    uint64_t whole[AHEAD_MAX]
     uint32_t whole_count
     # Calls whose streams have closed in this round.
     Stream* ended

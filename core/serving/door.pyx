@@ -12,16 +12,6 @@ cdef extern from "<sys/random.h>" nogil:
     ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
 
 
-cdef enum:
-    # DOOR_AHEAD_MAX of door.h: Cython wants to know an array's length.
-    AHEAD_MAX = 32
-
-cdef extern from *:
-    """
-    static_assert(DOOR_AHEAD_MAX == 32, "a length that Cython has to know");
-    """
-
-
 cdef bytes OVERLOADED_KEPT = errors.OVERLOADED.encode()
 cdef const char* OVERLOADED_TEXT = OVERLOADED_KEPT
 

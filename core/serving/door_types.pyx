@@ -1,5 +1,10 @@
 # What core/door.h declares; both sides of the door include it.
 
+cdef enum:
+    # DOOR_AHEAD_MAX of door.h: Cython wants to know an array's length.
+    AHEAD_MAX = 32
+
+
 cdef extern from "door.h" nogil:
     ctypedef struct Seat:
         pass
@@ -23,7 +28,6 @@ cdef extern from "door.h" nogil:
     ctypedef struct DoorRequest:
         const uint8_t* data
         size_t length
-    enum: DOOR_AHEAD_MAX
     ctypedef void (*DoorMethod)(Seat*, const DoorCall*, DoorAnswer*) noexcept nogil
     ctypedef struct Door:
         void* engine
@@ -48,3 +52,9 @@ cdef extern from "door.h" nogil:
         int (*gathers)(Seat* seat) noexcept nogil
         void (*let_go)(Seat* seat) noexcept nogil
     const char* DOOR_CAPSULE
+
+
+cdef extern from *:
+    """
+    static_assert(DOOR_AHEAD_MAX == 32, "a length that Cython has to know");
+    """
