@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +32,8 @@ from nextbest.server.playbook.faults import Fault, render
 from nextbest.server.playbook.folder import read_folder
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nextbest.core.playbook.plan import Plan
     from nextbest.server.playbook.compile import Compiled
     from nextbest.server.playbook.run import CaseResult
@@ -55,6 +58,7 @@ Records = Annotated[
     ),
 ]
 HASH_SHOWN = 12
+WIDTH_MAX = 1_000  # of a table that is cut nowhere, so that it can be searched
 
 
 def check_command(folder: Folder, as_json: AsJson = False) -> None:
@@ -90,6 +94,9 @@ def schema_command(
             help="one of a playbook's files, such as actions, or tests.", metavar="FILE"
         ),
     ] = "",
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Tables of all keys for people instead.")
+    ] = False,
     sample: Annotated[
         bool, typer.Option("--config", help="The server's sample configuration instead.")
     ] = False,
@@ -105,6 +112,10 @@ def schema_command(
     """Print the JSON Schema of a playbook's file for your editor; of all files by default.
 
     Examples:
+
+      nextbest schema --keys actions
+
+      nextbest schema --keys | grep counters
 
       nextbest schema actions > actions.schema.json
 
@@ -133,7 +144,30 @@ def schema_command(
     except KeyError:
         allowed = ", ".join(names())
         raise typer.BadParameter(f"{file!r}, allowed: {allowed}", param_hint="FILE") from None
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    if keys:
+        _show_keys([file] if file else names())
+    else:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+
+
+def _show_keys(parts: Iterable[str]) -> None:
+    """A table for each part; where it is not a terminal's, a line for each key."""
+    from nextbest.server.playbook.keys import rows, words
+
+    console = out()
+    if not sys.stdout.isatty():
+        console.width = WIDTH_MAX
+    for part in parts:
+        console.print(keys_table(part))
+        for line in words(rows(part)):
+            console.print(line)
+
+
+def keys_table(part: str) -> Table:
+    """The keys of a playbook's part.  Raises KeyError."""
+    from nextbest.server.playbook.keys import rows, title
+
+    return table(title(part), ["key", "allowed", "default", "meaning"], rows(part))
 
 
 def publish_command(

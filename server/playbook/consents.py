@@ -55,5 +55,9 @@ class Channels(Shape):
         """See Shape."""
         return {"anyOf": [_REASONS.schema(), *self._names().schema()["anyOf"]]}
 
+    def text(self) -> str:
+        """See Shape."""
+        return f"{self._names().text()}, or {_REASONS.text()}"
+
     def _names(self) -> Many:
         return Many(Name(), limits.PLACEMENTS_MAX, single=True)

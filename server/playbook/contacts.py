@@ -88,6 +88,14 @@ class Subject(Shape):
         """See Shape."""
         return {"anyOf": [{"enum": list(SUBJECTS)}, self._named().schema()]}
 
+    def text(self) -> str:
+        """See Shape."""
+        return f"{', '.join(SUBJECTS)}, or {self._named().text()}"
+
+    def inside(self) -> tuple[str, Record] | None:
+        """See Shape."""
+        return self._named().inside()
+
     def _named(self) -> Record:
         return Record("subject", SubjectSpec, one_of=SUBJECTS)
 
@@ -120,6 +128,10 @@ class WindowShape(Shape):
     def schema(self) -> Schema:
         """See Shape."""
         return {"anyOf": [{"enum": list(CALENDAR)}, *self._span().schema()["anyOf"]]}
+
+    def text(self) -> str:
+        """See Shape."""
+        return f"{', '.join(CALENDAR)}, or {self._span().text()}"
 
     def _span(self) -> Span:
         return Span(1, limits.WINDOW_S_MAX, word="all")
@@ -163,6 +175,10 @@ class Cost(Shape):
     def schema(self) -> Schema:
         """See Shape."""
         return {"anyOf": [_COST.schema(), _NAME.schema()]}
+
+    def text(self) -> str:
+        """See Shape."""
+        return f"{_COST.text()}, or {_NAME.text()}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -216,9 +232,13 @@ class SuppressionSpec(Spec):
 
     after: int = key(Whole(1, limits.CAP_MAX), "after so many events", required=True)
     count: Text = key(_NAME, "the event that it counts, such as dismissal", required=True)
-    of: SubjectSpec | None = key(Subject(), "what it is about, as for a cap")
+    of: SubjectSpec | None = key(
+        Subject(), "what it is about, as for a cap; everything together when not given"
+    )
     within: int = key(
-        Span(60, limits.WINDOW_S_MAX), "within how long they must have come", default=0
+        Span(60, limits.WINDOW_S_MAX),
+        "within how long they must have come; needed where after is more than 1",
+        default=0,
     )
     pause: int = key(
         Span(1, limits.WINDOW_S_MAX), "how long it pauses from the last of them on", required=True
@@ -240,6 +260,10 @@ class Clock(Shape):
     def schema(self) -> Schema:
         """See Shape."""
         return {"type": "string", "pattern": f"^(?:{_CLOCK.pattern})$"}
+
+    def text(self) -> str:
+        """See Shape."""
+        return _CLOCK_TEXT
 
 
 @dataclass(slots=True, kw_only=True)

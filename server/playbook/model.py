@@ -56,7 +56,7 @@ _CONDITIONS = Many(_CONDITION, limits.CONDITIONS_MAX, single=True)
 _FACTOR = Expression(number=True)
 _EVENT_FIELD = Name(
     pattern=re.compile(r"[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?"),
-    allowed="an event, or an event and its property such as purchase.amount",
+    allowed="an event's property, such as purchase.amount",
 )
 _POINTS = Whole(-limits.POINTS_MAX, limits.POINTS_MAX)
 _BOUND = Whole(-limits.SCORE_MAX, limits.SCORE_MAX)
@@ -76,7 +76,9 @@ class AttributeSpec(Spec):
     type: ValueType = key(Choice(ATTRIBUTE_TYPES), "the attribute's type", required=True)
     pii: bool = key(Flag(), "true for what identifies a person", default=False)
     default: Node | None = key(Anything(), "what an unset attribute reads as")
-    size: int = key(Whole(1, limits.VECTOR_MAX), "the length of a vector", default=0)
+    size: int = key(
+        Whole(1, limits.VECTOR_MAX), "the length of a vector, which needs one", default=0
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,12 +86,14 @@ class CounterSpec(Spec):
     """An aggregate of an event over a window."""
 
     count: Text | None = key(_NAME, "counts an event")
-    sum: Text | None = key(_EVENT_FIELD, "adds up a property, such as purchase.amount")
-    min: Text | None = key(_EVENT_FIELD, "the least value of a property")
-    max: Text | None = key(_EVENT_FIELD, "the greatest value of a property")
+    sum: Text | None = key(_EVENT_FIELD, "adds up a property of type int or double")
+    min: Text | None = key(_EVENT_FIELD, "the least value of an int, double or timestamp property")
+    max: Text | None = key(_EVENT_FIELD, "the greatest value of such a property")
     first: Text | None = key(_EVENT_FIELD, "a property's value in the earliest event")
     last: Text | None = key(_EVENT_FIELD, "a property's value in the latest event")
-    last_n: Text | None = key(_EVENT_FIELD, "a property's values in the n latest events")
+    last_n: Text | None = key(
+        _EVENT_FIELD, "a string or double property's values in the n latest events"
+    )
     distinct: Text | None = key(_EVENT_FIELD, "how many different values a property had")
     window: int = key(
         Span(1, limits.WINDOW_S_MAX, word="all"),
@@ -97,12 +101,21 @@ class CounterSpec(Spec):
         required=True,
     )
     resolution: int = key(
-        Span(1, limits.WINDOW_S_MAX), "the step with which the window moves", default=0
+        Span(1, limits.WINDOW_S_MAX),
+        "the step with which the window moves; 5m for 1h, 6h for 7d, 1d for 30d, else about a 28th "
+        "of the window when not given",
+        default=0,
     )
-    where: Text | None = key(_CONDITION, "counts only events for which this CEL holds")
-    n: int = key(Whole(1, limits.LIST_MAX), "how many values last_n keeps", default=0)
+    where: Text | None = key(_CONDITION, "counts only events for which this CEL over event.* holds")
+    n: int = key(
+        Whole(1, limits.LIST_MAX),
+        "how many values last_n keeps; it needs one",
+        default=0,
+    )
     limit: int = key(
-        Whole(1, limits.DISTINCT_MAX), "up to how many values distinct is exact", default=0
+        Whole(1, limits.DISTINCT_MAX),
+        "up to how many values distinct is exact",
+        default=limits.DISTINCT_DEFAULT,
     )
 
     def chosen(self) -> tuple[str, Text]:
@@ -133,7 +146,7 @@ class SchemaFile(Spec):
     )
     events: dict[Text, dict[Text, ValueType]] = key(
         Mapping("event", _PROPERTIES, limits.EVENTS_MAX),
-        "what a person does: each event with its properties",
+        "what a person does: each event with its properties, {} for none",
         factory=dict,
     )
     counters: dict[Text, CounterSpec] = key(
@@ -170,14 +183,24 @@ class RuleSpec(Spec):
 
     reason: Text = key(_NAME, "the reason code that answers carry", required=True)
     points: int | Text = key(
-        PointsOrExpression(limits.POINTS_MAX), "the points it adds", required=True
+        PointsOrExpression(limits.POINTS_MAX),
+        "the points it adds; an expression only without on",
+        required=True,
     )
-    when: tuple[Text, ...] = key(_CONDITIONS, "the condition, or a list of them", default=())
+    when: tuple[Text, ...] = key(
+        _CONDITIONS,
+        "the condition, or a list of them: over event.* with on, and needed without",
+        default=(),
+    )
     on: Text | None = key(_NAME, "gives the points for each event of this name")
     max: int = key(Whole(1, limits.SCORE_MAX), "bounds the rule's points", default=0)
-    half_life: int | None = key(_HALF_LIFE, "in which time an event's points halve, or none")
+    half_life: int | None = key(
+        _HALF_LIFE,
+        "with on: in which time an event's points halve; as the scorecard's if not given",
+    )
     window: int | None = key(
-        Span(limits.DAY_S, limits.RULE_WINDOW_S_MAX, word="all"), "how far back events count"
+        Span(limits.DAY_S, limits.RULE_WINDOW_S_MAX, word="all"),
+        f"with on: how far back events count; {limits.HALF_LIVES} half-lives, or all, if not given",
     )
 
 
@@ -190,7 +213,9 @@ class ScorecardSpec(Spec):
     )
     min: int = key(_BOUND, "the least score", default=-limits.SCORE_MAX)
     max: int = key(_BOUND, "the greatest score", default=limits.SCORE_MAX)
-    half_life: int = key(_HALF_LIFE, "of the points of its rules on events", default=0)
+    half_life: int = key(
+        _HALF_LIFE, "in which time the points of its rules on events halve", default=0
+    )
 
 
 def _bands(names: Name) -> Mapping:
@@ -240,6 +265,10 @@ class Sources(Shape):
         """See Shape."""
         names = Many(_NAME, limits.STAGES_MAX, least=1, single=True).schema()
         return {"anyOf": [{"const": "*"}, *names["anyOf"]]}
+
+    def text(self) -> str:
+        """See Shape."""
+        return '"*", a name, or a list of names'
 
 
 @dataclass(slots=True, kw_only=True)
@@ -306,6 +335,10 @@ class Named(Shape):
         names = Many(_NAME, limits.SEGMENTS_MAX, single=True).schema()
         return {"anyOf": [{"const": ALL}, *names["anyOf"]]}
 
+    def text(self) -> str:
+        """See Shape."""
+        return f'"{ALL}", a name, or a list of names'
+
 
 @dataclass(slots=True, kw_only=True)
 class TriggersSpec(Spec):
@@ -364,11 +397,13 @@ class ActionSpec(Spec):
     applicability: tuple[Text, ...] = key(_CONDITIONS, "does it make sense now", default=())
     suitability: tuple[Text, ...] = key(_CONDITIONS, "is it right for them", default=())
     propensity_outcome: float | Text | None = key(
-        _FACTOR, "the predicted probability of a positive outcome"
+        _FACTOR, "the predicted probability of a positive outcome, from 0 to 1; 1 when not given"
     )
-    context_weight: float | Text | None = key(_FACTOR, "how well it suits the moment")
-    value: float | Text | None = key(_FACTOR, "what a positive outcome is worth")
-    lever: float | Text | None = key(_FACTOR, "the business's own weight")
+    context_weight: float | Text | None = key(
+        _FACTOR, "how well it suits the moment; 1 when not given"
+    )
+    value: float | Text | None = key(_FACTOR, "what a positive outcome is worth; 1 when not given")
+    lever: float | Text | None = key(_FACTOR, "the business's own weight; 1 when not given")
     consents: tuple[Text, ...] = key(
         Many(_NAME, limits.PURPOSES_MAX, single=True),
         "the purposes of contact.yaml that the person must have consented to",
@@ -377,7 +412,7 @@ class ActionSpec(Spec):
     valid: ValidSpec | None = key(Record("validity", ValidSpec), "from when until when")
     attributes: dict[Text, Node] = key(
         Mapping("action attribute", Anything(), limits.ACTION_ATTRIBUTES_MAX, _FIELD_NAME),
-        "read as action.NAME in where and arbitration",
+        "read as action.NAME in where and arbitration; of one type over all actions",
         factory=dict,
     )
     treatments: tuple[TreatmentSpec, ...] = key(
@@ -410,7 +445,9 @@ class CandidatesSpec(Spec):
         Many(_NAME, limits.SELECTION_MAX, single=True), "all actions of these groups", default=()
     )
     actions: tuple[Text, ...] = key(
-        Many(_NAME, limits.SELECTION_MAX, single=True), "these actions", default=()
+        Many(_NAME, limits.SELECTION_MAX, single=True),
+        "these actions, beside those of groups",
+        default=(),
     )
     where: Text | None = key(_CONDITION, "only actions for which this CEL over action.* holds")
 
@@ -451,7 +488,7 @@ class PlacementSpec(Spec):
     """Where actions are shown."""
 
     slots: int = key(Whole(1, limits.SLOTS_MAX), "how many it shows", default=1)
-    channel: Text | None = key(_NAME, "chooses the treatments")
+    channel: Text | None = key(_NAME, "shows only treatments that are made for it")
     candidates: CandidatesSpec | None = key(
         Record("candidates", CandidatesSpec), "the actions it chooses from; all when not given"
     )
@@ -495,8 +532,10 @@ class CaseEventSpec(Spec):
     """An event of a test case."""
 
     event: Text = key(_NAME, "the event's name", required=True)
-    ago: int | None = key(Span(0, limits.WINDOW_S_MAX), "how long before now it happened")
-    moment: int | None = key(Moment(), "when it happened", name="at")
+    ago: int | None = key(
+        Span(0, limits.WINDOW_S_MAX), "how long before now it happened; this, or at"
+    )
+    moment: int | None = key(Moment(), "when it happened; this, or ago", name="at")
     times: int = key(Whole(1, limits.CASE_EVENTS_MAX), "how many of them", default=1)
     properties: dict[Text, Node] = key(
         Mapping("property", Anything(), limits.PROPERTIES_MAX, _FIELD_NAME),

@@ -1,7 +1,8 @@
 """Shapes: what a YAML node may be.
 
-One table of shapes does two things, so that they cannot drift apart: `read` makes typed values
-of nodes and reports every fault, `schema` gives the JSON Schema that an editor checks with.
+One table of shapes does three things, so that they cannot drift apart: `read` makes typed values
+of nodes and reports every fault, `schema` gives the JSON Schema that an editor checks with, and
+`text` the same in words for people.
 """
 
 from __future__ import annotations
@@ -91,6 +92,18 @@ class Shape:
         """The JSON Schema of the same."""
         raise NotImplementedError
 
+    def text(self) -> str:
+        """The same in a few words."""
+        raise NotImplementedError
+
+    def shown(self, value: Any) -> str:
+        """A default as an author writes it; empty for one that stands for what is not given."""
+        return "" if value == () else str(value)
+
+    def inside(self) -> tuple[str, Record] | None:
+        """The mapping with known keys in it, and what leads there from the key's own path."""
+        return None
+
 
 def unknown(name: Text, what: str, known: Iterable[str], faults: Faults) -> None:
     """A fault for a name that nothing has, unless its definition has one already."""
@@ -137,6 +150,9 @@ class Name(Shape):
             found["not"] = {"enum": sorted(limits.RESERVED)}
         return found
 
+    def text(self) -> str:
+        return "a name" if self.pattern is limits.NAME else self.allowed
+
 
 @dataclass(frozen=True)
 class Words(Shape):
@@ -145,15 +161,17 @@ class Words(Shape):
     bytes_max: int
 
     def read(self, node: Node, what: str, faults: Faults) -> Text | Missing:
-        allowed = f"text of at most {self.bytes_max:,} bytes"
-        if not _scalar(node, what, allowed, faults):
+        if not _scalar(node, what, self.text(), faults):
             return MISSING
         if len(node.text.encode()) > self.bytes_max or "\0" in node.text:
-            return _refuse(node, what, allowed, faults)
+            return _refuse(node, what, self.text(), faults)
         return Text.of(node)
 
     def schema(self) -> Schema:
         return {"type": ["string", "number", "boolean"], "maxLength": self.bytes_max}
+
+    def text(self) -> str:
+        return f"text of at most {self.bytes_max:,} bytes"
 
 
 @dataclass(frozen=True)
@@ -164,7 +182,7 @@ class Expression(Shape):
     what: str = "a CEL expression"
 
     def read(self, node: Node, what: str, faults: Faults) -> Text | float | Missing:
-        allowed = "a number or a CEL expression" if self.number else self.what
+        allowed = self.text()
         if not _scalar(node, what, allowed, faults) or not node.text.strip():
             faults.add(node.fault(what, allowed))
             return MISSING
@@ -189,6 +207,9 @@ class Expression(Shape):
         types = ["string", "boolean", "number"]
         return {"type": types, "minLength": 1, "maxLength": most, "description": self.what}
 
+    def text(self) -> str:
+        return "a number or a CEL expression" if self.number else self.what
+
 
 @dataclass(frozen=True)
 class Choice(Shape):
@@ -207,6 +228,12 @@ class Choice(Shape):
     def schema(self) -> Schema:
         return {"enum": list(self.values)}
 
+    def text(self) -> str:
+        return ", ".join(self.values)
+
+    def shown(self, value: Any) -> str:
+        return next(word for word, meant in self.values.items() if meant == value)
+
 
 @dataclass(frozen=True)
 class Whole(Shape):
@@ -219,12 +246,17 @@ class Whole(Shape):
         value = node.scalar() if node.kind is Kind.SCALAR else None
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not self.least <= int(value or 0) <= self.most:
-            allowed = f"a whole number from {self.least:,} to {self.most:,}"
-            return _refuse(node, what, allowed, faults)
+            return _refuse(node, what, self.text(), faults)
         return int(value or 0)
 
     def schema(self) -> Schema:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+    def text(self) -> str:
+        return f"a whole number from {self.least:,} to {self.most:,}"
+
+    def shown(self, value: Any) -> str:
+        return str(value) if self.least <= value <= self.most else ""
 
 
 @dataclass(frozen=True)
@@ -239,8 +271,7 @@ class Real(Shape):
         value = node.scalar() if node.kind is Kind.SCALAR else None
         if isinstance(value, int | float) and self._holds(value):
             return float(value)
-        least = f"over {self.least:,}, at most" if self.above else f"from {self.least:,} to"
-        return _refuse(node, what, f"a number {least} {self.most:,}", faults)
+        return _refuse(node, what, self.text(), faults)
 
     def _holds(self, value: float) -> bool:
         """Whether it is a number, and one within the bounds; an int may be too large to be real."""
@@ -251,6 +282,10 @@ class Real(Shape):
     def schema(self) -> Schema:
         least = "exclusiveMinimum" if self.above else "minimum"
         return {"type": "number", least: self.least, "maximum": self.most}
+
+    def text(self) -> str:
+        least = f"over {self.least:,}, at most" if self.above else f"from {self.least:,} to"
+        return f"a number {least} {self.most:,}"
 
 
 @dataclass(frozen=True)
@@ -264,14 +299,16 @@ class PointsOrExpression(Shape):
         if isinstance(value, int | float) and not isinstance(value, bool):
             if isinstance(value, int) and abs(value) <= self.most:
                 return value
-            allowed = f"a whole number from {-self.most:,} to {self.most:,}, or an expression"
-            return _refuse(node, what, allowed, faults)
+            return _refuse(node, what, self.text(), faults)
         found: Text | Missing = Expression().read(node, what, faults)  # type: ignore[assignment]
         return found
 
     def schema(self) -> Schema:
         whole = Whole(-self.most, self.most).schema()
         return {"anyOf": [whole, {"type": "string", "minLength": 1}]}
+
+    def text(self) -> str:
+        return f"{Whole(-self.most, self.most).text()}, or an expression"
 
 
 @dataclass(frozen=True)
@@ -280,10 +317,16 @@ class Flag(Shape):
 
     def read(self, node: Node, what: str, faults: Faults) -> bool | Missing:
         value = node.scalar() if node.kind is Kind.SCALAR else None
-        return value if isinstance(value, bool) else _refuse(node, what, "true or false", faults)
+        return value if isinstance(value, bool) else _refuse(node, what, self.text(), faults)
 
     def schema(self) -> Schema:
         return {"type": "boolean"}
+
+    def text(self) -> str:
+        return "true or false"
+
+    def shown(self, value: Any) -> str:
+        return "true" if value else "false"
 
 
 @dataclass(frozen=True)
@@ -300,13 +343,23 @@ class Span(Shape):
         seconds = scalars.span_s(node.text) if node.kind is Kind.SCALAR else None
         if seconds is not None and self.least <= seconds <= self.most:
             return seconds
-        bounds = f"from {scalars.span_text(self.least)} to {scalars.span_text(self.most)}"
-        word = f", or {self.word}" if self.word else ""
-        return _refuse(node, what, f"{scalars.SPAN_TEXT}, {bounds}{word}", faults)
+        return _refuse(node, what, f"{scalars.SPAN_TEXT}, {self._bounds()}", faults)
 
     def schema(self) -> Schema:
         found: Schema = {"type": "string", "pattern": scalars.SPAN_PATTERN}
         return {"anyOf": [found, {"const": self.word}]} if self.word else found
+
+    def text(self) -> str:
+        return f"a span {self._bounds()}"
+
+    def shown(self, value: Any) -> str:
+        if self.word and value == 0:
+            return self.word
+        return scalars.span_text(value) if self.least <= value <= self.most else ""
+
+    def _bounds(self) -> str:
+        word = f", or {self.word}" if self.word else ""
+        return f"from {scalars.span_text(self.least)} to {scalars.span_text(self.most)}{word}"
 
 
 @dataclass(frozen=True)
@@ -320,6 +373,12 @@ class Share(Shape):
     def schema(self) -> Schema:
         number: Schema = {"type": "number", "minimum": 0, "maximum": 1}
         return {"anyOf": [number, {"type": "string", "pattern": scalars.SHARE_PATTERN}]}
+
+    def text(self) -> str:
+        return "a share"
+
+    def shown(self, value: Any) -> str:
+        return f"{value * 100 / limits.BUCKETS:g}%"
 
 
 @dataclass(frozen=True)
@@ -335,6 +394,9 @@ class Moment(Shape):
     def schema(self) -> Schema:
         return {"type": "string", "pattern": scalars.MOMENT_PATTERN}
 
+    def text(self) -> str:
+        return "a moment"
+
 
 @dataclass(frozen=True)
 class Anything(Shape):
@@ -343,12 +405,15 @@ class Anything(Shape):
     def read(self, node: Node, what: str, faults: Faults) -> Node | Missing:
         inner = node.items if node.kind is Kind.LIST else [node]
         if node.kind is Kind.MAP or any(item.kind is not Kind.SCALAR for item in inner):
-            return _refuse(node, what, "a value or a list of values", faults)
+            return _refuse(node, what, self.text(), faults)
         return node
 
     def schema(self) -> Schema:
         one = {"type": ["string", "number", "boolean", "null"]}
         return {"anyOf": [one, {"type": "array", "items": one}]}
+
+    def text(self) -> str:
+        return "a value or a list of values"
 
 
 @dataclass(frozen=True)
@@ -379,6 +444,19 @@ class Many(Shape):
         if self.least:
             many["minItems"] = self.least
         return {"anyOf": [item, many]} if self.single else many
+
+    def text(self) -> str:
+        if self.single:
+            return f"{self.item.text()}, or a list of them"
+        several = f"a list of {self.least}" if self.least == self.most else "a list"
+        return f"{several}, each {self.item.text()}"
+
+    def shown(self, value: Any) -> str:
+        return ", ".join(self.item.shown(one) for one in value)
+
+    def inside(self) -> tuple[str, Record] | None:
+        found = self.item.inside()
+        return found and (f"[]{found[0]}", found[1])
 
 
 @dataclass(frozen=True)
@@ -415,6 +493,13 @@ class Mapping(Shape):
             "additionalProperties": self.item.schema(),
             "maxProperties": self.most,
         }
+
+    def text(self) -> str:
+        return f"a mapping, for each name {self.item.text()}"
+
+    def inside(self) -> tuple[str, Record] | None:
+        found = self.item.inside()
+        return found and (f".NAME{found[0]}", found[1])
 
 
 def _a(noun: str) -> str:
@@ -546,6 +631,13 @@ class Record(Shape):
         if self.short:
             return {"anyOf": [properties[self.short], found]}
         return found
+
+    def text(self) -> str:
+        one = f" with exactly one of {', '.join(self.one_of)}" if self.one_of else ""
+        return f"a mapping{one}" + (f", or its {self.short} alone" if self.short else "")
+
+    def inside(self) -> tuple[str, Record] | None:
+        return "", self
 
 
 def _listed(names: tuple[str, ...]) -> str:

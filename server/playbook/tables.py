@@ -253,7 +253,7 @@ def _limit(name: Text, key: str, spec: model.CounterSpec, faults: Faults) -> int
         faults.add(spec.at.node.fault(f"counter {name}", "n: how many values it keeps", "no n"))
     limit = spec.n if key == "last_n" else 0
     if key == "distinct":
-        limit = spec.limit or limits.DISTINCT_DEFAULT
+        limit = spec.limit
     return limit
 
 

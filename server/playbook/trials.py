@@ -42,6 +42,7 @@ _KEY = Name(
 )
 _KEYS = Many(_KEY, limits.KEYS_MAX, least=1, single=True)
 _RANGE = Many(Share(), 2, least=2)
+_KEYS_DOC = "the bucketing key, or some that stand in for one another; identity when not given"
 _HASH = Choice(HASHES)
 _HASH_DOC = "how keys become buckets; growthbook_1 and growthbook_2 are GrowthBook's versions"
 
@@ -60,6 +61,10 @@ class Ranges(Shape):
         """See Shape."""
         ranges = Many(_RANGE, limits.RANGES_MAX, least=1).schema()
         return {"anyOf": [*Share().schema()["anyOf"], ranges]}
+
+    def text(self) -> str:
+        """See Shape."""
+        return "a share, or a list of ranges such as [[0, 0.1], [0.5, 0.6]]"
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,10 @@ class Variants(Shape):
         """See Shape."""
         return {"anyOf": [self._names().schema(), self._mapping().schema()]}
 
+    def text(self) -> str:
+        """See Shape."""
+        return f"{self._names().text()}, or {self._mapping().text()}"
+
     def _mapping(self) -> Mapping:
         item = Ranges() if self.ranges else Share()
         return Shares("variant", item, limits.VARIANTS_MAX)
@@ -106,7 +115,7 @@ class LayerSpec(Spec):
 
     salt: Text | None = key(_SALT, "mixed into the key; the layer's name when not given")
     hash: BucketHash = key(_HASH, _HASH_DOC, default=BucketHash.XXH3)
-    bucket_by: tuple[Text, ...] = key(_KEYS, "the bucketing key, or some that stand in", default=())
+    bucket_by: tuple[Text, ...] = key(_KEYS, _KEYS_DOC, default=())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +130,7 @@ class HoldoutSpec(Spec):
     )
     salt: Text | None = key(_SALT, "mixed into the key; the holdout's name when not given")
     hash: BucketHash = key(_HASH, _HASH_DOC, default=BucketHash.XXH3)
-    bucket_by: tuple[Text, ...] = key(_KEYS, "the bucketing key, or some that stand in", default=())
+    bucket_by: tuple[Text, ...] = key(_KEYS, _KEYS_DOC, default=())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,7 +146,8 @@ class ExperimentSpec(Spec):
     """An experiment."""
 
     variants: dict[Text, Any] | None = key(
-        Variants(ranges=True), "the variants: their names alone, or with weights or ranges"
+        Variants(ranges=True),
+        "the variants: their names alone, of equal weights, or with weights or ranges",
     )
     factors: dict[Text, dict[Text, int | None]] | None = key(
         Mapping("factor", Variants(), limits.FACTORS_MAX),
@@ -156,9 +166,7 @@ class ExperimentSpec(Spec):
     coverage: int = key(
         Share(), "the share of the audience that takes part", default=limits.BUCKETS
     )
-    bucket_by: tuple[Text, ...] = key(
-        _KEYS, "the bucketing key, or some that stand in for one another", default=()
-    )
+    bucket_by: tuple[Text, ...] = key(_KEYS, _KEYS_DOC, default=())
     salt: Text | None = key(_SALT, "mixed into the key; the experiment's name when not given")
     hash: BucketHash = key(_HASH, _HASH_DOC, default=BucketHash.XXH3)
     layer: MembershipSpec | None = key(

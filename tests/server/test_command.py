@@ -297,6 +297,18 @@ def test_schema_prints_what_editors_and_servers_read() -> None:
     assert "allowed: schema" in nextbest("schema", "nothing", code=2)
 
 
+def test_schema_tells_people_of_keys_with_a_line_for_each() -> None:
+    text = nextbest("schema", "--keys", "schema")
+    assert text.startswith("schema.yaml: what is known of people")
+    line = next(line for line in text.splitlines() if "context.NAME " in line)
+    assert "list(string)" in line
+    assert "read as context.NAME" in line
+    assert "a span: a whole number and s, m, h or d" in text
+    assert "actions.NAME" not in text
+    assert "actions.NAME.treatments[].channels " in nextbest("schema", "--keys")
+    assert "allowed: schema" in nextbest("schema", "--keys", "nothing", code=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "value"),
     [
