@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -37,6 +29,7 @@ from nextbest.client.limits import (
 )
 from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import AsyncRoute
+from nextbest.client.source import AsyncSource, Either, either, outcome
 from nextbest.client.value import Plain
 from nextbest.v1 import (
     common_pb2,
@@ -63,7 +56,8 @@ class AsyncClient:
     times while the server is unavailable, or when it says when to come again; ids that
     are not given are made once, so that a repeat changes nothing.  A consent taken back and an
     erasure are answered when no node decides without them: in milliseconds, or where a node is cut
-    off in seconds.
+    off in seconds.  Where many are given, the iterable may be plain, which must not block, or
+    async; what it raises ends the call, and comes out as it is.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
     take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.
@@ -288,12 +282,12 @@ class AsyncClient:
 
     async def import_profiles(
         self,
-        upserts: Iterable[Upsert | profile_pb2.UpsertProfileRequest],
+        upserts: Either[Upsert | profile_pb2.UpsertProfileRequest],
         *,
         timeout: float = LONG_S,
     ) -> profile_pb2.ImportProfilesResponse:
         """Set attributes of many; refused ones are reported, the others stand."""
-        batches = request.import_batches(upserts)
+        batches = request.import_batches_async(either("upserts", upserts))
         return await self._upload("ImportProfiles", batches, timeout)
 
     async def validate_playbook(
@@ -376,33 +370,26 @@ class AsyncClient:
 
     def decide_stream(
         self,
-        requests: AsyncIterable[decision_pb2.DecideRequest],
+        requests: Either[decision_pb2.DecideRequest],
         *,
         timeout: float | None = None,
     ) -> AsyncIterator[decision_pb2.DecideResult]:
         """Decide for a stream; a result is a response or an error, in the requests' order."""
-
-        async def wrapped() -> AsyncIterator[decision_pb2.DecideStreamRequest]:
-            async for each in requests:
-                yield decision_pb2.DecideStreamRequest(request=each)
-
-        answers = self._stream("DecideStream", wrapped(), timeout)
+        given = either("requests", requests)
+        wrapped = (decision_pb2.DecideStreamRequest(request=each) async for each in given)
+        answers = self._stream("DecideStream", AsyncSource(wrapped), timeout)
         return (answer.result async for answer in answers)
 
     def track_stream(
         self,
-        events: AsyncIterable[Event | event_pb2.TrackRequest],
+        events: Either[Event | event_pb2.TrackRequest],
         *,
         timeout: float | None = None,
     ) -> AsyncIterator[event_pb2.TrackStreamResponse]:
         """Record a stream of events; each is answered, in its order."""
-
-        async def wrapped() -> AsyncIterator[event_pb2.TrackStreamRequest]:
-            async for each in events:
-                message = each.message() if isinstance(each, Event) else each
-                yield event_pb2.TrackStreamRequest(event=message)
-
-        return self._stream("TrackStream", wrapped(), timeout)
+        given = either("events", events)
+        wrapped = (request.track_stream(each) async for each in given)
+        return self._stream("TrackStream", AsyncSource(wrapped), timeout)
 
     def query_profiles(
         self,
@@ -505,16 +492,13 @@ class AsyncClient:
                 raise from_call(error) from None
         return await self._other(name, message, timeout)
 
-    async def _upload(self, name: str, messages: object, timeout: float) -> Any:
+    async def _upload(self, name: str, messages: AsyncIterator[T], timeout: float) -> Any:
         # A stream cannot be sent twice: its way must be known before, and open.
         limit = seconds(timeout)
         await self._route.hot(limit)
-        try:
-            return await getattr(self._route.control, name)(
-                messages, timeout=limit, wait_for_ready=True
-            )
-        except grpc.aio.AioRpcError as error:
-            raise from_call(error) from None
+        source = AsyncSource(messages)
+        call = getattr(self._route.control, name)
+        return await outcome(call(source, timeout=limit, wait_for_ready=True), source)
 
     def _stream(self, name: str, messages: object, timeout: float | None) -> AsyncIterator[Any]:
         # Not in the generator: what the caller gave is refused at the call, not at the first part.
@@ -525,10 +509,9 @@ class AsyncClient:
     ) -> AsyncIterator[Any]:
         await self._route.hot(timeout or LONG_S)
         call = getattr(self._route.control, name)(messages, timeout=timeout)
+        answers = aiter(call)
         try:
-            async for answer in call:
+            while (answer := await outcome(anext(answers, None), messages)) is not None:
                 yield answer
-        except grpc.aio.AioRpcError as error:
-            raise from_call(error) from None
         finally:
             call.cancel()

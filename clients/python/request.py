@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -257,21 +257,62 @@ def query(
     )
 
 
+def track_stream(given: Event | event_pb2.TrackRequest) -> event_pb2.TrackStreamRequest:
+    """One message of a stream of events."""
+    message = given.message() if isinstance(given, Event) else given
+    return event_pb2.TrackStreamRequest(event=message)
+
+
+class _Batch:
+    """The upserts of one message of an import; only a lone one may be large."""
+
+    def __init__(self) -> None:
+        self._upserts: list[profile_pb2.UpsertProfileRequest] = []
+        self._bytes = 0
+
+    def add(
+        self, given: Upsert | profile_pb2.UpsertProfileRequest
+    ) -> profile_pb2.ImportProfilesRequest | None:
+        """The message without it where it does not fit any more; raises TypeError for others."""
+        message = given.message() if isinstance(given, Upsert) else given
+        if not isinstance(message, profile_pb2.UpsertProfileRequest):
+            allowed = "Upsert, UpsertProfileRequest"
+            raise TypeError(f"upserts: {type(message).__name__}, allowed: {allowed}")
+        size = message.ByteSize()
+        fits = len(self._upserts) < IMPORT_BATCH and self._bytes + size <= IMPORT_BATCH_BYTES
+        full = None if fits else self.take()
+        self._upserts.append(message)
+        self._bytes += size
+        return full
+
+    def take(self) -> profile_pb2.ImportProfilesRequest | None:
+        """The message, if there is any; the next is begun."""
+        taken, self._upserts, self._bytes = self._upserts, [], 0
+        return profile_pb2.ImportProfilesRequest(profiles=taken) if taken else None
+
+
 def import_batches(
     upserts: Iterable[Upsert | profile_pb2.UpsertProfileRequest],
 ) -> Iterator[profile_pb2.ImportProfilesRequest]:
-    """Batches for an import, made as they are sent; only a lone upsert may be large."""
-    batch: list[profile_pb2.UpsertProfileRequest] = []
-    size = 0
+    """Batches for an import, made as they are sent."""
+    batch = _Batch()
     for upsert in upserts:
-        message = upsert.message() if isinstance(upsert, Upsert) else upsert
-        size += message.ByteSize()
-        if batch and (len(batch) == IMPORT_BATCH or size > IMPORT_BATCH_BYTES):
-            yield profile_pb2.ImportProfilesRequest(profiles=batch)
-            batch, size = [], message.ByteSize()
-        batch.append(message)
-    if batch:
-        yield profile_pb2.ImportProfilesRequest(profiles=batch)
+        if (full := batch.add(upsert)) is not None:
+            yield full
+    if (rest := batch.take()) is not None:
+        yield rest
+
+
+async def import_batches_async(
+    upserts: AsyncIterable[Upsert | profile_pb2.UpsertProfileRequest],
+) -> AsyncIterator[profile_pb2.ImportProfilesRequest]:
+    """The same of an async iterable."""
+    batch = _Batch()
+    async for upsert in upserts:
+        if (full := batch.add(upsert)) is not None:
+            yield full
+    if (rest := batch.take()) is not None:
+        yield rest
 
 
 def files(given: Files) -> list[playbook_pb2.PlaybookFile]:

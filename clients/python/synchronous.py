@@ -28,6 +28,7 @@ from nextbest.client.limits import (
 )
 from nextbest.client.request import Ack, Consent, ConsentStatus, Event, Files, Identity, Upsert
 from nextbest.client.route import Route
+from nextbest.client.source import Source, failure
 from nextbest.client.value import Plain
 from nextbest.v1 import (
     common_pb2,
@@ -52,7 +53,8 @@ class Client:
     Every call has a deadline (`timeout`, in seconds) and raises a NextbestError; an argument that
     no call can have is a TypeError or ValueError, here or at the call.  A call is tried up to three
     times while the server is unavailable, or when it says when to come again; ids that
-    are not given are made once, so that a repeat changes nothing.
+    are not given are made once, so that a repeat changes nothing.  An iterable of many is read in
+    another thread; what it raises ends the call, and comes out as it is.
 
     The first decide, decide_batch or track asks the server for its fast lane, and such calls
     take it while it is within reach; `fast_lane=False` keeps all of them to `addresses`.
@@ -369,7 +371,7 @@ class Client:
     ) -> Iterator[decision_pb2.DecideResult]:
         """Decide for a stream; a result is a response or an error, in the requests' order."""
         wrapped = (decision_pb2.DecideStreamRequest(request=each) for each in requests)
-        answers = self._stream("DecideStream", wrapped, timeout)
+        answers = self._stream("DecideStream", Source(wrapped), timeout)
         return (answer.result for answer in answers)
 
     def track_stream(
@@ -379,11 +381,8 @@ class Client:
         timeout: float | None = None,
     ) -> Iterator[event_pb2.TrackStreamResponse]:
         """Record a stream of events; each is answered, in its order."""
-        wrapped = (
-            event_pb2.TrackStreamRequest(event=each.message() if isinstance(each, Event) else each)
-            for each in events
-        )
-        return self._stream("TrackStream", wrapped, timeout)
+        wrapped = (request.track_stream(each) for each in events)
+        return self._stream("TrackStream", Source(wrapped), timeout)
 
     def query_profiles(
         self,
@@ -482,14 +481,17 @@ class Client:
                 raise from_call(error) from None
         return self._other(name, message, timeout)
 
-    def _upload(self, name: str, messages: object, timeout: float) -> Any:
+    def _upload(self, name: str, messages: Iterator[T], timeout: float) -> Any:
         # A stream cannot be sent twice: its way must be known before, and open.
         limit = seconds(timeout)
         self._route.hot(limit)
+        source = Source(messages)
         try:
-            return getattr(self._route.control, name)(messages, timeout=limit, wait_for_ready=True)
+            return getattr(self._route.control, name)(source, timeout=limit, wait_for_ready=True)
         except grpc.RpcError as error:
-            raise from_call(error) from None
+            raised = failure(source, error)
+        # Raised out here, it keeps the context that it had.
+        raise raised
 
     def _stream(self, name: str, messages: object, timeout: float | None) -> Iterator[Any]:
         # Not in the generator: what the caller gave is refused at the call, not at the first part.
@@ -498,9 +500,12 @@ class Client:
     def _parts(self, name: str, messages: object, timeout: float | None) -> Iterator[Any]:
         self._route.hot(timeout or LONG_S)
         call = getattr(self._route.control, name)(messages, timeout=timeout)
+        raised: BaseException | None = None
         try:
             yield from call
         except grpc.RpcError as error:
-            raise from_call(error) from None
+            raised = failure(messages, error)
         finally:
             call.cancel()
+        if raised is not None:
+            raise raised
