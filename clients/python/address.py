@@ -12,6 +12,8 @@ ALLOWED = "host:port, [ipv6]:port, unix:/path or dns:///host:port"
 ALLOWED_SEVERAL = "several ip:port, several [ipv6]:port, or several unix:/path"
 
 _DNS = re.compile(r"dns:(?://[^/]*/)?")
+# What is a target already stays one: "unix:/a,/b" is whole, as gRPC has it.
+_SEPARATOR = re.compile(r",\s*(?=[^,]*:)")
 _HOST = re.compile(r"[^\s/:,@?#\[\]]+")
 _NUMERIC = {"ipv4:": 4, "ipv6:": 6}
 # What follows is gRPC's own to read.
@@ -19,7 +21,7 @@ _NAMED = ("unix:", "unix-abstract:", "xds:///")
 
 
 def target(addresses: str | Sequence[str]) -> str:
-    """One gRPC target for an address or several.
+    """One gRPC target for an address, or several in a list or with commas between them.
 
     Raises TypeError or ValueError for what can be no server's address: gRPC would say so at the
     first call only, as if the server were away.
@@ -32,7 +34,7 @@ def target(addresses: str | Sequence[str]) -> str:
 
 
 def _texts(addresses: object) -> list[str]:
-    given = [addresses] if isinstance(addresses, str) else addresses
+    given = _SEPARATOR.split(addresses) if isinstance(addresses, str) else addresses
     if not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
         raise TypeError(f"addresses: {addresses!r}, allowed: a text or a list of texts: {ALLOWED}")
     if not 1 <= len(given) <= ADDRESSES_MAX:

@@ -48,8 +48,9 @@ T = TypeVar("T")
 class Client:
     """A client for threads; one channel, shared by all of them.
 
-    `addresses` is "host:port", "unix:/path", or a list of those, used in turn.  Identities are
-    a known id as text, or what `anonymous(id)` makes.  A datetime without a zone is read as UTC.
+    `addresses` is "host:port" or "unix:/path", or several "ip:port" or "unix:/path", used in turn:
+    a list, or a text with commas.  Identities are a known id as text, or what `anonymous(id)`
+    makes.  A datetime without a zone is read as UTC.
     Every call has a deadline (`timeout`, in seconds) and raises a NextbestError; an argument that
     no call can have is a TypeError or ValueError, here or at the call.  A call is tried up to three
     times while the server is unavailable, or when it says when to come again; ids that
@@ -144,6 +145,9 @@ class Client:
     ) -> event_pb2.TrackResponse:
         """Record an event.  The same `event_id` counts once.
 
+        An id of your own, such as "order-17", needs `occurred_at`, the same at each try: under
+        another time it is another event.  A UUIDv7, as an id made here is, carries its time.
+
         `ack` says when to answer: "applied", "logged" or "replicated"; None leaves it to the
         server.  UnavailableError may mean that the outcome is not known: retry with the same id.
         """
@@ -160,7 +164,7 @@ class Client:
         min_position: Position | None = None,
         timeout: float = WRITE_S,
     ) -> profile_pb2.GetProfileResponse:
-        """What is known of a person."""
+        """What is known of a person; `plain` reads the values of attributes and counters."""
         message = request.profile(identity, now, min_position)
         return self._call("GetProfile", message, timeout)
 

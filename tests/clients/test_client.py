@@ -25,12 +25,13 @@ from nextbest.client import (
     UnavailableError,
     Upsert,
     anonymous,
+    plain,
 )
 from nextbest.client import request as requests
 from nextbest.client.address import target
 from nextbest.client.channel import service_config
 from nextbest.client.ids import new_id
-from nextbest.client.value import message, plain
+from nextbest.client.value import message
 from nextbest.v1 import common_pb2
 
 
@@ -128,6 +129,11 @@ def test_ids_are_uuids_of_version_7_with_their_time() -> None:
         (["10.0.0.1:1", "10.0.0.2:1"], "ipv4:10.0.0.1:1,10.0.0.2:1"),
         (["ipv4:10.0.0.1:1", "10.0.0.2:1"], "ipv4:10.0.0.1:1,10.0.0.2:1"),
         (["[::1]:1", "[::2]:1"], "ipv6:[::1]:1,[::2]:1"),
+        ("10.0.0.1:1,10.0.0.2:1", "ipv4:10.0.0.1:1,10.0.0.2:1"),
+        ("[::1]:1, [::2]:1", "ipv6:[::1]:1,[::2]:1"),
+        ("unix:/a,unix:/b", "unix:/a,/b"),
+        ("unix:/a,/b", "unix:/a,/b"),
+        ("unix:a,b", "unix:a,b"),
     ],
 )
 def test_addresses_make_one_target(addresses: Any, wanted: str) -> None:
@@ -155,6 +161,9 @@ SEVERAL = re.escape("several ip:port, several [ipv6]:port, or several unix:/path
         ("unix:", "'unix:'"),
         ("ipv4:localhost:1", "'ipv4:localhost:1'"),
         (["10.0.0.1:1", "10.0.0.2"], "'10.0.0.2'"),
+        ("10.0.0.1:1,10.0.0.2:1,x y:1", "'x y:1'"),
+        ("10.0.0.1:1,10.0.0.2", "'10.0.0.1:1,10.0.0.2'"),
+        ("10.0.0.1:1,", "'10.0.0.1:1,'"),
     ],
 )
 def test_what_is_no_address_is_refused_when_the_client_is_made(
@@ -166,7 +175,13 @@ def test_what_is_no_address_is_refused_when_the_client_is_made(
 
 @KINDS
 @pytest.mark.parametrize(
-    "addresses", [["unix:/a", "10.0.0.1:1"], ["[::1]:1", "10.0.0.1:1"], ["shop:1", "shop:2"]]
+    "addresses",
+    [
+        ["unix:/a", "10.0.0.1:1"],
+        ["[::1]:1", "10.0.0.1:1"],
+        ["shop:1", "shop:2"],
+        "shop:1,shop:2",
+    ],
 )
 def test_several_addresses_are_of_one_kind(kind: Any, addresses: Any) -> None:
     with pytest.raises(ValueError, match=f"addresses: '.*', allowed: {SEVERAL}"):
