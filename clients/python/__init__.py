@@ -16,6 +16,7 @@ from nextbest.client.errors import (
 )
 from nextbest.client.request import Consent, Event, Upsert, anonymous
 from nextbest.client.synchronous import Client
+from nextbest.client.value import plain
 
 __all__ = [
     "AlreadyUsedError",
@@ -35,4 +36,5 @@ __all__ = [
     "Upsert",
     "Violation",
     "anonymous",
+    "plain",
 ]

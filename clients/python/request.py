@@ -69,7 +69,10 @@ def ack_level(given: Ack) -> common_pb2.AckLevel:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event to record; `event_id` is made when empty, `occurred_at` is then its time."""
+    """An event to record; `event_id` is made when empty, and is then its time.
+
+    An id of the caller's own that is no UUIDv7 needs `occurred_at`.
+    """
 
     identity: Identity
     event: str

@@ -46,7 +46,11 @@ def messages(values: Mapping[str, Plain] | None, field: str) -> dict[str, common
 
 
 def plain(value: common_pb2.Value) -> Plain:
-    """The plain value of a message."""
+    """The Python value of a message: of a profile's attribute, or of a counter's `value`.
+
+    It is what the calls take: a bool, int, float, str, datetime in UTC, list of str or list of
+    float, and None where nothing is set.
+    """
     kind = value.WhichOneof("kind")
     if kind is None or kind == "null_value":
         return None

@@ -7,10 +7,14 @@ import contextlib
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nextbest.client import AsyncClient, Client
+import pytest
+
+from nextbest import client as exported
+from nextbest.client import AsyncClient, Client, InvalidArgumentError, NextbestError
 from nextbest.server.examples import CONSENT, SHOP
 from nextbest.server.record.files import Files, folder_of
 from tests.conftest import running
@@ -56,6 +60,43 @@ async def test_the_second_example_is_the_whole_loop(tmp_path: Path) -> None:
     told = [(one.event, one.slot) for one in outcomes]
     assert told == [("impression", 0), ("click", 0), ("impression", 1)]
     assert {one.decision_id for one in outcomes} == {decision.response.decision_id}
+
+
+def codes() -> list[str]:
+    """What the client's table has as code."""
+    table = README.read_text().split("| The Python client | |\n")[1].split("\n\n")[0]
+    assert len(table.splitlines()) <= 15
+    return re.findall(r"`([^`]+)`", table)
+
+
+def test_the_table_has_every_exception() -> None:
+    kinds = (getattr(exported, name) for name in exported.__all__)
+    errors = {
+        one.__name__ for one in kinds if isinstance(one, type) and issubclass(one, NextbestError)
+    }
+    assert {one for one in codes() if one.endswith("Error")} == errors
+
+
+async def test_the_tables_expressions_are_of_values() -> None:
+    streams, counters = sorted(one for one in codes() if " for " in one)
+    (several,) = (one for one in codes() if one.startswith("Client("))
+    async with running(SHOP) as address:
+        with Client(address) as client:
+            names = vars(exported) | {"client": client}
+            assert await asyncio.to_thread(eval, streams, names) == ["response"]
+            assert (await asyncio.to_thread(eval, counters, names))["views_7d"] == 1
+    eval(several, names).close()
+
+
+async def test_an_id_of_ones_own_needs_its_time() -> None:
+    async with running(SHOP) as address, AsyncClient(address) as client:
+        view = partial(client.track, "ann", "view", {"product": "lamp"})
+        with pytest.raises(InvalidArgumentError, match="occurred_at: unset"):
+            await view(event_id="order-17")
+        then = datetime.now(UTC)
+        tries = [then, then, then - timedelta(minutes=1)]
+        answers = [await view(event_id="order-17", occurred_at=when) for when in tries]
+        assert [one.duplicate for one in answers] == [False, True, False]
 
 
 async def test_its_decision_goes_on_without_a_server() -> None:
