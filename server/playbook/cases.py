@@ -117,7 +117,7 @@ class _Known:
     def closed(self, spec: model.CaseSpec) -> Iterator[tuple[str, str]]:
         """The channels that are closed, each with one reason."""
         for channel, reasons in spec.do_not_contact.items():
-            if self.name(channel, "do_not_contact", self.channels):
+            if self.name(channel, "do_not_contact", self.channels, "channel"):
                 for reason in reasons:
                     if self.name(reason, f"reason of {channel}", self.channels[channel]):
                         yield str(channel), str(reason)
@@ -144,10 +144,10 @@ class _Known:
                 found.append((str(name), types[name], value))
         return tuple(found)
 
-    def name(self, name: Text, noun: str, known: Collection[str]) -> bool:
+    def name(self, name: Text, noun: str, known: Collection[str], kind: str = "") -> bool:
         if name in known:
             return True
-        unknown(name, f"{noun} of a test", known, self.faults)
+        unknown(name, f"{noun} of a test", known, self.faults, kind)
         return False
 
     def event(self, case: model.CaseSpec, spec: model.CaseEventSpec) -> CaseEvent:
@@ -207,4 +207,4 @@ class _Known:
     def grade(self, name: Text, value: Text) -> None:
         grade = self.grades[name]
         known = [fit + digit for fit, _ in grade.fit_bands for digit, _ in grade.engagement_bands]
-        self.name(value, f"grade {name}", known)
+        self.name(value, f"grade {name}", known, f"grade {name}")

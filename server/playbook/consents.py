@@ -46,10 +46,14 @@ class Channels(Shape):
 
     def read(self, node: Node, what: str, faults: Faults) -> dict[Text, tuple[Text, ...]] | Missing:
         """See Shape."""
+        alone = [node] if node.kind is Kind.SCALAR else []
+        names = [name for name, _ in node.entries] or node.items or alone
+        if not node.is_null() and not all(limits.NAME.fullmatch(one.text) for one in names):
+            faults.unnamed.add("channel")
         if node.kind is Kind.MAP or node.is_null():
             return _REASONS.read(node, what, faults)
-        names = self._names().read(node, what, faults)
-        return names if isinstance(names, Missing) else dict.fromkeys(names, ())
+        found = self._names().read(node, what, faults)
+        return found if isinstance(found, Missing) else dict.fromkeys(found, ())
 
     def schema(self) -> Schema:
         """See Shape."""

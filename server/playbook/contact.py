@@ -140,7 +140,7 @@ def _check_channels(playbook: Playbook, faults: Faults) -> None:
     treatments = [one for spec in playbook.actions.values() for one in spec.treatments]
     for channel in (*placements, *(each for one in treatments for each in one.channels)):
         if channel not in playbook.channels:
-            unknown(channel, "channel", playbook.channels, faults)
+            unknown(channel, "channel", playbook.channels, faults, "channel")
 
 
 def _needs_zone(rule: ContactRule) -> bool:
@@ -417,7 +417,8 @@ class _Maker:
             if name in self.members[subject]:
                 found.add(str(name))
             else:
-                unknown(name, f"{subject} of {what}", self.members[subject], self.scope.faults)
+                known = self.members[subject]
+                unknown(name, f"{subject} of {what}", known, self.scope.faults, subject)
         return tuple(sorted(found))
 
     def named_by(self, event: Text, index: int, of: contacts.SubjectSpec, what: str) -> bool:

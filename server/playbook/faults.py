@@ -53,6 +53,8 @@ class Faults:
     def __init__(self) -> None:
         # Names whose definition has a fault already: that they are not known is no second one.
         self.broken: set[str] = set()
+        # Kinds, such as channel, one of which has a fault in its name: one not known may be it.
+        self.unnamed: set[str] = set()
         # Counters of which it is not known what they are, since what they count has a fault.
         self.untyped: set[str] = set()
         self._faults: dict[Fault, None] = {}

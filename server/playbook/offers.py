@@ -40,6 +40,7 @@ def action_attributes(playbook: Playbook, faults: Faults) -> tuple[Field, ...]:
             type_ = values.guess(node)
             if type_ is None:
                 faults.add(node.fault(f"action attribute {name}", "a value"))
+                faults.broken.add(str(name))
                 continue
             known = types.setdefault(name, type_)
             if {known, type_} == {ValueType.INT, ValueType.DOUBLE}:
@@ -77,6 +78,8 @@ def _action(
     held_out: tuple[int, ...],
 ) -> Action:
     start, end = _validity(name, spec, scope)
+    if spec.group is None and "group" in spec.at.keys:
+        scope.faults.unnamed.add("group")
     eligibility = scope.gate(spec.eligibility, f"eligibility of {name}")
     return Action(
         name=str(name),
@@ -116,8 +119,8 @@ def _attribute(spec: model.ActionSpec, one: Field, faults: Faults) -> object:
     for name, node in spec.attributes.items():
         if name != one.name or node.is_null():
             continue
-        guessed = values.guess(node)
-        if guessed is not one.type and one.type is not ValueType.DOUBLE:
+        whole = (ValueType.INT,) if one.type is ValueType.DOUBLE else ()
+        if values.guess(node) not in (one.type, *whole):
             return None  # of another type than the other actions', which is a fault already
         value = values.typed(node, one.type, f"action attribute {name}", faults)
         return None if value is MISSING else value
@@ -240,7 +243,7 @@ def _candidates(name: Text, spec: model.PlacementSpec, offers: Offers) -> tuple[
     for group in chosen.groups:
         if group not in offers.groups:
             what = f"group of candidates of {name}"
-            unknown(group, what, offers.groups, offers.scope.faults)
+            unknown(group, what, offers.groups, offers.scope.faults, "group")
         found.update(offers.groups.get(group, ()))
     for action in chosen.actions:
         found.add(_known(action, offers.index, f"action of candidates of {name}", offers))

@@ -139,6 +139,8 @@ def grades(playbook: Playbook, scope: Scope) -> tuple[Grade, ...]:
         sides = []
         for side, part in (("fit", spec.fit), ("engagement", spec.engagement)):
             score = _reference(part.score, index, f"score of {name}.{side}", scope)
+            if len(part.bands) < len(part.at.value("bands").entries):
+                scope.faults.unnamed.add(f"grade {name}")
             sides.append((score, _bands(f"{name}.{side}", part, scope)))
         (fit, fit_bands), (engagement, engagement_bands) = sides
         found.append(Grade(str(name), fit, fit_bands, engagement, engagement_bands))
@@ -150,7 +152,7 @@ def _bands(
 ) -> tuple[tuple[str, int], ...]:
     """The bands, the best first."""
     bands = sorted(part.bands.items(), key=lambda band: -band[1])
-    if not bands:
+    if not part.at.value("bands").entries:
         allowed = "at least one band"
         scope.faults.add(part.at.value("bands").fault(f"bands of {what}", allowed))
     for (first, points), (second, same) in itertools.pairwise(bands):

@@ -105,8 +105,13 @@ class Shape:
         return None
 
 
-def unknown(name: Text, what: str, known: Iterable[str], faults: Faults) -> None:
-    """A fault for a name that nothing has, unless its definition has one already."""
+def unknown(name: Text, what: str, known: Iterable[str], faults: Faults, kind: str = "") -> None:
+    """A fault for a name that nothing has, unless its definition has one already, or may have it.
+
+    `kind` is what it names, where `faults.unnamed` may have that.
+    """
+    if kind in faults.unnamed:
+        return
     if name not in faults.broken and name.rpartition(".")[2] not in faults.broken:
         faults.add(name.node.fault(what, one_of(name, known)))
 
