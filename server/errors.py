@@ -63,11 +63,15 @@ class ConfigError(NextbestError):
 class ListenError(NextbestError):
     """An address cannot be listened on; `option` of `nextbest serve` gives another one."""
 
-    def __init__(self, address: str, why: str, option: str = "") -> None:
+    `option` of `nextbest serve` gives another one, and `free` is one near that it could give.
+    """
+
+    def __init__(self, address: str, why: str, option: str = "", free: str = "") -> None:
         super().__init__(f"{address}: {why}")
         self.address = address
         self.why = why
         self.option = option
+        self.free = free
 
 
 class LaneError(NextbestError):

@@ -9,7 +9,7 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nextbest.server.address import PORT_MAX, is_loopback, split, unix_path
 from nextbest.server.errors import ListenError
@@ -62,7 +62,7 @@ def listen_unix(address: str, mode: str, owner: str) -> Listener:
         made.listen(BACKLOG)
     except (OSError, LookupError) as error:
         made.close()
-        raise ListenError(address, _reason(error)) from error
+        raise ListenError(address, reason(error)) from error
     return Listener(address, [made])
 
 
@@ -77,10 +77,10 @@ def listen_tcp(address: str, threads: int) -> Listener:
         for _ in range(threads):
             sockets.append(_bound(family, place, shared=threads > 1))
             sockets[-1].listen(BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for each in sockets:
             each.close()
-        raise ListenError(address, _reason(error)) from error
+        raise ListenError(address, reason(error)) from error
     port = sockets[0].getsockname()[1]
     return Listener(f"{address.rpartition(':')[0]}:{port}", sockets)
 
@@ -96,28 +96,44 @@ def require_free(address: str, path: str) -> None:
         return
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise ListenError(address, "a file that is no socket is there")
-    if not _is_stale(path):
-        raise ListenError(address, IN_USE)
+    if why := _kept(path):
+        raise ListenError(address, why)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
 
-def require_addresses(addresses: Iterable[str], option: str) -> None:
-    """Raise ListenError where one cannot be listened on; others may take it before we do."""
-    for address in addresses:
-        try:
-            if path := unix_path(address):
-                require_free(address, path)
-            else:
-                _require_port(address)
-        except ListenError as error:
-            raise ListenError(address, error.why, option) from error
+def require_addresses(given: Mapping[str, Sequence[str]]) -> None:
+    """Raise ListenError where one of those `given`, by option, cannot be listened on.
+
+    Others may take it before we do.
+    """
+    for option, addresses in given.items():
+        for address in addresses:
+            try:
+                _require(address)
+            except ListenError as error:
+                ours = [each for one in given.values() for each in one]
+                free = _free_near(address, ours) if error.why == IN_USE else ""
+                raise ListenError(address, error.why, option, free) from error
 
 
-def free_near(address: str) -> str:
-    """An address like one in use that is free now; "" where none is near."""
+def _require(address: str) -> None:
+    if path := unix_path(address):
+        require_free(address, path)
+    else:
+        _require_port(address)
+
+
+def _free_near(address: str, ours: Iterable[str]) -> str:
+    """An address like one in use, that is free now and none of ours; "" where none is near."""
+    if unix_path(address):
+        return ""
+    # Of whichever host: ours may be another name, or all addresses, of this one's.
+    wanted = {split(each)[1] for each in ours if not unix_path(each)}
     host, port = address.rpartition(":")[0], split(address)[1]
     for near in range(port + 1, min(port + PORTS_TRIED, PORT_MAX) + 1):
+        if near in wanted:
+            continue
         with contextlib.suppress(ListenError):
             _require_port(f"{host}:{near}")
             return f"{host}:{near}"
@@ -130,8 +146,8 @@ def _require_port(address: str) -> None:
     failed: list[OSError] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise ListenError(address, _reason(error)) from error
+    except (OSError, UnicodeError) as error:
+        raise ListenError(address, reason(error)) from error
     for family, _, _, _, place in found:
         try:
             _bound(family, place, shared=False).close()
@@ -139,14 +155,19 @@ def _require_port(address: str) -> None:
             failed.append(error)
     in_use = any(error.errno == errno.EADDRINUSE for error in failed)
     if failed and (in_use or len(failed) == len(found)):
-        raise ListenError(address, IN_USE if in_use else _reason(failed[0])) from failed[0]
+        raise ListenError(address, IN_USE if in_use else reason(failed[0])) from failed[0]
 
 
-def _is_stale(path: str) -> bool:
+def _kept(path: str) -> str:
+    """Why a unix socket cannot be replaced; "" for one that nobody answers on."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
         # Who has a full backlog, for which a blocking call would wait, is alive.
         trial.setblocking(False)
-        return trial.connect_ex(path) in (errno.ECONNREFUSED, errno.ENOENT)
+        found = trial.connect_ex(path)
+    if found in (errno.EACCES, errno.EPERM):
+        # Whether somebody answers there cannot be known.
+        return f"no permission to connect to what is there: {os.strerror(found)}"
+    return "" if found in (errno.ECONNREFUSED, errno.ENOENT) else IN_USE
 
 
 def _bound(family: int, place: tuple[object, ...], shared: bool) -> socket.socket:
@@ -197,8 +218,10 @@ def _inode(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _reason(error: Exception) -> str:
-    """One line for a person."""
+def reason(error: Exception) -> str:
+    """Why an address cannot be listened on: one line for a person."""
+    if isinstance(error, UnicodeError):
+        return "no name of a host, whose parts have 1 to 63 bytes"
     known = {errno.EADDRINUSE: IN_USE, errno.EADDRNOTAVAIL: ELSEWHERE}
     if isinstance(error, OSError) and error.errno in known:
         return known[error.errno]

@@ -181,10 +181,14 @@ async def serve(
 
 def _require_addresses(config: Config) -> None:
     """Before anything is opened or recovered: to bring a log back may take minutes."""
-    require_addresses(config.listen.addresses, "--listen")
-    require_addresses(config.lane.addresses, "--fast-lane")
-    if config.telemetry.address:
-        require_addresses([config.telemetry.address], "--set telemetry.address=")
+    telemetry = config.telemetry.address
+    require_addresses(
+        {
+            "--listen": config.listen.addresses,
+            "--fast-lane": config.lane.addresses,
+            "--set telemetry.address=": (telemetry,) if telemetry else (),
+        }
+    )
 
 
 def _tracing(settings: TraceSettings, baggage: tuple[str, ...]) -> Tracing | None:

@@ -179,15 +179,17 @@ def _end(error: Exception) -> NoReturn:
 def _other_address(error: ListenError) -> None:
     """Say what to do about an address in use."""
     from nextbest.server.address import unix_path
-    from nextbest.server.listener import IN_USE, free_near
+    from nextbest.server.listener import IN_USE
 
     if error.why != IN_USE or not error.option:
         return
     if unix_path(error.address):
         complain(f"stop the server that answers there, or give another path with {error.option}")
-    elif free := free_near(error.address):
+    elif error.free:
         option = error.option if error.option.endswith("=") else f"{error.option} "
-        complain(f"stop what listens there, or give another address: `{option}{free}` is free")
+        complain(
+            f"stop what listens there, or give another address: `{option}{error.free}` is free"
+        )
 
 
 def _end_call(error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import threading
@@ -13,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 from nextbest.server.errors import ListenError
-from nextbest.server.listener import IN_USE
+from nextbest.server.listener import reason
 
 # Answered at once; one more is closed without an answer.
 REQUESTS_MAX = 8
@@ -53,8 +52,7 @@ class HttpServer:
         try:
             self._server = _Server((host.strip("[]"), int(port)), pages)
         except OSError as error:
-            why = IN_USE if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-            raise ListenError(address, why) from error
+            raise ListenError(address, reason(error)) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="telemetry-http", daemon=True
         )

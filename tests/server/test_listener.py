@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from nextbest.server.errors import ListenError
-from nextbest.server.listener import Listener, listen_tcp, listen_unix, require_free
+from nextbest.server.listener import (
+    Listener,
+    listen_tcp,
+    listen_unix,
+    require_addresses,
+    require_free,
+)
 from nextbest.server.serve import warn_of_others
 
 
@@ -86,6 +92,30 @@ def test_a_socket_in_use_is_refused_while_its_backlog_is_full(path: Path) -> Non
                 require_free(f"unix:{path}", str(path))
 
 
+@pytest.fixture
+def unprivileged() -> Iterator[None]:
+    """Without the right to pass over permissions."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    yield
+    os.seteuid(user)
+
+
+def test_a_socket_without_permission_is_not_said_to_be_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(tmp_path / "lane"))
+    (tmp_path / "lane").chmod(0)
+    tmp_path.chmod(0o755)
+    # The folders above are closed to others.
+    monkeypatch.chdir(tmp_path)
+    request.getfixturevalue("unprivileged")
+    with pytest.raises(ListenError, match="no permission to connect"):
+        require_free("unix:lane", "lane")
+
+
 def test_what_is_no_socket_is_left_alone(path: Path) -> None:
     path.write_text("kept")
     with pytest.raises(ListenError, match="no socket"):
@@ -133,6 +163,32 @@ def test_an_address_of_another_machine_is_refused() -> None:
         listen_tcp("192.0.2.1:0", 1)
     with pytest.raises(ListenError):
         listen_tcp("no-such-host.invalid:0", 1)
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
+def test_what_cannot_be_a_name_is_refused_by_address_and_option(host: str) -> None:
+    address = f"{host}:7600"
+    with pytest.raises(ListenError, match=r"1 to 63 bytes") as refused:
+        require_addresses({"--listen": [address]})
+    assert (refused.value.address, refused.value.option) == (address, "--listen")
+    with pytest.raises(ListenError, match=r"1 to 63 bytes"):
+        listen_tcp(address, 1)
+
+
+def test_an_address_that_is_said_to_be_free_is_none_of_our_own() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        given = {
+            "--listen": [f"127.0.0.1:{port}"],
+            "--fast-lane": ["unix:/tmp/lane", f"localhost:{port + 1}", f"[::1]:{port + 2}"],
+            "--set telemetry.address=": [f"0.0.0.0:{port + 3}"],
+        }
+        with pytest.raises(ListenError) as refused:
+            require_addresses(given)
+    assert refused.value.option == "--listen"
+    assert int(refused.value.free.removeprefix("127.0.0.1:")) > port + 3
 
 
 def test_what_other_hosts_reach_is_told(caplog: pytest.LogCaptureFixture) -> None:
