@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ def read_playbook(files: Mapping[str, bytes], faults: Faults) -> Playbook:
         found.readable = False
         return found
     # By what it was meant to be: names in a part of another name are known, as in any other.
-    meant = {path: _meant(path, files) for path in files}
+    meant = _all_meant(files)
     if not any(path == "schema.yaml" or path.startswith("schema/") for path in meant.values()):
         seen = "no files" if not files else f"no schema.yaml among {len(files):,} files"
         needed = "a schema.yaml with attributes, events, counters or context"
@@ -104,14 +104,24 @@ def read_playbook(files: Mapping[str, bytes], faults: Faults) -> Playbook:
     return found
 
 
-def _meant(path: str, files: Mapping[str, bytes]) -> str:
-    """The path that a part of a wrong name was to have, unless that is there; or its own."""
+def _all_meant(files: Iterable[str]) -> dict[str, str]:
+    """For each path the one that it was to have; no two are meant as one."""
+    meant = {}
+    taken = set(files)
+    for path in sorted(files):
+        meant[path] = _meant(path, taken)
+        taken.add(meant[path])
+    return meant
+
+
+def _meant(path: str, taken: set[str]) -> str:
+    """The path that a part of a wrong name was to have, unless that is taken; or its own."""
     named = _YAML.fullmatch(path)
     if _is_known(path) or named is None:
         return path
     folder = nearest(named[1], [*model.FILES, "tests"])
     meant = f"{folder}{named[2]}.yaml"
-    return meant if _is_known(meant) and meant not in files else path
+    return meant if _is_known(meant) and meant not in taken else path
 
 
 def _is_known(path: str) -> bool:
@@ -141,6 +151,14 @@ def _read_file(found: Playbook, path: str, meant: str, content: bytes, faults: F
         found.cases.extend(() if cases is MISSING else cases)  # type: ignore[arg-type]
     elif not _IGNORED.fullmatch(path):
         _unknown(path, faults)
+        _break_names(found, path, content, faults)
+
+
+def _break_names(found: Playbook, path: str, content: bytes, faults: Faults) -> None:
+    """What a file of an unknown name defines is not missing elsewhere."""
+    root = _parse(found, path, content, Faults()) if _YAML.fullmatch(path) else None
+    for _, section in () if root is None else root.entries:
+        faults.broken.update(name.text for name, _ in section.entries)
 
 
 def _parse(found: Playbook, path: str, content: bytes, faults: Faults) -> source.Node | None:

@@ -25,6 +25,8 @@ class Missing:
 MISSING: Final = Missing()  # what `read` returns after it has reported a fault
 Schema = dict[str, Any]
 _SpecType = TypeVar("_SpecType", bound="Spec")
+# Unknown keys of one record that may be read as what they were to be.
+SLIPS_MAX: Final = 8
 
 
 class Text(str):
@@ -550,14 +552,18 @@ class Record(Shape):
         nodes: dict[str, Node] = {}
         values: dict[str, Any] = {}
         complete = True
+        taken = {key_node.text for key_node, _ in node.entries}
+        slips = 0
         for key_node, value_node in node.entries:
             name = key_node.text
             if name not in fields:
                 self.unknown(key_node, fields, faults)
-                name = self.meant(node, key_node, value_node)
+                slips += 1
+                name = self.meant(key_node, value_node, taken) if slips <= SLIPS_MAX else ""
                 if not name:
                     self.break_names(value_node, faults)
                     continue
+                taken.add(name)
             keys[name] = key_node
             nodes[name] = value_node
             noun = f"{self.noun} {name.replace('_', ' ')}".strip()
@@ -582,11 +588,14 @@ class Record(Shape):
         noun = _a(self.noun) if self.noun else "the file"
         faults.add(node.fault(f"key of {noun}", one_of(node.text, fields)))
 
-    def meant(self, node: Node, key_node: Node, value_node: Node) -> str:
-        """The key that a misspelt one was to be, where its value can be that key's; or ""."""
+    def meant(self, key_node: Node, value_node: Node, taken: set[str]) -> str:
+        """The key that a misspelt one was to be, where its value can be that key's; or "".
+
+        It is none of those taken, which are there or what other misspelt ones were to be.
+        """
         fields = self.fields()
         name = nearest(key_node.text, fields)
-        if not name or key_node.text in self.later or any(k.text == name for k, _ in node.entries):
+        if not name or key_node.text in self.later or name in taken:
             return ""
         trial = Faults()
         fields[name].metadata["shape"].read(value_node, name, trial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,31 @@ def test_each_fault_has_its_place_and_says_what_to_do(case: dict[str, Any]) -> N
     errors = [str(fault) for fault in found.faults if fault.severity is Severity.ERROR]
     assert errors == case["faults"]
     assert found.plan is None
+
+
+def calls_of(content: str) -> int:
+    """How many calls, of generators too, it takes to compile a schema."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        compile_playbook({"schema.yaml": content.encode()})
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_misspelt_keys_take_time_by_their_number() -> None:
+    """And not by its square."""
+    few, many = (
+        calls_of("".join(f"counter{n:03}: {{x: 1}}\n" for n in range(count)))
+        for count in (300, 900)
+    )
+    assert many < 3.5 * few
 
 
 def test_small_playbook_compiles_without_a_fault() -> None:
