@@ -13,7 +13,7 @@ from nextbest.core.errors import (
     UNAVAILABLE,
     NextbestError,
 )
-from nextbest.server.playbook.faults import Fault
+from nextbest.server.playbook.faults import Fault, Severity
 
 
 class BusyError(NextbestError):
@@ -61,7 +61,7 @@ class ConfigError(NextbestError):
 
 
 class ListenError(NextbestError):
-    """An address cannot be listened on; `option` of `nextbest serve` gives another one."""
+    """An address cannot be listened on.
 
     `option` of `nextbest serve` gives another one, and `free` is one near that it could give.
     """
@@ -123,11 +123,15 @@ class ForeignPlaybookError(NextbestError):
 
 
 class FaultyPlaybookError(NextbestError):
-    """A playbook has errors and cannot be published; `faults` holds every one of them."""
+    """A playbook has errors and cannot be published.
+
+    `faults` holds them and the warnings beside them, `errors` is how many errors there are.
+    """
 
     status_code = INVALID_ARGUMENT
     status_reason = "FAULTY_PLAYBOOK"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__(f"the playbook has {len(faults)} fault{'s' if len(faults) != 1 else ''}")
         self.faults = tuple(faults)
+        self.errors = sum(one.count for one in faults if one.severity is Severity.ERROR)
+        super().__init__(f"the playbook has {self.errors} fault{'s' if self.errors != 1 else ''}")

@@ -210,11 +210,14 @@ def _end_call(error: Exception) -> None:
 
 
 def _refused(error: NextbestError) -> None:
+    from nextbest.client.errors import FaultyPlaybookError as RefusedPlaybookError
+
     if not error.violations:
         complain(error.message)
     for violation in error.violations:
         complain(f"{violation.field}: {violation.description}")
-    if (more := int(error.metadata.get("faults", 0)) - len(error.violations)) > 0:
+    known = error.faults if isinstance(error, RefusedPlaybookError) else 0
+    if (more := known - len(error.violations)) > 0:
         complain(f"and {more:,} more; `nextbest check FOLDER` shows all of a playbook's")
     if error.reason == "NO_PLAYBOOK":
         complain("publish one with `nextbest publish FOLDER`")

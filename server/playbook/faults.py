@@ -26,7 +26,10 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault.  `line` and `column` count characters from 1; `seen` may be empty."""
+    """One fault, or the last, which stands for those left out: for `count` of them.
+
+    `line` and `column` count characters from 1; `seen` may be empty.
+    """
 
     file: str
     line: int
@@ -35,6 +38,7 @@ class Fault:
     seen: str
     allowed: str
     severity: Severity = Severity.ERROR
+    count: int = 1
 
     def __str__(self) -> str:
         warning = "warning: " if self.severity is Severity.WARNING else ""
@@ -80,7 +84,8 @@ class Faults:
         faults = sorted(self._faults, key=lambda one: (one not in self._causes, one.order()))
         if self._left_out:
             allowed = "mend these first"
-            faults.append(Fault(".", 1, 1, "more faults", str(self._left_out), allowed))
+            more = self._left_out
+            faults.append(Fault(".", 1, 1, "more faults", str(more), allowed, count=more))
         return tuple(faults)
 
 

@@ -24,8 +24,8 @@ Key = TypeVar("Key")
 NO_SEGMENT = ""
 # Of refusals, all but the first kinds.
 OTHER_REASONS = "for other reasons"
-# Inputs that are named of those that a draft reads and records do not have, the most frequent.
-LACKING_MAX = 100
+# Inputs that are told of those that a draft reads and records do not have, the most frequent.
+LACKING_TOLD_MAX = 100
 # Below this share of what a draft was asked, the rest may well be others than those compared.
 COMPARED_SHARE = 0.9
 # What the compiler has named, as an author knows it; what follows is the author's name.
@@ -80,7 +80,7 @@ class Effect:
 
     records: decided by both.  again: records of decisions that were made again under their ids, but
     for the one that counts.  refused: requests that had no answer.  incomplete: left out, since the
-    draft reads what was not recorded; lacking: by what that is, at most LACKING_MAX of each.
+    draft reads what was not recorded; lacking: by what that is, of a decision the first 64.
     failed: those that the draft refuses, by why.  changed: with other actions, in another order
     too.  by_action, by_group, by_segment: propositions, and of segments the changed decisions.
     """
@@ -122,13 +122,15 @@ class Effect:
 
     def most_lacking(self) -> list[tuple[str, int]]:
         """What was not recorded, and of how many decisions; the most frequent first."""
-        return sorted(self.lacking.items(), key=lambda one: (-one[1], one[0]))[:LACKING_MAX]
+        return sorted(self.lacking.items(), key=lambda one: (-one[1], one[0]))[:LACKING_TOLD_MAX]
 
     def merge(self, more: Effect, reasons_max: int) -> None:
         """Add what was counted elsewhere; reasons beyond so many are told together."""
         self.records += more.records
         self.changed += more.changed
         self.incomplete += more.incomplete
+        self.again += more.again
+        self.refused += more.refused
         self.lacking.update(more.lacking)
         for why, count in more.failed.items():
             known = why in self.failed or len(self.failed) < reasons_max

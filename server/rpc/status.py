@@ -70,8 +70,8 @@ def _status(error: errors.NextbestError) -> status_pb2.Status:
         if hasattr(error, name):
             info.metadata[name] = _cut(str(getattr(error, name)))
     if isinstance(error, FaultyPlaybookError):
-        # Not all may fit into the details.
-        info.metadata["faults"] = str(len(error.faults))
+        # Not all may fit into the details; warnings come after all errors, and are no faults.
+        info.metadata["faults"] = str(error.errors)
     _add(status, info)
     if isinstance(error, FaultyPlaybookError):
         _add(status, _faults(error))

@@ -115,6 +115,8 @@ def test_what_was_not_recorded_has_its_authors_name(tmp_path: Path) -> None:
     twice = Effect()
     for _ in range(2):
         twice.merge(effect, 10)
+        twice.merge(Effect(again=2, refused=3), 10)
+    assert (twice.again, twice.refused) == (4, 6)
     assert twice.most_lacking() == [(name, 2 * n) for name, n in effect.most_lacking()]
 
 

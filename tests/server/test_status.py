@@ -15,7 +15,8 @@ from nextbest.server.errors import (
     DataError,
     FaultyPlaybookError,
 )
-from nextbest.server.playbook.faults import Fault
+from nextbest.server.playbook import limits
+from nextbest.server.playbook.faults import Fault, Faults, Severity
 from nextbest.server.rpc.status import status_of
 
 CASES = [
@@ -90,6 +91,23 @@ def test_what_a_retry_helps_says_when(error: errors.NextbestError) -> None:
     retry = detail(status_of(error), error_details_pb2.RetryInfo)
     assert isinstance(retry, error_details_pb2.RetryInfo)
     assert retry.retry_delay.ToMilliseconds() > 0
+
+
+def test_errors_are_counted_as_faults_and_warnings_are_not() -> None:
+    """Those that were left out of a playbook's list, too."""
+    found = Faults()
+    for line in range(1, limits.FAULTS_MAX + 201):
+        found.add(Fault("schema.yaml", line, 1, "name", "x", "y"))
+    assert len(found.sorted()) == limits.FAULTS_MAX + 1
+    for faults, count in (
+        (found.sorted(), limits.FAULTS_MAX + 200),
+        ((found.sorted()[0], Fault("a.yaml", 1, 1, "a", "b", "c", Severity.WARNING)), 1),
+    ):
+        error = FaultyPlaybookError(faults)
+        info = detail(status_of(error), error_details_pb2.ErrorInfo)
+        assert isinstance(info, error_details_pb2.ErrorInfo)
+        assert info.metadata["faults"] == str(count)
+        assert str(error) == f"the playbook has {count} fault{'s' if count > 1 else ''}"
 
 
 def test_long_and_foreign_text_fits_the_trailers() -> None:
