@@ -456,11 +456,9 @@ cdef inline void write_proposed(Writer* writer, const Proposition* proposition) 
     cdef uint32_t tens = proposition.slot // 10
     cdef uint32_t length = (tens > 0) + placement.length + action.length + 3
     cdef uint8_t* at
-    put_tag(writer, 1, WIRE_BYTES)
-    put_varint(writer, length)
-    if not writer_room(writer, length):
+    if not writer_room(writer, 2 * VARINT_MAX + length):
         return
-    at = writer.data + writer.length
+    at = lay_varint(lay_tag(writer.data + writer.length, 1, WIRE_BYTES), length)
     # Slots have two digits at most.
     at[0] = <uint8_t>(c"0" + tens)
     at += tens > 0
@@ -471,4 +469,4 @@ cdef inline void write_proposed(Writer* writer, const Proposition* proposition) 
     at += placement.length
     at[0] = c" "
     memcpy(at + 1, action.data, action.length)
-    writer.length += length
+    writer.length = at + 1 + action.length - writer.data

@@ -4,6 +4,8 @@ cdef enum:
     WRITER_START = 4096
     # Larger than any answer that the bounds on placements and actions allow.
     WRITER_MAX = 67108864
+    # Of a number of 64 bits.
+    VARINT_MAX = 10
 
 
 cdef struct Writer:
@@ -31,6 +33,8 @@ cdef bint writer_grow(Writer* writer, size_t need) noexcept nogil:
     cdef size_t capacity = writer.capacity if writer.capacity else WRITER_START
     cdef void* data
     cdef size_t most = writer.most if writer.most else WRITER_MAX
+    if writer.failed:
+        return False
     while capacity < writer.length + need:
         capacity *= 2
     data = realloc(writer.data, capacity) if capacity <= most else NULL
@@ -43,23 +47,29 @@ cdef bint writer_grow(Writer* writer, size_t need) noexcept nogil:
 
 
 cdef inline bint writer_room(Writer* writer, size_t need) noexcept nogil:
-    if writer.failed:
-        return False
+    """Whether there is; after a failure there may be still, for what nobody reads."""
     return writer.length + need <= writer.capacity or writer_grow(writer, need)
 
 
-cdef inline void put_varint(Writer* writer, uint64_t value) noexcept nogil:
-    # A byte's address may be the writer's own, for all the compiler knows.
-    cdef uint8_t* at
-    if not writer_room(writer, 10):
-        return
-    at = writer.data + writer.length
+# A byte's address may be the writer's own, for all the compiler knows: what is written goes through
+# a pointer, and one question for room is asked for a whole field.
+cdef inline uint8_t* lay_varint(uint8_t* at, uint64_t value) noexcept nogil:
+    """Write where there is room, VARINT_MAX at most, and give where it ends."""
     while value >= 0x80:
         at[0] = <uint8_t>(value | 0x80)
         at += 1
         value >>= 7
     at[0] = <uint8_t>value
-    writer.length = at + 1 - writer.data
+    return at + 1
+
+
+cdef inline uint8_t* lay_tag(uint8_t* at, uint32_t field, uint32_t wire) noexcept nogil:
+    return lay_varint(at, field << 3 | wire)
+
+
+cdef inline void put_varint(Writer* writer, uint64_t value) noexcept nogil:
+    if writer_room(writer, VARINT_MAX):
+        writer.length = lay_varint(writer.data + writer.length, value) - writer.data
 
 
 cdef inline void put_tag(Writer* writer, uint32_t field, uint32_t wire) noexcept nogil:
@@ -75,21 +85,32 @@ cdef inline void put_raw(Writer* writer, const void* data, size_t length) noexce
 
 cdef inline void write_uint(Writer* writer, uint32_t field, uint64_t value) noexcept nogil:
     """A varint field; nothing for 0, as proto3 has it."""
-    if value != 0:
-        put_tag(writer, field, WIRE_VARINT)
-        put_varint(writer, value)
+    cdef uint8_t* at
+    if value != 0 and writer_room(writer, 2 * VARINT_MAX):
+        at = lay_tag(writer.data + writer.length, field, WIRE_VARINT)
+        writer.length = lay_varint(at, value) - writer.data
 
 
 cdef inline void write_fixed64(Writer* writer, uint32_t field, uint64_t value) noexcept nogil:
     if value != 0:
-        put_tag(writer, field, WIRE_FIXED64)
-        put_raw(writer, &value, 8)
+        write_fixed64_always(writer, field, value)
+
+
+cdef inline void write_fixed64_always(
+    Writer* writer, uint32_t field, uint64_t value
+) noexcept nogil:
+    cdef uint8_t* at
+    if writer_room(writer, VARINT_MAX + 8):
+        at = lay_tag(writer.data + writer.length, field, WIRE_FIXED64)
+        memcpy(at, &value, 8)
+        writer.length = at + 8 - writer.data
 
 
 cdef inline void write_double_always(Writer* writer, uint32_t field, double value) noexcept nogil:
     """A double whose field has presence."""
-    put_tag(writer, field, WIRE_FIXED64)
-    put_raw(writer, &value, 8)
+    cdef uint64_t bits
+    memcpy(&bits, &value, 8)
+    write_fixed64_always(writer, field, bits)
 
 
 cdef inline void write_double(Writer* writer, uint32_t field, double value) noexcept nogil:
@@ -101,9 +122,14 @@ cdef inline void write_double(Writer* writer, uint32_t field, double value) noex
 
 cdef inline void write_text_always(Writer* writer, uint32_t field, Text text) noexcept nogil:
     """A string that is written even when empty: an element of a repeated field."""
-    put_tag(writer, field, WIRE_BYTES)
-    put_varint(writer, text.length)
-    put_raw(writer, text.data, text.length)
+    cdef uint8_t* at
+    if not writer_room(writer, 2 * VARINT_MAX + text.length):
+        return
+    at = lay_tag(writer.data + writer.length, field, WIRE_BYTES)
+    at = lay_varint(at, text.length)
+    if text.length:
+        memcpy(at, text.data, text.length)
+    writer.length = at + text.length - writer.data
 
 
 cdef inline void write_text(Writer* writer, uint32_t field, Text text) noexcept nogil:
@@ -113,8 +139,12 @@ cdef inline void write_text(Writer* writer, uint32_t field, Text text) noexcept 
 
 cdef inline size_t message_open(Writer* writer, uint32_t field) noexcept nogil:
     """Begin a nested message; give what it returns to message_close."""
-    put_tag(writer, field, WIRE_BYTES)
-    put_varint(writer, 0)
+    cdef uint8_t* at
+    if writer_room(writer, VARINT_MAX + 1):
+        at = lay_tag(writer.data + writer.length, field, WIRE_BYTES)
+        # For the length, which message_close writes.
+        at[0] = 0
+        writer.length = at + 1 - writer.data
     return writer.length
 
 
@@ -123,6 +153,9 @@ cdef inline void message_close(Writer* writer, size_t start) noexcept nogil:
     cdef size_t size = length
     cdef size_t extra = 0
     if writer.failed:
+        return
+    if length < 0x80:
+        writer.data[start - 1] = <uint8_t>length
         return
     # One byte was left for the length; longer messages are moved up.
     while size >= 0x80:
