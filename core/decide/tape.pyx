@@ -27,14 +27,28 @@ cdef enum:
     BUDGET_AMOUNT_MAX = 2305843009213693952
 
 
+cdef enum ReadForm:
+    # All there is of it, for a null.
+    READ_HEAD = 0
+    # A value follows, and the bytes of a string.
+    READ_VALUE = 1
+    # So many bytes follow as the value's length says: of lists, ages and moments there are few.
+    READ_BYTES = 2
+
+
 cdef struct TapeRead:
-    # One read; `value.length` bytes follow for a string, and for what is encoded by then.
-    Value value
+    # One read: its head, and more by its form.
     uint32_t index
     # An INPUT_OF_ or a READ_.
     uint16_t of
-    # What follows is the rest of an Input: of lists, ages and moments there are few.
-    uint16_t encoded
+    # A ReadForm.
+    uint16_t form
+    Value value
+
+
+cdef enum:
+    # Of a TapeRead, what stands before its value.
+    READ_HEAD_BYTES = 8
 
 
 cdef struct Tape:
@@ -98,30 +112,58 @@ cdef inline void tape_put(
     Tape* tape, uint16_t of, uint32_t index, const Value* value
 ) noexcept nogil:
     cdef Writer* reads = &tape.reads
-    cdef TapeRead read
     cdef size_t start
-    read.value = value[0]
-    read.index = index
-    read.of = of
-    read.encoded = value.tag == TAG_LIST
-    if read.encoded:
+    if value.tag == TAG_NULL:
+        tape_null(tape, of, index)
+        return
+    if value.tag == TAG_LIST:
         start = tape_open(tape, of, index)
         write_value(reads, INPUT_VALUE, value)
         tape_close(tape, start)
         return
-    put_raw(reads, &read, sizeof(TapeRead))
+    tape_value(tape, of, index, READ_VALUE, value)
     if value.tag == TAG_STRING:
         put_raw(reads, value.as_.s, value.length)
 
 
-cdef inline size_t tape_open(Tape* tape, uint16_t of, uint32_t index) noexcept nogil:
-    """Begin a read whose bytes are encoded at once; give what it returns to tape_close."""
+cdef inline void tape_value(
+    Tape* tape, uint16_t of, uint32_t index, uint16_t form, const Value* value
+) noexcept nogil:
+    cdef Writer* reads = &tape.reads
     cdef TapeRead read
-    memset(&read, 0, sizeof(TapeRead))
+    cdef uint8_t* at
+    if writer_room(reads, sizeof(TapeRead)):
+        at = reads.data + reads.length
+        # Before what is written, which may be the writer's own for all the compiler knows.
+        reads.length += sizeof(TapeRead)
+        read.index = index
+        read.of = of
+        read.form = form
+        memcpy(at, &read, READ_HEAD_BYTES)
+        memcpy(at + READ_HEAD_BYTES, value, sizeof(Value))
+
+
+cdef inline void tape_null(Tape* tape, uint16_t of, uint32_t index) noexcept nogil:
+    """Note a read of nothing: of most attributes, and of most counters of moments."""
+    cdef TapeRead read
     read.index = index
     read.of = of
-    read.encoded = True
-    put_raw(&tape.reads, &read, sizeof(TapeRead))
+    read.form = READ_HEAD
+    put_raw(&tape.reads, &read, READ_HEAD_BYTES)
+
+
+cdef inline void tape_bytes(
+    Tape* tape, uint16_t of, uint32_t index, const void* data, size_t length
+) noexcept nogil:
+    """Keep bytes that `write_reads` knows how to write."""
+    cdef Value value = value_string(NULL, <uint32_t>length)
+    tape_value(tape, of, index, READ_BYTES, &value)
+    put_raw(&tape.reads, data, length)
+
+
+cdef inline size_t tape_open(Tape* tape, uint16_t of, uint32_t index) noexcept nogil:
+    """Begin a read whose bytes are encoded at once; give what it returns to tape_close."""
+    tape_bytes(tape, of, index, NULL, 0)
     return tape.reads.length
 
 
@@ -140,14 +182,11 @@ cdef void tape_counters(Tape* tape, const Indexes* counters) noexcept nogil:
 
     As pairs of a first one and how many follow one another: caps have one for each action.
     """
-    cdef size_t start = tape_open(tape, READ_EMPTY, 0)
-    put_raw(&tape.reads, counters.items, counters.count * sizeof(uint32_t))
-    tape_close(tape, start)
+    tape_bytes(tape, READ_EMPTY, 0, counters.items, counters.count * sizeof(uint32_t))
 
 
 cdef inline void tape_not_empty(Tape* tape, uint32_t counter) noexcept nogil:
-    cdef Value nothing = value_null()
-    tape_put(tape, READ_NOT_EMPTY, counter, &nothing)
+    tape_null(tape, READ_NOT_EMPTY, counter)
 
 
 cdef inline void tape_attribute(Tape* tape, uint32_t index, const Value* value) noexcept nogil:
@@ -175,14 +214,10 @@ cdef void tape_ages(Tape* tape, uint32_t index, const Ages* ages) noexcept nogil
 cdef void tape_moments(
     Tape* tape, uint32_t index, const int64_t* moments, uint32_t count
 ) noexcept nogil:
-    cdef Value nothing = value_null()
-    cdef size_t start
-    if count == 0:
-        tape_put(tape, INPUT_OF_COUNTER, index, &nothing)
-        return
-    start = tape_open(tape, READ_MOMENTS, index)
-    put_raw(&tape.reads, moments, count * sizeof(int64_t))
-    tape_close(tape, start)
+    if count:
+        tape_bytes(tape, READ_MOMENTS, index, moments, count * sizeof(int64_t))
+    else:
+        tape_null(tape, INPUT_OF_COUNTER, index)
 
 
 cdef void tape_budget(Tape* tape, uint32_t index, const BudgetView* view) noexcept nogil:
@@ -232,7 +267,7 @@ cdef void write_reads(
             at = write_empty(empty, at - read.value.length, at, end)
         elif read.of == READ_MOMENTS:
             write_moments(record, &read, at - read.value.length)
-        elif read.value.tag == TAG_NULL:
+        elif read.form == READ_HEAD:
             put_varint(unset if read.of == INPUT_OF_ATTRIBUTE else empty, read.index + 1)
         else:
             write_read(record, &read, at - read_bytes_of(&read))
@@ -242,12 +277,16 @@ cdef void write_reads(
 
 
 cdef inline uint32_t read_bytes_of(const TapeRead* read) noexcept nogil:
-    """How many bytes follow a read."""
-    return read.value.length if read.encoded or read.value.tag == TAG_STRING else 0
+    """How many bytes follow a read's value."""
+    return read.value.length if read.form == READ_BYTES or read.value.tag == TAG_STRING else 0
 
 
 cdef inline const uint8_t* next_read(const uint8_t* at, TapeRead* read) noexcept nogil:
     """Give a read, and where the next one begins."""
+    memcpy(read, at, READ_HEAD_BYTES)
+    if read.form == READ_HEAD:
+        read.value = value_null()
+        return at + READ_HEAD_BYTES
     memcpy(read, at, sizeof(TapeRead))
     return at + sizeof(TapeRead) + read_bytes_of(read)
 
@@ -289,7 +328,7 @@ cdef inline void write_read(Writer* record, TapeRead* read, const uint8_t* bytes
     """An Input: what it is of, by its place in the playbook, from 1."""
     cdef size_t start = message_open(record, RECORD_INPUT)
     write_uint(record, read.of, read.index + 1)
-    if read.encoded:
+    if read.form == READ_BYTES:
         put_raw(record, bytes, read.value.length)
     else:
         if read.value.tag == TAG_STRING:
