@@ -166,6 +166,30 @@ cdef inline uint32_t gate_fate(const Decision* decision, uint32_t gate) noexcept
     return FATE_NOT_ELIGIBLE + gate - GATE_ELIGIBILITY
 
 
+cdef inline bint is_valid(const Decision* decision, const ActionSpec* action) noexcept nogil:
+    """Whether the moment lies within the action's validity."""
+    return (action.valid_from_us == 0 or decision.now_us >= action.valid_from_us) and (
+        action.valid_until_us == 0 or decision.now_us < action.valid_until_us
+    )
+
+
+cdef inline bint suits(
+    Decision* decision, const PlacementSpec* placement, const ActionSpec* action,
+    Candidate* candidate,
+) noexcept nogil:
+    """As `qualifies`, of an action that no gate of its own holds back: not asked again."""
+    cdef int64_t failing = -1
+    if not is_valid(decision, action):
+        candidate.fate = FATE_OUTSIDE_VALIDITY
+        return False
+    if placement.contact.count:
+        failing = first_failing(decision, &placement.contact)
+    if failing >= 0:
+        candidate.fate = FATE_CONTACT_POLICY
+        candidate.condition = failing
+    return failing < 0
+
+
 cdef bint qualifies(
     Decision* decision, const PlacementSpec* placement, const ActionSpec* action,
     Candidate* candidate,
@@ -173,10 +197,7 @@ cdef bint qualifies(
     """Pass the gates in their order; else say which one held the candidate back."""
     cdef int64_t failing
     cdef uint32_t gate
-    if action.valid_from_us and decision.now_us < action.valid_from_us:
-        candidate.fate = FATE_OUTSIDE_VALIDITY
-        return False
-    if action.valid_until_us and decision.now_us >= action.valid_until_us:
+    if not is_valid(decision, action):
         candidate.fate = FATE_OUTSIDE_VALIDITY
         return False
     for gate in range(POLICY_GATES):
@@ -304,6 +325,7 @@ cdef void rank_candidates(
     bint unscored,
 ) noexcept nogil:
     """Gate and rank; the dropped ones are kept, from the end, only to be explained."""
+    cdef const ActionSpec* action
     cdef Candidate* candidate
     cdef uint32_t i
     # One more than the gate.
@@ -328,8 +350,10 @@ cdef void rank_candidates(
         candidate.fate = FATE_OUTRANKED
         candidate.condition = -1
         candidate.error.tag = TAG_NULL
-        if qualifies(
-            decision, placement, &decision.playbook.actions[candidate.action], candidate
+        action = &decision.playbook.actions[candidate.action]
+        if (
+            qualifies(decision, placement, action, candidate) if explain
+            else suits(decision, placement, action, candidate)
         ):
             ranking.ranked += 1
             continue
