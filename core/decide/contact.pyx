@@ -21,6 +21,11 @@ cdef inline bint counts_nothing(const ContactSpec* rule) noexcept nogil:
     )
 
 
+cdef inline uint32_t contact_rule(const PlaybookState* playbook, uint32_t condition) noexcept nogil:
+    """The rule of a condition that is one: they stand last, in their order."""
+    return condition - (playbook.conditions_count - playbook.contact_count)
+
+
 cdef bint column_below(const ContactColumn& rule, const uint32_t& column) noexcept nogil:
     return rule.column < column
 
@@ -101,9 +106,15 @@ cdef void contact_look(Decision* decision, const Side* side) noexcept nogil:
     cdef const ContactColumn* end = first + playbook.contact_columns_count
     cdef const ContactColumn* rule
     cdef const MomentCell* cells = moment_cells(side)
+    cdef uint32_t count = side.count[MOMENTS]
     cdef uint32_t column, i = 0
+    # Of most people no rule counts anything.
+    if count == 0 or cells[count - 1].column < first.column:
+        return
+    if cells[0].column < first.column:
+        i = side_find(side, MOMENTS, first.column, 0)
     # What is reserved and confirmed stands behind what rules count.
-    while i < side.count[MOMENTS] and cells[i].column <= (end - 1).column:
+    while i < count and cells[i].column <= (end - 1).column:
         column = cells[i].column
         i = moments_end(side, column, i)
         rule = lower_bound(first, end, column, column_below)
@@ -186,7 +197,9 @@ cdef Value cap_holds(
     cdef int64_t number = 0
     cdef uint32_t kept, i
     cdef const int64_t* moments = contact_moments(decision, rule, &kept)
-    if moments == NULL or (rule.reserve_us and not count_reservations(decision)):
+    if moments == NULL or (
+        rule.reserve_us and not decision.reservations_counted and not count_reservations(decision)
+    ):
         return value_error(ERROR_MEMORY, SLOT_NONE)
     if rule.period != PERIOD_ROLLING:
         number = period_number(local_seconds(zone, floor_divide(now_us, 1000000)), rule.period)
@@ -276,10 +289,11 @@ cdef int64_t spent_of(
     """The first rule that lets nothing more be shown by this decision, or -1."""
     cdef const ContactSpec* rule
     cdef const ContactCount* count
-    cdef uint32_t i
+    cdef uint32_t i, index
     for i in range(rules.count):
-        rule = decision.playbook.conditions[rules.items[i]].contact
-        count = &decision.contact[rule - decision.playbook.contact]
+        index = contact_rule(decision.playbook, rules.items[i])
+        rule = &decision.playbook.contact[index]
+        count = &decision.contact[index]
         if rule.kind == CONTACT_BUDGET:
             if overspent(decision, rule, count, action):
                 return rules.items[i]
@@ -292,8 +306,12 @@ cdef int64_t contact_spent(
     Decision* decision, const PlacementSpec* placement, const ActionSpec* action
 ) noexcept nogil:
     """The rule that what this decision proposes already has used up, or -1."""
-    cdef int64_t found = spent_of(decision, &action.gates[<int>GATE_CONTACT], action)
-    return found if found >= 0 else spent_of(decision, &placement.contact, action)
+    cdef int64_t found = -1
+    if action.gates[<int>GATE_CONTACT].count:
+        found = spent_of(decision, &action.gates[<int>GATE_CONTACT], action)
+    if found < 0 and placement.contact.count:
+        found = spent_of(decision, &placement.contact, action)
+    return found
 
 
 cdef void spend_of(
@@ -302,21 +320,24 @@ cdef void spend_of(
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ContactSpec* rule
     cdef int64_t given
-    cdef uint32_t i
+    cdef uint32_t i, index
     for i in range(rules.count):
-        rule = playbook.conditions[rules.items[i]].contact
+        index = contact_rule(playbook, rules.items[i])
+        rule = &playbook.contact[index]
         given = rule.shown
         if rule.kind == CONTACT_BUDGET:
             given = budget_cost(playbook, &playbook.budgets[rule.budget], action)
-        decision.contact[rule - playbook.contact].given += given
+        decision.contact[index].given += given
 
 
 cdef void contact_spend(
     Decision* decision, const PlacementSpec* placement, const ActionSpec* action
 ) noexcept nogil:
     """Count a proposition against the rules that it falls under."""
-    spend_of(decision, &action.gates[<int>GATE_CONTACT], action)
-    spend_of(decision, &placement.contact, action)
+    if action.gates[<int>GATE_CONTACT].count:
+        spend_of(decision, &action.gates[<int>GATE_CONTACT], action)
+    if placement.contact.count:
+        spend_of(decision, &placement.contact, action)
 
 
 cdef void write_contact(

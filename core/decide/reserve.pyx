@@ -254,6 +254,8 @@ cdef uint32_t keep_open(
         return 0
     sort(cells, cells + kept, reservation_before)
     kept = keep_newest(cells, kept)
+    if shown_count == 0:
+        return kept
     for i in range(shown_count):
         if shown[i].time_us <= until_us:
             confirm_one(cells, kept, shown[i].value, from_us)
@@ -369,7 +371,7 @@ cdef void count_for(Decision* decision, const Indexes* rules, int64_t time_us) n
     cdef const ContactSpec* rule
     cdef uint32_t i
     for i in range(rules.count):
-        rule = decision.playbook.conditions[rules.items[i]].contact
+        rule = &decision.playbook.contact[contact_rule(decision.playbook, rules.items[i])]
         if rule.reserve_us and time_us > decision.now_us - rule.reserve_us:
             reserve_of(decision, rule, 1)
 
