@@ -311,7 +311,10 @@ def find_max_command(
     p99_ms: Annotated[
         float, typer.Option("--p99-ms", help="What p99 may be.", metavar="MS", min=0)
     ] = 1,
-    step: Annotated[float, typer.Option("--step", help="Seconds for each rate.", metavar="S")] = 3,
+    step: Annotated[
+        float,
+        typer.Option("--step", help="Seconds for each rate.", parser=o.seconds, metavar="SPAN"),
+    ] = 3,
     precision: Annotated[
         float, typer.Option(help="Stop when the two ends are this close.", metavar="SHARE")
     ] = 0.02,
@@ -347,8 +350,11 @@ def find_max_command(
     """Search the highest rate at which p99 stays under a limit.
 
     A closed loop tells about how much the servers can do; then rates are tried by halving, each
-    in an open loop, and each is told.  A rate holds when p99 is at most the limit, calls were
-    sent on time, and all were answered OK.  Exit code 1: none did.
+    in an open loop, and each is told on standard error.  A rate holds when p99 is at most the
+    limit, calls were sent on time, and all were answered OK.  Exit code 1: none did.
+
+    By default some 7 rates of 4 s each are tried; at most 30 rates, and each once more where the
+    machine was disturbed.
 
     Example:
 
@@ -363,7 +369,7 @@ def find_max_command(
 
 def search_max(settings: Settings, given: dict[str, Any]) -> None:
     """`find-max`: the steps as they come, then the rate."""
-    from .find_max import Search, find_max
+    from .find_max import Search, find_max, plan_text
 
     search = Search(
         given["p99_ms"],
@@ -373,8 +379,12 @@ def search_max(settings: Settings, given: dict[str, Any]) -> None:
         given["upto"],
         given["failed_share"],
     )
-    console = errors() if given["json"] == "-" else results()
-    rate, steps = find_max(settings, search, lambda line: console.print(line, soft_wrap=True))
+    # Before the first step, which takes seconds; and apart from the result, which a pipe may take.
+    steps_to = errors()
+    search.validate()
+    steps_to.print(plan_text(settings, search), soft_wrap=True)
+    rate, steps = find_max(settings, search, lambda line: steps_to.print(line, soft_wrap=True))
+    console = steps_to if given["json"] == "-" else results()
     told = f"{rate:,.0f}/s is the highest rate that held p99 <= {search.p99_ms:g} ms"
     console.print(told if rate else f"no rate held p99 <= {search.p99_ms:g} ms", soft_wrap=True)
     plain = {"rate": rate, "p99LimitMs": search.p99_ms, "steps": [one.plain() for one in steps]}

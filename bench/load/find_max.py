@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from .errors import OptionError, option_fault
 from .result import Result, percentile, result
 from .run import run
 from .settings import Settings
-from .summary import span
+from .summary import failure, span
 from .workload import Part, workload
 
 # What the closed loop that comes first reaches is about the servers' most; an open loop may hold
@@ -18,6 +19,8 @@ from .workload import Part, workload
 HEADROOM = 1.1
 CLOSED_S = 1.0
 STEPS_MAX = 30
+# Where no rate holds the lower end stays at 0, and the rates end here: no run takes less.
+RATE_MIN = 0.01
 SHORTFALL_MAX = 0.01
 LOST_SHARE_MAX = 0.001
 P99_MS_MAX = 60_000
@@ -94,6 +97,8 @@ def find_max(
     steps: list[Step] = []
     while len(steps) < STEPS_MAX and high - low > search.precision * high:
         rate = (low + high) / 2
+        if rate < RATE_MIN:
+            break
         step = tried(settings, search, rate, parts)
         steps.append(step)
         tell(step.text)
@@ -102,6 +107,23 @@ def find_max(
         else:
             low = best = rate
     return best, steps
+
+
+def plan_text(settings: Settings, search: Search) -> str:
+    """How long a search takes, in a line."""
+    step_s = search.step_s + warmup_s(settings, search)
+    # From a lower end that holds each step halves what is left.
+    about = min(max(math.ceil(math.log2(1 / search.precision)), 1) + 1, STEPS_MAX)
+    most_s = STEPS_MAX * 2 * (step_s + settings.drain)
+    return (
+        f"rates of {step_s:g} s each: about {about}, at most {STEPS_MAX}, and again where the "
+        f"machine was disturbed; {most_s / 60:.0f} min at most"
+    )
+
+
+def warmup_s(settings: Settings, search: Search) -> float:
+    """The part of a step that is not measured."""
+    return min(settings.warmup, search.step_s / 3)
 
 
 def ceiling(settings: Settings, parts: list[Part], tell: Callable[[str], None]) -> float:
@@ -122,7 +144,7 @@ def tried(settings: Settings, search: Search, rate: float, parts: list[Part]) ->
         closed=False,
         rate=rate,
         duration=search.step_s,
-        warmup=min(settings.warmup, search.step_s / 3),
+        warmup=warmup_s(settings, search),
         calls=0,
         probe=0,
     )
@@ -147,7 +169,7 @@ def fault(found: Result, search: Search, rate: float) -> str:
     failed = found["count"] - good
     p99 = percentile(found, 99)
     if found["count"] and failed > search.failed_share_max * found["count"]:
-        return f"{failed:,} calls were not OK"
+        return f"{failed:,} calls were not OK, most of them {failure(found)}"
     if p99 > search.p99_ms * 1e6:
         return f"p99 is over {search.p99_ms:g} ms"
     if not found["valid"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -13,6 +14,21 @@ REQUESTS = "What is asked"
 LOAD = "How much, and when"
 CONNECTION = "Connections"
 OUTPUT = "Output"
+
+SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def seconds(given: str | float) -> float:
+    """The seconds of a number, or of a span such as 500ms; raises typer.BadParameter."""
+    if found := SPAN.fullmatch(str(given)):
+        return float(found[1]) * UNITS_S[found[2]]
+    try:
+        return float(given)
+    except ValueError:
+        allowed = "a number of seconds, or a span such as 500ms, 5s, 2m"
+        raise typer.BadParameter(f"{given!r}, allowed: {allowed}") from None
+
 
 To: TypeAlias = Annotated[
     list[str],
@@ -66,7 +82,9 @@ DeadlineMs: TypeAlias = Annotated[
 ]
 Connect: TypeAlias = Annotated[
     float,
-    typer.Option(help="Seconds to connect.", rich_help_panel=CONNECTION, metavar="S"),
+    typer.Option(
+        help="Seconds to connect.", rich_help_panel=CONNECTION, parser=seconds, metavar="SPAN"
+    ),
 ]
 WaitForReady: TypeAlias = Annotated[
     bool,
@@ -124,7 +142,14 @@ RateFrom: TypeAlias = Annotated[
 ]
 Duration: TypeAlias = Annotated[
     float,
-    typer.Option("--duration", "-d", help="Seconds measured.", rich_help_panel=LOAD, metavar="S"),
+    typer.Option(
+        "--duration",
+        "-d",
+        help="What is measured: seconds, or a span such as 500ms, 5s, 2m.",
+        rich_help_panel=LOAD,
+        parser=seconds,
+        metavar="SPAN",
+    ),
 ]
 Calls: TypeAlias = Annotated[
     int,
@@ -139,7 +164,11 @@ Calls: TypeAlias = Annotated[
 Warmup: TypeAlias = Annotated[
     float,
     typer.Option(
-        "--warmup", help="Seconds before that are not measured.", rich_help_panel=LOAD, metavar="S"
+        "--warmup",
+        help="Seconds before that are not measured.",
+        rich_help_panel=LOAD,
+        parser=seconds,
+        metavar="SPAN",
     ),
 ]
 Drain: TypeAlias = Annotated[
@@ -148,7 +177,8 @@ Drain: TypeAlias = Annotated[
         "--drain",
         help="Seconds after the end in which answers count.",
         rich_help_panel=LOAD,
-        metavar="S",
+        parser=seconds,
+        metavar="SPAN",
     ),
 ]
 Seed: TypeAlias = Annotated[
@@ -271,7 +301,8 @@ Probe: TypeAlias = Annotated[
     typer.Option(
         "--probe",
         help="Seconds that each core is watched for gaps, before and after.",
-        metavar="S",
+        parser=seconds,
+        metavar="SPAN",
         rich_help_panel=OUTPUT,
     ),
 ]

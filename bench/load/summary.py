@@ -37,9 +37,23 @@ def sparkline(values: list[int], width: int = 60) -> str:
 
 def summary(found: Result) -> Group:
     """What `nextbest bench` prints at the end."""
-    parts: list[RenderableType] = [verdict(found), headline(found), table(found)]
+    parts: list[RenderableType] = [*refusals(found), verdict(found), headline(found), table(found)]
     parts += [Text(line, style=style) for line, style in lines(found)]
     return Group(*parts)
+
+
+def refusals(found: Result) -> Iterator[Text]:
+    """That most calls were not OK, and why: it comes first, since it explains all else."""
+    failed = found["count"] - found["statusCodeDistribution"].get("OK", 0)
+    if 2 * failed > found["count"]:
+        told = f"{failed:,} of {found['count']:,} calls were not OK, most of them {failure(found)}"
+        yield Text(told, style="bold red")
+
+
+def failure(found: Result) -> str:
+    """What most of the calls that were not OK ended with."""
+    errors = found["errorDistribution"]
+    return max(errors, key=errors.__getitem__, default="without a message")
 
 
 def verdict(found: Result) -> Text:

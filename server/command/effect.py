@@ -14,7 +14,7 @@ REFUSED = "request was refused, and is|requests were refused, and are left out"
 
 
 def show_effect(effect: Effect) -> None:
-    """What a draft would change, for people."""
+    """What a draft would change, for people; no tables where nothing was compared."""
     share = effect.changed / effect.records if effect.records else 0.0
     decisions = counted(effect.records, "decision|decisions")
     out().print(
@@ -31,6 +31,8 @@ def show_effect(effect: Effect) -> None:
         out().print(counted(effect.again, AGAIN))
     for why, count in effect.failed.most_common(SHOWN_MAX):
         out().print(f"{count:,} refused by the draft: {why}")
+    if not effect.records:
+        return
     out().print(_actions(effect))
     out().print(_groups(effect))
     if set(effect.by_segment) - {NO_SEGMENT}:

@@ -42,7 +42,9 @@ class DivergedError(LogError):
 
 # What helps a member that lacks a part of the log.
 FETCH = (
-    "bring another node's snapshot with `nextbest log snapshot --output` and `nextbest log restore`"
+    "give this node a data folder (--data) and say where others are (log.peers here, or "
+    "log.advertise there), or bring another node's snapshot with `nextbest log snapshot --output` "
+    "and `nextbest log restore`"
 )
 
 

@@ -112,8 +112,9 @@ class Telemetry:
             bounds,
             {one.method: one.threshold_s for one in objectives},
             keep=bool(sinks),
-            # For an export alone: who captures wants what was remarkable, or asked for.
-            ratio=sampling.ratio if tracing or events else 0.0,
+            # The standard's default, every call, is for an export alone: who only captures wants
+            # what was remarkable or asked for.
+            ratio=sampling.ratio if tracing or events or sampling.given else 0.0,
             parent_based=sampling.parent_based,
         )
         self._kept = KeptCalls(engine.telemetry, sinks)

@@ -33,6 +33,7 @@ generator = pytest.importorskip("nextbest.bench.generator", reason=MISSING, exc_
 from nextbest.bench.compare import comparison  # noqa: E402
 from nextbest.bench.find_max import Search, find_max  # noqa: E402
 from nextbest.bench.live import live  # noqa: E402
+from nextbest.bench.options import seconds  # noqa: E402
 from nextbest.bench.result import at, percentile, read, result  # noqa: E402
 from nextbest.bench.run import run  # noqa: E402
 from nextbest.bench.settings import Settings  # noqa: E402
@@ -167,6 +168,25 @@ def test_every_status_and_message_is_counted_and_refusals_have_no_latency() -> N
         "rpc error: code = Unauthenticated desc = ": 100,
     }
     assert sum(bucket[2] for bucket in found["buckets"]) == 100
+
+
+def test_what_most_calls_were_refused_for_comes_before_all_else() -> None:
+    def reply(_peer: Any, stream: int) -> bytes:
+        time.sleep(0.002)
+        return answer(stream, b"3", b"placements: 'homme'", body=b"")
+
+    with Server(reply) as server:
+        arguments = "--to", server.address, "--probe", "0", "--rate", "900", "--duration", "300ms"
+        arguments += "--warmup", "0s", "--connections", "1", "--streams", "1"
+        shown, _told = command(*arguments, code=3)
+        tried = "--to", server.address, "--p99-ms", "9", "--upto", "9", "--step", "0.3s"
+        searched, told = command("find-max", *tried, "--from", "4", "--precision", "0.4", code=1)
+    why = "rpc error: code = InvalidArgument desc = placements: 'homme'"
+    assert re.match(rf"[\d,]+ of [\d,]+ calls were not OK, most of them {why}\n", shown)
+    assert "INVALID: not a measurement" in shown
+    assert f"calls were not OK, most of them {why}" in told
+    assert "at most 30" in told
+    assert searched == "no rate held p99 <= 9 ms\n"
 
 
 @pytest.mark.parametrize(
@@ -510,6 +530,13 @@ def test_find_max_finds_what_a_slow_server_can_do() -> None:
     assert max(step.rate for step in steps if not step.why) == rate
 
 
+def test_find_max_ends_where_no_rate_is_low_enough() -> None:
+    with Server(lambda _peer, stream: answer(stream, b"3", body=b"")) as server:
+        settings = Settings(to=(server.address,), **{**QUICK, "warmup": 0, "drain": 0.1})
+        search = Search(p99_ms=200, step_s=0.1, rate_most=0.05)
+        assert find_max(settings, search, lambda _line: None)[0] == 0
+
+
 def test_without_libnghttp2_the_command_says_what_to_install() -> None:
     program = (
         "import sys; sys.modules['nextbest.bench.generator'] = None\n"
@@ -541,6 +568,14 @@ def test_options_that_nobody_would_read_are_refused(given: tuple[str, ...], unre
     )
     assert done.returncode == 2
     assert f"{unread}: given with {given[0]}" in done.stderr
+
+
+def test_spans_are_read_as_elsewhere() -> None:
+    given = {"500ms": 0.5, "5s": 5.0, "2m": 120.0, "1.5h": 5_400.0, "2.5": 2.5}
+    assert {one: seconds(one) for one in given} == given
+    _out, told = command("--duration", "5 s", code=2)
+    assert "--duration" in told
+    assert "a span such as" in told
 
 
 def test_options_before_a_command_are_refused() -> None:

@@ -77,6 +77,13 @@ def test_whatif_names_what_was_not_recorded_and_warns_of_few(records: Path, tmp_
     assert "warning" not in run("whatif", records, "--playbook", SHOP, code=0).stderr
 
 
+def test_whatif_shows_no_tables_where_nothing_was_compared(records: Path) -> None:
+    result = run("whatif", records, "--playbook", LEADS, code=1)
+    assert " refused by the draft: placements: " in result.stdout
+    assert "┏" not in result.stdout
+    assert "the draft refuses every decision" in result.stderr
+
+
 def test_what_has_no_playbook_was_not_replayed(data: Path) -> None:
     result = run("replay", data, "--playbook", LEADS, code=1)
     assert f"0 equal, 0 different, {DECISIONS} not replayed" in result.stdout

@@ -19,10 +19,11 @@ SAMPLERS = (*RATIOS, *(PARENT_BASED + name for name in RATIOS))
 
 class Sampling(NamedTuple):
     """ratio: how many calls of 1 are sampled that have no caller's decision, or all of them
-    where `parent_based` is false."""
+    where `parent_based` is false; `given`: whether somebody has said so."""
 
     ratio: float
     parent_based: bool
+    given: bool = False
 
     def sampler(self) -> Sampler:
         """The same for spans that no call makes."""
@@ -35,11 +36,13 @@ class Sampling(NamedTuple):
 
 def sampling(environment: Mapping[str, str]) -> Sampling:
     """What OTEL_TRACES_SAMPLER and its argument say; raises ConfigError for what they cannot."""
-    name = (environment.get(SAMPLER, "").strip() or DEFAULT).lower()
+    given = environment.get(SAMPLER, "").strip().lower()
+    name = given or DEFAULT
     if name not in SAMPLERS:
         raise ConfigError([f"{SAMPLER}: {name!r}, allowed: {', '.join(SAMPLERS)}"])
     ratio = RATIOS[name.removeprefix(PARENT_BASED)]
-    return Sampling(_ratio(environment) if ratio is None else ratio, name.startswith(PARENT_BASED))
+    ratio = _ratio(environment) if ratio is None else ratio
+    return Sampling(ratio, name.startswith(PARENT_BASED), bool(given))
 
 
 def _ratio(environment: Mapping[str, str]) -> float:

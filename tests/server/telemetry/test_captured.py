@@ -107,6 +107,22 @@ def test_nothing_is_kept_where_nothing_is_to_be_remembered(tmp_path: Path) -> No
         assert "no calls are remembered" in command(server).stdout
 
 
+@pytest.mark.parametrize(("sampler", "count"), [("", 0), ("always_on", 1), ("always_off", 0)])
+def test_a_sampler_that_is_named_samples_without_an_export(
+    tmp_path: Path, sampler: str, count: int
+) -> None:
+    with Server(tmp_path, environment={"OTEL_TRACES_SAMPLER": sampler}) as server:
+        made(server.address, DECIDE, decide("home"), PARENT[:-1] + "0")
+        # Whoever failed is remembered, and what was before it with it.
+        with pytest.raises(grpc.RpcError):
+            made(server.address, DECIDE, decide("nowhere"), PARENT[:-1] + "0")
+        codes: list[str] = []
+        with Client(server.address) as client:
+            while "INVALID_ARGUMENT" not in codes:
+                codes = [one.code for one in client.traces().calls]
+    assert codes == ["INVALID_ARGUMENT", *["OK"] * count]
+
+
 def kept(count: int, code: int) -> list[KeptCall]:
     engine = Engine()
     engine.telemetry.configure(bounds_s(), {}, ratio=1.0)
