@@ -191,6 +191,11 @@ cdef int reach_latched(const History* history, const Position* wanted) noexcept 
         if after.previous.epoch == wanted.epoch:
             if wanted.sequence > after.previous.sequence:
                 return REACH_LOST
+            # The one entry of an older epoch that a node restored from a snapshot knows for sure.
+            if wanted.sequence == after.previous.sequence and (
+                wanted.nonce != after.previous.nonce
+            ):
+                return REACH_LOST
         elif after != &history.epochs[0] or after.previous.epoch < wanted.epoch:
             return REACH_LOST
     if behind(&history.position, wanted):

@@ -324,6 +324,17 @@ def test_a_position_is_reached_to_come_or_lost(engine: Engine) -> None:
     assert engine.position == at(2, 2)
 
 
+def test_the_last_entry_of_an_older_epoch_is_known_by_its_nonce(engine: Engine) -> None:
+    # As after a start from a snapshot: the entries before it are not known one by one.
+    engine.attach_log(4)
+    engine.epoch_opened(4, at(0, 4)[2], at(28, 3))
+    engine.epoch_opened(1005, at(0, 1005)[2], at(3, 4))
+    follow(engine, 2, 1005)
+    assert engine.reached(at(3, 4))
+    with pytest.raises(PositionLostError):
+        engine.reached(at(3, 4, 77))
+
+
 def test_an_epoch_that_the_first_known_one_leaves_out_is_lost(engine: Engine) -> None:
     engine.attach_log(4)
     engine.epoch_opened(5, at(0, 5)[2], at(10, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
+import multiprocessing
 import traceback
 from dataclasses import dataclass, field
 from itertools import count
@@ -120,7 +121,8 @@ def counted(world: World) -> dict[str, int]:
 
 def collect(before: int) -> None:
     """Keep memory flat over many seeds: `before` have run in this process."""
-    if before == 0:
+    if before == 0 and multiprocessing.parent_process() is not None:
+        # A worker's, which has nothing else to do; a process of tests goes on to others.
         gc.disable()
         gc.freeze()
     if before % COLLECT_EVERY == 0:
