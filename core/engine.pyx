@@ -469,7 +469,7 @@ cdef class Engine:
         cdef BudgetState* budget = self.budget_state(key)
         cdef int64_t last_us = now_us
         cdef uint32_t count
-        if budget == NULL or budget.holds.waiting.count == 0:
+        if budget == NULL or most == 0 or budget.holds.waiting.count == 0:
             return b"", 0
         told = bytearray(min(most, budget.holds.waiting.count) * sizeof(Orphan))
         cdef uint8_t[::1] into = told
@@ -525,19 +525,33 @@ cdef class Engine:
             latch_drop(&budget.latch)
         return bytes(waiting[:found * sizeof(Orphan)])
 
-    def end_orphans(self, bytes key, int64_t period, bytes orphans, bint late) -> None:
-        """Look out for them no more; late: an impression that comes yet counts as late here."""
+    def end_orphans(self, bytes key, bytes orphans) -> None:
+        """Look out for them no more."""
         cdef BudgetState* budget = self.budget_state(key)
         cdef const Orphan* items = <Orphan*><char*>orphans
-        cdef uint32_t first, size, count = <uint32_t>(len(orphans) // sizeof(Orphan))
+        cdef uint32_t first, count = <uint32_t>(len(orphans) // sizeof(Orphan))
         if budget == NULL:
             return
         for first in range(0, count, ORPHAN_STEPS):
-            size = min(count - first, <uint32_t>ORPHAN_STEPS)
             latch_take(&budget.latch)
-            if late:
-                orphans_late(&self.state.budgets, budget, period, items + first, size)
-            orphans_end(&budget.orphans, items + first, size)
+            orphans_end(
+                &budget.orphans, items + first, min(count - first, <uint32_t>ORPHAN_STEPS)
+            )
+            latch_drop(&budget.latch)
+
+    def return_orphans(self, bytes key, int64_t period, bytes orphans) -> None:
+        """They have come back, before they end: an impression since they waited is late here."""
+        cdef BudgetState* budget = self.budget_state(key)
+        cdef const Orphan* items = <Orphan*><char*>orphans
+        cdef uint32_t first, count = <uint32_t>(len(orphans) // sizeof(Orphan))
+        if budget == NULL:
+            return
+        for first in range(0, count, ORPHAN_STEPS):
+            latch_take(&budget.latch)
+            orphans_late(
+                &self.state.budgets, budget, period, items + first,
+                min(count - first, <uint32_t>ORPHAN_STEPS),
+            )
             latch_drop(&budget.latch)
 
     def budgets(self, int64_t now_us, int64_t ahead_us=0) -> list[BudgetInfo]:
@@ -601,6 +615,7 @@ cdef class Engine:
         """Swap the playbook; the one before stays as long as a thread may read it."""
         before = self.active
         self.tell(playbook)
+        budgets_last(&playbook.state)
         self.active = playbook
         atomic_pointer_write(&self.state.active, &playbook.state)
         if before is not None:
@@ -1241,6 +1256,9 @@ cdef class Engine:
         cdef Reader reader = reader_of(<char*>batch, len(batch))
         cdef uint32_t field = 0, wire = 0
         cdef MutationMessage message
+        # All that this node writes comes by here, and most of it is something else.
+        if b"impression" not in batch:
+            return
         while read_tag(&reader, &field, &wire):
             if field != 1 or wire != WIRE_BYTES:
                 read_skip(&reader, field, wire)

@@ -45,7 +45,7 @@ cdef struct BudgetState:
     bint kept
     BudgetWindow windows[BUDGET_WINDOWS]
     Holds holds
-    # How long those last, as of the newest.
+    # How long those last by the playbook that was active last.
     int64_t hold_us
     # What processes held that have stopped, for as long as they are orphans: see orphan.pyx.
     Holds orphans
@@ -274,7 +274,6 @@ cdef int budget_take(
     elif view.left < cost:
         budget.counts.again += 1
     elif budget_hold(budgets, budget, name, cost, view.period, now_us):
-        budget.hold_us = spec.hold_us
         result = TAKEN
     latch_drop(&budget.latch)
     return result
@@ -399,6 +398,17 @@ cdef BudgetState* budgets_reuse(Budgets* budgets, const uint8_t* key) noexcept:
             memcpy(budgets.items[i].key, key, 16)
             return budgets.items[i]
     return NULL
+
+
+cdef void budgets_last(const PlaybookState* playbook) noexcept nogil:
+    """What waits for its impression lasts as long as a playbook says that becomes active."""
+    cdef BudgetState* budget
+    cdef uint32_t i
+    for i in range(playbook.budgets_count):
+        budget = <BudgetState*>playbook.budgets[i].state
+        latch_take(&budget.latch)
+        budget.hold_us = playbook.budgets[i].hold_us
+        latch_drop(&budget.latch)
 
 
 cdef void budgets_manage(Budgets* budgets) noexcept nogil:

@@ -111,7 +111,11 @@ cdef void orphans_end(Holds* orphans, const Orphan* items, uint32_t count) noexc
 cdef void orphans_late(
     Budgets* budgets, BudgetState* budget, int64_t period, const Orphan* items, uint32_t count
 ) noexcept nogil:
-    """Count an impression of them that comes yet as late, once, on this node."""
+    """Count an impression of them as late, once, on this node: one that comes yet, or has come.
+
+    They waited when it was said that they have come back.
+    """
+    cdef const Hold* orphan
     cdef Hold* hold
     cdef uint32_t i
     if budget.holds.chunks == NULL and not holds_init(&budget.holds, budgets.holds_max):
@@ -125,3 +129,7 @@ cdef void orphans_late(
         hold.amount = items[i].amount
         hold.period = period
         hold_end(&budget.holds, hold, HOLD_EXPIRED)
+        orphan = hold_find(&budget.orphans, orphan_name(&items[i]))
+        # One that is used may be forgotten already.
+        if orphan == NULL or orphan.state != HOLD_HELD:
+            budget_confirm(budget, hold)

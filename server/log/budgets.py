@@ -80,8 +80,8 @@ class Budgets:
         last = not heartbeat.now_ms
         for report in heartbeat.budgets:
             self.ledgers.join(process, report, last)
-            if last and process != self._own:
-                self.orphans.heard(process, report, position_from(heartbeat.position))
+        if last and process != self._own:
+            self.orphans.heard(process, heartbeat.budgets, position_from(heartbeat.position))
         if not last:
             self._giver.heard(process, heartbeat.budgets)
 
@@ -128,9 +128,12 @@ class Budgets:
         It is told for nothing, too: what is claimed for this process later is then anybody's.  What
         is held is named, for the impressions to come.
         """
-        self._needs.stopped = True
         context = self._context
-        there_ms = await context.log.time_ms()
+        try:
+            there_ms = await context.log.time_ms()
+        finally:
+            # Not before: a claim that was read meanwhile is given back, too.
+            self._needs.stopped = True
         reports = self._last_words(there_ms)
         self.shares.give_up()
         if reports and self._own.mark:

@@ -56,7 +56,7 @@ class Holder:
     claimed: int = 0
     used: int = 0
     held: int = 0
-    # Given back when it stopped.
+    # Given back for good: it stopped, or the playbook has the budget no more.
     returned: int = 0
     # Its last word was read: it spends nothing any more.
     stopped: bool = False

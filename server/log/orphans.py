@@ -57,17 +57,29 @@ class Orphans:
         self._notes = notes
         self._ledgers = ledgers
         self._left: dict[tuple[Period, Process], Left] = {}
-        # Those that this member returns: a late impression of them counts here.
-        self._returns: set[tuple[Period, Process]] = set()
+        # What waited of those that this member returns as it first said so: an impression since
+        # then is late, and counts here.
+        self._returns: dict[tuple[Period, Process], bytes] = {}
         self._opened = BEFORE
 
-    def heard(self, process: Process, report: log_pb2.BudgetReport, applied: Position) -> None:
+    def heard(
+        self, process: Process, reports: Iterable[log_pb2.BudgetReport], applied: Position
+    ) -> None:
         """A last word; its process had applied the log so far, and knew those impressions."""
+        adopted = [Period.named(one) for one in reports if self._learn(process, one)]
+        if adopted and not self._confirm_after(applied):
+            _log.warning("log: what %s held of budgets stays claimed", process.member)
+            for period in adopted:
+                self._end(period, process)
+
+    def _learn(self, process: Process, report: log_pb2.BudgetReport) -> bool:
+        """Take what is said of one budget; whether there is something new to look out for."""
         period = Period.named(report)
-        if not report.holds:
-            self._end(period, process)
-        elif (period, process) not in self._left and self._adopt(period, process, report):
-            self._confirm_after(applied, period, process)
+        if report.holds:
+            known = (period, process) in self._left
+            return not known and self._adopt(period, process, report)
+        self._end(period, process)
+        return False
 
     def _adopt(
         self, period: Period, process: Process, said: log_pb2.BudgetReport | log_pb2.BudgetHolder
@@ -79,18 +91,20 @@ class Orphans:
             return False
         return True
 
-    def _confirm_after(self, applied: Position, period: Period, process: Process) -> None:
-        """Find those impressions that were applied here before the last word was read."""
+    def _confirm_after(self, applied: Position) -> bool:
+        """Find those impressions that were applied here before a last word was read.
+
+        False where they are retained no more.
+        """
         retained = self._context.retained
         if retained.base[:2] > applied[:2]:
-            _log.warning("log: what %s held of a budget stays claimed", process.member)
-            self._end(period, process)
-            return
+            return False
         for kept in retained.after(applied):
             with contextlib.suppress(DamagedEntryError):
                 contents = unpack(Record(*kept.position[:2], kept.data))
                 if contents.kind == "batch":
                     self.passed(contents.body)
+        return True
 
     def passed(self, batch: bytes) -> None:
         """An own entry was read back: what is in it was applied, perhaps before a last word."""
@@ -142,7 +156,9 @@ class Orphans:
         holder, left = ledger.holders.get(process), self._left.get((period, process))
         if holder is None or left is None:
             return
-        back = self.waiting(period, left)
+        # Said again, it is the same: nobody knows which of them the log has.
+        waited = self._returns.setdefault((period, process), self.waiting(period, left))
+        back = amount(waited)
         report = log_pb2.BudgetReport(
             budget=period.key,
             period=period.number,
@@ -152,34 +168,32 @@ class Orphans:
             used=holder.used + holder.held - back,
             returned=holder.returned + back,
         )
-        self._returns.add((period, process))
         await self._notes.append(
             heartbeat=log_pb2.Heartbeat(
                 member=process.member, process=process.mark, budgets=[report]
             )
         )
 
-    def waiting(self, period: Period, left: Left) -> int:
-        """How much of it no impression has used."""
-        return amount(self._context.engine.waiting_orphans(period.key, left.holds))
+    def waiting(self, period: Period, left: Left) -> bytes:
+        """What of it no impression has used."""
+        return self._context.engine.waiting_orphans(period.key, left.holds)
 
     def _end(self, period: Period, process: Process) -> None:
         """It has come back, or nobody can tell any more whether it may."""
         left = self._left.pop((period, process), None)
+        returned = self._returns.pop((period, process), b"")
         if left is not None:
-            late = (period, process) in self._returns
-            self._context.engine.end_orphans(*period, left.holds, late)
-        self._returns.discard((period, process))
+            self._context.engine.return_orphans(*period, returned)
+            self._context.engine.end_orphans(period.key, left.holds)
 
     def fill(self, ledgers: Iterable[log_pb2.BudgetLedger]) -> None:
         """Add to a snapshot's ledgers what waits."""
-        engine = self._context.engine
         for ledger in ledgers:
             period = Period.named(ledger)
             for holder in ledger.holders:
                 left = self._left.get((period, Process(holder.member, holder.process)))
                 if left is not None:
-                    holder.holds = engine.waiting_orphans(period.key, left.holds)
+                    holder.holds = self.waiting(period, left)
                     holder.held_until_ms = left.until_ms
 
     def restore(self, ledgers: Iterable[log_pb2.BudgetLedger]) -> None:

@@ -184,6 +184,25 @@ def test_a_changed_hold_is_that_of_all_that_wait() -> None:
     assert amounts(engine, NOW_US + 3_600 * SECOND) == (0, 2, 3)
 
 
+def test_a_longer_hold_is_that_of_all_that_wait_at_once() -> None:
+    """Also for who asks about the budget before the first decision under the new playbook."""
+    engine = engine_of(with_budgets(summer=VOLUME | {"hold": "1m"}))
+    answer(engine, "ann", "inbox")
+    engine.publish(plan_of(with_budgets(summer=VOLUME | {"hold": "1d"})))
+    (budget,) = engine.budgets(NOW_US)
+    _, ends_us = engine.budget_holds(budget.key, budget.period, NOW_US, 10)
+    assert ends_us == 86_400 * SECOND
+    later = NOW_US + 61 * SECOND
+    assert engine.budget_has(budget.key, budget.period, later).held == budget.held > 0
+
+
+def test_no_hold_is_named_where_none_may_be() -> None:
+    engine = engine_of(with_budgets(summer=VOLUME))
+    answer(engine, "ann", "inbox")
+    (budget,) = engine.budgets(NOW_US)
+    assert engine.budget_holds(budget.key, budget.period, NOW_US, 0) == (b"", 0)
+
+
 def twice_in_a_slot(**budgets: dict[str, Any]) -> tuple[Engine, decision_pb2.DecideResponse]:
     """One action in the same slot of two placements."""
     engine = engine_of(

@@ -5,7 +5,7 @@ Each is a small override of the real class; none is a branch in what ships.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from nextbest.server.log.branch import Branch
@@ -17,7 +17,7 @@ from nextbest.server.log.ledgers import Period, Process
 from nextbest.server.log.link import Address, Command, LinkError
 from nextbest.server.log.log import Position
 from nextbest.server.log.node import Node
-from nextbest.server.log.orphans import Left, Orphans, amount
+from nextbest.server.log.orphans import Left, Orphans
 from nextbest.server.log.own import Own
 from nextbest.server.log.reader import Reader
 from nextbest.server.log.redis import FIELD, RedisLog
@@ -308,8 +308,8 @@ class Forgetful(World):
 
 
 class BlindOrphans(Orphans):
-    def waiting(self, _period: Period, left: Left) -> int:
-        return amount(left.holds)
+    def waiting(self, _period: Period, left: Left) -> bytes:
+        return left.holds
 
 
 class BlindBudgets(Budgets):
@@ -334,7 +334,7 @@ class Blind(World):
 
 
 class EveryoneOrphans(Orphans):
-    def waiting(self, period: Period, left: Left) -> int:
+    def waiting(self, period: Period, left: Left) -> bytes:
         return super().waiting(period, left) * len(self._members.messages())
 
 
@@ -360,7 +360,9 @@ class Everyone(World):
 
 
 class DeafOrphans(Orphans):
-    def heard(self, _process: Process, _said: log_pb2.BudgetReport, _applied: Position) -> None:
+    def heard(
+        self, _process: Process, _reports: Iterable[log_pb2.BudgetReport], _applied: Position
+    ) -> None:
         """What was held stays claimed."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from nextbest.server.log.contents import position_message, unpack
 from nextbest.server.log.ledgers import Holder, Period, Process
-from nextbest.server.log.log import BEFORE, Position
+from nextbest.server.log.log import BEFORE, Position, Record
 from nextbest.server.log.memory import MemoryLog, MemoryStore
 from nextbest.server.log.orphans import HOLD_BYTES
 from nextbest.v1 import decision_pb2, event_pb2, log_pb2
@@ -26,7 +27,8 @@ ALL = Period(KEY, 0)
 def member(store: MemoryStore, name: str, hold: int = 1, **more: Any) -> Member:
     limits = {"returns_ms": 100, "gone_ms": 100, **more}
     plan = limits.pop("plan", None) or plan_of(hold_s=hold)
-    return Member(MemoryLog(store), name, process=next(_marks), plan=plan, **limits)
+    log = limits.pop("log", None) or MemoryLog(store)
+    return Member(log, name, process=next(_marks), plan=plan, **limits)
 
 
 def decided(one: Member) -> str:
@@ -62,10 +64,10 @@ async def uses_exactly(count: int, *members: Member) -> None:
         assert not decided(one)
 
 
-def show(one: Member, decision_id: str) -> None:
-    """Track the impression of a decision."""
+def show(one: Member, decision_id: str, again: str = "") -> None:
+    """Track the impression of a decision; again: another one, and not that event once more."""
     request = event_pb2.TrackRequest(
-        event_id=f"shown-{decision_id}", event="impression", decision_id=decision_id
+        event_id=f"shown-{decision_id}{again}", event="impression", decision_id=decision_id
     )
     request.ack = APPLIED  # type: ignore[assignment]
     request.identity.id = "ann"
@@ -129,6 +131,53 @@ async def test_a_late_impression_is_paid_of_what_is_left_or_not_at_all() -> None
         assert (budget(b).late, budget(b).unpaid) == (1, 1)
 
 
+async def test_another_impression_of_what_is_used_is_paid_once() -> None:
+    """What came back was not of it."""
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        ids = await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped)
+        show(b, ids[0])
+        await eventually(lambda: holder(b, a).held == 0)
+        assert holder(b, a).used == 1
+        await eventually(lambda: budget(b).left > 0)
+        show(b, ids[0], again="again")
+        assert (budget(b).used, budget(b).late, budget(b).unpaid) == (0, 0, 0)
+
+
+class BusyLog(MemoryLog):
+    """Calls somebody before it appends a last word."""
+
+    before: Callable[[], None] = staticmethod(lambda: None)
+
+    async def append(
+        self, queue: int, epoch: int, replication_id: str, data: bytes, replicas: int
+    ) -> int:
+        contents = unpack(Record(0, 0, data))
+        if contents.kind == "heartbeat" and not contents.body.now_ms:
+            self.before()
+        return await super().append(queue, epoch, replication_id, data, replicas)
+
+
+async def test_an_impression_before_the_return_is_in_the_log_is_late() -> None:
+    """It was not known when what has come back was counted."""
+    store = MemoryStore()
+    log = BusyLog(store)
+    a, b = member(store, "a"), member(store, "b", log=log)
+    async with following(b):
+        await a.start()
+        ids = await held(a)
+        log.before = lambda: show(b, ids[0])
+        await a.stop()
+        await eventually(lambda: holder(b, a).held == 0)
+        assert holder(b, a).used + budget(b).late + budget(b).unpaid == 1
+        async with asyncio.timeout(20):
+            await uses_exactly(100 - holder(b, a).used - budget(b).late, b)
+
+
 async def test_an_impression_that_the_last_word_did_not_know_counts() -> None:
     """It came before the last word: who says that has not read it, and this node has."""
     store = MemoryStore()
@@ -142,11 +191,19 @@ async def test_an_impression_that_the_last_word_did_not_know_counts() -> None:
         claimed = holder(b, a).claimed
         show(b, ids[0])
         await eventually(lambda: b.node.ahead == 0)
-        await a.stop(0)
+        await die(a, store)
+        await b.until("following")
         last = last_word(a, holds, claimed, applied)
         await b.node.notes.append(heartbeat=last)
         await eventually(lambda: holder(b, a).stopped and holder(b, a).held == 0)
         assert holder(b, a).claimed - holder(b, a).returned == 1
+
+
+async def die(one: Member, store: MemoryStore) -> None:
+    """Stop without a last word of its own."""
+    store.available = False
+    await one.stop(0)
+    store.available = True
 
 
 def last_word(one: Member, holds: bytes, claimed: int, applied: Position) -> log_pb2.Heartbeat:
@@ -172,13 +229,60 @@ async def test_who_may_have_missed_an_impression_returns_nothing() -> None:
         await held(a)
         holds, _ = a.engine.budget_holds(*ALL, now_us(), HELD)
         claimed = holder(b, a).claimed
-        await a.stop(0)
+        await die(a, store)
+        await b.until("following")
         b.node.context.retained._base = b.position
         await b.node.notes.append(heartbeat=last_word(a, holds, claimed, BEFORE))
         await eventually(lambda: holder(b, a).stopped)
         await asyncio.sleep(0.5)
         assert holder(b, a).returned == claimed - HELD
         assert holder(b, a).held == HELD
+
+
+async def test_impressions_are_found_again_for_all_budgets_of_a_last_word() -> None:
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b", returns_ms=60_000)
+    async with following(b):
+        await a.start()
+        ids = await held(a)
+        applied = b.position
+        last = last_word_of_two(a, holder(b, a).claimed, applied)
+        show(b, ids[0])
+        await eventually(lambda: b.node.ahead == 0)
+        await die(a, store)
+        await b.until("following")
+        await b.node.notes.append(heartbeat=last)
+        await eventually(lambda: holder(b, a).stopped)
+        for said in last.budgets:
+            waiting = b.engine.waiting_orphans(said.budget, said.holds)
+            assert len(waiting) == (HELD - 1) * HOLD_BYTES
+
+
+async def test_what_is_retained_is_gone_through_once_for_a_last_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However many budgets it is about; here it is retained no more."""
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        await held(a)
+        last = last_word_of_two(a, holder(b, a).claimed, BEFORE)
+        await die(a, store)
+        await b.until("following")
+        b.node.context.retained._base = b.position
+        await b.node.notes.append(heartbeat=last)
+        await eventually(lambda: holder(b, a).stopped)
+    assert len([one for one in caplog.messages if "stays claimed" in one]) == 1
+
+
+def last_word_of_two(one: Member, claimed: int, applied: Position) -> log_pb2.Heartbeat:
+    """As if a member held the same of two budgets."""
+    holds, _ = one.engine.budget_holds(*ALL, now_us(), HELD)
+    last = last_word(one, holds, claimed, applied)
+    last.budgets.add().CopyFrom(last.budgets[0])
+    last.budgets[1].budget = b"w" * 16
+    return last
 
 
 async def test_it_comes_back_after_a_restart_from_a_snapshot() -> None:
@@ -249,6 +353,55 @@ async def test_what_is_free_of_a_budget_that_is_gone_comes_back() -> None:
         assert not decided(a)
 
 
+class SlowClock(MemoryLog):
+    """Does not say its time while it is slow; a process that stops asks for it."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.asked = asyncio.Event()
+        self.quick = asyncio.Event()
+        self.quick.set()
+
+    async def time_ms(self) -> int:
+        if not self.quick.is_set():
+            self.asked.set()
+            await self.quick.wait()
+        return await super().time_ms()
+
+
+async def test_a_claim_that_is_read_during_the_stop_comes_back() -> None:
+    store = MemoryStore()
+    log = SlowClock(store)
+    a, b = member(store, "a", log=log), member(store, "b")
+    async with following(b):
+        await eventually(lambda: b.node.leads)
+        await a.start()
+        await held(a)
+        log.quick.clear()
+        stopping = asyncio.create_task(a.stop(5))
+        await log.asked.wait()
+        await b.node.notes.append(claim=claim_for(a, b))
+        await eventually(lambda: a.position == b.position)
+        log.quick.set()
+        await stopping
+        await eventually(lambda: holder(b, a).stopped and holder(b, a).held == 0)
+        assert holder(b, a).claimed == holder(b, a).returned
+
+
+def claim_for(one: Member, coordinator: Member) -> log_pb2.Claim:
+    """What the coordinator claims for a member that has asked for 5 more."""
+    ledger = coordinator.node.budgets.ledgers.of(ALL)
+    return log_pb2.Claim(
+        term=coordinator.node.coordinator.term,
+        budget=KEY,
+        start=ledger.claimed,
+        amount=5,
+        holder=one.node.context.member,
+        process=one.node.context.process,
+        calendar=ledger.calendar,
+    )
+
+
 async def test_a_stop_gives_back_what_is_free_of_a_budget_that_is_gone() -> None:
     store = MemoryStore()
     a, b = member(store, "a", gone_ms=60_000), member(store, "b")
@@ -287,7 +440,5 @@ async def test_a_process_that_is_not_heard_of_is_gone() -> None:
         await held(a)
         process = Process("a", a.node.context.process)
         await eventually(lambda: b.node.budgets.state(process, holder(b, a)) == "running")
-        store.available = False
-        await a.stop(0)
-        store.available = True
+        await die(a, store)
         await eventually(lambda: b.node.budgets.state(process, holder(b, a)) == "gone")
