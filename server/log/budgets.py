@@ -105,7 +105,6 @@ class Budgets:
     def opened(self, position: Position) -> None:
         """The reader passed the first entry of an epoch: what the log has lost is told again."""
         self._giver.opened(position)
-        self.orphans.opened(position)
         self._needs.tell_again()
         self._needs.soon()
 
@@ -151,9 +150,10 @@ class Budgets:
         """What this process says last of each budget; there_ms: the log's clock."""
         reports, named = [], NAMED_MAX
         for period, calendar in self._needs.calendars().items():
-            # It may be safe, and is then not known to be.
-            self._needs.take_back(period, self.shares.waiting(period))
+            # Holds that have ended by now come back with what is free.
             report = self._needs.stand(period, calendar)
+            # What waits may be safe, and is then not known to be.
+            report.returned = self._needs.take_back(period, self.shares.waiting(period))
             holds, ends_us = self._context.engine.budget_holds(
                 *period, self._context.now_us(), named
             )

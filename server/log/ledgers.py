@@ -96,9 +96,13 @@ class Ledger:
         return self.holders[process]
 
     def _let_go(self) -> None:
-        """Of one that has stopped, where there is one, else of the one longest not heard."""
-        stopped = (process for process, one in self.holders.items() if one.stopped)
-        one = self.holders.pop(next(stopped, next(iter(self.holders))))
+        """Of one that has stopped, where there is one, else of the one longest not heard.
+
+        Of those that have stopped, what they held is over first: nothing more comes back of it.
+        """
+        stopped = [process for process, one in self.holders.items() if one.stopped]
+        over = (process for process in stopped if not self.holders[process].held)
+        one = self.holders.pop(next(over, next(iter(stopped or self.holders))))
         self.gone.claimed += one.claimed
         self.gone.used += one.used
         self.gone.returned += one.returned
@@ -138,6 +142,9 @@ class Ledgers:
         if ledger is None:
             return
         ledger.claimed = max(ledger.claimed, report.claimed)
+        if last and report.has and not report.holds and process not in ledger.holders:
+            # It was let go, with what it had given back: that is not counted again.
+            return
         if report.has or last:
             said = Holder(report.has, report.used, report.held, report.returned, last)
             ledger.holder(process).join(said)

@@ -142,10 +142,14 @@ class Needs:
         self._told[period] = plain, now_s
         return report
 
-    def take_back(self, period: Period, besides: int = 0) -> None:
-        """Spend nothing more of what is free here, and give it back; and something besides."""
+    def take_back(self, period: Period, besides: int = 0) -> int:
+        """Spend nothing more of what is free here, and give it back; and something besides.
+
+        Gives what this process has given back by then.
+        """
         left = self._context.engine.take_back_budget(*period) + besides
         self._returned[period] = self._returned.get(period, 0) + left
+        return self._returned[period]
 
     def stand(self, period: Period, calendar: int) -> log_pb2.BudgetReport:
         """How this process stands to a budget."""

@@ -18,7 +18,7 @@ from nextbest.server.log.context import Context
 from nextbest.server.log.coordinator import Coordinator
 from nextbest.server.log.entry import DamagedEntryError
 from nextbest.server.log.ledgers import Ledgers, Period, Process
-from nextbest.server.log.log import BEFORE, Position, Record
+from nextbest.server.log.log import Position, Record
 from nextbest.server.log.members import Members
 from nextbest.server.log.notes import Notes
 from nextbest.v1 import log_pb2
@@ -60,7 +60,6 @@ class Orphans:
         # What waited of those that this member returns as it first said so: an impression since
         # then is late, and counts here.
         self._returns: dict[tuple[Period, Process], bytes] = {}
-        self._opened = BEFORE
 
     def heard(
         self, process: Process, reports: Iterable[log_pb2.BudgetReport], applied: Position
@@ -111,10 +110,6 @@ class Orphans:
         if self._left:
             self._context.engine.confirm_orphans(batch)
 
-    def opened(self, position: Position) -> None:
-        """An epoch has begun: members bring back what the log has lost."""
-        self._opened = position
-
     async def run(self) -> None:
         """Return what is due where this member coordinates, until cancelled."""
         context = self._context
@@ -145,7 +140,10 @@ class Orphans:
                 lambda: context.here[:2] >= (end.epoch, end.sequence),
                 context.limits.pulse_ms / 1_000,
             )
-            and self._members.smallest_settled(since_ms)[:2] >= self._opened[:2]
+            # Impressions that wait for their playbook have confirmed nothing yet.
+            and not context.engine.parked_mutations()
+            # Members bring back in an epoch what the log has lost with the one before.
+            and self._members.smallest_settled(since_ms).epoch >= context.here.epoch
             # A master that was replaced may lack what its successor has.
             and await context.log.stays() is True
         )

@@ -188,7 +188,8 @@ class Reader:
             await self._apply_batch(position, body)
         elif (sent := self._context.ahead.note_came(contents.nonce)) is not None:
             self._context.caught_up(sent[0])
-            if contents.kind == "heartbeat":
+            # Others take no lease from a last word, which may be of somebody else.
+            if contents.kind == "heartbeat" and body.now_ms:
                 self._leases.came(sent[1])
         if contents.kind == "heartbeat":
             now_s = asyncio.get_running_loop().time()

@@ -114,8 +114,8 @@ def given(ledgers: Ledgers, mark: int, amount: int = 10) -> log_pb2.Claim:
     return log_pb2.Claim(budget=b"k", start=start, amount=amount, holder="b", process=mark)
 
 
-def said(has: int, used: int = 0, returned: int = 0) -> log_pb2.BudgetReport:
-    return log_pb2.BudgetReport(budget=b"k", has=has, used=used, returned=returned)
+def said(has: int, used: int = 0, returned: int = 0, held: int = 0) -> log_pb2.BudgetReport:
+    return log_pb2.BudgetReport(budget=b"k", has=has, used=used, returned=returned, held=held)
 
 
 def restored(ledgers: Ledgers) -> Ledgers:
@@ -150,6 +150,23 @@ def test_of_many_that_crashed_the_longest_silent_one_goes() -> None:
     holders = ledgers.of(Period(b"k", 0)).holders
     assert Process("b", 1) in holders
     assert Process("b", 2) not in holders
+
+
+def test_what_one_has_given_back_that_was_let_go_is_counted_once() -> None:
+    """What comes back of its holds is lost then; so one whose holds are over goes first."""
+    ledgers = Ledgers()
+    for mark in (1, 2):
+        ledgers.claim(given(ledgers, mark))
+    ledgers.join(Process("b", 1), said(10, held=2, returned=8), last=True)
+    ledgers.join(Process("b", 2), said(10, used=2, returned=8), last=True)
+    for mark in range(3, HOLDERS_MAX + 2):
+        ledgers.claim(given(ledgers, mark))
+    assert Process("b", 1) in ledgers.of(Period(b"k", 0)).holders
+    assert Process("b", 2) not in ledgers.of(Period(b"k", 0)).holders
+    ledgers.claim(given(ledgers, HOLDERS_MAX + 2))
+    assert Process("b", 1) not in ledgers.of(Period(b"k", 0)).holders
+    ledgers.join(Process("b", 1), said(10, returned=10), last=True)
+    assert ledgers.of(Period(b"k", 0)).returned == 16
 
 
 def test_what_is_claimed_for_one_that_has_stopped_is_anybodys() -> None:

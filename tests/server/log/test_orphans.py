@@ -311,6 +311,84 @@ async def test_it_comes_back_after_a_restart_from_a_snapshot() -> None:
         await uses_exactly(98, again)
 
 
+async def test_who_begins_from_a_snapshot_waits_for_all_to_settle_too() -> None:
+    """Somebody may bring back an impression that the log has lost."""
+    store = MemoryStore()
+    a, b = member(store, "a"), member(store, "b")
+    async with following(b):
+        await a.start()
+        await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped)
+        head = log_pb2.SnapshotHead(budgets=b.node.budgets.messages(), allowed=2)
+        position = b.position
+    again = member(store, "c", lease_ms=60_000)
+    for number, nonce, previous in b.engine.epochs():
+        again.engine.epoch_opened(number, nonce, previous)
+    again.engine.advance(position, now_us())
+    again.node.restore(head)
+    async with following(again):
+        beat = log_pb2.Heartbeat(member="d", process=7, format=2, now_ms=now_us() // 1_000)
+        await again.node.notes.append(heartbeat=beat)
+        await asyncio.sleep(2)
+        assert holder(again, a).held == HELD
+
+
+async def test_impressions_that_wait_for_their_playbook_hold_a_return_up() -> None:
+    store = MemoryStore()
+    a, b, c = member(store, "a"), member(store, "b"), member(store, "c")
+    newer = replace(plan_of(hold_s=1), hash=b"n" * 16)
+    async with following(b, c):
+        await eventually(lambda: b.node.leads or c.node.leads)
+        await a.start()
+        ids = await held(a)
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped and holder(c, a).stopped)
+        lead, other = (b, c) if b.node.leads else (c, b)
+        other.engine.publish(newer)
+        for id in ids:
+            show(other, id)
+        await asyncio.sleep(1.5)
+        assert holder(lead, a).held == HELD
+        lead.engine.publish(newer)
+        await eventually(lambda: holder(lead, a).held == 0)
+        assert holder(lead, a).used == HELD
+
+
+async def test_what_has_ended_as_a_process_stops_is_given_back() -> None:
+    """It was held when anybody looked last, of a budget that the playbook has no more."""
+    store = MemoryStore()
+    ahead_us = 0
+    a = member(store, "a", clock=lambda: now_us() + ahead_us, gone_ms=60_000)
+    b = member(store, "b")
+    other = replace(plan_of(), hash=b"o" * 16, contact=(), budgets=(), actions=())
+    async with following(b):
+        await a.start()
+        await held(a)
+        a.engine.publish(replace(other, placements=()))
+        ahead_us = 1_000_000
+        await a.stop()
+        await eventually(lambda: holder(b, a).stopped)
+        one = holder(b, a)
+        assert (one.used, one.held, one.returned) == (0, 0, one.claimed)
+
+
+async def test_a_last_word_renews_no_lease() -> None:
+    """Others take none from it: it may be said of another process."""
+    b = member(MemoryStore(), "b", pulse_ms=60_000, lease_ms=600_000)
+    async with following(b):
+        await asyncio.sleep(0.3)
+        await b.node.leases.look()
+        until_s = b.node.leases.until_s
+        assert until_s > b.node.context.steady_s()
+        report = log_pb2.BudgetReport(budget=KEY)
+        said = log_pb2.Heartbeat(member="x", process=99, budgets=[report])
+        await b.node.notes.append(heartbeat=said)
+        await eventually(lambda: Process("x", 99) in b.node.budgets.ledgers.of(ALL).holders)
+        await b.node.leases.look()
+        assert b.node.leases.until_s == until_s
+
+
 async def test_what_was_all_shown_before_a_snapshot_counts_as_used() -> None:
     store = MemoryStore()
     a, b = member(store, "a"), member(store, "b", lease_ms=60_000)
