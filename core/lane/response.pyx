@@ -103,11 +103,27 @@ cdef ssize_t read_answer(
     return <ssize_t>length
 
 
+cdef inline void respond_with(
+    Stream* stream, const nghttp2_nv* headers, size_t count, bint body
+) noexcept nogil:
+    """Answer with these headers, and then with what stands in `answer` if there is a body."""
+    cdef Connection* connection = stream.connection
+    cdef nghttp2_data_provider provider
+    provider.source.ptr = stream
+    provider.read_callback = read_answer
+    stream.answered = True
+    stream.moved_ms = connection.lane.now_ms
+    connection.answer_bytes += stream.answer.length
+    due_clear(&connection.lane.pool, stream)
+    if nghttp2_submit_response(
+        connection.session, stream.id, headers, count, &provider if body else NULL
+    ):
+        connection_fail(connection, COUNT_CLOSED_MEMORY)
+
+
 cdef void respond(Stream* stream, const uint8_t* data, size_t length) noexcept nogil:
     """Answer with a message; its trailers follow it."""
-    cdef LaneState* lane = stream.connection.lane
     cdef nghttp2_nv headers[2]
-    cdef nghttp2_data_provider provider
     cdef uint8_t prefix[PREFIX_BYTES]
     prefix[0] = 0
     prefix[1] = <uint8_t>(length >> 24)
@@ -119,17 +135,10 @@ cdef void respond(Stream* stream, const uint8_t* data, size_t length) noexcept n
         return
     buffer_add(&stream.answer, prefix, PREFIX_BYTES)
     buffer_add(&stream.answer, data, length)
-    stream.connection.answer_bytes += stream.answer.length
-    stream.answered = True
-    stream.moved_ms = lane.now_ms
-    due_clear(&lane.pool, stream)
     count_call(stream, CODE_OK)
     headers[0] = header(":status", "200", 3)
     headers[1] = header("content-type", "application/grpc", 16)
-    provider.source.ptr = stream
-    provider.read_callback = read_answer
-    if nghttp2_submit_response(stream.connection.session, stream.id, headers, 2, &provider):
-        connection_fail(stream.connection, COUNT_CLOSED_MEMORY)
+    respond_with(stream, headers, 2, True)
 
 
 cdef void respond_error(
@@ -142,9 +151,7 @@ cdef void respond_error(
     cdef char digits[2]
     cdef size_t count = 3
     cdef size_t length
-    stream.answered = True
     stream.pending = False
-    due_clear(&lane.pool, stream)
     count_call(stream, code)
     digits[0] = <char>(c'0' + (code // 10 if code > 9 else code))
     digits[1] = <char>(c'0' + code % 10)
@@ -162,8 +169,7 @@ cdef void respond_error(
     if stream.refusal == REFUSAL_COMPRESSED:
         headers[count] = header("grpc-accept-encoding", "identity", 8)
         count += 1
-    if nghttp2_submit_response(stream.connection.session, stream.id, headers, count, NULL):
-        connection_fail(stream.connection, COUNT_CLOSED_MEMORY)
+    respond_with(stream, headers, count, False)
 
 
 cdef inline void refuse(Stream* stream, int32_t code, const char* message) noexcept nogil:
@@ -173,21 +179,11 @@ cdef inline void refuse(Stream* stream, int32_t code, const char* message) noexc
 
 cdef void respond_http(Stream* stream, const char* status) noexcept nogil:
     """Answer what is not gRPC at all with an HTTP status, and say what is allowed."""
-    cdef LaneState* lane = stream.connection.lane
     cdef nghttp2_nv headers[3]
-    cdef nghttp2_data_provider provider
-    stream.answered = True
-    stream.moved_ms = lane.now_ms
-    due_clear(&lane.pool, stream)
-    counter_add(&lane.counters[COUNT_MALFORMED_HTTP], 1)
-    if not stream.head and buffer_add(&stream.answer, HTTP_TEXT, strlen(HTTP_TEXT)):
-        stream.connection.answer_bytes += stream.answer.length
+    counter_add(&stream.connection.lane.counters[COUNT_MALFORMED_HTTP], 1)
+    if not stream.head:
+        buffer_add(&stream.answer, HTTP_TEXT, strlen(HTTP_TEXT))
     headers[0] = header(":status", status, 3)
     headers[1] = header("content-type", "text/plain", 10)
     headers[2] = header("allow", "POST", 4)
-    provider.source.ptr = stream
-    provider.read_callback = read_answer
-    if nghttp2_submit_response(
-        stream.connection.session, stream.id, headers, 3, &provider
-    ):
-        connection_fail(stream.connection, COUNT_CLOSED_MEMORY)
+    respond_with(stream, headers, 3, True)
