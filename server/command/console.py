@@ -105,11 +105,21 @@ def connect(to: str, wait: bool = True) -> Client:
     # Imported here: half of the commands speak to no server and need no gRPC.
     from nextbest.client import Client
 
-    target = target_of(to)
-    if wait:
-        await_listening(to)
+    target = listening(to) if wait else target_of(to)
     # One command makes few calls: looking for the fast lane would take longer than they do.
     return Client(target, fast_lane=False)
+
+
+def addresses_of(to: str) -> list[str]:
+    """What `--to` names, each by itself."""
+    return [address.strip() for address in to.split(",")]
+
+
+def listening(to: str) -> str:
+    """The gRPC target of `--to`, once nobody refuses connections there any more."""
+    target = target_of(to)
+    await_listening(addresses_of(to))
+    return target
 
 
 def target_of(to: str) -> str:
@@ -117,7 +127,7 @@ def target_of(to: str) -> str:
     from nextbest.client.address import target
 
     try:
-        return target([address.strip() for address in to.split(",")])
+        return target(addresses_of(to))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--to") from None
 

@@ -21,10 +21,9 @@ from nextbest.server.command.console import (
     AsJson,
     To,
     complain,
+    listening,
     out,
-    target_of,
 )
-from nextbest.server.command.waiting import await_listening
 from nextbest.server.load import LoadError, NoServerError, Summary, load, read_mapping
 
 
@@ -58,8 +57,7 @@ def load_command(
 
       nextbest load leads.csv.gz --mapping server/examples/mappings/leads.yaml
     """
-    target = target_of(to)
-    await_listening(to)
+    target = listening(to)
     refused = rejects or Path(f"{file.name}.rejects.jsonl")
     errors = Console(stderr=True)
     try:

@@ -15,6 +15,7 @@ from nextbest.server.command.console import (
     EXIT_UNAVAILABLE,
     AsJson,
     To,
+    addresses_of,
     connect,
     out,
     show_json,
@@ -58,11 +59,11 @@ def top_command(
 
       nextbest top --once --json
     """
-    addresses = [address.strip() for address in to.split(",")]
+    addresses = addresses_of(to)
     if len(addresses) > NODES_MAX:
         allowed = f"{len(addresses)} nodes, allowed: at most {NODES_MAX}"
         raise typer.BadParameter(allowed, param_hint="--to")
-    await_listening(to)
+    await_listening(addresses)
     with ExitStack() as stack:
         nodes = {one: stack.enter_context(connect(one, wait=False)) for one in addresses}
         watch = _Watch(nodes, stack.enter_context(ThreadPoolExecutor(len(nodes))))

@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import typer
@@ -23,12 +24,11 @@ CONNECT_S: Final = 1.0
 _SCHEME: Final = re.compile(r"ipv[46]:|dns:(?://[^/]*/)?")
 
 
-def await_listening(to: str) -> None:
-    """Wait while every address of `--to` refuses connections, for so long as the variable says.
+def await_listening(addresses: Sequence[str]) -> None:
+    """Wait while every address refuses connections, for so long as the variable says.
 
     Another error is not waited for: the call that follows says what it is.
     """
-    addresses = [address.strip() for address in to.split(",")]
     end = time.monotonic() + _wait_s()
     told = False
     while time.monotonic() < end and all(map(_refuses, addresses)):
