@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.clients.test_stock_clients import BUILT, GO_PATH
 from tests.lane.target import DECIDE, Target
 
-BUILT = Path(__file__).parents[2] / "build" / "clients"
 # The newest that Go's module proxy has; later releases are not named as it wants modules named.
 MODULE = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible"
 BUILD_S_MAX = 200
-PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/go/bin", str(BUILT)))
+PATH = os.pathsep.join((GO_PATH, str(BUILT)))
 
 
 @pytest.fixture(scope="module")

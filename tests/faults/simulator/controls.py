@@ -278,6 +278,32 @@ class Loyal(World):
     faults = ("split_redis",)
 
 
+def spending(budgets: type[Budgets], *kinds: str) -> type[World]:
+    """A world of a small budget, whose nodes keep it so, and these kinds of faults."""
+
+    class Spender(Node):
+        budgets_type = budgets
+
+    class Spenders(Machine):
+        node_type = Spender
+
+    class Spending(World):
+        machine_type = Spenders
+        needs: ClassVar = {"budget": SMALL}
+        faults = kinds
+
+    return Spending
+
+
+def leaving(orphans: type[Orphans]) -> type[World]:
+    """One whose nodes stop, and look so after what stopped ones held."""
+
+    class Leaving(Budgets):
+        orphans_type = orphans
+
+    return spending(Leaving, "stop_node")
+
+
 # What a process had of a budget is anybody's once it has started anew, whatever it has shown.
 
 
@@ -290,44 +316,12 @@ class ForgetfulBudgets(Budgets):
                     holder.returned = holder.claimed
 
 
-class ForgetfulNode(Node):
-    budgets_type = ForgetfulBudgets
-
-
-class ForgetfulMachine(Machine):
-    node_type = ForgetfulNode
-
-
-class Forgetful(World):
-    machine_type = ForgetfulMachine
-    needs: ClassVar = {"budget": SMALL}
-    faults = ("kill_node", "kill_node_inside")
-
-
 # What a process held that has stopped comes back, though impressions have used it.
 
 
 class BlindOrphans(Orphans):
     def waiting(self, _period: Period, left: Left) -> bytes:
         return left.holds
-
-
-class BlindBudgets(Budgets):
-    orphans_type = BlindOrphans
-
-
-class BlindNode(Node):
-    budgets_type = BlindBudgets
-
-
-class BlindMachine(Machine):
-    node_type = BlindNode
-
-
-class Blind(World):
-    machine_type = BlindMachine
-    needs: ClassVar = {"budget": SMALL}
-    faults = ("stop_node",)
 
 
 # More comes back than was held.
@@ -338,24 +332,6 @@ class EveryoneOrphans(Orphans):
         return super().waiting(period, left) * len(self._members.messages())
 
 
-class EveryoneBudgets(Budgets):
-    orphans_type = EveryoneOrphans
-
-
-class EveryoneNode(Node):
-    budgets_type = EveryoneBudgets
-
-
-class EveryoneMachine(Machine):
-    node_type = EveryoneNode
-
-
-class Everyone(World):
-    machine_type = EveryoneMachine
-    needs: ClassVar = {"budget": SMALL}
-    faults = ("stop_node",)
-
-
 # It never comes back.
 
 
@@ -364,24 +340,6 @@ class DeafOrphans(Orphans):
         self, _process: Process, _reports: Iterable[log_pb2.BudgetReport], _applied: Position
     ) -> None:
         """What was held stays claimed."""
-
-
-class DeafBudgets(Budgets):
-    orphans_type = DeafOrphans
-
-
-class DeafNode(Node):
-    budgets_type = DeafBudgets
-
-
-class DeafMachine(Machine):
-    node_type = DeafNode
-
-
-class Deaf(World):
-    machine_type = DeafMachine
-    needs: ClassVar = {"budget": SMALL}
-    faults = ("stop_node",)
 
 
 class Control(NamedTuple):
@@ -402,10 +360,12 @@ CONTROLS = {
     "an answer that leaps": Control(Leaping, "many"),
     "a revocation that waits for nobody": Control(Impatient, "many"),
     "a lease of a replaced master": Control(Loyal, "many"),
-    "a dead process's share claimed again": Control(Forgetful, "many"),
-    "what was shown after a stop returned": Control(Blind, "many"),
-    "what was held at a stop returned twice": Control(Everyone, "many"),
-    "what was held at a stop never returned": Control(Deaf, "many"),
+    "a dead process's share claimed again": Control(
+        spending(ForgetfulBudgets, "kill_node", "kill_node_inside"), "many"
+    ),
+    "what was shown after a stop returned": Control(leaving(BlindOrphans), "many"),
+    "what was held at a stop returned twice": Control(leaving(EveryoneOrphans), "many"),
+    "what was held at a stop never returned": Control(leaving(DeafOrphans), "many"),
 }
 
 
