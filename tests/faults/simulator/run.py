@@ -19,8 +19,12 @@ from tests.faults.simulator.world import World
 MODES = ("single", "many", "many", "unsafe")
 # A seed, its mode ("" for the one it draws), and whether its world has everything.
 Job = tuple[int, str, bool]
-# What a run leaves in cycles is collected between runs, every so many.
-COLLECT_EVERY = 50
+# What a run leaves in cycles is collected between runs, every so many: while it is little, and its
+# memory can be had again.
+COLLECT_EVERY = 5
+# What is free between blocks that are not goes back to the system: gigabytes after some thousand
+# runs.  What is given back has to be had again, a page at a time.
+TRIM_EVERY = 1_000
 
 
 # M_MMAP_THRESHOLD of mallopt(3), fixed: an engine's large tables, mostly never touched, are then
@@ -125,7 +129,7 @@ def collect(before: int) -> None:
         # A worker's, which has nothing else to do; a process of tests goes on to others.
         gc.disable()
         gc.freeze()
-    if before % COLLECT_EVERY == 0:
+    if before % COLLECT_EVERY == 0 and not gc.isenabled():
         gc.collect()
-        # What is free between blocks that are not: gigabytes after some thousand seeds.
+    if before % TRIM_EVERY == 0:
         _LIBC.malloc_trim(0)
