@@ -68,7 +68,7 @@ Timeout: TypeAlias = Annotated[
 Pairs: TypeAlias = list[str]
 
 # Of what is counted several times, in more places than one.
-AGAIN = "record|records of decisions made again under their ids: each decision counts once"
+AGAIN = "record|records of decisions made again under their ids, or copied: each counts once"
 REPEATED = "outcome|outcomes came again: each counts once"
 _ONE_OR_MANY = re.compile(r"(\w+)\|(\w+)")
 _KINDS = {

@@ -221,7 +221,7 @@ def _recorded(places: Sequence[Path], asked: Asked) -> Subjects:
     for frame in files.frames():
         if not frame.record.HasField("outcome"):
             outcomes.meet(frame.decision_id)
-            if outcomes.replaced(frame):
+            if not outcomes.stands(frame):
                 again += 1
                 continue
         found.add(frame.record)

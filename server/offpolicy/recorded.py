@@ -43,7 +43,7 @@ Chances = Mapping[str, float]
 class LeftOut:
     """What does not stand in the rows, or not in full.
 
-    again: records of decisions that were made again under their ids, but for the one that counts.
+    again: records of decisions made again under their ids, and copies, but for the one that counts.
     failed, previews: decisions without an answer, and without effect.  unsampled: kept for what
     they are, and not as a part of the recorded share.  incomplete: the draft reads what was not
     recorded.  different: deciding again gives another answer, or is not possible.
@@ -113,7 +113,7 @@ def _decided(
         if not period.has(record.decided_at_us):
             # It is known all the same.
             outcomes.of(frame.decision_id)
-        elif outcomes.replaced(frame):
+        elif not outcomes.stands(frame):
             left_out.again += 1
         elif record.HasField("error"):
             left_out.failed += 1

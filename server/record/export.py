@@ -39,7 +39,7 @@ class Exported:
     """What was written.
 
     outcomes: of decisions in the file.
-    again: records of decisions that were made again under their ids, but for the one that counts.
+    again: records of decisions made again under their ids, and copies, but for the one that counts.
     undecided: decisions without candidates, by why.
     empty: values that no outcome has, which may not have happened yet, and why.
     left: partial files of exports to the same target that were killed, which are removed.
@@ -130,7 +130,7 @@ def _rows(
             found = outcomes.of(frame.decision_id)
             if not period.has(record.decided_at_us):
                 continue
-            if outcomes.replaced(frame):
+            if not outcomes.stands(frame):
                 exported.again += 1
             else:
                 exported.decisions += 1

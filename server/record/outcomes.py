@@ -23,8 +23,8 @@ taken INTEGER, PRIMARY KEY (decision, digest)) WITHOUT ROWID
 """
 # The records of decisions; effect: it was answered, and no preview.
 _MADE_TABLE = """
-CREATE TABLE made (decision TEXT, at_us INTEGER, effect INTEGER, PRIMARY KEY (decision, at_us))
-WITHOUT ROWID
+CREATE TABLE made (decision TEXT, at_us INTEGER, effect INTEGER, taken INTEGER,
+PRIMARY KEY (decision, at_us)) WITHOUT ROWID
 """
 # The record of a decision that counts.
 _COUNTS = """
@@ -123,16 +123,27 @@ class Outcomes:
         if id := record.request.decision_id:
             effect = not record.HasField("error") and not record.request.preview
             row = (id, record.decided_at_us, effect)
-            self._execute("INSERT OR IGNORE INTO made VALUES (?, ?, ?)", row)
+            self._execute("INSERT OR IGNORE INTO made VALUES (?, ?, ?, 0)", row)
 
-    def replaced(self, frame: Frame) -> bool:
-        """Whether another record of the decision counts in this one's place.
+    def stands(self, frame: Frame) -> bool:
+        """Whether a record is the one of its decision that counts, for who reads them in order.
 
         It is the last that was answered before the first outcome, or of all where there is none:
-        what somebody has answered to, and not what they might have seen since.
+        what somebody has answered to, and not what they might have seen since.  Of copies, as of
+        a file that is given twice, the first stands.
         """
         row = self._execute(_COUNTS, (frame.decision_id,)).fetchone()
-        return row is not None and row[0] != frame.record.decided_at_us
+        if row is None:
+            return True
+        at_us = frame.record.decided_at_us
+        return row[0] == at_us and self._first(frame.decision_id, at_us)
+
+    def _first(self, decision_id: str, at_us: int) -> bool:
+        found = self._execute(
+            "UPDATE made SET taken = 1 WHERE decision = ? AND at_us = ? AND taken = 0",
+            (decision_id, at_us),
+        )
+        return found.rowcount == 1
 
     def of(self, decision_id: str) -> list[Outcome]:
         """A decision's outcomes in the order in which they happened."""

@@ -78,9 +78,9 @@ class Change:
 class Effect:
     """What a draft would change.
 
-    records: decided by both.  again: records of decisions that were made again under their ids, but
-    for the one that counts.  refused: requests that had no answer.  incomplete: left out, since the
-    draft reads what was not recorded; lacking: by what that is, of a decision the first 64.
+    records: decided by both.  again: records of decisions made again under their ids, and copies,
+    but for the one that counts.  refused: requests that had no answer.  incomplete: left out, since
+    the draft reads what was not recorded; lacking: by what that is, of a decision the first 64.
     failed: those that the draft refuses, by why.  changed: with other actions, in another order
     too.  by_action, by_group, by_segment: propositions, and of segments the changed decisions.
     """
@@ -217,7 +217,7 @@ def whatif(frames: Iterable[Frame], draft: Draft, outcomes: Outcomes) -> Effect:
     """
     effect = Effect()
     for frame in frames:
-        if outcomes.replaced(frame):
+        if not outcomes.stands(frame):
             effect.again += 1
         elif frame.record.HasField("error"):
             effect.refused += 1

@@ -159,3 +159,13 @@ def test_a_decision_made_again_counts_once(tmp_path: Path) -> None:
     assert (effect.records, effect.changed, effect.again) == (50, 0, 50)
     once = effect_of(found, plan, plan, tmp_path)
     assert effect.by_action == once.by_action
+
+
+def test_copies_of_a_record_count_once(tmp_path: Path) -> None:
+    """As where a file is given besides its folder."""
+    plan = plan_of(SHOP)
+    engine = recording(plan)
+    live(engine, plan, 50)
+    _, found = taken(engine)
+    effect = effect_of([*found, *found], plan, plan, tmp_path)
+    assert (effect.records, effect.changed, effect.again) == (50, 0, 50)

@@ -243,6 +243,18 @@ def test_a_decision_made_again_counts_once_and_so_does_what_came_of_it(tmp_path:
     assert found.left_out.again == 20
 
 
+def test_a_file_that_is_given_twice_counts_once(tmp_path: Path) -> None:
+    file = tmp_path / "one.records"
+    plan = lived(LOGGED, file, 30)
+    (tmp_path / "two.records").write_bytes(file.read_bytes())
+    once, twice = evaluated(file, plan, BETTER), evaluated(tmp_path, plan, BETTER)
+    assert twice.left_out.again == 30
+    assert (twice.feedback.rows, twice.feedback.reward.sum()) == (
+        once.feedback.rows,
+        once.feedback.reward.sum(),
+    )
+
+
 def test_unknown_placements_are_refused_with_those_that_were_decided(tmp_path: Path) -> None:
     file = tmp_path / "one.records"
     plan = lived(LOGGED, file, 5)
