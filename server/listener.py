@@ -19,6 +19,7 @@ BACKLOG = 4_096
 # Of the kernel's sun_path, without the zero at its end.
 PATH_BYTES_MAX = 107
 IN_USE = "in use by another process"
+GIVEN = "given already, by"
 ELSEWHERE = "not an address of this machine"
 # The ports behind one in use of which a free one is named.
 PORTS_TRIED = 20
@@ -103,25 +104,35 @@ def require_free(address: str, path: str) -> None:
 
 
 def require_addresses(given: Mapping[str, Sequence[str]]) -> None:
-    """Raise ListenError where one of those `given`, by option, cannot be listened on.
+    """Raise ListenError where one of those `given`, by option, is given twice or cannot be had.
 
     Others may take it before we do.
     """
+    ours = [each for one in given.values() for each in one]
+    before: dict[str, str] = {}
     for option, addresses in given.items():
         for address in addresses:
-            try:
-                _require(address)
-            except ListenError as error:
-                ours = [each for one in given.values() for each in one]
-                free = _free_near(address, ours) if error.why == IN_USE else ""
-                raise ListenError(address, error.why, option, free) from error
+            why = _unavailable(address, before)
+            if why:
+                free = _free_near(address, ours) if why.startswith((IN_USE, GIVEN)) else ""
+                raise ListenError(address, why, option, free)
+            before[unix_path(address) or address] = option
 
 
-def _require(address: str) -> None:
-    if path := unix_path(address):
-        require_free(address, path)
-    else:
-        _require_port(address)
+def _unavailable(address: str, before: Mapping[str, str]) -> str:
+    """Why an address cannot be listened on, beside those given before by option; or ""."""
+    path = unix_path(address)
+    option = before.get(path or address)
+    if option and (path or split(address)[1]):
+        return f"{GIVEN} {option.removesuffix('=')}"
+    try:
+        if path:
+            require_free(address, path)
+        else:
+            _require_port(address)
+    except ListenError as error:
+        return error.why
+    return ""
 
 
 def _free_near(address: str, ours: Iterable[str]) -> str:

@@ -181,15 +181,14 @@ def _other_address(error: ListenError) -> None:
     from nextbest.server.address import unix_path
     from nextbest.server.listener import IN_USE
 
-    if error.why != IN_USE or not error.option:
-        return
-    if unix_path(error.address):
-        complain(f"stop the server that answers there, or give another path with {error.option}")
-    elif error.free:
+    stop = ""
+    if error.why == IN_USE:
+        stop = f"stop what {'answers' if unix_path(error.address) else 'listens'} there, or "
+    if error.free:
         option = error.option if error.option.endswith("=") else f"{error.option} "
-        complain(
-            f"stop what listens there, or give another address: `{option}{error.free}` is free"
-        )
+        complain(f"{stop}give another address: `{option}{error.free}` is free")
+    elif stop and error.option:
+        complain(f"{stop}give another address with {error.option}")
 
 
 def _end_call(error: Exception) -> None:

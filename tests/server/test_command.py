@@ -367,7 +367,7 @@ def test_a_socket_in_use_names_the_option(server: Process, tmp_path: Path) -> No
     told = nextbest("serve", "--data", str(tmp_path / "data"), "-l", server.address, code=1)
     assert told.splitlines() == [
         f"{server.address}: in use by another process",
-        "stop the server that answers there, or give another path with --listen",
+        "stop what answers there, or give another address with --listen",
     ]
     assert not (tmp_path / "data").exists()
 

@@ -191,6 +191,20 @@ def test_an_address_that_is_said_to_be_free_is_none_of_our_own() -> None:
     assert int(refused.value.free.removeprefix("127.0.0.1:")) > port + 3
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "unix:{folder}/lane"])
+def test_an_address_that_is_given_twice_is_told(address: str, tmp_path: Path) -> None:
+    """It is nobody else's, as who tried it in vain would say."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    twice = address.format(port=port, folder=tmp_path)
+    given = {"--listen": ["127.0.0.1:0", "127.0.0.1:0", twice], "--fast-lane": [twice]}
+    with pytest.raises(ListenError, match="given already, by --listen") as refused:
+        require_addresses(given)
+    assert refused.value.option == "--fast-lane"
+    assert bool(refused.value.free) == address.startswith("127")
+
+
 def test_what_other_hosts_reach_is_told(caplog: pytest.LogCaptureFixture) -> None:
     warn_of_others(["127.0.0.1:7600", "localhost:7600", "[::1]:7600", "unix:/run/nextbest"])
     assert caplog.text == ""
