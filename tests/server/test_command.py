@@ -372,7 +372,11 @@ def test_a_socket_in_use_names_the_option(server: Process, tmp_path: Path) -> No
     assert not (tmp_path / "data").exists()
 
 
-def test_load_refuses_what_is_no_address_and_no_file(tmp_path: Path) -> None:
+def test_load_refuses_what_is_no_address_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where a line is broken depends on the folder's name.
+    monkeypatch.setenv("COLUMNS", "200")
     file, mapping = tmp_path / "people.csv", tmp_path / "map.yaml"
     given = ["load", str(file), "-m", str(mapping)]
     assert "does not exist" in nextbest(*given, code=2)
