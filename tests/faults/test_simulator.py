@@ -96,6 +96,14 @@ def test_what_broke_once_holds(mode: str, seed: int) -> None:
     assert not outcome.fault, outcome.fault
 
 
+def test_a_log_that_is_lost_with_its_hosts_is_the_operators_to_begin_anew() -> None:
+    """An empty replica is promoted while both hosts that had the log are down."""
+    outcome = run(31270, mode="many", trace=True)
+    assert not outcome.fault, outcome.fault
+    assert any("is promoted with nothing" in line for line in outcome.trace)
+    assert any("reseeded at" in line for line in outcome.trace)
+
+
 @pytest.mark.parametrize("features", [drawn(7), whole(7)], ids=["drawn", "whole"])
 @pytest.mark.parametrize("mode", sorted(set(MODES)))
 def test_a_seed_replays_exactly(mode: str, features: Features) -> None:

@@ -90,6 +90,7 @@ class Server:
         self.process: Process = self.loop.process(host)
         self.on_create: Callable[[Operation], object] = lambda _operation: None
         self.on_loss: Callable[[Server], object] = lambda _server: None
+        self.on_promote: Callable[[Server], object] = lambda _server: None
         self._crons = 0
         self._attempt = -100.0
 
@@ -274,6 +275,7 @@ class Server:
         self.replid2, self.second_offset = self.replid, self.offset + 1
         self.replid = self._new_id()
         self.loop.note("redis", self.host, "is promoted with", self.describe())
+        self.on_promote(self)
 
     def follow(self, master: Address) -> None:
         """REPLICAOF master: the data stays until the master has said what is missing."""

@@ -517,7 +517,8 @@ class Operator:
         if world.loop.now - self._since < OPERATOR_S * world.features.tempo:
             return
         self._since = world.loop.now
-        world.stranded += [f"{one}: {one.node.context.standing.reason}" for one in reset]
+        for one in reset:
+            world.strand(one, one.node.context.standing.reason)
         furthest = max(reset, key=lambda one: one.engine.position)
         task = world.loop.start(furthest.process, reseed(furthest))
         # Not awaited: what another process ends would go on as that process, and die with it.
@@ -563,7 +564,7 @@ class Operator:
         if "lost a part of what this node's snapshot holds" in lost:
             machine.loop.note(machine, "outlived what its log has")
         else:
-            self.world.stranded.append(f"{machine}: {machine.engine.position}")
+            self.world.strand(machine, str(machine.engine.position))
 
 
 def serving(world: World) -> list[Machine]:

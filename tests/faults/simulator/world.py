@@ -311,7 +311,7 @@ class Machine:
             snapshot, checked = await self._recover()
         except RecoveryError as error:
             self.loop.note("needs another node's snapshot:", error)
-            self.world.stranded.append(f"{self}: {error}")
+            self.world.strand(self, str(error))
             self.lost = True
             return
         except LogError as error:
@@ -656,6 +656,7 @@ class World:
             server.hasten(features.tempo)
             server.on_create = self._created
             server.on_loss = lambda _server: self.losses.append(self.loop.now)
+            server.on_promote = self._promoted
             if server.host != "h1":
                 server.master = ("h1", PORT)
         self.sentinels = [Sentinel(self.wires, host, servers, ("h1", PORT)) for host in HOSTS]
@@ -689,6 +690,8 @@ class World:
         self._heeded: set[tuple[str, str]] = set()
         # Nodes that could not go on without another one's snapshot.
         self.stranded: list[str] = []
+        # Whether the log went with all hosts that had it.
+        self.emptied = False
         # Propositions under the budget, those of them that were shown, and when it was overspent.
         self.shopping = Random(f"shopping {seed}")
         self.proposed = self.shown = self.orphans_shown = 0
@@ -729,6 +732,17 @@ class World:
         kind = unpack(Record(*operation[2], operation[3][1])).kind
         if kind != "open":
             self.broken.append(f"the stream was made anew by a {kind} at {operation[2]}")
+
+    def _promoted(self, server: Server) -> None:
+        """Note when a replica that never had anything is all there is to choose."""
+        others = (one for one in self.servers.values() if one is not server)
+        if not server.data.streams and not any(one.running for one in others):
+            self.emptied = True
+
+    def strand(self, machine: Machine, why: str) -> None:
+        """Note that a node needs help, where its log was not lost with all hosts that had it."""
+        if not self.emptied:
+            self.stranded.append(f"{machine}: {why}")
 
     def look_at_budget(self, machine: Machine) -> None:
         """What was shown, and what nodes hold for impressions to come, is within the budget."""
