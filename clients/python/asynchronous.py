@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -500,9 +501,9 @@ class AsyncClient:
         # A stream cannot be sent twice: its way must be known before, and open.
         limit = seconds(timeout)
         await self._route.hot(limit)
-        source = AsyncSource(messages)
         call = getattr(self._route.control, name)
-        return await outcome(call(source, timeout=limit, wait_for_ready=True), source)
+        with closing(AsyncSource(messages)) as source:
+            return await outcome(call(source, timeout=limit, wait_for_ready=True), source)
 
     def _stream(self, name: str, messages: object, timeout: float | None) -> AsyncIterator[Any]:
         # Not in the generator: what the caller gave is refused at the call, not at the first part.
@@ -519,3 +520,5 @@ class AsyncClient:
                 yield answer
         finally:
             call.cancel()
+            if isinstance(messages, AsyncSource):
+                messages.close()

@@ -45,11 +45,13 @@ class AsyncSource(Generic[T]):
     def __init__(self, messages: AsyncIterator[T]) -> None:
         self._messages = messages
         self.failure: BaseException | None = None
+        self._reader: asyncio.Task[object] | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
+        self._reader = asyncio.current_task()
         try:
             return await anext(self._messages)
         except (StopAsyncIteration, asyncio.CancelledError, GeneratorExit):
@@ -57,6 +59,13 @@ class AsyncSource(Generic[T]):
         except BaseException as error:
             self.failure = error
             raise SourceError from error
+        finally:
+            self._reader = None
+
+    def close(self) -> None:
+        """Let go of a message that is waited for: gRPC's task would wait on when a call is over."""
+        if self._reader is not None:
+            self._reader.cancel()
 
 
 def failure(messages: object, error: grpc.RpcError) -> BaseException:

@@ -207,3 +207,22 @@ async def test_other_errors_stay_what_they_are(run_server: Any) -> None:
         with pytest.raises(InvalidArgumentError):
             async for _ in client.query_profiles("nonsense("):
                 pass
+
+
+@pytest.mark.parametrize("call", GOOD)
+async def test_a_source_that_waits_ends_with_its_call(address: str, call: str) -> None:
+    ended = asyncio.Event()
+
+    async def forever() -> AsyncIterator[Any]:
+        try:
+            await asyncio.Event().wait()
+            yield VIEW
+        finally:
+            ended.set()
+
+    async with AsyncClient(address) as client:
+        made = getattr(client, call)(forever(), timeout=0.3)
+        with pytest.raises(DeadlineError):
+            await (made if call == "import_profiles" else anext(made))
+        async with asyncio.timeout(5):
+            await ended.wait()
