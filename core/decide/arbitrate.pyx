@@ -182,7 +182,7 @@ cdef inline bint suits(
     if not is_valid(decision, action):
         candidate.fate = FATE_OUTSIDE_VALIDITY
         return False
-    if placement.contact.count:
+    if placement.contact.count and not decision.contact_clear:
         failing = first_failing(decision, &placement.contact)
     if failing >= 0:
         candidate.fate = FATE_CONTACT_POLICY
@@ -218,14 +218,20 @@ cdef extern from *:
     uint32_t lowest_bit(uint32_t bits) noexcept nogil
 
 
-cdef uint32_t held_back(Decision* decision, uint32_t action) noexcept nogil:
+cdef inline const uint32_t* gate_ends(const Decision* decision) noexcept nogil:
+    """Where each action's items end: without the rules of the contact policy where all hold."""
+    if decision.contact_clear:
+        return decision.playbook.gate_contacts
+    return decision.playbook.gate_starts + 1
+
+
+cdef uint32_t held_back(
+    Decision* decision, uint32_t action, const uint32_t* ends
+) noexcept nogil:
     """One more than the first gate that holds an action back; 0 for none."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
-    cdef const uint32_t* end = playbook.gate_items + (
-        playbook.gate_contacts[action] if decision.contact_clear
-        else playbook.gate_starts[action + 1]
-    )
+    cdef const uint32_t* end = playbook.gate_items + ends[action]
     cdef const uint8_t* states = decision.states
     cdef uint8_t state
     # Two bits for each gate.
@@ -333,13 +339,14 @@ cdef void rank_candidates(
     cdef uint64_t held = 0
     cdef uint32_t held_whole = 0
     cdef uint32_t last = placement.candidates_count
+    cdef const uint32_t* ends = gate_ends(decision)
     ranking.ranked = 0
     ranking.dropped = 0
     ranking.slots_filled = 0
     memset(ranking.fates, 0, sizeof(ranking.fates))
     for i in range(placement.candidates_count):
         if not explain:
-            by = held_back(decision, placement.candidates[i])
+            by = held_back(decision, placement.candidates[i], ends)
         if by:
             held += held_by(by)
             held_whole += 1
