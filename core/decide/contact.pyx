@@ -250,7 +250,7 @@ cdef Value budget_holds(Decision* decision, const ContactSpec* rule) noexcept no
     return value_bool(holds)
 
 
-cdef inline bint overspent(
+cdef bint overspent(
     Decision* decision, const ContactSpec* rule, const ContactCount* count,
     const ActionSpec* action,
 ) noexcept nogil:
@@ -283,7 +283,7 @@ cdef Value contact_holds(Decision* decision, const ContactSpec* rule) noexcept n
     )
 
 
-cdef int64_t spent_of(
+cdef inline int64_t spent_of(
     Decision* decision, const Indexes* rules, const ActionSpec* action
 ) noexcept nogil:
     """The first rule that lets nothing more be shown by this decision, or -1."""
@@ -314,7 +314,7 @@ cdef int64_t contact_spent(
     return found
 
 
-cdef void spend_of(
+cdef inline void spend_of(
     Decision* decision, const Indexes* rules, const ActionSpec* action
 ) noexcept nogil:
     cdef const PlaybookState* playbook = decision.playbook

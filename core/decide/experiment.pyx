@@ -79,19 +79,24 @@ cdef inline bint in_range(double bucket, const BucketRangeSpec* range) noexcept 
     return range.start <= bucket < range.end
 
 
-cdef const Assignment* assignment_of(Decision* decision, uint32_t index) noexcept nogil:
+cdef inline const Assignment* assignment_of(Decision* decision, uint32_t index) noexcept nogil:
     """A person's place in an experiment; found once a decision."""
-    cdef const ExperimentSpec* experiment = &decision.playbook.experiments[index]
     cdef Assignment* found = &decision.assignments[index]
     if found.reason == ASSIGNMENT_UNKNOWN:
-        # Publishing refuses an audience that reads its own experiment.
-        found.reason = ASSIGNMENT_NOT_IN_AUDIENCE
-        found.variant = sticky_variant(decision, experiment, &found.known)
-        if found.variant >= 0:
-            found.reason = ASSIGNMENT_STICKY
-        else:
-            found.reason = assign(decision, experiment, found)
+        find_assignment(decision, &decision.playbook.experiments[index], found)
     return found
+
+
+cdef void find_assignment(
+    Decision* decision, const ExperimentSpec* experiment, Assignment* to
+) noexcept nogil:
+    # Publishing refuses an audience that reads its own experiment.
+    to.reason = ASSIGNMENT_NOT_IN_AUDIENCE
+    to.variant = sticky_variant(decision, experiment, &to.known)
+    if to.variant >= 0:
+        to.reason = ASSIGNMENT_STICKY
+    else:
+        to.reason = assign(decision, experiment, to)
 
 
 cdef int32_t sticky_variant(

@@ -367,7 +367,9 @@ cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) 
         found += 1
 
 
-cdef void count_for(Decision* decision, const Indexes* rules, int64_t time_us) noexcept nogil:
+cdef inline void count_for(
+    Decision* decision, const Indexes* rules, int64_t time_us
+) noexcept nogil:
     cdef const ContactSpec* rule
     cdef uint32_t i
     for i in range(rules.count):
