@@ -333,8 +333,8 @@ cdef void numbers_put(
     const Value* numbers, uint32_t at, uint32_t first,
 ) noexcept nogil:
     """Put the numbers from `first` on into cells at `at`, for which there is room."""
-    cdef MomentCell* cell = <MomentCell*>side_insert_all(
-        row, MOMENTS, at, numbers.length - first
+    cdef MomentCell* cell = <MomentCell*>side_open(
+        row.side, MOMENTS, at, numbers.length - first
     )
     cdef uint32_t i
     for i in range(first, numbers.length):

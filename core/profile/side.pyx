@@ -81,12 +81,19 @@ cdef uint8_t* side_insert_all(
     """So many new cells, zeroed, from `index` of the section; NULL without memory."""
     cdef uint32_t size = cell_size(section) * count
     cdef Side* side = side_room(row, size)
-    cdef uint8_t* cell
     if side == NULL:
         return NULL
-    cell = side_cells(side, section) + index * cell_size(section)
-    memmove(cell + size, cell, <uint8_t*>side + side_bytes(side) - cell)
-    memset(cell, 0, size)
+    return <uint8_t*>memset(side_open(side, section, index, count), 0, size)
+
+
+cdef inline uint8_t* side_open(
+    Side* side, uint32_t section, uint32_t index, uint32_t count
+) noexcept nogil:
+    """As `side_insert_all`, where there is room, of cells that the caller fills."""
+    cdef uint8_t* cell = side_cells(side, section) + index * cell_size(section)
+    memmove(
+        cell + cell_size(section) * count, cell, <uint8_t*>side + side_bytes(side) - cell
+    )
     side.count[section] += count
     return cell
 
