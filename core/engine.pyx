@@ -8,7 +8,6 @@ import os
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 cimport cython
 from libc.math cimport NAN, floor, isfinite
@@ -56,6 +55,7 @@ include "wire/python.pyx"
 include "profile/stripe.pyx"
 include "profile/stripe_load.pyx"
 include "telemetry/tally.pyx"
+include "playbook/specs.pyx"
 include "playbook/native.pyx"
 include "playbook/generations.pyx"
 include "decide/identifier.pyx"
@@ -95,6 +95,8 @@ include "serving/reserving.pyx"
 include "serving/cross.pyx"
 include "serving/hot.pyx"
 include "serving/replay.pyx"
+include "serving/results.pyx"
+include "decide/budget_info.pyx"
 include "serving/door_types.pyx"
 include "serving/door.pyx"
 include "telemetry/told.pyx"
@@ -103,125 +105,10 @@ include "telemetry/call.pyx"
 include "wire/canonical.pyx"
 
 
-class RecordCounts(NamedTuple):
-    """Decision records: kept, and dropped because the buffer was full; bytes that the sink could
-    not keep, and bytes that wait for it.
-    """
-
-    kept: int
-    dropped: int
-    lost_bytes: int
-    waiting_bytes: int
-
-
-class BudgetInfo(NamedTuple):
-    """A budget on this node, in the period at hand: amounts as of `plan.Budget`.
-
-    released: how much of it all nodes together may use by now.  grain: what shares are multiples
-    of.  dearest: the most that one
-    proposition takes.  What follows `more` is counted
-    since the process started, as of `BudgetCounts`.
-    """
-
-    name: str
-    key: bytes
-    period: int
-    calendar: int
-    max: int
-    released: int
-    micros: bool
-    share: int
-    grain: int
-    dearest: int
-    used: int
-    held: int
-    left: int
-    more: bool
-    times_held: int
-    times_used: int
-    expired: int
-    late: int
-    unpaid: int
-    again: int
-    full: int
-
-
-class BudgetHas(NamedTuple):
-    """What this node has of a budget in one of its periods: amounts as of `plan.Budget`."""
-
-    used: int
-    held: int
-    left: int
-
-
-cdef object budget_info(
-    Budgets* budgets, const PlaybookState* playbook, uint32_t index, int64_t now_us,
-    int64_t ahead_us,
-):
-    cdef const BudgetSpec* spec = &playbook.budgets[index]
-    cdef BudgetState* budget = <BudgetState*>spec.state
-    cdef BudgetCounts counts
-    cdef BudgetView view
-    cdef bint all_ended = False
-    while not all_ended:
-        latch_take(&budget.latch)
-        all_ended = budget_expire(budget, spec.hold_us, now_us)
-        budget_latched(budgets, playbook, spec, now_us + ahead_us, &view)
-        counts = budget.counts
-        latch_drop(&budget.latch)
-    return BudgetInfo(
-        spec.name.data[:spec.name.length].decode(), spec.key[:16],
-        view.period,
-        spec.period, spec.most,
-        budget_released(playbook, spec, now_us + ahead_us), spec.micros, budget_share(spec),
-        budget_grain(spec),
-        spec.dearest,
-        view.used, view.held, view.left, view.more,
-        counts.held, counts.used, counts.expired, counts.late, counts.unpaid, counts.again,
-        counts.full,
-    )
-
-
-class ShadowCounts(NamedTuple):
-    """Decisions for shadows: recorded, and skipped since a shadow could not keep up; bytes that
-    wait for it.
-    """
-
-    recorded: int
-    skipped: int
-    waiting_bytes: int
-
-
-class QuerySlice(NamedTuple):
-    """A slice of a query: `profiles` are Profile messages; `cursor` is -1 at the end."""
-
-    profiles: list[bytes]
-    scanned: int
-    errors: int
-    cursor: int
-
-
 cdef enum:
     # The fields of a request that are maps, a bit for each.
     UPSERT_MAPS = 8
     LINK_MAPS = 0
-
-
-class LogBatch(NamedTuple):
-    """Mutations for the log: `data` is a nextbest.v1.MutationBatch of so many `mutations`."""
-
-    data: bytes
-    mutations: int
-
-
-class BatchResult(NamedTuple):
-    """What became of a batch: mutations applied, kept for a playbook to come, unreadable, and
-    those of the catalogue (publications, activations), which the core only hands on."""
-
-    applied: int
-    parked: int
-    unreadable: int
-    announced: list[bytes]
 
 
 # In place of an answer's rest: a read that was only waiting.
