@@ -68,6 +68,17 @@ async def running(
             await task
 
 
+@asynccontextmanager
+async def calling(address: str, *, fast_lane: bool) -> AsyncIterator[AsyncClient]:
+    """A client that calls by the lane that is wanted: without, where a look takes too long."""
+    async with AsyncClient(address, fast_lane=fast_lane) as client, asyncio.timeout(60) as limit:
+        while fast_lane and not client.fast_lane:
+            await client._route.hot(60)
+            await asyncio.sleep(0.01)
+        limit.reschedule(None)
+        yield client
+
+
 @pytest.fixture
 def run_server() -> Any:
     """Runs servers of a test's own settings: `async with run_server(...) as address`."""

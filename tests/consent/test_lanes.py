@@ -13,7 +13,7 @@ import pytest
 from nextbest.client import AsyncClient, Consent, InvalidArgumentError
 from nextbest.core import LANE_MISSING, lane_available
 from nextbest.server.examples import CONSENT
-from tests.conftest import running
+from tests.conftest import calling, running
 
 COMMAND = [sys.executable, "-c", "from nextbest.server.command.main import run; run()"]
 WHOLE = ["for_you", "newsletter", "welcome"]
@@ -37,7 +37,7 @@ async def test_the_decision_after_the_answer_knows_on_both_lanes(tmp_path: Path)
     async with (
         running(CONSENT, lane__addresses=lane) as address,
         AsyncClient(address, fast_lane=False) as slow,
-        AsyncClient(address, fast_lane=True) as fast,
+        calling(address, fast_lane=True) as fast,
     ):
         for writer in (slow, fast):
             for number in range(20):
@@ -62,7 +62,7 @@ async def test_a_decision_asked_for_again_knows_on_both_lanes(tmp_path: Path) ->
     async with (
         running(CONSENT, lane__addresses=lane) as address,
         AsyncClient(address, fast_lane=False) as slow,
-        AsyncClient(address, fast_lane=True) as fast,
+        calling(address, fast_lane=True) as fast,
     ):
         for client, other in ((slow, fast), (fast, slow)):
             await allow(slow)

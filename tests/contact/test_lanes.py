@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nextbest.client import AsyncClient
 from nextbest.core import LANE_MISSING, lane_available
 from nextbest.v1 import decision_pb2
-from tests.conftest import running
+from tests.conftest import calling, running
 
 FILES = {
     "schema.yaml": """
@@ -50,7 +49,7 @@ def playbook(tmp_path: Path) -> Path:
 
 async def told(address: str, fast_lane: bool) -> list[decision_pb2.PlacementExplanation]:
     """What one lane says of every candidate of Ann's; the same without asking why."""
-    async with AsyncClient(address, fast_lane=fast_lane) as client:
+    async with calling(address, fast_lane=fast_lane) as client:
         names = ["inbox", "page", "banner"]
         explained = await client.decide("ann", names, explain=True)
         plain = await client.decide("ann", names)
@@ -72,7 +71,7 @@ def held(explanations: list[decision_pb2.PlacementExplanation]) -> dict[str, dic
 
 async def contact(address: str, fast_lane: bool) -> None:
     """One impression by e-mail and one dismissal, over one lane."""
-    async with AsyncClient(address, fast_lane=fast_lane) as client:
+    async with calling(address, fast_lane=fast_lane) as client:
         await client.track("ann", "impression", {"action": "one", "channel": "email"})
         await client.track("ann", "dismissal", {"action": "three"})
 
@@ -113,7 +112,7 @@ async def test_eight_callers_never_overspend_a_budget(playbook: Path, tmp_path: 
     shown: Counter[str] = Counter()
 
     async def ask(address: str, caller: int) -> None:
-        async with AsyncClient(address, fast_lane=caller % 2 == 0) as client:
+        async with calling(address, fast_lane=caller % 2 == 0) as client:
             for number in range(40):
                 answer = await client.decide(f"person-{caller}-{number}", ["inbox"])
                 for one in answer.placements[0].propositions:

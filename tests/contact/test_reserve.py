@@ -17,7 +17,7 @@ from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
 from nextbest.v1 import decision_pb2, event_pb2, mutation_pb2
-from tests.conftest import running
+from tests.conftest import calling, running
 from tests.contact.playbook import (
     NOW_US,
     SECOND,
@@ -396,7 +396,7 @@ async def ask_at_once(address: str, names: Sequence[str], found: Counter[str], r
     """Decide in rounds, each about one person by all of the names at once, over both lanes."""
     async with AsyncExitStack() as stack:
         clients = [
-            await stack.enter_async_context(AsyncClient(address, fast_lane=n < 6)) for n in range(8)
+            await stack.enter_async_context(calling(address, fast_lane=n < 6)) for n in range(8)
         ]
         for number in range(rounds):
             who = [f"{name}{number}" for name in names]

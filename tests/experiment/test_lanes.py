@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nextbest.client import AsyncClient
 from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.v1 import decision_pb2
-from tests.conftest import running
+from tests.conftest import calling, running
 
 STICKY = decision_pb2.ASSIGNMENT_REASON_STICKY
 FILES = {
@@ -31,7 +30,7 @@ def playbook(tmp_path: Path) -> Path:
 
 async def asked(address: str, fast_lane: bool) -> dict[str, decision_pb2.Assignment]:
     """Everybody's place in the experiment, over one lane."""
-    async with AsyncClient(address, fast_lane=fast_lane) as client:
+    async with calling(address, fast_lane=fast_lane) as client:
         answers = [await client.decide(f"person-{n}", ["page"]) for n in range(PEOPLE)]
     for answer in answers:
         assert answer.placements[0].propositions[0].action == answer.experiments[0].variant

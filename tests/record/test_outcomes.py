@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nextbest.client import AsyncClient
 from nextbest.client.errors import InvalidArgumentError
 from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.server.examples import SHOP
 from nextbest.server.record.files import Files
 from nextbest.server.record.outcomes import Outcomes, credited, uuid7_us
 from nextbest.v1 import decision_pb2, event_pb2, record_pb2
-from tests.conftest import running
+from tests.conftest import calling, running
 from tests.record.test_replay import forged
 
 DAY_MS = 86_400_000
@@ -39,7 +38,7 @@ async def test_an_outcome_is_told_by_its_decisions_age(
         running(
             SHOP, announced=engines.append, data__folder=tmp_path / "data", **settings
         ) as address,
-        AsyncClient(address, fast_lane=fast_lane) as client,
+        calling(address, fast_lane=fast_lane) as client,
     ):
 
         async def told(decision_id: str, event_id: str = "") -> int:
@@ -72,7 +71,7 @@ async def test_what_no_decision_can_be_called_is_refused(tmp_path: Path, fast_la
     now_ms = time.time_ns() // 1_000_000
     async with (
         running(SHOP, lane__addresses=f"unix:{tmp_path}/lane") as address,
-        AsyncClient(address, fast_lane=fast_lane) as client,
+        calling(address, fast_lane=fast_lane) as client,
     ):
         for field, wrong in (
             ("decision_id", {"decision_id": "x" * 129}),

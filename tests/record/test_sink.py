@@ -21,7 +21,7 @@ from nextbest.server.log.settings import BackendSettings
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.record.sink import Sink
 from nextbest.server.record.stream import Stream, StreamBounds
-from tests.conftest import running
+from tests.conftest import calling, running
 from tests.record.people import live, plan_of, recording
 
 DECISIONS = 200
@@ -37,7 +37,7 @@ def replayed(folder: Path, *more: str) -> tuple[int, dict[str, object]]:
 
 async def decided(address: str, placement: str, fast_lane: bool) -> list[str]:
     """Decisions over one lane, alone and in a batch; their ids."""
-    async with AsyncClient(address, fast_lane=fast_lane) as client:
+    async with calling(address, fast_lane=fast_lane) as client:
         answers = [await client.decide(f"u{n % 20}", [placement]) for n in range(DECISIONS)]
         await client.track("u1", "visit" if placement == "cart" else "view")
     return [answer.decision_id for answer in answers]

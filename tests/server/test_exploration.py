@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nextbest.client import AsyncClient
 from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.v1 import decision_pb2
-from tests.conftest import running
+from tests.conftest import calling, running
 
 FILES = {
     "schema.yaml": "attributes: {age: int}\n",
@@ -38,7 +37,7 @@ async def asked(
     async with running(
         playbook, announced=engines.append, lane__addresses=f"unix:{lane}"
     ) as address:
-        async with AsyncClient(address, fast_lane=fast_lane) as client:
+        async with calling(address, fast_lane=fast_lane) as client:
             answers = [
                 await client.decide("ann", ["top", "page"], decision_id=f"decision-{n}", seed=5)
                 for n in range(DECISIONS)

@@ -31,7 +31,7 @@ from nextbest.server.publisher import Publisher
 from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.shadow.shadow import TURN_S, Shadow
 from nextbest.v1 import playbook_pb2
-from tests.conftest import running
+from tests.conftest import calling, running
 
 PLACEMENTS = ["home_hero", "home_shelf"]
 CALLS = 60
@@ -52,7 +52,7 @@ def draft(value: int = 1, more: bytes = b"") -> dict[str, bytes]:
 async def calls(address: str, fast_lane: bool = False, count: int = CALLS) -> list[Any]:
     """People look at things, buy, and are decided for, alone and with their segments."""
     answers = []
-    async with AsyncClient(address, fast_lane=fast_lane) as client:
+    async with calling(address, fast_lane=fast_lane) as client:
         for number in range(count):
             who = f"u{number % 20}"
             await client.track(who, "view", {"product": f"p{number % 3}", "category": "shoes"})

@@ -13,7 +13,7 @@ from nextbest.client import AsyncClient, InvalidArgumentError
 from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.server.record.playbooks import Playbooks
 from nextbest.server.record.replay import replay
-from tests.conftest import running
+from tests.conftest import calling, running
 from tests.record.people import recording, taken
 from tests.trigger.people import FILES, NOW_US, SECOND, buy, crossings, decide, plan_of
 
@@ -47,7 +47,7 @@ async def test_both_lanes_tell_alike(playbook: Path, tmp_path: Path) -> None:
     async with (
         running(playbook, lane__addresses=f"unix:{tmp_path}/lane") as address,
         AsyncClient(address, fast_lane=False) as slow,
-        AsyncClient(address, fast_lane=True) as fast,
+        calling(address, fast_lane=True) as fast,
     ):
         found = []
         for name, client in (("slow", slow), ("fast", fast)):
@@ -70,7 +70,7 @@ async def test_writes_of_both_lanes_at_once_tell_each_crossing_once(
             playbook, announced=engines.append, lane__addresses=f"unix:{tmp_path}/lane"
         ) as address,
         AsyncClient(address, fast_lane=False) as slow,
-        AsyncClient(address, fast_lane=True) as fast,
+        calling(address, fast_lane=True) as fast,
     ):
         amounts = [150.0, -150.0] * (EVENTS // 2)
         callers = [shop(client, "ann", amounts) for client in (slow, fast, slow, fast)]
