@@ -104,6 +104,13 @@ def test_a_log_that_is_lost_with_its_hosts_is_the_operators_to_begin_anew() -> N
     assert any("reseeded at" in line for line in outcome.trace)
 
 
+def test_who_dies_while_a_failover_is_not_known_yet_is_a_second_fault() -> None:
+    """A node that is killed 10 ms after its master's successor has taken the other replica."""
+    outcome = run(144734, mode="many", trace=True)
+    assert not outcome.fault, outcome.fault
+    assert any("h3 follows h2" in line for line in outcome.trace)
+
+
 @pytest.mark.parametrize("features", [drawn(7), whole(7)], ids=["drawn", "whole"])
 @pytest.mark.parametrize("mode", sorted(set(MODES)))
 def test_a_seed_replays_exactly(mode: str, features: Features) -> None:

@@ -271,7 +271,7 @@ class Machine:
     @property
     def away(self) -> bool:
         """Whether it has yet to bring what only it has to the master that replaced its own."""
-        master = self.world.master()
+        master = self.world.successor()
         if self.recovering or master is None:
             return False
         context = self.node.context
@@ -692,6 +692,8 @@ class World:
         self.stranded: list[str] = []
         # Whether the log went with all hosts that had it.
         self.emptied = False
+        # The server that was promoted last.
+        self.promoted: Server | None = None
         # Propositions under the budget, those of them that were shown, and when it was overspent.
         self.shopping = Random(f"shopping {seed}")
         self.proposed = self.shown = self.orphans_shown = 0
@@ -734,7 +736,8 @@ class World:
             self.broken.append(f"the stream was made anew by a {kind} at {operation[2]}")
 
     def _promoted(self, server: Server) -> None:
-        """Note when a replica that never had anything is all there is to choose."""
+        """Note it, and when a replica that never had anything is all there is to choose."""
+        self.promoted = server
         others = (one for one in self.servers.values() if one is not server)
         if not server.data.streams and not any(one.running for one in others):
             self.emptied = True
@@ -788,9 +791,14 @@ class World:
         server = self.servers[named] if named else None
         return server if server is not None and server.master is None else None
 
+    def successor(self) -> Server | None:
+        """The master that was promoted last, though most Sentinels may not have heard of it yet."""
+        last = self.promoted
+        return last if last and last.running and last.master is None else self.master()
+
     def has(self, position: tuple[int, int, int]) -> bool:
-        """Whether the master that most Sentinels name has this very entry."""
-        master = self.master()
+        """Whether that one has this very entry."""
+        master = self.successor()
         stream = master.data.streams.get(STREAM) if master is not None else None
         if stream is None or position[:2] not in stream.ids:
             return position == BEFORE
