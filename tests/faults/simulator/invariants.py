@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from nextbest.core import Engine
 from nextbest.core.errors import PositionLostError
@@ -38,7 +39,9 @@ def at_rest_holds(world: World, mode: str) -> list[str]:
     if mode != "unsafe":
         # A flush may come between the replicas' answer and the node's.
         found += world.unreplicated
-        found += [f"needed another node's snapshot: {one}" for one in world.stranded]
+        # Sentinel may promote what has nothing only where several servers failed together.
+        stranded = world.stranded + world.excused * (mode == "single")
+        found += [f"needed another node's snapshot: {one}" for one in stranded]
     if mode != "unsafe" or not all_forgotten(world):
         found += contents(world, mode)
         found += [*positions(world), *reads(world), *revocations(world, mode)]
@@ -175,9 +178,11 @@ def required(world: World, write: Write, mode: str) -> bool:
     if write.ack != REPLICATED or mode == "unsafe":
         return not any(when >= by.sent for when in world.losses)
     faults = [end for start, end, _what in world.redis_faults if end >= by.sent - 1.0]
-    # Who dies before it is back from a master that was replaced is a second fault in one failover.
-    # One that stops in order must be back.
-    away = died[0] in world.deaths_away and died[0] not in world.stops
+    # Who dies before it is back from a master that was replaced is a second fault in one failover;
+    # where that was hardly known, for what was acknowledged since.  One that stops in order must be
+    # back.
+    away = died[0] in world.deaths_away or by.ended >= world.deaths_between.get(died[0], inf)
+    away = away and died[0] not in world.stops
     return mode == "single" or len(faults) + away <= 1
 
 

@@ -114,6 +114,8 @@ def counted(world: World) -> dict[str, int]:
         "orphans shown": world.orphans_shown,
         "overspent": len(world.overspent),
         "lost tails": len(world.losses),
+        "excused": len(world.excused),
+        "deaths between": len(world.deaths_between),
         "divergences": sum(
             one.node.context.progress.divergences for one in world.machines if not one.recovering
         ),

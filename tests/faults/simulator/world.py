@@ -268,16 +268,14 @@ class Machine:
     def alive(self) -> bool:
         return self.life > 0 and self.process.alive
 
-    @property
-    def away(self) -> bool:
+    def away_from(self, master: Server | None) -> bool:
         """Whether it has yet to bring what only it has to the master that replaced its own."""
-        master = self.world.successor()
         if self.recovering or master is None:
             return False
         context = self.node.context
         return (
             any(not one.closed and one.server is not master for one in self.network.links)
-            or not self.world.has(self.engine.position)
+            or not has(master, self.engine.position)
             or (context.progress.divergences > 0 and context.ahead.answered > 0)
         )
 
@@ -493,8 +491,11 @@ class Machine:
         self.loop.call_for(self.loop.outside, self.loop.now + after_s, self._again)
 
     def _died(self) -> None:
-        if self.away:
-            self.world.deaths_away.append((self.loop.now, self.name))
+        death = (self.loop.now, self.name)
+        if self.away_from(self.world.master()):
+            self.world.deaths_away.append(death)
+        elif self.away_from(self.world.successor()):
+            self.world.deaths_between[death] = self.world.promoted_s
         self.network.drop()
         self.disk.met |= self.engine.position[0] > 0
         self.world.deaths.append((self.loop.now, self.name))
@@ -625,6 +626,15 @@ def set_outcome(done: asyncio.Future[str], outcome: str, _value: Any) -> None:
     done.set_result(outcome)
 
 
+def has(server: Server, position: tuple[int, int, int]) -> bool:
+    """Whether a server has this very entry."""
+    stream = server.data.streams.get(STREAM)
+    if stream is None or position[:2] not in stream.ids:
+        return position == BEFORE
+    data = stream.fields[stream.ids.index(position[:2])][1]
+    return unpack(Record(*position[:2], data)).nonce == position[2]
+
+
 class World:
     """All of it, made from a seed; nothing runs before `start`."""
 
@@ -672,8 +682,10 @@ class World:
         self.deaths: list[tuple[float, str]] = []
         # When which node stopped in order, having given the log all it had; deaths as well.
         self.stops: list[tuple[float, str]] = []
-        # Deaths of nodes that were not back from a master that had been replaced.
+        # Deaths of nodes that were not back from a master that had been replaced; and of those, by
+        # when it was, whose master's successor most Sentinels had not heard of.
         self.deaths_away: list[tuple[float, str]] = []
+        self.deaths_between: dict[tuple[float, str], float] = {}
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
         # Whether the network has sent requests twice.
@@ -690,10 +702,12 @@ class World:
         self._heeded: set[tuple[str, str]] = set()
         # Nodes that could not go on without another one's snapshot.
         self.stranded: list[str] = []
-        # Whether the log went with all hosts that had it.
+        # Those of them whose log was gone with a failover; whether it is still.
+        self.excused: list[str] = []
         self.emptied = False
-        # The server that was promoted last.
+        # The server that was promoted last, and when.
         self.promoted: Server | None = None
+        self.promoted_s = 0.0
         # Propositions under the budget, those of them that were shown, and when it was overspent.
         self.shopping = Random(f"shopping {seed}")
         self.proposed = self.shown = self.orphans_shown = 0
@@ -736,16 +750,14 @@ class World:
             self.broken.append(f"the stream was made anew by a {kind} at {operation[2]}")
 
     def _promoted(self, server: Server) -> None:
-        """Note it, and when a replica that never had anything is all there is to choose."""
-        self.promoted = server
-        others = (one for one in self.servers.values() if one is not server)
-        if not server.data.streams and not any(one.running for one in others):
+        """Note it, and when what is promoted has nothing of a log that others have."""
+        self.promoted, self.promoted_s = server, self.loop.now
+        if not server.data.streams and any(one.data.streams for one in self.servers.values()):
             self.emptied = True
 
     def strand(self, machine: Machine, why: str) -> None:
-        """Note that a node needs help, where its log was not lost with all hosts that had it."""
-        if not self.emptied:
-            self.stranded.append(f"{machine}: {why}")
+        """Note that a node needs help."""
+        (self.excused if self.emptied else self.stranded).append(f"{machine}: {why}")
 
     def look_at_budget(self, machine: Machine) -> None:
         """What was shown, and what nodes hold for impressions to come, is within the budget."""
@@ -795,15 +807,6 @@ class World:
         """The master that was promoted last, though most Sentinels may not have heard of it yet."""
         last = self.promoted
         return last if last and last.running and last.master is None else self.master()
-
-    def has(self, position: tuple[int, int, int]) -> bool:
-        """Whether that one has this very entry."""
-        master = self.successor()
-        stream = master.data.streams.get(STREAM) if master is not None else None
-        if stream is None or position[:2] not in stream.ids:
-            return position == BEFORE
-        data = stream.fields[stream.ids.index(position[:2])][1]
-        return unpack(Record(*position[:2], data)).nonce == position[2]
 
     def first_entry(self) -> Contents:
         """The oldest entry that the log holds."""
