@@ -116,13 +116,13 @@ def require_addresses(given: Mapping[str, Sequence[str]]) -> None:
             if why:
                 free = _free_near(address, ours) if why.startswith((IN_USE, GIVEN)) else ""
                 raise ListenError(address, why, option, free)
-            before[unix_path(address) or address] = option
+            before[_place(address)] = option
 
 
 def _unavailable(address: str, before: Mapping[str, str]) -> str:
     """Why an address cannot be listened on, beside those given before by option; or ""."""
     path = unix_path(address)
-    option = before.get(path or address)
+    option = before.get(_place(address))
     if option and (path or split(address)[1]):
         return f"{GIVEN} {option.removesuffix('=')}"
     try:
@@ -133,6 +133,12 @@ def _unavailable(address: str, before: Mapping[str, str]) -> str:
     except ListenError as error:
         return error.why
     return ""
+
+
+def _place(address: str) -> str:
+    """What is the same for one address in two forms; names are not looked up for it."""
+    path = unix_path(address)
+    return os.path.abspath(path) if path else "{}:{}".format(*split(address.lower()))
 
 
 def _free_near(address: str, ours: Iterable[str]) -> str:

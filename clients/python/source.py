@@ -46,11 +46,14 @@ class AsyncSource(Generic[T]):
         self._messages = messages
         self.failure: BaseException | None = None
         self._reader: asyncio.Task[object] | None = None
+        self._closed = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
+        if self._closed:
+            raise StopAsyncIteration
         self._reader = asyncio.current_task()
         try:
             return await anext(self._messages)
@@ -63,7 +66,8 @@ class AsyncSource(Generic[T]):
             self._reader = None
 
     def close(self) -> None:
-        """Let go of a message that is waited for: gRPC's task would wait on when a call is over."""
+        """Send nothing more: gRPC's task would wait for messages when its call is over."""
+        self._closed = True
         if self._reader is not None:
             self._reader.cancel()
 

@@ -221,7 +221,7 @@ def _recorded(places: Sequence[Path], asked: Asked) -> Subjects:
     for frame in files.frames():
         if not frame.record.HasField("outcome"):
             outcomes.meet(frame.decision_id)
-            if not outcomes.stands(frame):
+            if not outcomes.take_decision(frame):
                 again += 1
                 continue
         found.add(frame.record)

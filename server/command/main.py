@@ -177,9 +177,9 @@ def _end(error: Exception) -> NoReturn:
 
 
 def _other_address(error: ListenError) -> None:
-    """Say what to do about an address in use."""
+    """Say what to do about an address in use, or given twice."""
     from nextbest.server.address import unix_path
-    from nextbest.server.listener import IN_USE
+    from nextbest.server.listener import GIVEN, IN_USE
 
     stop = ""
     if error.why == IN_USE:
@@ -187,8 +187,8 @@ def _other_address(error: ListenError) -> None:
     if error.free:
         option = error.option if error.option.endswith("=") else f"{error.option} "
         complain(f"{stop}give another address: `{option}{error.free}` is free")
-    elif stop and error.option:
-        complain(f"{stop}give another address with {error.option}")
+    elif error.option and error.why.startswith((IN_USE, GIVEN)):
+        complain(f"{stop}give another address with {error.option.removesuffix('=')}")
 
 
 def _end_call(error: Exception) -> None:

@@ -113,7 +113,7 @@ def _decided(
         if not period.has(record.decided_at_us):
             # It is known all the same.
             outcomes.of(frame.decision_id)
-        elif not outcomes.stands(frame):
+        elif not outcomes.take_decision(frame):
             left_out.again += 1
         elif record.HasField("error"):
             left_out.failed += 1

@@ -130,7 +130,7 @@ def _rows(
             found = outcomes.of(frame.decision_id)
             if not period.has(record.decided_at_us):
                 continue
-            if not outcomes.stands(frame):
+            if not outcomes.take_decision(frame):
                 exported.again += 1
             else:
                 exported.decisions += 1

@@ -24,11 +24,11 @@ taken INTEGER, PRIMARY KEY (decision, digest)) WITHOUT ROWID
 # The records of decisions; effect: it was answered, and no preview.
 _MADE_TABLE = """
 CREATE TABLE made (decision TEXT, at_us INTEGER, effect INTEGER, taken INTEGER,
-PRIMARY KEY (decision, at_us)) WITHOUT ROWID
+PRIMARY KEY (decision, at_us, effect)) WITHOUT ROWID
 """
 # The record of a decision that counts.
 _COUNTS = """
-SELECT at_us FROM made WHERE decision = ?1 ORDER BY effect DESC,
+SELECT at_us, effect FROM made WHERE decision = ?1 ORDER BY effect DESC,
 at_us > coalesce((SELECT min(at_us) FROM outcome WHERE decision = ?1), at_us), at_us DESC LIMIT 1
 """
 _DIGEST_BYTES = 16
@@ -121,27 +121,24 @@ class Outcomes:
     def _made(self, record: record_pb2.DecisionRecord) -> None:
         # What was refused before it had an id has none.
         if id := record.request.decision_id:
-            effect = not record.HasField("error") and not record.request.preview
-            row = (id, record.decided_at_us, effect)
+            row = (id, record.decided_at_us, _had_effect(record))
             self._execute("INSERT OR IGNORE INTO made VALUES (?, ?, ?, 0)", row)
 
-    def stands(self, frame: Frame) -> bool:
-        """Whether a record is the one of its decision that counts, for who reads them in order.
+    def take_decision(self, frame: Frame) -> bool:
+        """Whether a record is the one of its decision that counts; to be asked once of each.
 
         It is the last that was answered before the first outcome, or of all where there is none:
         what somebody has answered to, and not what they might have seen since.  Of copies, as of
-        a file that is given twice, the first stands.
+        a file that is given twice, it is the first.  What has no id cannot be told from others.
         """
-        row = self._execute(_COUNTS, (frame.decision_id,)).fetchone()
-        if row is None:
-            return True
-        at_us = frame.record.decided_at_us
-        return row[0] == at_us and self._first(frame.decision_id, at_us)
-
-    def _first(self, decision_id: str, at_us: int) -> bool:
+        id, this = frame.decision_id, (frame.record.decided_at_us, _had_effect(frame.record))
+        counts = self._execute(_COUNTS, (id,)).fetchone()
+        if counts is None or counts != this:
+            return counts is None
         found = self._execute(
-            "UPDATE made SET taken = 1 WHERE decision = ? AND at_us = ? AND taken = 0",
-            (decision_id, at_us),
+            "UPDATE made SET taken = 1 "
+            "WHERE decision = ? AND at_us = ? AND effect = ? AND taken = 0",
+            (id, *this),
         )
         return found.rowcount == 1
 
@@ -223,6 +220,10 @@ def decided_for_us(record: record_pb2.DecisionRecord) -> int:
     """
     now = record.request.now
     return now.ToMicroseconds() if record.request.HasField("now") else record.decided_at_us
+
+
+def _had_effect(record: record_pb2.DecisionRecord) -> bool:
+    return not record.HasField("error") and not record.request.preview
 
 
 def _digest(event: event_pb2.TrackRequest) -> bytes:

@@ -217,7 +217,7 @@ def whatif(frames: Iterable[Frame], draft: Draft, outcomes: Outcomes) -> Effect:
     """
     effect = Effect()
     for frame in frames:
-        if not outcomes.stands(frame):
+        if not outcomes.take_decision(frame):
             effect.again += 1
         elif frame.record.HasField("error"):
             effect.refused += 1

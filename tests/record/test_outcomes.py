@@ -126,7 +126,7 @@ def test_of_a_decision_made_again_the_record_before_its_outcome_counts(
         one.decided_at_us = at_us
     decided = [forged(one) for one in (*made.values(), refused, preview)]
     found = Outcomes([*decided, *map(forged, happened)])
-    assert [one.record.decided_at_us for one in decided if found.stands(one)] == [counts]
+    assert [one.record.decided_at_us for one in decided if found.take_decision(one)] == [counts]
 
 
 def test_what_was_refused_before_it_had_an_id_is_no_decision_made_again() -> None:
@@ -135,7 +135,7 @@ def test_what_was_refused_before_it_had_an_id_is_no_decision_made_again() -> Non
         one.error.code = 3
     frames = list(map(forged, refused))
     found = Outcomes(frames)
-    assert [found.stands(one) for one in frames] == [True, True]
+    assert [found.take_decision(one) for one in frames] == [True, True]
 
 
 def test_the_proposition_is_that_of_the_slot_and_what_is_said_of_it() -> None:
