@@ -80,7 +80,8 @@ class Budgets:
         last = not heartbeat.now_ms
         for report in heartbeat.budgets:
             self.ledgers.join(process, report, last)
-        if last and process != self._own:
+        # Of one that stops itself, too: a snapshot that it takes yet is to say what waits.
+        if last and (process != self._own or self._needs.stopped):
             self.orphans.heard(process, heartbeat.budgets, position_from(heartbeat.position))
         if not last:
             self._giver.heard(process, heartbeat.budgets)

@@ -91,6 +91,12 @@ BROKEN_ONCE = (
 )
 
 
+def test_a_snapshot_behind_an_own_last_word_says_what_waits() -> None:
+    """Who starts from it leads, and returned nothing of it for ever."""
+    outcome = run(198351, mode="many")
+    assert not outcome.fault, outcome.fault
+
+
 class Strict(World):
     """Excuses nothing that a failover has taken."""
 
