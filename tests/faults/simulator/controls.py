@@ -5,7 +5,7 @@ Each is a small override of the real class; none is a branch in what ships.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from nextbest.server.log.branch import Branch
@@ -28,6 +28,21 @@ from tests.faults.simulator.run import Outcome, run
 from tests.faults.simulator.world import Machine, Reply, Snapshot, World
 from tests.faults.simulator.writes import ANSWERS, Write
 
+
+def made(*kinds: str, needs: Mapping[str, Any] | None = None, **parts: type) -> type[World]:
+    """A world with these kinds of faults, whose nodes are made of other parts."""
+    node = type("MadeNode", (Node,), parts)
+    machine = type("MadeMachine", (Machine,), {"node_type": node})
+    given = {"machine_type": machine, "faults": kinds, "needs": needs or World.needs}
+    return type("MadeWorld", (World,), given)
+
+
+def leaving(orphans: type[Orphans]) -> type[World]:
+    """One of a small budget, whose nodes stop, and look so after what stopped ones held."""
+    budgets = type("MadeBudgets", (Budgets,), {"orphans_type": orphans})
+    return made("stop_node", needs={"budget": SMALL}, budgets_type=budgets)
+
+
 # Resuming without the nonce: a node trusts that what follows its last entry's id follows it.
 
 
@@ -39,20 +54,6 @@ class TrustingBranch(Branch):
 class TrustingReader(Reader):
     def follows(self, _previous: Position | None, _here: Position) -> bool:
         return True
-
-
-class TrustingNode(Node):
-    branch_type = TrustingBranch
-    reader_type = TrustingReader
-
-
-class TrustingMachine(Machine):
-    node_type = TrustingNode
-
-
-class Trusting(World):
-    machine_type = TrustingMachine
-    faults = ("split_redis", "split_redis", "kill_redis", "freeze_redis")
 
 
 # No NOMKSTREAM: an append makes a wiped stream anew.
@@ -191,19 +192,6 @@ class EagerCoordinator(Coordinator):
         return self._context.progress.committed
 
 
-class EagerNode(Node):
-    coordinator_type = EagerCoordinator
-
-
-class EagerMachine(Machine):
-    node_type = EagerNode
-
-
-class Eager(World):
-    machine_type = EagerMachine
-    faults = ("kill_node", "kill_node_inside")
-
-
 # An answer that leaps: an own entry passes though others' lie between it and what is applied here.
 
 
@@ -212,39 +200,12 @@ class LeapingOwn(Own):
         return position[0] == here.epoch and position[1] > here.sequence
 
 
-class LeapingNode(Node):
-    own_type = LeapingOwn
-
-
-class LeapingMachine(Machine):
-    node_type = LeapingNode
-
-
-class Leaping(World):
-    machine_type = LeapingMachine
-    faults = ("slow_host", "late_packets", "cut_node")
-
-
 # An acknowledgement that waits for nobody's lease.
 
 
 class ImpatientLeases(Leases):
     async def passed(self, _position: Position, _within_s: float) -> None:
         """Once the log has it, it is answered."""
-
-
-class ImpatientNode(Node):
-    leases_type = ImpatientLeases
-
-
-class ImpatientMachine(Machine):
-    node_type = ImpatientNode
-
-
-class Impatient(World):
-    machine_type = ImpatientMachine
-    needs: ClassVar = {"consents": True}
-    faults = ("cut_node", "slow_host", "pause_node")
 
 
 # A lease that whoever calls itself the master renews, whatever the Sentinels say.
@@ -261,47 +222,6 @@ class LoyalLeases(Leases):
 
     def entered(self) -> None:
         """Nobody brings anything back."""
-
-
-class LoyalNode(Node):
-    leases_type = LoyalLeases
-
-
-class LoyalMachine(Machine):
-    node_type = LoyalNode
-
-
-class Loyal(World):
-    machine_type = LoyalMachine
-    # A split that is long enough, and a revocation meanwhile.
-    needs: ClassVar = LONG
-    faults = ("split_redis",)
-
-
-def spending(budgets: type[Budgets], *kinds: str) -> type[World]:
-    """A world of a small budget, whose nodes keep it so, and these kinds of faults."""
-
-    class Spender(Node):
-        budgets_type = budgets
-
-    class Spenders(Machine):
-        node_type = Spender
-
-    class Spending(World):
-        machine_type = Spenders
-        needs: ClassVar = {"budget": SMALL}
-        faults = kinds
-
-    return Spending
-
-
-def leaving(orphans: type[Orphans]) -> type[World]:
-    """One whose nodes stop, and look so after what stopped ones held."""
-
-    class Leaving(Budgets):
-        orphans_type = orphans
-
-    return spending(Leaving, "stop_node")
 
 
 # What a process had of a budget is anybody's once it has started anew, whatever it has shown.
@@ -350,18 +270,45 @@ class Control(NamedTuple):
 
 
 CONTROLS = {
-    "resume without the nonce": Control(Trusting, "many"),
+    "resume without the nonce": Control(
+        made(
+            *("split_redis", "split_redis", "kill_redis", "freeze_redis"),
+            branch_type=TrustingBranch,
+            reader_type=TrustingReader,
+        ),
+        "many",
+    ),
     "no NOMKSTREAM": Control(Creating, "unsafe"),
     "retries of redis-py": Control(Retrying, "many"),
     "ack on a pooled WAIT": Control(Pooled, "many"),
     "a snapshot of a lost tail": Control(Hasty, "many"),
     "a repeat answered from memory": Control(Remembering, "many"),
-    "trim early": Control(Eager, "many"),
-    "an answer that leaps": Control(Leaping, "many"),
-    "a revocation that waits for nobody": Control(Impatient, "many"),
-    "a lease of a replaced master": Control(Loyal, "many"),
+    "trim early": Control(
+        made("kill_node", "kill_node_inside", coordinator_type=EagerCoordinator), "many"
+    ),
+    "an answer that leaps": Control(
+        made("slow_host", "late_packets", "cut_node", own_type=LeapingOwn), "many"
+    ),
+    "a revocation that waits for nobody": Control(
+        made(
+            *("cut_node", "slow_host", "pause_node"),
+            needs={"consents": True},
+            leases_type=ImpatientLeases,
+        ),
+        "many",
+    ),
+    "a lease of a replaced master": Control(
+        # A split that is long enough, and a revocation meanwhile.
+        made("split_redis", needs=LONG, leases_type=LoyalLeases),
+        "many",
+    ),
     "a dead process's share claimed again": Control(
-        spending(ForgetfulBudgets, "kill_node", "kill_node_inside"), "many"
+        made(
+            *("kill_node", "kill_node_inside"),
+            needs={"budget": SMALL},
+            budgets_type=ForgetfulBudgets,
+        ),
+        "many",
     ),
     "what was shown after a stop returned": Control(leaving(BlindOrphans), "many"),
     "what was held at a stop returned twice": Control(leaving(EveryoneOrphans), "many"),
