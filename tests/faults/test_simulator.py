@@ -91,6 +91,12 @@ BROKEN_ONCE = (
 )
 
 
+@pytest.mark.parametrize(("mode", "seed"), BROKEN_ONCE)
+def test_what_broke_once_holds(mode: str, seed: int) -> None:
+    outcome = run(seed, mode=mode, features=whole(seed))
+    assert not outcome.fault, outcome.fault
+
+
 def test_a_snapshot_behind_an_own_last_word_says_what_waits() -> None:
     """Who starts from it leads, and returned nothing of it for ever."""
     outcome = run(198351, mode="many")
@@ -102,12 +108,6 @@ class Strict(World):
 
     def _promoted(self, _server: Server) -> None:
         return
-
-
-@pytest.mark.parametrize(("mode", "seed"), BROKEN_ONCE)
-def test_what_broke_once_holds(mode: str, seed: int) -> None:
-    outcome = run(seed, mode=mode, features=whole(seed))
-    assert not outcome.fault, outcome.fault
 
 
 @pytest.mark.parametrize("seed", [31270, 180195])

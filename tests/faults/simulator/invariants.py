@@ -181,8 +181,7 @@ def required(world: World, write: Write, mode: str) -> bool:
     # Who dies before it is back from a master that was replaced is a second fault in one failover;
     # where that was hardly known, for what was acknowledged since.  One that stops in order must be
     # back.
-    away = died[0] in world.deaths_away or by.ended >= world.deaths_between.get(died[0], inf)
-    away = away and died[0] not in world.stops
+    away = by.ended >= world.deaths_away.get(died[0], inf) and died[0] not in world.stops
     return mode == "single" or len(faults) + away <= 1
 
 

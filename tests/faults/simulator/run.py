@@ -115,7 +115,7 @@ def counted(world: World) -> dict[str, int]:
         "overspent": len(world.overspent),
         "lost tails": len(world.losses),
         "excused": len(world.excused),
-        "deaths between": len(world.deaths_between),
+        "deaths between": sum(since > 0 for since in world.deaths_away.values()),
         "divergences": sum(
             one.node.context.progress.divergences for one in world.machines if not one.recovering
         ),

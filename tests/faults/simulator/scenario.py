@@ -509,9 +509,10 @@ class Operator:
     async def look(self) -> None:
         """Called again and again while the world settles."""
         world = self.world
-        if all(one.node.state == "following" for one in serving(world)):
-            # They have a log again, and what comes now is none of its doing.
-            world.emptied &= len(serving(world)) < len(world.machines)
+        here = serving(world)
+        if here == world.machines and all(one.node.state == "following" for one in here):
+            # All have a log again, and what comes now is none of its doing.
+            world.emptied = False
         self._bring_snapshots()
         reset = self._to_reseed()
         if not reset or not redis_is_sound(world):

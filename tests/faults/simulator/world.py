@@ -493,9 +493,9 @@ class Machine:
     def _died(self) -> None:
         death = (self.loop.now, self.name)
         if self.away_from(self.world.master()):
-            self.world.deaths_away.append(death)
+            self.world.deaths_away[death] = 0.0
         elif self.away_from(self.world.successor()):
-            self.world.deaths_between[death] = self.world.promoted_s
+            self.world.deaths_away[death] = self.world.promoted_s
         self.network.drop()
         self.disk.met |= self.engine.position[0] > 0
         self.world.deaths.append((self.loop.now, self.name))
@@ -682,10 +682,9 @@ class World:
         self.deaths: list[tuple[float, str]] = []
         # When which node stopped in order, having given the log all it had; deaths as well.
         self.stops: list[tuple[float, str]] = []
-        # Deaths of nodes that were not back from a master that had been replaced; and of those, by
-        # when it was, whose master's successor most Sentinels had not heard of.
-        self.deaths_away: list[tuple[float, str]] = []
-        self.deaths_between: dict[tuple[float, str], float] = {}
+        # Deaths of nodes that were not back from a master that had been replaced; and when it was,
+        # where most Sentinels had not heard of it, else 0.
+        self.deaths_away: dict[tuple[float, str], float] = {}
         self.redis_faults: list[tuple[float, float, str]] = []
         self.losses: list[float] = []
         # Whether the network has sent requests twice.
