@@ -112,27 +112,24 @@ def require_addresses(given: Mapping[str, Sequence[str]]) -> None:
     before: dict[str, str] = {}
     for option, addresses in given.items():
         for address in addresses:
-            why = _unavailable(address, before)
-            if why:
-                free = _free_near(address, ours) if why.startswith((IN_USE, GIVEN)) else ""
-                raise ListenError(address, why, option, free)
+            try:
+                _require(address, before)
+            except ListenError as error:
+                another = error.why.startswith((IN_USE, GIVEN))
+                free = _free_near(address, ours) if another else ""
+                raise ListenError(address, error.why, option, free) from error
             before[_place(address)] = option
 
 
-def _unavailable(address: str, before: Mapping[str, str]) -> str:
-    """Why an address cannot be listened on, beside those given before by option; or ""."""
+def _require(address: str, before: Mapping[str, str]) -> None:
+    """Refuse what cannot be had, or was given `before`, by option; any number may have port 0."""
     path = unix_path(address)
-    option = before.get(_place(address))
-    if option and (path or split(address)[1]):
-        return f"{GIVEN} {option.removesuffix('=')}"
-    try:
-        if path:
-            require_free(address, path)
-        else:
-            _require_port(address)
-    except ListenError as error:
-        return error.why
-    return ""
+    if (option := before.get(_place(address))) and (path or split(address)[1]):
+        raise ListenError(address, f"{GIVEN} {option.removesuffix('=')}")
+    if path:
+        require_free(address, path)
+    else:
+        _require_port(address)
 
 
 def _place(address: str) -> str:

@@ -133,8 +133,10 @@ class Outcomes:
         """
         id, this = frame.decision_id, (frame.record.decided_at_us, _had_effect(frame.record))
         counts = self._execute(_COUNTS, (id,)).fetchone()
-        if counts is None or counts != this:
-            return counts is None
+        if counts is None:
+            return True
+        if counts != this:
+            return False
         found = self._execute(
             "UPDATE made SET taken = 1 "
             "WHERE decision = ? AND at_us = ? AND effect = ? AND taken = 0",
