@@ -79,7 +79,7 @@ Announce = Callable[[list[str], list[str], Engine], None]
 def announce(addresses: list[str], fast_lanes: list[str], engine: Engine) -> None:
     """Say in the log what is served where."""
     known = f"generation {engine.generation} ({engine.playbook_hash.hex()})"
-    playbook = known if engine.generation else "no playbook yet: publish one"
+    playbook = known if engine.generation else "no playbook is active yet"
     fast = f"fast lane on {', '.join(fast_lanes)}, " if fast_lanes else ""
     _log.info("listening on %s, %s%s", ", ".join(addresses), fast, playbook)
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from nextbest.server.command.console import table
-from nextbest.v1 import decision_pb2
+from nextbest.v1 import common_pb2, decision_pb2
 
 _FATES = {
     number: name.removeprefix("FATE_").lower().replace("_", " ")
@@ -18,13 +18,19 @@ _REASONS = {
     number: name.removeprefix("ASSIGNMENT_REASON_").lower().replace("_", " ")
     for name, number in decision_pb2.AssignmentReason.items()
 }
+_DEGRADATIONS = {
+    number: name.removeprefix("DEGRADATION_").lower()
+    for name, number in common_pb2.Degradation.items()
+}
 _Told: TypeAlias = decision_pb2.Proposition | decision_pb2.CandidateExplanation
 
 
 def show_decision(console: Console, response: decision_pb2.DecideResponse) -> None:
     """Everything in an answer, the propositions first."""
-    known = "" if response.profile_known else ", an empty profile: the id is not stored"
+    known = "" if response.profile_known else ", an empty profile: the id was not known"
     console.print(f"decision {response.decision_id}, generation {response.generation}{known}")
+    if response.degraded:
+        console.print("degraded:", ", ".join(_DEGRADATIONS[one] for one in response.degraded))
     for placement in response.placements:
         if placement.propositions:
             console.print(_propositions(placement))

@@ -41,6 +41,9 @@ from nextbest.server.command.decisions import (
 from nextbest.server.log.place import DATABASE, SNAPSHOTS
 from nextbest.v1 import common_pb2, log_pb2, mutation_pb2
 
+# As staleness_ms: more than any that is known.
+UNKNOWN_MS = 2**32 - 1
+
 log_app = typer.Typer(
     help="Look after the log and its snapshots.", no_args_is_help=True, add_completion=False
 )
@@ -334,11 +337,17 @@ def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
         console.print(f"could not be brought back: {lost}")
 
 
+def _behind(staleness_ms: int) -> str:
+    if staleness_ms == UNKNOWN_MS:
+        return "unknown: it has not had the log's end since it started"
+    return f"{staleness_ms:,} ms"
+
+
 def _status_rows(status: log_pb2.GetLogStatusResponse) -> Iterator[tuple[str, str]]:
     yield "applied up to", _place(status.position)
     yield "log's end, when last connected", _place(status.end)
     yield f"on {status.replicas} replicas up to", _place(status.committed)
-    yield "behind the log by at most", f"{status.staleness_ms:,} ms"
+    yield "behind the log by at most", _behind(status.staleness_ms)
     if status.HasField("lease_left_ms"):
         left_ms = status.lease_left_ms
         holds = (

@@ -32,6 +32,7 @@ from nextbest.server.errors import ConfigError, FaultyPlaybookError, ListenError
 if TYPE_CHECKING:
     from nextbest.client.errors import NextbestError
 
+_LATE = "it did not answer in time: try again, or name another server with --to"
 # Each command's module beside this one; its function is named `NAME_command`, a group of
 # commands `NAME_app`.
 COMMANDS = {
@@ -201,7 +202,7 @@ def _end_call(error: Exception) -> None:
         sys.exit(EXIT_UNAVAILABLE)
     if isinstance(error, UnavailableError | DeadlineError):
         complain(f"no answer: {error.message}")
-        complain(NO_SERVER)
+        complain(_LATE if isinstance(error, DeadlineError) else NO_SERVER)
         sys.exit(EXIT_UNAVAILABLE)
     if isinstance(error, NextbestError):
         _refused(error)
@@ -219,7 +220,10 @@ def _refused(error: NextbestError) -> None:
     if (more := known - len(error.violations)) > 0:
         complain(f"and {more:,} more; `nextbest check FOLDER` shows all of a playbook's")
     if error.reason == "NO_PLAYBOOK":
-        complain("publish one with `nextbest publish FOLDER`")
+        complain(
+            "publish one with `nextbest publish FOLDER`; of one that is in its log already, "
+            "`nextbest log status` tells how far it has read"
+        )
     for violation in error.violations:
         if violation.field in _OPTIONS:
             complain(_OPTIONS[violation.field])

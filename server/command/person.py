@@ -236,7 +236,7 @@ def erase_command(
         show_json(response)
         return
     names = ", ".join(each.id for each in response.identities)
-    out().print(f"forgotten: {names}" if names else f"nobody knows {id}")
+    out().print(f"forgotten: {names}" if names else f"{id}: not known, nothing to forget")
 
 
 def query_command(

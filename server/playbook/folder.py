@@ -22,8 +22,10 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     Hidden files and folders are left out.  Raises OSError when the folder cannot be read or is
     no playbook's, and ValueError when it holds more than FILES_MAX files or BYTES_MAX bytes.
     """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: there is none")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: not a folder")
+        raise NotADirectoryError(f"{folder}: a file, and a playbook is a folder")
     if not (folder / SCHEMA).exists() and (inside := _playbooks(folder)):
         raise FileNotFoundError(f"{folder}: no {SCHEMA}, playbooks in it: {_few(inside)}")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}

@@ -60,7 +60,7 @@ def _node(row: NodeRow) -> tuple[str, ...]:
         return (row.address, f"away: {row.error}", *("-" for _ in NODES[2:]))
     is_at = "ready" if row.ready else "not ready"
     if row.level:
-        is_at += f", {LEVELS[min(int(row.level), len(LEVELS) - 1)]}"
+        is_at += f", overload: {LEVELS[min(int(row.level), len(LEVELS) - 1)]}"
     return (
         row.address,
         is_at,

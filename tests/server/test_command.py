@@ -21,10 +21,12 @@ from typer.main import get_command
 
 from nextbest.client import Client, UnavailableError
 from nextbest.client import request as requests
+from nextbest.server.command.console import out
+from nextbest.server.command.explain import show_decision
 from nextbest.server.command.main import make_app
 from nextbest.server.command.waiting import WAIT_VARIABLE, await_listening
 from nextbest.server.examples import THRIFTY
-from nextbest.v1 import decision_pb2
+from nextbest.v1 import common_pb2, decision_pb2
 
 PLAYBOOK = Path(__file__).parents[1] / "cases" / "small"
 COMMAND = [sys.executable, "-m", "nextbest.server.command.main"]
@@ -251,6 +253,12 @@ def test_a_load_with_refused_rows_or_no_server_fails(
     assert "nextbest serve" in nextbest(*arguments, *rejects, "--to", "127.0.0.1:1", code=3)
 
 
+def test_a_decision_says_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    degraded = [common_pb2.DEGRADATION_LOG_AWAY, common_pb2.DEGRADATION_BUDGET_WAIT]
+    show_decision(out(), decision_pb2.DecideResponse(degraded=degraded))
+    assert "degraded: log_away, budget_wait" in capsys.readouterr().out
+
+
 def test_check_shows_the_place_of_a_fault(tmp_path: Path) -> None:
     (tmp_path / "schema.yaml").write_text("attributes:\n  age: inn\n")
     text = nextbest("check", str(tmp_path), code=1)
@@ -258,7 +266,9 @@ def test_check_shows_the_place_of_a_fault(tmp_path: Path) -> None:
     assert "^" in text
     report = json.loads(nextbest("check", str(tmp_path), "--json", code=1))
     assert report["faults"][0]["line"] == 2
-    assert "not a folder" in nextbest("check", str(tmp_path / "none"), code=2)
+    assert "there is none" in nextbest("check", str(tmp_path / "none"), code=2)
+    file = str(tmp_path / "schema.yaml")
+    assert "a playbook is a folder" in nextbest("check", file, code=2)
 
 
 @pytest.mark.parametrize(
