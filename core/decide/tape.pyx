@@ -130,17 +130,16 @@ cdef inline void tape_value(
     Tape* tape, uint16_t of, uint32_t index, uint16_t form, const Value* value
 ) noexcept nogil:
     cdef Writer* reads = &tape.reads
-    cdef TapeRead read
+    cdef uint64_t head = index | (<uint64_t>of << 32) | (<uint64_t>form << 48)
+    cdef uint64_t what = value_head(value)
     cdef uint8_t* at
     if writer_room(reads, sizeof(TapeRead)):
         at = reads.data + reads.length
         # Before what is written, which may be the writer's own for all the compiler knows.
         reads.length += sizeof(TapeRead)
-        read.index = index
-        read.of = of
-        read.form = form
-        memcpy(at, &read, READ_HEAD_BYTES)
-        memcpy(at + READ_HEAD_BYTES, value, sizeof(Value))
+        memcpy(at, &head, READ_HEAD_BYTES)
+        memcpy(at + READ_HEAD_BYTES, &what, sizeof(what))
+        memcpy(at + READ_HEAD_BYTES + sizeof(what), &value.as_, sizeof(Payload))
 
 
 cdef inline void tape_null(Tape* tape, uint16_t of, uint32_t index) noexcept nogil:

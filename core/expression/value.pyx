@@ -74,6 +74,20 @@ cdef struct Value:
     Payload as_  # seconds of a time; a map's entries are key, value, key, value
 
 
+cdef inline uint64_t value_head(const Value* value) noexcept nogil:
+    """All before the payload, as it lies in memory.
+
+    A value that was just stored by its fields is not to be loaded as a whole: the processor would
+    wait until the stores are in the cache.
+    """
+    return (
+        value.tag
+        | (<uint64_t>value.flag << 8)
+        | (<uint64_t>value.extra << 16)
+        | (<uint64_t>value.length << 32)
+    )
+
+
 cdef inline Value value_of(uint8_t tag, uint32_t length) noexcept nogil:
     cdef Value value
     value.tag = tag
