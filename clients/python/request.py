@@ -326,9 +326,9 @@ def files(given: Files) -> list[playbook_pb2.PlaybookFile]:
 
 def _read_folder(folder: Path) -> dict[str, bytes]:
     if not folder.exists():
-        raise FileNotFoundError(f"{folder}: there is none")
+        raise FileNotFoundError(f"{folder}: not there, allowed: a folder")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: a file, and a playbook is a folder")
+        raise NotADirectoryError(f"{folder}: a file, allowed: a folder")
     found: dict[str, bytes] = {}
     size = 0
     for path in sorted(folder.rglob("*")):

@@ -126,11 +126,16 @@ cdef inline void tape_put(
         put_raw(reads, value.as_.s, value.length)
 
 
+cdef inline uint64_t read_head(uint16_t of, uint32_t index, uint16_t form) noexcept nogil:
+    """What stands before a read's value, as a TapeRead has it in little-endian memory."""
+    return index | (<uint64_t>of << 32) | (<uint64_t>form << 48)
+
+
 cdef inline void tape_value(
     Tape* tape, uint16_t of, uint32_t index, uint16_t form, const Value* value
 ) noexcept nogil:
     cdef Writer* reads = &tape.reads
-    cdef uint64_t head = index | (<uint64_t>of << 32) | (<uint64_t>form << 48)
+    cdef uint64_t head = read_head(of, index, form)
     cdef uint64_t what = value_head(value)
     cdef uint8_t* at
     if writer_room(reads, sizeof(TapeRead)):
@@ -144,11 +149,8 @@ cdef inline void tape_value(
 
 cdef inline void tape_null(Tape* tape, uint16_t of, uint32_t index) noexcept nogil:
     """Note a read of nothing: of most attributes, and of most counters of moments."""
-    cdef TapeRead read
-    read.index = index
-    read.of = of
-    read.form = READ_HEAD
-    put_raw(&tape.reads, &read, READ_HEAD_BYTES)
+    cdef uint64_t head = read_head(of, index, READ_HEAD)
+    put_raw(&tape.reads, &head, READ_HEAD_BYTES)
 
 
 cdef inline void tape_bytes(
@@ -168,12 +170,10 @@ cdef inline size_t tape_open(Tape* tape, uint16_t of, uint32_t index) noexcept n
 
 cdef inline void tape_close(Tape* tape, size_t start) noexcept nogil:
     cdef Writer* reads = &tape.reads
-    cdef TapeRead read
-    if reads.failed:
-        return
-    memcpy(&read, reads.data + start - sizeof(TapeRead), sizeof(TapeRead))
-    read.value.length = <uint32_t>(reads.length - start)
-    memcpy(reads.data + start - sizeof(TapeRead), &read, sizeof(TapeRead))
+    cdef Value value = value_string(NULL, <uint32_t>(reads.length - start))
+    cdef uint64_t what = value_head(&value)
+    if not reads.failed:
+        memcpy(reads.data + start - sizeof(Value), &what, sizeof(what))
 
 
 cdef void tape_counters(Tape* tape, const Indexes* counters) noexcept nogil:

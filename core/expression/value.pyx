@@ -74,11 +74,17 @@ cdef struct Value:
     Payload as_  # seconds of a time; a map's entries are key, value, key, value
 
 
-cdef inline uint64_t value_head(const Value* value) noexcept nogil:
-    """All before the payload, as it lies in memory.
+cdef extern from *:
+    """
+    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "value_head");
+    """
 
-    A value that was just stored by its fields is not to be loaded as a whole: the processor would
-    wait until the stores are in the cache.
+
+cdef inline uint64_t value_head(const Value* value) noexcept nogil:
+    """What stands before the payload, as it lies in little-endian memory.
+
+    A value that a call has given is stored as two words: loaded as one of sixteen bytes, it waits
+    until both are in the cache.
     """
     return (
         value.tag

@@ -28,6 +28,10 @@ ADDRESS = "127.0.0.1:7600"
 PAIR = "NAME=VALUE"
 MOMENT = "2026-06-01T12:00:00Z"
 NO_SERVER = "start a server with `nextbest serve`, or name one with --to"
+TOO_LATE = (
+    "it did not answer in time: a write may have been done, so repeat it with the same id; "
+    "--to names another server"
+)
 VALUE = "A value is JSON, a date and time, or else text: 1 is a number, '\"1\"' a text."
 
 To: TypeAlias = Annotated[

@@ -30,7 +30,9 @@ def show_decision(console: Console, response: decision_pb2.DecideResponse) -> No
     known = "" if response.profile_known else ", an empty profile: the id was not known"
     console.print(f"decision {response.decision_id}, generation {response.generation}{known}")
     if response.degraded:
-        console.print("degraded:", ", ".join(_DEGRADATIONS[one] for one in response.degraded))
+        console.print(
+            "degraded:", ", ".join(_DEGRADATIONS.get(one, str(one)) for one in response.degraded)
+        )
     for placement in response.placements:
         if placement.propositions:
             console.print(_propositions(placement))

@@ -38,11 +38,9 @@ from nextbest.server.command.decisions import (
     period_of,
     told_of,
 )
+from nextbest.server.command.units import STALENESS_MAX_MS
 from nextbest.server.log.place import DATABASE, SNAPSHOTS
 from nextbest.v1 import common_pb2, log_pb2, mutation_pb2
-
-# As staleness_ms: more than any that is known.
-UNKNOWN_MS = 2**32 - 1
 
 log_app = typer.Typer(
     help="Look after the log and its snapshots.", no_args_is_help=True, add_completion=False
@@ -338,8 +336,8 @@ def _show_status(status: log_pb2.GetLogStatusResponse, digest: bool) -> None:
 
 
 def _behind(staleness_ms: int) -> str:
-    if staleness_ms == UNKNOWN_MS:
-        return "unknown: it has not had the log's end since it started"
+    if staleness_ms == STALENESS_MAX_MS:
+        return "unknown: this node has not seen the log's end"
     return f"{staleness_ms:,} ms"
 
 

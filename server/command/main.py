@@ -25,6 +25,7 @@ from nextbest.server.command.console import (
     EXIT_UNAVAILABLE,
     EXIT_USAGE,
     NO_SERVER,
+    TOO_LATE,
     complain,
 )
 from nextbest.server.errors import ConfigError, FaultyPlaybookError, ListenError
@@ -32,7 +33,6 @@ from nextbest.server.errors import ConfigError, FaultyPlaybookError, ListenError
 if TYPE_CHECKING:
     from nextbest.client.errors import NextbestError
 
-_LATE = "it did not answer in time: try again, or name another server with --to"
 # Each command's module beside this one; its function is named `NAME_command`, a group of
 # commands `NAME_app`.
 COMMANDS = {
@@ -196,13 +196,13 @@ def _end_call(error: Exception) -> None:
     """Exit when the error is a client's, which only a command that made one can raise."""
     from nextbest.client.errors import DeadlineError, NextbestError, UnavailableError
 
-    if isinstance(error, UnavailableError) and error.reason:
-        # A server has answered: it is there, and says what it cannot do for now.
+    if isinstance(error, UnavailableError | DeadlineError) and error.reason:
+        # A server has answered: it is there, and says what it cannot do, or not in time.
         _refused(error)
         sys.exit(EXIT_UNAVAILABLE)
     if isinstance(error, UnavailableError | DeadlineError):
         complain(f"no answer: {error.message}")
-        complain(_LATE if isinstance(error, DeadlineError) else NO_SERVER)
+        complain(TOO_LATE if isinstance(error, DeadlineError) else NO_SERVER)
         sys.exit(EXIT_UNAVAILABLE)
     if isinstance(error, NextbestError):
         _refused(error)
@@ -221,9 +221,11 @@ def _refused(error: NextbestError) -> None:
         complain(f"and {more:,} more; `nextbest check FOLDER` shows all of a playbook's")
     if error.reason == "NO_PLAYBOOK":
         complain(
-            "publish one with `nextbest publish FOLDER`; of one that is in its log already, "
-            "`nextbest log status` tells how far it has read"
+            "publish one with `nextbest publish FOLDER`; where the log has one, "
+            "`nextbest log status` tells how far this node has read"
         )
+    if error.reason == "NO_LOG":
+        complain("`nextbest serve --data FOLDER` keeps a log and snapshots, --log another log")
     for violation in error.violations:
         if violation.field in _OPTIONS:
             complain(_OPTIONS[violation.field])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+# What a node says of its staleness that has never seen the log's end; no more is ever said.
+STALENESS_MAX_MS = 2**32 - 1
 _STEPS = ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7_200.0, 1 / 60, "min"))
 
 

@@ -23,9 +23,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     no playbook's, and ValueError when it holds more than FILES_MAX files or BYTES_MAX bytes.
     """
     if not folder.exists():
-        raise FileNotFoundError(f"{folder}: there is none")
+        raise FileNotFoundError(f"{folder}: not there, allowed: a folder")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: a file, and a playbook is a folder")
+        raise NotADirectoryError(f"{folder}: a file, allowed: a folder")
     if not (folder / SCHEMA).exists() and (inside := _playbooks(folder)):
         raise FileNotFoundError(f"{folder}: no {SCHEMA}, playbooks in it: {_few(inside)}")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}

@@ -92,12 +92,12 @@ class LogService:
 
     def _node(self) -> Node:
         if self._keeper.node is None:
-            raise NoLogError("log: this server keeps none; --data FOLDER or --log gives it one")
+            raise NoLogError("log: this server keeps none")
         return self._keeper.node
 
     def _taker(self) -> Taker:
         if self._keeper.taker is None:
-            raise NoLogError("snapshot: this server takes none; --data FOLDER has it do so")
+            raise NoLogError("snapshot: this server takes none: it has no data.folder")
         return self._keeper.taker
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nextbest.server.command.console import table
-from nextbest.server.command.units import budget, percent, seconds
+from nextbest.server.command.units import STALENESS_MAX_MS, budget, percent, seconds
 from nextbest.server.top.summary import CallRow, CountRow, NodeRow, SloRow, StepRow, Summary
 
 NODES = ("node", "is", "gen#", "position#", "lag#", "stale#", "calls/s#", "failed/s#")
@@ -67,7 +67,7 @@ def _node(row: NodeRow) -> tuple[str, ...]:
         str(row.generation),
         row.position,
         "-" if row.lag_entries is None else f"{row.lag_entries:,.0f}",
-        seconds(row.staleness_s),
+        "unknown" if row.staleness_s >= STALENESS_MAX_MS / 1_000 else seconds(row.staleness_s),
         f"{row.calls:,.0f}",
         f"{row.failed:,.1f}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,15 +13,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from nextbest.client import Client
+from nextbest.server.command.units import STALENESS_MAX_MS
 from nextbest.server.command.waiting import WAIT_VARIABLE
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.top import summary
 from nextbest.server.top.interval import Interval, quantile
 from nextbest.server.top.look import NOTHING, Counted, Look, look_of
-from nextbest.server.top.summary import CALLS, summary_of
+from nextbest.server.top.screen import screen
+from nextbest.server.top.summary import CALLS, NodeRow, Summary, summary_of
 from tests.server.telemetry.process import COMMAND, Server
 
 BOUNDS = bounds_s()
@@ -73,6 +77,17 @@ def test_rates_are_of_the_interval() -> None:
 def test_a_restart_counts_from_its_start(before: Look, after: Look) -> None:
     (node,) = summary_of({"a": Interval(before, after)}, {}).nodes
     assert node.calls == 20
+
+
+def test_a_node_that_has_not_seen_the_logs_end_and_refuses_says_so() -> None:
+    staleness_s = STALENESS_MAX_MS / 1_000
+    node = NodeRow("a", ready=True, staleness_s=staleness_s, level=3.0)
+    console = Console(width=120, file=io.StringIO())
+    console.print(screen(Summary(nodes=(node,))))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "ready, overload: refusing" in shown
+    assert "unknown" in shown
 
 
 def test_calls_of_several_nodes_are_added_up() -> None:
