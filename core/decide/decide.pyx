@@ -3,7 +3,6 @@
 cdef enum:
     # Bounds what one decision may use; the arena is emptied, not freed, after each.
     DECISION_ARENA_MAX = 16777216
-    PREFETCH_BYTES_MAX = 8192
     PREFETCH_CONDITIONS_MAX = 256
 
 
@@ -321,12 +320,6 @@ cdef inline Text playbook_hash(const PlaybookState* playbook) noexcept nogil:
     text.data = &playbook.hash_text[0]
     text.length = 32
     return text
-
-
-cdef inline void prefetch(const void* data, size_t size) noexcept nogil:
-    cdef size_t at
-    for at in range(0, min(size, <size_t>PREFETCH_BYTES_MAX), 64):
-        fetch_ahead(<const char*>data + at)
 
 
 cdef void prefetch_playbook(

@@ -338,33 +338,36 @@ cdef bint count_reservations(Decision* decision) noexcept nogil:
     return True
 
 
-cdef bint tag_below(const Tagged& item, const uint32_t& tag) noexcept nogil:
-    return item.tag < tag
+cdef inline uint32_t tag_at(const TagTable* table, uint32_t tag, uint32_t start) noexcept nogil:
+    """The next place from `start` on that has a tag, or the free one where it would be."""
+    cdef uint32_t at = start & table.mask
+    while table.places[at].tag and table.places[at].tag != tag:
+        at = (at + 1) & table.mask
+    return at
 
 
 cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) noexcept nogil:
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ReservationSpec* spec = playbook.reservations
-    cdef const ActionSpec* action
-    cdef const Tagged* found
-    cdef const Tagged* end
     cdef uint32_t i
     if tags == RESERVED_ALL:
         for i in range(playbook.contact_count):
             if playbook.contact[i].reserve_us:
                 reserve_of(decision, &playbook.contact[i], playbook.contact[i].limit)
         return
-    end = spec.actions + playbook.actions_count
-    found = lower_bound(<const Tagged*>spec.actions, end, action_of(tags), tag_below)
-    while found < end and found.tag == action_of(tags):
-        action = &playbook.actions[found.index]
-        count_for(decision, &action.gates[<int>GATE_CONTACT], time_us)
-        found += 1
-    end = spec.placements + playbook.placements_count
-    found = lower_bound(<const Tagged*>spec.placements, end, placement_of(tags), tag_below)
-    while found < end and found.tag == placement_of(tags):
-        count_for(decision, &playbook.placements[found.index].contact, time_us)
-        found += 1
+    i = tag_at(&spec.actions, action_of(tags), action_of(tags))
+    while spec.actions.places[i].tag:
+        count_for(
+            decision,
+            &playbook.actions[spec.actions.places[i].index].gates[<int>GATE_CONTACT], time_us,
+        )
+        i = tag_at(&spec.actions, action_of(tags), i + 1)
+    i = tag_at(&spec.placements, placement_of(tags), placement_of(tags))
+    while spec.placements.places[i].tag:
+        count_for(
+            decision, &playbook.placements[spec.placements.places[i].index].contact, time_us
+        )
+        i = tag_at(&spec.placements, placement_of(tags), i + 1)
 
 
 cdef inline void count_for(

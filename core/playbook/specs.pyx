@@ -81,6 +81,13 @@ cdef struct Tagged:
     uint32_t index
 
 
+cdef struct TagTable:
+    # Twice as many places as tags at least, a power of two: a tag is at the place that its lowest
+    # bits say, or behind; 0 is no tag.
+    Tagged* places
+    uint32_t mask
+
+
 cdef struct Reserving:
     uint32_t tag
     # Whether it falls under a cap that reserves.
@@ -97,9 +104,9 @@ cdef struct ReservationSpec:
     # So many the counters keep at least.
     uint32_t limit
     int64_t longest_us
-    # Of all actions and placements, by rising tag.
-    Tagged* actions
-    Tagged* placements
+    # Of all actions and placements.
+    TagTable actions
+    TagTable placements
     # The same by their place.
     Reserving* by_action
     Reserving* by_placement
@@ -152,9 +159,6 @@ cdef struct ConditionSpec:
     # Of nothing where it is a rule of the contact policy.
     Program program
     Text text
-    # Whether to leave it alone for what another one holds back: it may expose a person to an
-    # experiment, or is a rule of the contact policy, which comes last.
-    bint spared
     # NULL for an expression.
     const ContactSpec* contact
     # The purpose whose consent it is; NULL for any other.
@@ -473,7 +477,10 @@ cdef struct PlaybookState:
     # them, and where each action's begin.
     uint32_t* gate_items
     uint32_t* gate_starts
-    # Where those begin that are rules of the contact policy, which come last.
+    # Where those begin that are left alone for what another one holds back: the first may expose a
+    # person to an experiment, or is a rule of the contact policy; and where these begin, which come
+    # last.
+    uint32_t* gate_spared
     uint32_t* gate_contacts
     # Whether actions share conditions so much that nearly all are evaluated in any case.
     bint gates_shared

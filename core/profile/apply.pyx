@@ -479,40 +479,63 @@ cdef inline void row_ahead(StoreState* store, IdentityRef identity) noexcept nog
     fetch_ahead(shard.rows + (hash & (shard.rows_capacity - 1)))
 
 
+cdef enum RowStep:
+    # What is fetched of a row, each step by what the one before has brought.
+    ROW_ITSELF = 0
+    ROW_SIDE = 1
+    ROW_SIDE_REST = 2
+    ROW_STEPS = 3
+
+
+cdef enum:
+    SIDE_START = 128
+    # Bytes of a row, and of its side, that are fetched: the cache has to hold those of many people.
+    ROW_AHEAD_MAX = 1024
+
+
 cdef void rows_ahead(StoreState* store, const uint64_t* hashes, uint32_t count) noexcept nogil:
     """The same for many rows that are soon read, by the hashes of their identities, and whole.
 
     What one read leads to is fetched for all of them before it is read of the first.
     """
     cdef Shard* shard
-    cdef uint32_t i
+    cdef uint32_t step, i
     for i in range(count):
         fetch_ahead(shard_of(store, hashes[i]))
     for i in range(count):
         shard = shard_of(store, hashes[i])
         fetch_ahead(shard.rows + (hashes[i] & (shard.rows_capacity - 1)))
-    for i in range(count):
-        row_fetch(store, hashes[i], False)
-    for i in range(count):
-        row_fetch(store, hashes[i], True)
+    for step in range(ROW_STEPS):
+        for i in range(count):
+            row_fetch(store, hashes[i], step)
 
 
-cdef void row_fetch(StoreState* store, uint64_t hash, bint side) noexcept nogil:
-    """Have a row fetched, or its side, if it is where it is first looked for."""
+cdef void row_fetch(StoreState* store, uint64_t hash, uint32_t step) noexcept nogil:
+    """Have a row fetched, the start of its side, or the rest, if it is where it is looked for."""
     cdef Shard* shard = shard_of(store, hash)
     cdef RowSlot* slot
     latch_take(&shard.latch)
     if shard.rows != NULL:
         slot = &shard.rows[hash & (shard.rows_capacity - 1)]
         if slot.hash == hash and slot.row != NULL:
-            if side:
-                fetch_ahead(slot.row.side)
-                fetch_ahead(<const char*>slot.row.side + CACHE_LINE)
-            else:
-                fetch_ahead(slot.row)
-                fetch_ahead(<const char*>slot.row + CACHE_LINE)
-                fetch_ahead(row_id(slot.row, atomic_pointer_read(&store.layout)))
+            slot_fetch(store, slot, step)
     latch_drop(&shard.latch)
+
+
+cdef inline void slot_fetch(
+    StoreState* store, const RowSlot* slot, uint32_t step
+) noexcept nogil:
+    cdef const Side* side = slot.row.side if step != ROW_ITSELF else NULL
+    cdef size_t size
+    if step == ROW_ITSELF:
+        # And its id, which stands behind.
+        size = atomic_pointer_read(&store.layout).size + CACHE_LINE
+        prefetch(slot.row, min(size, <size_t>ROW_AHEAD_MAX))
+    elif side != NULL and step == ROW_SIDE:
+        prefetch(side, SIDE_START)
+    elif side != NULL and side_bytes(side) > SIDE_START:
+        size = side_bytes(side) - SIDE_START
+        prefetch(<const char*>side + SIDE_START, min(size, <size_t>ROW_AHEAD_MAX))
 
 
 cdef inline void event_ahead(

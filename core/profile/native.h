@@ -53,6 +53,12 @@ static inline void atomic_write(uint64_t* cell, uint64_t value) {
     __atomic_store_n(cell, value, __ATOMIC_SEQ_CST);
 }
 
+// For what nobody reads in one order with other cells: it does not wait until earlier stores are in
+// the cache.
+static inline void atomic_release(uint64_t* cell, uint64_t value) {
+    __atomic_store_n(cell, value, __ATOMIC_RELEASE);
+}
+
 static inline uint64_t atomic_add(uint64_t* cell, uint64_t value) {
     return __atomic_fetch_add(cell, value, __ATOMIC_SEQ_CST);
 }
@@ -81,6 +87,10 @@ static inline void atomic_pointer_write(T** cell, T* value) {
 
 static inline void fetch_ahead(const void* at) {
     __builtin_prefetch(at);
+}
+
+static inline void fetch_to_write(const void* at) {
+    __builtin_prefetch(at, 1);
 }
 
 static inline int lowest_bit_64(uint64_t bits) {

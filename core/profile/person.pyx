@@ -33,7 +33,7 @@ cdef void person_free(Person* person) noexcept nogil:
 cdef void person_done(Person* person) noexcept nogil:
     """End a read: its values may be freed from here on.  The next read does so too."""
     person.count = 0
-    atomic_write(&person.pin.epoch, 0)
+    atomic_release(&person.pin.epoch, 0)
 
 
 cdef bint person_room(Person* person, size_t more) noexcept nogil:

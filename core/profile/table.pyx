@@ -3,6 +3,14 @@
 from libcpp.unordered_set cimport unordered_set
 
 
+cdef inline void prefetch(const void* data, size_t size) noexcept nogil:
+    """Have so many bytes fetched, as far as that is worth it."""
+    cdef size_t at
+    size = min(size, <size_t>PREFETCH_BYTES_MAX)
+    for at in range(0, size, 64):
+        fetch_ahead(<const char*>data + at)
+
+
 cdef inline uint64_t identity_hash(IdentityRef identity) noexcept nogil:
     return XXH3_64bits_withSeed(identity.id, identity.length, identity.kind)
 

@@ -18,12 +18,14 @@ cdef extern from "profile/native.h" nogil:
     void latch_drop(uint32_t* latch)
     uint64_t atomic_read(const uint64_t* cell)
     void atomic_write(uint64_t* cell, uint64_t value)
+    void atomic_release(uint64_t* cell, uint64_t value)
     uint64_t atomic_add(uint64_t* cell, uint64_t value)
     uint64_t atomic_swap(uint64_t* cell, uint64_t value)
     cpp_bool atomic_replace(uint64_t* cell, uint64_t* seen, uint64_t value)
     T* atomic_pointer_read[T](T** cell)
     void atomic_pointer_write[T](T** cell, T* value)
     void fetch_ahead(const void* at)
+    void fetch_to_write(const void* at)
     int lowest_bit_64(uint64_t bits)
     uint64_t double_bits(double value)
     double bits_double(uint64_t bits)
@@ -38,6 +40,7 @@ cdef enum:
     SHARD_SHIFT = 52  # a shard is the hash's top 12 bits, so shards follow each other in hash order
     TABLE_START = 8
     CACHE_LINE = 64
+    PREFETCH_BYTES_MAX = 8192
     PINS_MAX = 256
     COMPONENT_MAX = 64
     STORED_ID_MAX = 1024

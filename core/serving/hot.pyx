@@ -138,6 +138,8 @@ cdef inline int seat_decide_recorded(
     )
     if not seat.shadowed and not atomic_read(&seat.state.records.on):
         return seat_decide_told(seat, playbook, call, header, now_us)
+    if records_sample(&seat.state.records, call.message.decision_id):
+        records_ahead(&seat.state.records)
     memcpy(before, serving.trace.spent, sizeof(before))
     tape_begin(&seat.tape)
     serving.tape = &seat.tape

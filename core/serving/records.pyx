@@ -12,6 +12,8 @@ cdef enum:
     RECORD_CHECKSUM = 15
     # STEPS of trace.h: Cython wants to know an array's length.
     RECORD_STEPS = 10
+    # Bytes of most records.
+    RECORD_AHEAD = 1536
 
 
 cdef enum RecordKind:
@@ -108,6 +110,17 @@ cdef void records_free(Records* records) noexcept nogil:
 cdef uint64_t records_share(double share) noexcept nogil:
     """Below what ids hash of such a share, from 0 to 1."""
     return RECORDS_ALL if share >= 1.0 else <uint64_t>(max(share, 0.0) * 2.0 ** 64)
+
+
+cdef inline void records_ahead(const Records* records) noexcept nogil:
+    """Have the place of the next record fetched: nobody has written there for long.
+
+    Without the latch: only an address is made.
+    """
+    cdef const uint8_t* start = records.data + records.length
+    cdef size_t at
+    for at in range(0, RECORD_AHEAD, 64):
+        fetch_to_write(start + at)
 
 
 cdef void records_put(

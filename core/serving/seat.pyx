@@ -96,7 +96,7 @@ cdef inline PlaybookState* seat_enter(EngineSeat* seat) noexcept nogil:
 cdef inline void seat_leave(EngineSeat* seat) noexcept nogil:
     """End a call: what it read may be freed."""
     person_done(&seat.serving.person)
-    atomic_write(&seat.pin.epoch, 0)
+    atomic_release(&seat.pin.epoch, 0)
 
 
 cdef inline int seat_ready(

@@ -53,7 +53,7 @@ cdef inline Record* ring_open(Ring* ring) noexcept nogil:
 
 cdef inline void ring_close(Ring* ring) noexcept nogil:
     """Hand the slot over that `ring_open` gave."""
-    atomic_write(&ring.written, ring.written + 1)
+    atomic_release(&ring.written, ring.written + 1)
 
 
 cdef inline const Record* ring_first(Ring* ring) noexcept nogil:
@@ -64,4 +64,4 @@ cdef inline const Record* ring_first(Ring* ring) noexcept nogil:
 
 
 cdef inline void ring_free_first(Ring* ring) noexcept nogil:
-    atomic_write(&ring.taken, ring.taken + 1)
+    atomic_release(&ring.taken, ring.taken + 1)
