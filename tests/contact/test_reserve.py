@@ -79,6 +79,14 @@ def test_what_was_proposed_counts_until_it_expires() -> None:
     assert proposed(engine, "ann", "page", NOW_US + 61 * SECOND) == ALL
 
 
+def test_each_of_many_actions_finds_what_is_reserved_of_it() -> None:
+    actions = {f"offer_{number}": {"value": 1.0} for number in range(190)}
+    engine = engine_of(cap(), actions=actions, placements={"page": {"slots": 64}})
+    found = [proposed(engine, "ann", "page", NOW_US + n * SECOND) for n in range(4)]
+    assert list(map(len, found)) == [64, 64, 62, 0]
+    assert sorted(itertools.chain(*found)) == sorted(actions)
+
+
 def test_an_impression_confirms_and_counts_once() -> None:
     engine = engine_of(cap(2))
     first = answer(engine, "ann", "page")

@@ -130,6 +130,13 @@ def test_no_server_is_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "host:port" in nextbest("decide", "ann", "--to", "7600", code=2)
 
 
+def test_an_answer_that_does_not_come_in_time_is_code_3() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"127.0.0.1:{silent.getsockname()[1]}"
+        text = nextbest("erase", "ann", "--timeout", "0.3", "--to", to, code=3)
+    assert "a write may have been done, so repeat it" in text
+
+
 def test_a_server_that_has_just_been_started_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
