@@ -31,6 +31,8 @@ RETRY_MS = 150
 # 256 calls at once make a turn that is over every bound, however fast the machine.
 SMALL = {"target_ms": 1, "no_scoring_ms": 1, "fallback_ms": 1, "refuse_ms": 1, "interval_ms": 5}
 FLOOD_S = 1.0
+# On a busy machine the calls of one may come too slowly.
+FLOODS_MAX = 5
 ABOUT = "/nextbest.v1.ServerService/GetServer"
 
 
@@ -114,7 +116,11 @@ def flood(address: str) -> Counter[str]:
 def test_late_calls_are_refused_counted_and_told_when_to_come_again(tmp_path: Path) -> None:
     arguments = [one for key, n in SMALL.items() for one in ("--set", f"overload.{key}={n}")]
     with Server(tmp_path, *arguments) as server:
-        codes = flood(server.address)
+        codes: Counter[str] = Counter()
+        for _ in range(FLOODS_MAX):
+            codes += flood(server.address)
+            if codes["ResourceExhausted"]:
+                break
         found = Scrape(server.http)
         scraped(server.http, lambda now: now.value("nextbest_overload_level", lane="grpc") == 0)
     assert set(codes) == {"OK", "ResourceExhausted"}

@@ -415,4 +415,6 @@ def test_without_libnghttp2_only_the_fast_lane_is_missing(tmp_path: Path) -> Non
             assert asker_once(address, DECIDE, decide(identity={"id": "ann"}).SerializeToString())
         finally:
             process.terminate()
+            # Its last words find somebody who reads them: else it ends with 120.
+            process.communicate(timeout=60)
     assert process.returncode == 0
