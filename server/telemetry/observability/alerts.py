@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from nextbest.server.telemetry import catalogue
-from nextbest.server.telemetry.observability.query import by, rate, select, series
+from nextbest.server.telemetry.observability.query import (
+    JOB,
+    TARGETS,
+    UP,
+    by,
+    rate,
+    select,
+    series,
+)
 from nextbest.server.telemetry.observability.rules import BURN_RATE, LEVEL
 from nextbest.server.telemetry.slo.burn import ALERTS, BAD_LEAST
 from nextbest.server.telemetry.slo.burn import Alert as Burn
@@ -122,6 +130,15 @@ def _serving() -> list[Alert]:
     shed = by(("job", "instance"), rate(catalogue.SHED_CALLS, "5m"))
     calls = by(("job", "instance"), rate(catalogue.CALL_DURATION, "5m", end="_count"))
     return [
+        Alert(
+            "NextbestDown",
+            "page",
+            f'{UP.name}{{{JOB}="{TARGETS}"}} == 0',
+            "1m",
+            "{{ $labels.instance }} cannot be scraped.",
+            "It does not run, hangs, or is out of reach: no other alert knows of it. Look at its "
+            "process and its log; GET /livez.",
+        ),
         Alert(
             "NextbestNotReady",
             "page",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from nextbest.server.telemetry.catalogue import Metric
 
+# Prometheus' own, of each target that it scrapes.
+UP = Metric("up", "gauge", "Whether the last scrape has succeeded.")
+# What deploy/observability/prometheus.yml calls them.
+TARGETS = "nextbest"
 # Alerts and rules tell instances of one job apart by this; a scrape sets both.
 JOB = "job"
 INSTANCE = "instance"

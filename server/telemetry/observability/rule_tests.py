@@ -7,10 +7,10 @@ from typing import Any
 from nextbest.server.telemetry import catalogue
 from nextbest.server.telemetry.catalogue import Metric
 from nextbest.server.telemetry.observability.alerts import Alert, alerts
-from nextbest.server.telemetry.observability.query import select
+from nextbest.server.telemetry.observability.query import TARGETS, UP, select
 from nextbest.server.telemetry.slo.burn import ALERTS
 
-JOB, NODE = "nextbest", "n1:9600"
+NODE = "n1:9600"
 METHOD = "nextbest.v1.DecisionService/Decide"
 OBJECTIVE = 0.999
 # A minute's calls.
@@ -72,7 +72,7 @@ def _input(given: Series) -> list[dict[str, str]]:
     for metric, samples in given.items():
         for labels, values in samples.items():
             more = f", {labels}" if labels else ""
-            where = f'job="{JOB}", instance="{NODE}"{more}'
+            where = f'job="{TARGETS}", instance="{NODE}"{more}'
             end = "_count" if metric.kind == "histogram" else ""
             found.append({"series": select(metric, where, end), "values": values})
     return found
@@ -100,6 +100,7 @@ def _usual() -> Series:
         catalogue.LOG_DEAD_LETTERS: {"": _steady(0)},
         catalogue.SNAPSHOT_AGE: {"": _steady(120)},
         catalogue.PROCESS_START: {"": _steady(0)},
+        UP: {"": _steady(1)},
         catalogue.READY: {"": _steady(1)},
         catalogue.CROSSINGS_LOST: {"": _steady(5)},
         catalogue.PLAYBOOKS_REFUSED: {"": _steady(0)},
@@ -134,6 +135,8 @@ def _unusual() -> dict[str, Series]:
         "NextbestDeadLetters": {catalogue.LOG_DEAD_LETTERS: {"": _rising(1)}},
         "NextbestSnapshotOld": {catalogue.SNAPSHOT_AGE: {"": _steady(3_601)}},
         "NextbestSnapshotNever": {catalogue.SNAPSHOT_AGE: {}},
+        # Nothing else is there of a node that is down.
+        "NextbestDown": {UP: {"": _steady(0)}, catalogue.READY: {}},
         "NextbestNotReady": {catalogue.READY: {"": _steady(0)}},
         "NextbestSheds": {
             catalogue.SHED_CALLS: {
