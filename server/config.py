@@ -660,12 +660,9 @@ def _log_faults(log: Log) -> list[str]:
 
 def _telemetry_faults(telemetry: Telemetry) -> list[str]:
     address = telemetry.address
-    if not address:
-        return []
-    if addresses.unix_path(address):
-        return [f"telemetry.address: {address}, allowed: host:port"]
-    fault = addresses.fault(address)
-    return [f"telemetry.address: {fault}"] if fault else []
+    if address and (addresses.unix_path(address) or addresses.fault(address)):
+        return [f"telemetry.address: {address!r}, allowed: host:port or [ipv6]:port"]
+    return []
 
 
 def _slo_faults(slo: Slo) -> list[str]:

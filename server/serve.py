@@ -154,7 +154,7 @@ async def serve(
             keeper,
             lane.counters,
             {"fast": lane.overload, "grpc": admission.load},
-            lambda: parts.ready,
+            lambda: parts.not_ready,
             captured,
             tracing,
             events,
@@ -240,9 +240,15 @@ class _Parts:
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def ready(self) -> bool:
-        """Whether calls are welcome."""
-        return self.open.is_set() and self.keeper.serving and not self.stop.is_set()
+    def not_ready(self) -> str:
+        """Why calls are not welcome; "" when they are."""
+        if self.stop.is_set():
+            return "the server stops"
+        if self.open.is_set() and self.keeper.serving:
+            return ""
+        if not self.engine.generation:
+            return "no playbook is active yet"
+        return "the log is away" if self.open.is_set() else "it starts"
 
     def failed(self, error: Exception) -> None:
         """Drain, and raise the error then."""

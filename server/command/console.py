@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nextbest.client import Client
     from nextbest.client.value import Plain
 
+Answer = TypeVar("Answer", bound=Message)
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 2, 3
 ADDRESS = "127.0.0.1:7600"
 PAIR = "NAME=VALUE"
@@ -206,10 +207,26 @@ def moment_us(text: str, hint: str, otherwise: int) -> int:
 
 
 def show_json(content: Message | object) -> None:
-    """Print a message, or anything JSON has, on one line."""
-    if isinstance(content, Message):
-        content = MessageToDict(content, preserving_proto_field_name=True)
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+    """Print a message, or anything JSON has and messages in it, on one line."""
+    sys.stdout.write(json.dumps(content, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def show_each(
+    to: str, answers: Mapping[str, Answer], as_json: bool, show: Callable[[Answer], None]
+) -> None:
+    """Show what nodes answer, by their addresses, which are named where `--to` has several."""
+    several = len(addresses_of(to)) > 1
+    if as_json:
+        show_json(answers if several else next(iter(answers.values())))
+        return
+    for address, answer in answers.items():
+        if several:
+            out().print(f"{address}:")
+        show(answer)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

@@ -9,9 +9,10 @@ from nextbest.server.command.console import (
     EXIT_REFUSED,
     AsJson,
     To,
+    addresses_of,
     connect,
     out,
-    show_json,
+    show_each,
     table,
 )
 from nextbest.server.command.units import budget, percent, seconds
@@ -32,19 +33,22 @@ def slo_command(to: To = ADDRESS, as_json: AsJson = False) -> None:
 
     The exit code is 1 where a page is due.
 
+    Of several nodes each is asked, one after the other, and has to answer.
+
     Examples:
 
       nextbest slo
 
       nextbest slo --to 10.0.0.7:7600 --json
+
+      nextbest slo --to 10.0.0.7:7600,10.0.0.8:7600
     """
-    with connect(to) as client:
-        answer = client.slo()
-    if as_json:
-        show_json(answer)
-    else:
-        _show(answer)
-    if any("page" in one.burning for one in answer.slos):
+    answers = {}
+    for address in addresses_of(to):
+        with connect(address) as client:
+            answers[address] = client.slo()
+    show_each(to, answers, as_json, _show)
+    if any("page" in one.burning for answer in answers.values() for one in answer.slos):
         raise typer.Exit(EXIT_REFUSED)
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from google.protobuf.duration_pb2 import Duration
 from rich.table import Table
 
-from nextbest.server.command.console import ADDRESS, AsJson, To, connect, out, show_json, table
+from nextbest.server.command.console import (
+    ADDRESS,
+    AsJson,
+    To,
+    addresses_of,
+    connect,
+    out,
+    show_each,
+    table,
+)
 from nextbest.server.command.units import seconds
 from nextbest.server.telemetry.methods import short_name
 from nextbest.v1 import trace_pb2
 
+Traced: TypeAlias = trace_pb2.GetTraceResponse | trace_pb2.ListTracesResponse
 TRACE_ID = re.compile("[0-9a-f]{32}")
 BAR_WIDTH = 32
 BLOCK = "█"
@@ -30,7 +40,8 @@ def trace_command(
 ) -> None:
     """Show a call that was slow, degraded, in error or sampled, step by step.
 
-    A server remembers the last ones (`telemetry.captured`), whether or not it exports them.
+    A server remembers the last ones (`telemetry.captured`), whether or not it exports them.  Of
+    several nodes each is asked, one after the other.
 
     Examples:
 
@@ -40,17 +51,27 @@ def trace_command(
     """
     if id and not TRACE_ID.fullmatch(id.lower()):
         raise typer.BadParameter(f"{id!r}, allowed: 32 hexadecimal digits", param_hint="ID")
-    with connect(to) as client:
-        if id:
-            found = client.trace(id.lower())
-            show_json(found) if as_json else _show(found.calls)
-        else:
-            listed = client.traces(limit=limit)
-            show_json(listed) if as_json else _show_list(listed.calls)
+    found = _found(addresses_of(to), id.lower(), limit)
+    show_each(to, found, as_json, _show if id else _show_list)
 
 
-def _show_list(calls: Sequence[trace_pb2.TracedCall]) -> None:
-    if not calls:
+def _found(addresses: Sequence[str], id: str, limit: int) -> dict[str, Traced]:
+    """What each node has; of one trace what those have that know it, NotFoundError if none does."""
+    from nextbest.client.errors import NotFoundError
+
+    found: dict[str, Traced] = {}
+    for address in addresses:
+        with connect(address) as client:
+            try:
+                found[address] = client.trace(id) if id else client.traces(limit=limit)
+            except NotFoundError:
+                if not found and address == addresses[-1]:
+                    raise
+    return found
+
+
+def _show_list(answer: Traced) -> None:
+    if not answer.calls:
         out().print("no calls are remembered: none was slow, degraded, in error or sampled")
         return
     columns = ("trace", "began", "took#", "call", "kept for")
@@ -62,7 +83,7 @@ def _show_list(calls: Sequence[trace_pb2.TracedCall]) -> None:
             f"{short_name(one.method)} {one.code} {one.lane}",
             ", ".join(one.kept_for),
         )
-        for one in calls
+        for one in answer.calls
     ]
     shown = table("", columns, rows)
     # To be copied from here.
@@ -70,8 +91,8 @@ def _show_list(calls: Sequence[trace_pb2.TracedCall]) -> None:
     out().print(shown)
 
 
-def _show(calls: Sequence[trace_pb2.TracedCall]) -> None:
-    for one in calls:
+def _show(answer: Traced) -> None:
+    for one in answer.calls:
         took = seconds(_ns(one.took) / 1e9)
         out().print(
             f"{short_name(one.method)} {one.code}, {took} on the {one.lane} lane at "

@@ -65,7 +65,7 @@ class Telemetry:
         keeper: Keeper,
         lane: Callable[[], Mapping[str, int]],
         loads: Mapping[str, Callable[[], Load]],
-        ready: Callable[[], bool],
+        not_ready: Callable[[], str],
         captured: Captured,
         tracing: Tracing | None,
         events: Events | None,
@@ -74,7 +74,8 @@ class Telemetry:
         objectives: Sequence[Objective],
     ) -> None:
         self._engine = engine
-        self._ready = ready
+        # Why calls are not welcome; "" when they are.
+        self._not_ready = not_ready
         # Of the monotonic clock.
         self.began_s = time.monotonic()
         self._state = State(engine, keeper)
@@ -191,17 +192,12 @@ class Telemetry:
         return text(HTTPStatus.OK, "ok\n")
 
     def _readyz(self, _headers: Mapping[str, str], query: str) -> Page:
-        ready = self._ready()
-        body = "ok\n" if ready else f"not ready: {self._why_not()}\n"
+        why = self._not_ready()
+        body = f"not ready: {why}\n" if why else "ok\n"
         if query == "verbose":
             body += "".join(_told(self._ask()))
             body += "".join(map(_slo_line, self.slos.look()))
-        return text(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, body)
-
-    def _why_not(self) -> str:
-        if not self._engine.generation:
-            return "no playbook is active yet"
-        return "the log is away, or the server stops"
+        return text(HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, body)
 
     def _ask(self) -> Readings:
         """Called by another thread: what the loop says; only its absence when it hangs."""
@@ -226,7 +222,7 @@ class Telemetry:
     async def _gauges(self) -> Readings:
         return {
             **self._state.readings(),
-            catalogue.READY: {(): float(self._ready())},
+            catalogue.READY: {(): float(not self._not_ready())},
             catalogue.LOOP_LATE: {(): self._runtime.lag.late_s},
         }
 

@@ -125,3 +125,9 @@ def test_a_lane_has_a_thread_for_each_cpu() -> None:
     assert lane(cpus="3, 5").thread_count == 2
     assert [lane(cpus="3,5", threads="3").cpus_of(i) for i in range(3)] == [(3,), (5,), (3,)]
     assert "2 for 1 threads" in faults_of(flags={"lane.cpus": "1,2", "lane.threads": "1"})
+
+
+@pytest.mark.parametrize("address", ["9600", "unix:/tmp/pages"])
+def test_pages_are_served_over_tcp_alone(address: str) -> None:
+    text = faults_of(flags={"telemetry.address": address})
+    assert text == f"telemetry.address: {address!r}, allowed: host:port or [ipv6]:port"

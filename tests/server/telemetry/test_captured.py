@@ -101,6 +101,19 @@ def test_a_trace_that_is_not_here_is_told(server: Server) -> None:
 
 
 @needs_lane
+def test_several_nodes_are_asked_each(server: Server, tmp_path: Path) -> None:
+    id = "5" * 32
+    with Server(tmp_path) as other:
+        both = "--to", f"{server.address},{other.address}"
+        made(other.lane, DECIDE, decide("home"), f"00-{id}-b7ad6b7169203331-01")
+        listed, found, absent = (command(server, *one, *both) for one in ((), (id,), ("1" * 32,)))
+    assert listed.stdout.startswith(f"{server.address}:\n")
+    assert f"\n{other.address}:\n" in listed.stdout
+    assert found.stdout.startswith(f"{other.address}:\nDecide OK")
+    assert absent.returncode == 1
+
+
+@needs_lane
 def test_nothing_is_kept_where_nothing_is_to_be_remembered(tmp_path: Path) -> None:
     with Server(tmp_path, "--set", "telemetry.captured=0") as server:
         made(server.lane, DECIDE, decide("home"))

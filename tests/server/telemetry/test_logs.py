@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
+from nextbest.client import Client
 from nextbest.core.errors import InvalidRequestError, LogAwayError
 from nextbest.server.config import load
 from nextbest.server.error_text import stack
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry import logs
-from tests.server.telemetry.process import COMMAND, STOP_S
+from tests.server.telemetry.process import COMMAND, STOP_S, Server
 
+EXAMPLE = Path(__file__).parents[3] / "server" / "examples" / "leads"
 Told = Callable[[], str]
 SECRET = "jane@example.com"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -142,6 +144,15 @@ async def test_the_loop_tells_no_arguments(stderr: Told) -> None:
 def test_other_words_are_refused() -> None:
     with pytest.raises(ConfigError, match="log_format: 'xml', allowed: console, json"):
         load(flags={"telemetry.log_format": "xml"})
+
+
+def test_another_playbook_is_told(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, Client(server.address) as client:
+        hash_text = client.publish_playbook(EXAMPLE).playbook_hash
+        client.activate_generation(1)
+        told = server.printed()
+    assert f" INFO generation 2 ({hash_text}) is active\n" in told
+    assert re.search(r" INFO generation 1 \([0-9a-f]{32}\) is active\n", told)
 
 
 def test_a_server_writes_json(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -84,11 +86,19 @@ def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
 
 
 def test_alive_and_ready(tmp_path: Path) -> None:
-    with Server(tmp_path) as server:
+    with Server(tmp_path, "--set", "listen.drain_delay_ms=3000") as server:
         assert page(f"{server.http}/livez")[::2] == (200, "ok\n")
         assert page(f"{server.http}/readyz")[::2] == (200, "ok\n")
         status, _, verbose = page(f"{server.http}/readyz?verbose")
         assert (status, "nextbest_generation 1\n" in verbose) == (200, True)
+        os.kill(server.pid, signal.SIGTERM)
+        while page(f"{server.http}/readyz")[0] == 200:
+            time.sleep(0.01)
+        assert page(f"{server.http}/readyz")[::2] == (503, "not ready: the server stops\n")
+
+
+def test_there_is_no_page_elsewhere(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
         status, _, body = page(f"{server.http}/elsewhere")
         assert (status, "/metrics" in body) == (404, True)
 

@@ -264,7 +264,21 @@ def test_the_pages_tell_it(failing: Server) -> None:
     assert "burns: page, ticket" in ready
 
 
-def test_without_objectives_there_is_nothing_to_show(tmp_path: Path) -> None:
+def test_each_of_several_nodes_is_shown(failing: Server, tmp_path: Path) -> None:
     with Server(tmp_path, "--set", "slo.objectives=") as server:
         shown = slo_command(server.address)
+        both = [
+            slo_command(f"{one.address},{other.address}") for one, other in orders(failing, server)
+        ]
+        plain = slo_command(f"{server.address},{failing.address}", "--json")
     assert (shown.returncode, shown.stdout) == (0, "no objectives: set slo.objectives\n")
+    for answer in both:
+        assert answer.returncode == 1, "a page of either"
+        assert f"{failing.address}:\nobjectives" in answer.stdout
+        assert f"{server.address}:\nno objectives" in answer.stdout
+    assert [*json.loads(plain.stdout)] == [server.address, failing.address]
+
+
+def orders(one: Server, other: Server) -> list[tuple[Server, Server]]:
+    """Of two, both."""
+    return [(one, other), (other, one)]
