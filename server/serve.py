@@ -31,6 +31,7 @@ from nextbest.server.lane import FastLane
 from nextbest.server.listener import require_addresses
 from nextbest.server.log.network import network
 from nextbest.server.log.place import parse
+from nextbest.server.overload import Load, OverloadLog
 from nextbest.server.playbook import scalars
 from nextbest.server.playbook.folder import read_folder
 from nextbest.server.playbook.limits import BUCKETS
@@ -153,7 +154,7 @@ async def serve(
             engine,
             keeper,
             lane.counters,
-            {"fast": lane.overload, "grpc": admission.load},
+            parts.loads,
             lambda: parts.not_ready,
             captured,
             tracing,
@@ -240,6 +241,11 @@ class _Parts:
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def loads(self) -> dict[str, Callable[[], Load]]:
+        """How to ask what each lane takes on."""
+        return {"fast": self.lane.overload, "grpc": self.admission.load}
+
+    @property
     def not_ready(self) -> str:
         """Why calls are not welcome; "" when they are."""
         if self.stop.is_set():
@@ -318,6 +324,7 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
         asyncio.create_task(_watch(parts, health)),
         asyncio.create_task(_publish_later(parts)),
         asyncio.create_task(shadow.run()),
+        asyncio.create_task(OverloadLog(parts.loads).run()),
     ]
     if config.overload.enabled and config.overload.degrade_on_burn:
         lanes = (lane.leave_at_least, parts.admission.leave_at_least)

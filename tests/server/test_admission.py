@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,6 +113,14 @@ def flood(address: str) -> Counter[str]:
     return Counter(result(running.result())["statusCodeDistribution"])
 
 
+def until_told(server: Server, text: str) -> None:
+    """Wait for a line of the log."""
+    end_s = time.monotonic() + 20
+    while text not in server.printed():
+        assert time.monotonic() < end_s, server.printed()
+        time.sleep(0.02)
+
+
 @pytest.mark.skipif(not lane_available, reason=LANE_MISSING)
 def test_late_calls_are_refused_counted_and_told_when_to_come_again(tmp_path: Path) -> None:
     arguments = [one for key, n in SMALL.items() for one in ("--set", f"overload.{key}={n}")]
@@ -123,6 +132,7 @@ def test_late_calls_are_refused_counted_and_told_when_to_come_again(tmp_path: Pa
                 break
         found = Scrape(server.http)
         scraped(server.http, lambda now: now.value("nextbest_overload_level", lane="grpc") == 0)
+        until_told(server, "overload of the grpc lane is over, calls refused: ")
     assert set(codes) == {"OK", "ResourceExhausted"}
     assert codes["OK"] > 0
     refused = codes["ResourceExhausted"]
