@@ -231,23 +231,22 @@ cdef uint32_t held_back(
     """One more than the first gate that holds an action back; 0 for none."""
     cdef const PlaybookState* playbook = decision.playbook
     cdef const uint32_t* at = playbook.gate_items + playbook.gate_starts[action]
-    cdef const uint32_t* end = playbook.gate_items
+    cdef const uint32_t* end = playbook.gate_items + ends[action]
     cdef const uint8_t* states = decision.states
     cdef uint8_t state
     # Two bits for each gate.
     cdef uint32_t held = 0
     if playbook.gates_shared:
         # Most are known by now: not to leave early saves a branch that nobody can predict.
-        end += playbook.gate_spared[action]
         while at < end:
             state = states[gate_condition(at[0])]
             if state == CONDITION_UNKNOWN:
+                if held and playbook.conditions[gate_condition(at[0])].spared:
+                    break
                 state = condition_evaluate(decision, gate_condition(at[0]))
             held |= <uint32_t>(state ^ CONDITION_TRUE) << (2 * gate_number(at[0]))
             at += 1
-        if held:
-            return 1 + lowest_bit(held) // 2
-    end = playbook.gate_items + ends[action]
+        return 1 + lowest_bit(held) // 2 if held else 0
     while at < end:
         if condition_state(decision, gate_condition(at[0])) != CONDITION_TRUE:
             return 1 + gate_number(at[0])

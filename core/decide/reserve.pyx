@@ -334,7 +334,10 @@ cdef bint count_reservations(Decision* decision) noexcept nogil:
         return False
     decision.reservations_counted = True
     for i in range(count // 2):
-        count_reservation(decision, pairs[2 * i], <uint64_t>pairs[2 * i + 1])
+        if pairs[2 * i + 1] == RESERVED_ALL:
+            reserve_all(decision)
+        else:
+            count_reservation(decision, pairs[2 * i], <uint64_t>pairs[2 * i + 1])
     return True
 
 
@@ -346,28 +349,34 @@ cdef inline uint32_t tag_at(const TagTable* table, uint32_t tag, uint32_t start)
     return at
 
 
+cdef void reserve_all(Decision* decision) noexcept nogil:
+    """Take whatever caps allow."""
+    cdef const PlaybookState* playbook = decision.playbook
+    cdef uint32_t i
+    for i in range(playbook.contact_count):
+        if playbook.contact[i].reserve_us:
+            reserve_of(decision, &playbook.contact[i], playbook.contact[i].limit)
+
+
 cdef void count_reservation(Decision* decision, int64_t time_us, uint64_t tags) noexcept nogil:
     cdef const PlaybookState* playbook = decision.playbook
     cdef const ReservationSpec* spec = playbook.reservations
+    cdef uint32_t action = action_of(tags)
+    cdef uint32_t placement = placement_of(tags)
     cdef uint32_t i
-    if tags == RESERVED_ALL:
-        for i in range(playbook.contact_count):
-            if playbook.contact[i].reserve_us:
-                reserve_of(decision, &playbook.contact[i], playbook.contact[i].limit)
-        return
-    i = tag_at(&spec.actions, action_of(tags), action_of(tags))
+    i = tag_at(&spec.actions, action, action)
     while spec.actions.places[i].tag:
         count_for(
             decision,
             &playbook.actions[spec.actions.places[i].index].gates[<int>GATE_CONTACT], time_us,
         )
-        i = tag_at(&spec.actions, action_of(tags), i + 1)
-    i = tag_at(&spec.placements, placement_of(tags), placement_of(tags))
+        i = tag_at(&spec.actions, action, i + 1)
+    i = tag_at(&spec.placements, placement, placement)
     while spec.placements.places[i].tag:
         count_for(
             decision, &playbook.placements[spec.placements.places[i].index].contact, time_us
         )
-        i = tag_at(&spec.placements, placement_of(tags), i + 1)
+        i = tag_at(&spec.placements, placement, i + 1)
 
 
 cdef inline void count_for(

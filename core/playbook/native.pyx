@@ -145,6 +145,7 @@ cdef class Playbook:
         for i, code in enumerate(codes):
             program_load(&to[0][i].program, code)
             to[0][i].text = self.text(code.text)
+            to[0][i].spared = self.exposes(code)
             # Counted one by one, so that a failure half-way frees what was loaded.
             count[0] = i + 1
         return 0
@@ -180,6 +181,7 @@ cdef class Playbook:
             spec.reserve_us = rule.reserve_s * 1000000
             condition = &self.state.conditions[self.state.conditions_count]
             condition.text = self.text(rule.name)
+            condition.spared = True
             condition.contact = spec
             self.state.conditions_count += 1
         return 0
@@ -487,27 +489,21 @@ cdef class Playbook:
 
     cdef int load_gates(self) except -1:
         items = []
-        starts = []
-        spared = []
+        starts = [0]
         contacts = []
-        exposing = {i for i, code in enumerate(self.plan.conditions) if self.exposes(code)}
         for each in self.plan.actions:
+            contact = self.contact_conditions(each.contact)
+            for gate, conditions in enumerate(
+                (
+                    each.consents, each.eligibility, each.applicability, each.suitability,
+                    contact,
+                )
+            ):
+                items += [condition << GATE_BITS | gate for condition in conditions]
+            contacts.append(len(items) - len(contact))
             starts.append(len(items))
-            gates = (each.consents, each.eligibility, each.applicability, each.suitability)
-            first = None
-            for gate, conditions in enumerate(gates):
-                for condition in conditions:
-                    if first is None and condition in exposing:
-                        first = len(items)
-                    items.append(condition << GATE_BITS | gate)
-            contacts.append(len(items))
-            spared.append(len(items) if first is None else first)
-            for condition in self.contact_conditions(each.contact):
-                items.append(condition << GATE_BITS | GATE_CONTACT)
-        starts.append(len(items))
         self.state.gate_items = self.indexes(items).items
         self.state.gate_starts = self.indexes(starts).items
-        self.state.gate_spared = self.indexes(spared).items
         self.state.gate_contacts = self.indexes(contacts).items
         # The contact policy's rules are mostly one action's.
         shared = [item >> GATE_BITS for item in items if item & GATE_CONTACT != GATE_CONTACT]
@@ -649,6 +645,7 @@ cdef class Playbook:
         return 0
 
     cdef int load_tags(self, list tags, TagTable* to) except -1:
+        """Put tags and their places into a table, those of one tag in their order."""
         cdef uint32_t size = 1 << (2 * len(tags)).bit_length()
         cdef uint32_t index, tag, at
         to.places = <Tagged*>self.take(size * sizeof(Tagged))

@@ -82,8 +82,8 @@ cdef struct Tagged:
 
 
 cdef struct TagTable:
-    # Twice as many places as tags at least, a power of two: a tag is at the place that its lowest
-    # bits say, or behind; 0 is no tag.
+    # More than twice as many places as tags, a power of two, so that a search ends: a tag is at the
+    # place that its lowest bits say, or behind; 0 is no tag.
     Tagged* places
     uint32_t mask
 
@@ -159,6 +159,9 @@ cdef struct ConditionSpec:
     # Of nothing where it is a rule of the contact policy.
     Program program
     Text text
+    # Whether to leave it alone for what another one holds back: it may expose a person to an
+    # experiment, or is a rule of the contact policy, which comes last.
+    bint spared
     # NULL for an expression.
     const ContactSpec* contact
     # The purpose whose consent it is; NULL for any other.
@@ -477,10 +480,7 @@ cdef struct PlaybookState:
     # them, and where each action's begin.
     uint32_t* gate_items
     uint32_t* gate_starts
-    # Where those begin that are left alone for what another one holds back: the first may expose a
-    # person to an experiment, or is a rule of the contact policy; and where these begin, which come
-    # last.
-    uint32_t* gate_spared
+    # Where those begin that are rules of the contact policy, which come last.
     uint32_t* gate_contacts
     # Whether actions share conditions so much that nearly all are evaluated in any case.
     bint gates_shared

@@ -488,6 +488,7 @@ cdef enum RowStep:
 
 
 cdef enum:
+    # The head of a side and its first cells.
     SIDE_START = 128
     # Bytes of a row, and of its side, that are fetched: the cache has to hold those of many people.
     ROW_AHEAD_MAX = 1024
@@ -525,6 +526,7 @@ cdef void row_fetch(StoreState* store, uint64_t hash, uint32_t step) noexcept no
 cdef inline void slot_fetch(
     StoreState* store, const RowSlot* slot, uint32_t step
 ) noexcept nogil:
+    """A step of it; the caller holds the shard's latch."""
     cdef const Side* side = slot.row.side if step != ROW_ITSELF else NULL
     cdef size_t size
     if step == ROW_ITSELF:

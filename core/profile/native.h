@@ -53,8 +53,8 @@ static inline void atomic_write(uint64_t* cell, uint64_t value) {
     __atomic_store_n(cell, value, __ATOMIC_SEQ_CST);
 }
 
-// For what nobody reads in one order with other cells: it does not wait until earlier stores are in
-// the cache.
+// A store that only has to come after what the thread did before: the end of a read, a slot handed
+// over.  It may be seen late, and does not wait until earlier stores are in the cache.
 static inline void atomic_release(uint64_t* cell, uint64_t value) {
     __atomic_store_n(cell, value, __ATOMIC_RELEASE);
 }
@@ -73,8 +73,8 @@ static inline bool atomic_replace(uint64_t* cell, uint64_t* seen, uint64_t value
         cell, seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-// In one order with the cells above: a reader pins its epoch and only then reads the pointer.  An
-// acquiring load may come before that store on ARM.
+// In one order with the sequentially consistent cells above: a reader pins its epoch and only then
+// reads the pointer.  An acquiring load may come before that store on ARM.
 template <typename T>
 static inline T* atomic_pointer_read(T* const* cell) {
     return __atomic_load_n(cell, __ATOMIC_SEQ_CST);

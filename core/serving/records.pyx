@@ -119,6 +119,8 @@ cdef inline void records_ahead(const Records* records) noexcept nogil:
     """
     cdef const uint8_t* start = records.data + records.length
     cdef size_t at
+    if not atomic_read(&records.on):
+        return
     for at in range(0, RECORD_AHEAD, 64):
         fetch_to_write(start + at)
 

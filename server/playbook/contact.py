@@ -52,8 +52,6 @@ _RESERVATION: Final = Event(
 _RESERVE_S: Final = 60
 # What counters of reservations keep is for one of these at least, in seconds.
 _RESERVES: Final = (60, 600, limits.RESERVE_S_MAX)
-# They keep it in so many buckets, and drop the oldest as a new one begins.
-_RESERVE_BUCKETS: Final = 6
 # Propositions of one person that wait for an impression, or had it, within the longest reserve:
 # beyond so many caps that reserve let nothing pass.
 _RESERVATIONS_LEAST: Final = 32
@@ -257,7 +255,7 @@ class _Maker:
                 property=OUTCOME_KEY,
                 type=ValueType.INT,
                 window_s=kept_s,
-                resolution_s=kept_s // _RESERVE_BUCKETS,
+                resolution_s=kept_s,
                 limit=self.reservations_kept(longest),
             )
             for name, counted in (("@reserved", event), ("@confirmed", shown))
