@@ -46,6 +46,7 @@ from nextbest.server.rpc.waiting import Waiting
 from nextbest.server.scheduling import behind, giving_way
 from nextbest.server.shadow.shadow import Shadow
 from nextbest.server.telemetry import push_settings
+from nextbest.server.telemetry.environment import warn_of_tls
 from nextbest.server.telemetry.events import settings as event_settings
 from nextbest.server.telemetry.events.pseudonym import pseudonyms
 from nextbest.server.telemetry.events.settings import EventSettings
@@ -104,6 +105,7 @@ def run(config: Config, announce: Announce = announce) -> None:
     fast lane ended by itself.
     """
     _require_addresses(config)
+    warn_of_tls(os.environ)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(serve(config, announce))
 
@@ -169,10 +171,7 @@ async def serve(
             if await parts.unless_stopped(_recover(parts)):
                 await _serve(parts, telemetry, announce)
         finally:
-            # What the log lacks goes first: a receiver of telemetry may be away.
-            await keeper.stop(config.listen.drain_grace_ms / 1_000)
-            await telemetry.stop()
-            waiting.close()
+            await _end(parts, telemetry)
             if used is not compiler:
                 used.close()
     if parts.failures:
@@ -344,7 +343,15 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    _log.info("stopped")
+
+
+async def _end(parts: _Parts, telemetry: Telemetry) -> None:
+    """What the log lacks goes first: a receiver of telemetry may be away, which takes seconds."""
+    await parts.keeper.stop(parts.config.listen.drain_grace_ms / 1_000)
+    await telemetry.stop()
+    parts.waiting.close()
+    if parts.open.is_set():
+        _log.info("stopped")
 
 
 def _sink(parts: _Parts) -> Sink | None:

@@ -442,9 +442,24 @@ class Client:
         message = trace_pb2.GetTraceRequest(trace_id=trace_id)
         return self._call("GetTrace", message, timeout)
 
-    def traces(self, *, limit: int = 0, timeout: float = LONG_S) -> trace_pb2.ListTracesResponse:
-        """The calls that the node remembers, the newest first, without their steps."""
-        return self._call("ListTraces", trace_pb2.ListTracesRequest(limit=limit), timeout)
+    def traces(
+        self,
+        *,
+        limit: int = 0,
+        kept_for: str = "",
+        method: str = "",
+        code: str = "",
+        timeout: float = LONG_S,
+    ) -> trace_pb2.ListTracesResponse:
+        """The calls that the node remembers, the newest first, without their steps.
+
+        kept_for: only those kept for this, "sampled", "slow", "degraded" or "error".  method: only
+        those of this one, "Decide".  code: only those with this gRPC status, "UNAVAILABLE".
+        """
+        request = trace_pb2.ListTracesRequest(
+            limit=limit, kept_for=kept_for, method=method, code=code
+        )
+        return self._call("ListTraces", request, timeout)
 
     def _prompt(self, name: str, message: object, timeout: float) -> Any:
         """A hot call, made again when it is refused with a time to come again."""

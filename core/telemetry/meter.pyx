@@ -2,7 +2,9 @@
 
 A call is kept when its caller or chance sampled it, and always when it was slower than its
 method's objective, degraded or in error: that is known at its end only, so every call's steps
-are timed, and nothing else is done for those that are not kept.
+are timed, and nothing else is done for those that are not kept.  But of the calls that an
+overload has refused a thread keeps one in 10 ms, and counts the others: a trace of each would
+cost most when there is least to spare, and says what the ones before it have said.
 """
 
 cdef enum:
@@ -50,6 +52,9 @@ cdef struct Meter:
     Ring ring
     # Of a thread of the fast lane.
     bint fast
+    # When the last refused call was kept, in ticks, and how many were not.
+    uint64_t refused_ticks
+    uint64_t refused_passed
     # What chance draws from.
     Identifiers random
 
@@ -61,6 +66,8 @@ cdef struct Metering:
     uint64_t slow_over[METERED_METHODS]
     # Of 2 ** 64: how many calls without a caller's decision are sampled.  What is drawn is never 0.
     uint64_t ratio
+    # How far apart the refused calls are that one thread keeps, in ticks.
+    uint64_t refused_every
     # Whether a caller's decision counts.
     bint parent_based
     bint records
@@ -126,6 +133,19 @@ cdef inline uint8_t keep_reasons(
     return reasons
 
 
+cdef inline bint refusal_passed(
+    Meter* meter, const Metering* metering, const CallTrace* trace, uint8_t reasons,
+) noexcept nogil:
+    """Whether a call is one of many that were refused of late, which it is counted as."""
+    if trace.fault != FAULT_OVERLOADED or reasons & KEEP_SAMPLED:
+        return False
+    if trace.last - meter.refused_ticks >= metering.refused_every:
+        meter.refused_ticks = trace.last
+        return False
+    counter_add(&meter.refused_passed, 1)
+    return True
+
+
 cdef void meter_end(
     Meter* meter, const Metering* metering, const CallTrace* trace, int32_t code,
     const uint8_t* answer, size_t length,
@@ -144,7 +164,7 @@ cdef void meter_end(
     if not metering.records or method == METHOD_UNMETERED:
         return
     reasons = keep_reasons(metering, trace, code, ticks, draw)
-    if reasons:
+    if reasons and not refusal_passed(meter, metering, trace, reasons):
         meter_keep(meter, trace, code, reasons, draw, answer, length)
 
 

@@ -15,6 +15,9 @@ cdef enum:
     CALIBRATION_NS = 20000000
     TAKEN_MAX = 10000
 
+# How far apart refused calls are that one thread keeps.
+REFUSED_EVERY_S = 0.01
+
 METERED_NAMES = (
     "other", "Decide", "DecideBatch", "Track", "Check", "UpsertProfile", "LinkIdentity",
     "GetProfile",
@@ -116,6 +119,7 @@ cdef class Telemetry:
         latency_bounds_index(&metering.bounds)
         for method, objective in objectives_s.items():
             metering.slow_over[METERED_NAMES.index(method)] = <uint64_t>round(objective * rate)
+        metering.refused_every = <uint64_t>(REFUSED_EVERY_S * rate)
         metering.parent_based = parent_based
         metering.ratio = UINT64_MAX if ratio >= 1.0 else int(ratio * 2.0**64)
         metering.records = keep
@@ -207,6 +211,18 @@ cdef class Telemetry:
             meter = atomic_pointer_read(&self.state.meters[i])
             if meter != NULL:
                 total += counter_read(&meter.ring.dropped)
+        return total
+
+    @property
+    def refused_passed(self) -> int:
+        """Calls that an overload refused and no trace is kept of, for others were just before."""
+        cdef int i
+        cdef Meter* meter
+        total = 0
+        for i in range(SEATS_MAX):
+            meter = atomic_pointer_read(&self.state.meters[i])
+            if meter != NULL:
+                total += counter_read(&meter.refused_passed)
         return total
 
     def take(self, int most=1_000) -> list[KeptCall]:

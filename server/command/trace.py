@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from google.protobuf.duration_pb2 import Duration
@@ -24,6 +24,9 @@ from nextbest.server.command.units import seconds
 from nextbest.server.telemetry.methods import short_name
 from nextbest.v1 import trace_pb2
 
+if TYPE_CHECKING:
+    from nextbest.client import Client
+
 Traced: TypeAlias = trace_pb2.GetTraceResponse | trace_pb2.ListTracesResponse
 TRACE_ID = re.compile("[0-9a-f]{32}")
 BAR_WIDTH = 32
@@ -35,6 +38,11 @@ def trace_command(
         str, typer.Argument(help="A trace's id; without it the calls are listed.", metavar="ID")
     ] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Of a list.")] = 20,
+    kept_for: Annotated[
+        str, typer.Option(help="List those alone: slow, degraded, error or sampled.")
+    ] = "",
+    method: Annotated[str, typer.Option(help="List those alone: Decide, Track ...")] = "",
+    code: Annotated[str, typer.Option(help="List those alone: OK, UNAVAILABLE ...")] = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -47,15 +55,24 @@ def trace_command(
 
       nextbest trace
 
+      nextbest trace --kept-for slow --method Decide
+
       nextbest trace 0af7651916cd43dd8448eb211c80319c
     """
     if id and not TRACE_ID.fullmatch(id.lower()):
         raise typer.BadParameter(f"{id!r}, allowed: 32 hexadecimal digits", param_hint="ID")
-    found = _found(addresses_of(to), id.lower(), limit)
-    show_each(to, found, as_json, _show if id else _show_list)
+    if id and (kept_for or method or code):
+        raise typer.BadParameter("an id, or what to list", param_hint="ID")
+
+    def ask(client: Client) -> Traced:
+        if id:
+            return client.trace(id.lower())
+        return client.traces(limit=limit, kept_for=kept_for, method=method, code=code.upper())
+
+    show_each(to, _found(addresses_of(to), ask), as_json, _show if id else _show_list)
 
 
-def _found(addresses: Sequence[str], id: str, limit: int) -> dict[str, Traced]:
+def _found(addresses: Sequence[str], ask: Callable[[Client], Traced]) -> dict[str, Traced]:
     """What each node has; of one trace what those have that know it, NotFoundError if none does."""
     from nextbest.client.errors import NotFoundError
 
@@ -63,7 +80,7 @@ def _found(addresses: Sequence[str], id: str, limit: int) -> dict[str, Traced]:
     for address in addresses:
         with connect(address) as client:
             try:
-                found[address] = client.trace(id) if id else client.traces(limit=limit)
+                found[address] = ask(client)
             except NotFoundError:
                 if not found and address == addresses[-1]:
                     raise
@@ -72,7 +89,7 @@ def _found(addresses: Sequence[str], id: str, limit: int) -> dict[str, Traced]:
 
 def _show_list(answer: Traced) -> None:
     if not answer.calls:
-        out().print("no calls are remembered: none was slow, degraded, in error or sampled")
+        out().print("no such calls are remembered: none was slow, degraded, in error or sampled")
         return
     columns = ("trace", "began", "took#", "call", "kept for")
     rows = [

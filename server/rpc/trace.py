@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,7 +17,7 @@ from nextbest.server.errors import UnknownTraceError
 from nextbest.server.rpc.message import parse
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
-from nextbest.server.telemetry.methods import CODES, full_name
+from nextbest.server.telemetry.methods import CODES, METHODS, full_name
 from nextbest.server.telemetry.trace import answer as answers
 from nextbest.server.telemetry.trace import timeline
 from nextbest.server.telemetry.trace.captured import Captured
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 SERVICE = "/nextbest.v1.TraceService/"
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 LIMIT, LIMIT_MAX = 100, 1_000
+# What a list may be restricted to, by field.
+NAMES = {
+    "kept_for": ("sampled", "slow", "degraded", "error"),
+    "method": tuple(METHODS),
+    "code": CODES,
+}
 # Told beside the attributes.
 FIELDS = {
     "rpc.system.name",
@@ -60,10 +67,9 @@ class TraceService:
 
     async def _list(self, request: bytes, context: Any) -> bytes:
         try:
-            limit = parse(trace_pb2.ListTracesRequest, request, self._bytes_max).limit or LIMIT
-            if limit > LIMIT_MAX:
-                raise InvalidRequestError("limit", str(limit), f"at most {LIMIT_MAX}")
-            return await asyncio.to_thread(self._newest, limit)
+            wanted = parse(trace_pb2.ListTracesRequest, request, self._bytes_max)
+            _check(wanted)
+            return await asyncio.to_thread(self._newest, wanted)
         except Exception as error:
             await refuse(context, error)
 
@@ -76,9 +82,27 @@ class TraceService:
             raise UnknownTraceError
         return trace_pb2.GetTraceResponse(calls=calls).SerializeToString()
 
-    def _newest(self, limit: int) -> bytes:
-        calls = [_call(one, steps=False) for one in self._captured.calls()[: -limit - 1 : -1]]
+    def _newest(self, wanted: trace_pb2.ListTracesRequest) -> bytes:
+        found = (one for one in reversed(self._captured.calls()) if _is_wanted(one, wanted))
+        calls = [_call(one, steps=False) for one in islice(found, wanted.limit or LIMIT)]
         return trace_pb2.ListTracesResponse(calls=calls).SerializeToString()
+
+
+def _check(wanted: trace_pb2.ListTracesRequest) -> None:
+    if wanted.limit > LIMIT_MAX:
+        raise InvalidRequestError("limit", str(wanted.limit), f"at most {LIMIT_MAX}")
+    for field, names in NAMES.items():
+        value = getattr(wanted, field)
+        if value and value not in names:
+            raise InvalidRequestError(field, f"{len(value)} characters", ", ".join(names))
+
+
+def _is_wanted(call: KeptCall, wanted: trace_pb2.ListTracesRequest) -> bool:
+    return (
+        (not wanted.kept_for or wanted.kept_for in call.reasons)
+        and (not wanted.method or wanted.method == call.method)
+        and (not wanted.code or wanted.code == CODES[call.code])
+    )
 
 
 def _call(call: KeptCall, *, steps: bool = True) -> trace_pb2.TracedCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -9,9 +10,12 @@ from urllib.parse import urlsplit
 from nextbest.server.errors import ConfigError
 
 GRPC, HTTP = "grpc", "http/protobuf"
+SIGNALS = ("TRACES", "METRICS", "LOGS")
 EXPORTERS = ("otlp", "console", "none")
 NUMBER_MAX = 1_000_000
 SECONDS_MAX = 3_600
+
+_log = logging.getLogger(__name__)
 
 Environment = Mapping[str, str]
 
@@ -82,7 +86,7 @@ def check_headers(environment: Environment, name: str) -> None:
 def exporter(environment: Environment, signal: str) -> str:
     """One of EXPORTERS; none without an endpoint: a server without a collector needs no errors.
 
-    signal: TRACES, METRICS or LOGS.
+    signal: one of SIGNALS.
     """
     disabled = word(environment, ("OTEL_SDK_DISABLED",), "false", ("true", "false"))
     name = word(environment, (f"OTEL_{signal}_EXPORTER",), "otlp", EXPORTERS)
@@ -107,3 +111,17 @@ def protocol(environment: Environment, signal: str) -> str:
     for name in variables(signal, "HEADERS"):
         check_headers(environment, name)
     return found
+
+
+def warn_of_tls(environment: Environment) -> None:
+    """Say that an endpoint without a scheme has TLS: the errors of a receiver without do not."""
+    names = {
+        name
+        for signal in SIGNALS
+        if protocol(environment, signal) == GRPC
+        and not any(map(environment.get, variables(signal, "INSECURE")))
+        for name in variables(signal, "ENDPOINT")
+        if "://" not in (environment.get(name, "").strip() or "://")
+    }
+    for name in sorted(names):
+        _log.warning("%s names neither http:// nor https://, so that TLS is used", name)

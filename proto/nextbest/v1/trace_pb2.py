@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17nextbest/v1/trace.proto\x12\x0bnextbest.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x0fGetTraceRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\":\n\x10GetTraceResponse\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.nextbest.v1.TracedCall\"\"\n\x11ListTracesRequest\x12\r\n\x05limit\x18\x01 \x01(\r\"<\n\x12ListTracesResponse\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.nextbest.v1.TracedCall\"\xf1\x02\n\nTracedCall\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x0c\n\x04lane\x18\x06 \x01(\t\x12\x10\n\x08kept_for\x18\x07 \x03(\t\x12)\n\x05\x62\x65gan\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04took\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05steps\x18\n \x03(\x0b\x32\x17.nextbest.v1.TracedStep\x12;\n\nattributes\x18\x0b \x03(\x0b\x32\'.nextbest.v1.TracedCall.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"}\n\nTracedStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04took\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06summed\x18\x04 \x01(\x08\x32\xa6\x01\n\x0cTraceService\x12G\n\x08GetTrace\x12\x1c.nextbest.v1.GetTraceRequest\x1a\x1d.nextbest.v1.GetTraceResponse\x12M\n\nListTraces\x12\x1e.nextbest.v1.ListTracesRequest\x1a\x1f.nextbest.v1.ListTracesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17nextbest/v1/trace.proto\x12\x0bnextbest.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x0fGetTraceRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\":\n\x10GetTraceResponse\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.nextbest.v1.TracedCall\"R\n\x11ListTracesRequest\x12\r\n\x05limit\x18\x01 \x01(\r\x12\x10\n\x08kept_for\x18\x02 \x01(\t\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"<\n\x12ListTracesResponse\x12&\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x17.nextbest.v1.TracedCall\"\xf1\x02\n\nTracedCall\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0f\n\x07span_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_span_id\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\x12\x0c\n\x04lane\x18\x06 \x01(\t\x12\x10\n\x08kept_for\x18\x07 \x03(\t\x12)\n\x05\x62\x65gan\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04took\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x05steps\x18\n \x03(\x0b\x32\x17.nextbest.v1.TracedStep\x12;\n\nattributes\x18\x0b \x03(\x0b\x32\'.nextbest.v1.TracedCall.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"}\n\nTracedStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04took\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06summed\x18\x04 \x01(\x08\x32\xa6\x01\n\x0cTraceService\x12G\n\x08GetTrace\x12\x1c.nextbest.v1.GetTraceRequest\x1a\x1d.nextbest.v1.GetTraceResponse\x12M\n\nListTraces\x12\x1e.nextbest.v1.ListTracesRequest\x1a\x1f.nextbest.v1.ListTracesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTRACERESPONSE']._serialized_start=142
   _globals['_GETTRACERESPONSE']._serialized_end=200
   _globals['_LISTTRACESREQUEST']._serialized_start=202
-  _globals['_LISTTRACESREQUEST']._serialized_end=236
-  _globals['_LISTTRACESRESPONSE']._serialized_start=238
-  _globals['_LISTTRACESRESPONSE']._serialized_end=298
-  _globals['_TRACEDCALL']._serialized_start=301
-  _globals['_TRACEDCALL']._serialized_end=670
-  _globals['_TRACEDCALL_ATTRIBUTESENTRY']._serialized_start=621
-  _globals['_TRACEDCALL_ATTRIBUTESENTRY']._serialized_end=670
-  _globals['_TRACEDSTEP']._serialized_start=672
-  _globals['_TRACEDSTEP']._serialized_end=797
-  _globals['_TRACESERVICE']._serialized_start=800
-  _globals['_TRACESERVICE']._serialized_end=966
+  _globals['_LISTTRACESREQUEST']._serialized_end=284
+  _globals['_LISTTRACESRESPONSE']._serialized_start=286
+  _globals['_LISTTRACESRESPONSE']._serialized_end=346
+  _globals['_TRACEDCALL']._serialized_start=349
+  _globals['_TRACEDCALL']._serialized_end=718
+  _globals['_TRACEDCALL_ATTRIBUTESENTRY']._serialized_start=669
+  _globals['_TRACEDCALL_ATTRIBUTESENTRY']._serialized_end=718
+  _globals['_TRACEDSTEP']._serialized_start=720
+  _globals['_TRACEDSTEP']._serialized_end=845
+  _globals['_TRACESERVICE']._serialized_start=848
+  _globals['_TRACESERVICE']._serialized_end=1014
 # @@protoc_insertion_point(module_scope)

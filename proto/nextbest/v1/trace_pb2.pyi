@@ -23,10 +23,16 @@ class GetTraceResponse(_message.Message):
     def __init__(self, calls: _Optional[_Iterable[_Union[TracedCall, _Mapping]]] = ...) -> None: ...
 
 class ListTracesRequest(_message.Message):
-    __slots__ = ("limit",)
+    __slots__ = ("limit", "kept_for", "method", "code")
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FOR_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     limit: int
-    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+    kept_for: str
+    method: str
+    code: str
+    def __init__(self, limit: _Optional[int] = ..., kept_for: _Optional[str] = ..., method: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class ListTracesResponse(_message.Message):
     __slots__ = ("calls",)

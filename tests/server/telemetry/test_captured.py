@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def test_a_call_is_shown_step_by_step(server: Server) -> None:
     assert decided.attributes["nextbest.placements"] == "home"
     assert list(decided.kept_for) == ["sampled"]
 
+    with Client(server.address) as client:
+        failed = client.traces(kept_for="error", method="Decide").calls
+        sampled = client.traces(kept_for="sampled", code="OK", limit=1).calls
+    assert [one.code for one in failed] == ["INVALID_ARGUMENT"]
+    assert [(one.code, one.method.rpartition("/")[2]) for one in sampled] == [("OK", "DecideBatch")]
+    assert "no such calls" in command(server, "--method", "Track").stdout
+    assert command(server, "--code", "invalid_argument").stdout.count(TRACE) == 1
+
     table = command(server)
     assert table.returncode == 0
     assert table.stdout.count(TRACE) == 3
@@ -98,6 +107,10 @@ def test_a_trace_that_is_not_here_is_told(server: Server) -> None:
             client.trace("x")
         with pytest.raises(NextbestError, match="limit"):
             client.traces(limit=1_001)
+        with pytest.raises(InvalidArgumentError, match="kept_for: 4 characters, allowed: sampled"):
+            client.traces(kept_for="fast")
+    both = command(server, "1" * 32, "--kept-for", "slow")
+    assert (both.returncode, "an id, or what to list" in both.stderr) == (2, True)
 
 
 @needs_lane
@@ -117,7 +130,7 @@ def test_several_nodes_are_asked_each(server: Server, tmp_path: Path) -> None:
 def test_nothing_is_kept_where_nothing_is_to_be_remembered(tmp_path: Path) -> None:
     with Server(tmp_path, "--set", "telemetry.captured=0") as server:
         made(server.lane, DECIDE, decide("home"))
-        assert "no calls are remembered" in command(server).stdout
+        assert "no such calls are remembered" in command(server).stdout
 
 
 @pytest.mark.parametrize(("sampler", "count"), [("", 0), ("always_on", 1), ("always_off", 0)])
@@ -136,27 +149,41 @@ def test_a_sampler_that_is_named_samples_without_an_export(
     assert codes == ["INVALID_ARGUMENT", *["OK"] * count]
 
 
-def kept(count: int, code: int) -> list[KeptCall]:
+def kept(count: int, code: int, slow: bool = False) -> list[KeptCall]:
     engine = Engine()
-    engine.telemetry.configure(bounds_s(), {}, ratio=1.0)
+    least_s = bounds_s()[0]
+    engine.telemetry.configure(bounds_s(), {"Decide": least_s} if slow else {}, ratio=1.0)
     for _ in range(count):
-        engine.begin_call("Decide").end(code)
+        call = engine.begin_call("Decide")
+        if slow:
+            time.sleep(2 * least_s)
+        call.end(code)
     return engine.telemetry.take()
 
 
-def test_sampled_calls_do_not_push_out_the_others() -> None:
-    captured = Captured(10)
-    failed = kept(3, code=13)
-    captured.tell(failed)
+def test_many_of_one_kind_do_not_push_out_the_others() -> None:
+    captured = Captured(12)
+    failed, slow = kept(3, code=13), kept(2, code=0, slow=True)
+    assert {one.reasons for one in slow} == {("sampled", "slow")}
+    captured.tell(failed + slow)
     captured.tell(kept(100, code=0))
-    assert [one for one in captured.calls() if one.code] == failed
-    assert len(captured.calls()) == 3 + 5
-    captured.tell(kept(100, code=13))
-    assert len(captured.calls()) == 5 + 5
+    # What callers do wrong.
+    captured.tell(kept(100, code=3))
+    assert [one for one in captured.calls() if one.code == 13] == failed
+    assert [one for one in captured.calls() if "slow" in one.reasons] == slow
+    assert len(captured.calls()) == 12
+
+
+def test_one_kind_alone_has_all_the_room() -> None:
+    captured = Captured(10)
+    captured.tell(kept(100, code=0))
+    last = kept(10, code=0)
+    captured.tell(last)
+    assert captured.calls() == last
 
 
 def test_what_is_remembered_is_bounded_in_bytes() -> None:
-    captured = Captured(1_000, bytes_max=20 * CALL_BYTES)
+    captured = Captured(1_000, bytes_max=10 * CALL_BYTES)
     captured.tell(kept(100, code=13))
     assert len(captured.calls()) == 10
     captured.tell([one._replace(answer=b"a" * 3 * CALL_BYTES) for one in kept(3, code=13)])

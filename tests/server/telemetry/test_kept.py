@@ -11,11 +11,14 @@ import pytest
 
 from nextbest.core import Engine
 from nextbest.core.engine import KeptCall
+from nextbest.core.errors import OverloadedError
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry.buckets import bounds_s
 from nextbest.server.telemetry.kept import KeptCalls, Sink
 from nextbest.server.telemetry.trace.sampling import Sampling, sampling
 from tests.server.telemetry.process import COMMAND, STOP_S
+
+RESOURCE_EXHAUSTED, INTERNAL = 8, 13
 
 
 def engine() -> Engine:
@@ -78,6 +81,32 @@ def test_a_sink_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> Non
     assert kept.failures == {"bad": 3, "good": 0}
     # The first, the second, the fourth, and so on.
     assert sum("bad failed" in line for line in caplog.messages) == 2
+
+
+def refused(engine: Engine, count: int, parent: str = "") -> None:
+    for _ in range(count):
+        call = engine.begin_call("Decide", parent.encode())
+        call.end(RESOURCE_EXHAUSTED, error=OverloadedError(retry_ms=100))
+
+
+def test_of_refused_calls_a_few_are_kept_and_all_counted() -> None:
+    counted = Engine()
+    counted.telemetry.configure(bounds_s(), {}, ratio=0.0)
+    began_s = time.monotonic()
+    refused(counted, 1_000)
+    took_s = time.monotonic() - began_s
+    kept = counted.telemetry.take()
+    # One in 10 ms.
+    assert 1 <= len(kept) <= 1 + took_s / 0.01
+    assert {(one.reasons, one.reason) for one in kept} == {(("error",), "OVERLOADED")}
+    assert counted.telemetry.refused_passed == 1_000 - len(kept)
+    assert counted.telemetry.dropped == 0
+    assert sum(sum(one.buckets) for one in counted.telemetry.calls()) == 1_000
+    # Other failures, and refused calls whose caller samples, are all kept.
+    for _ in range(100):
+        counted.begin_call("Decide").end(INTERNAL)
+    refused(counted, 100, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    assert len(counted.telemetry.take()) == 200
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.core.engine import KeptCall
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry.buckets import bounds_s
+from nextbest.server.telemetry.environment import warn_of_tls
 from nextbest.server.telemetry.trace.export import exporter
 from nextbest.server.telemetry.trace.queue import SpanQueue
 from nextbest.server.telemetry.trace.settings import TraceSettings, read
@@ -198,6 +199,32 @@ def test_nothing_is_exported_without_an_endpoint() -> None:
     assert not read({**there, "OTEL_SDK_DISABLED": "true"}).exports
     assert not read({**there, "OTEL_TRACES_EXPORTER": "none"}).exports
     assert read({"OTEL_TRACES_EXPORTER": "console"}).exporter == "console"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, ["OTEL_EXPORTER_OTLP_ENDPOINT"]),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4317"},
+            ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}, []),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317",
+                "OTEL_EXPORTER_OTLP_INSECURE": "true",
+            },
+            [],
+        ),
+        ({}, []),
+    ],
+)
+def test_an_endpoint_that_has_tls_without_saying_so_is_told_once(
+    variables: dict[str, str], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_tls(variables)
+    assert [line.split()[0] for line in caplog.messages] == told
 
 
 @needs_lane
