@@ -166,22 +166,19 @@ cdef inline uint32_t gate_fate(const Decision* decision, uint32_t gate) noexcept
     return FATE_NOT_ELIGIBLE + gate - GATE_ELIGIBILITY
 
 
-cdef inline bint is_valid(const Decision* decision, const ActionSpec* action) noexcept nogil:
-    """Whether the moment lies within the action's validity."""
+cdef inline bint is_valid(const Decision* decision, uint32_t index) noexcept nogil:
+    """Whether the moment lies within an action's validity."""
+    cdef const ActionSpec* action = &decision.playbook.actions[index]
     return (action.valid_from_us == 0 or decision.now_us >= action.valid_from_us) and (
         action.valid_until_us == 0 or decision.now_us < action.valid_until_us
     )
 
 
 cdef inline bint suits(
-    Decision* decision, const PlacementSpec* placement, const ActionSpec* action,
-    Candidate* candidate,
+    Decision* decision, const PlacementSpec* placement, Candidate* candidate
 ) noexcept nogil:
-    """As `qualifies`, of an action that no gate of its own holds back: not asked again."""
+    """As `qualifies`, of a valid action that no gate of its own holds back: not asked again."""
     cdef int64_t failing = -1
-    if not is_valid(decision, action):
-        candidate.fate = FATE_OUTSIDE_VALIDITY
-        return False
     if placement.contact.count and not decision.contact_clear:
         failing = first_failing(decision, &placement.contact)
     if failing >= 0:
@@ -191,13 +188,13 @@ cdef inline bint suits(
 
 
 cdef bint qualifies(
-    Decision* decision, const PlacementSpec* placement, const ActionSpec* action,
-    Candidate* candidate,
+    Decision* decision, const PlacementSpec* placement, Candidate* candidate
 ) noexcept nogil:
     """Pass the gates in their order; else say which one held the candidate back."""
+    cdef const ActionSpec* action = &decision.playbook.actions[candidate.action]
     cdef int64_t failing
     cdef uint32_t gate
-    if not is_valid(decision, action):
+    if not is_valid(decision, candidate.action):
         candidate.fate = FATE_OUTSIDE_VALIDITY
         return False
     for gate in range(POLICY_GATES):
@@ -331,7 +328,6 @@ cdef void rank_candidates(
     bint unscored,
 ) noexcept nogil:
     """Gate and rank; the dropped ones are kept, from the end, only to be explained."""
-    cdef const ActionSpec* action
     cdef Candidate* candidate
     cdef uint32_t i
     # One more than the gate.
@@ -346,6 +342,9 @@ cdef void rank_candidates(
     memset(ranking.fates, 0, sizeof(ranking.fates))
     for i in range(placement.candidates_count):
         if not explain:
+            if placement.dated and not is_valid(decision, placement.candidates[i]):
+                ranking.fates[<int>FATE_OUTSIDE_VALIDITY] += 1
+                continue
             by = held_back(decision, placement.candidates[i], ends)
         if by:
             held += held_by(by)
@@ -357,10 +356,9 @@ cdef void rank_candidates(
         candidate.fate = FATE_OUTRANKED
         candidate.condition = -1
         candidate.error.tag = TAG_NULL
-        action = &decision.playbook.actions[candidate.action]
         if (
-            qualifies(decision, placement, action, candidate) if explain
-            else suits(decision, placement, action, candidate)
+            qualifies(decision, placement, candidate) if explain
+            else suits(decision, placement, candidate)
         ):
             ranking.ranked += 1
             continue

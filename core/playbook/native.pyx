@@ -538,6 +538,7 @@ cdef class Playbook:
             placement.slots = each.slots
             placement.candidates = self.indexes(each.candidates).items
             placement.candidates_count = <uint32_t>len(each.candidates)
+            placement.dated = any(self.is_dated(action) for action in each.candidates)
             placement.arbitration = each.arbitration
             placement.diversity_max = each.diversity_max
             placement.diversity_by = <int32_t*>self.take(len(each.diversity_by) * sizeof(int32_t))
@@ -558,6 +559,10 @@ cdef class Playbook:
         names = self.texts([p.name for p in placements])
         names_build(&self.state.placement_names, names, len(placements), len(placements))
         return 0
+
+    cdef bint is_dated(self, uint32_t action) noexcept:
+        cdef const ActionSpec* spec = &self.state.actions[action]
+        return spec.valid_from_us != 0 or spec.valid_until_us != 0
 
     cdef BucketingSpec bucketing(self, bucketing) except *:
         cdef BucketingSpec spec

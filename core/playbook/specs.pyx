@@ -268,6 +268,8 @@ cdef struct PlacementSpec:
     uint32_t slots
     uint32_t* candidates
     uint32_t candidates_count
+    # Whether one of them has a validity.
+    bint dated
     int32_t arbitration
     uint32_t diversity_max
     int32_t* diversity_by

@@ -27,8 +27,7 @@ class DecisionCounts(NamedTuple):
     position may count those before it twice.
     fallbacks: slots that a placement's fallback filled.
     explored: slots for which another candidate than the best was drawn.
-    candidates: by placement and fate (`FATE_NAMES`); where nothing is explained the gates are
-    looked at before the validity.
+    candidates: by placement and fate (`FATE_NAMES`).
     propositions: by placement and action.  degraded: answers, by `DEGRADATION_NAMES`.
     repeated: answered as before.  failed: entries of batches, by gRPC code.
     exposures: to experiments, stored.  exposures_lost: those that could not be.

@@ -20,9 +20,13 @@ SCHEMA = {
 
 
 def compiled(experiments: Mapping[str, Any], **more: Any) -> Compiled:
-    """A playbook with these experiments, each read by an action of its name."""
+    """A playbook with these experiments, each read by an action of its name.
+
+    more: keys of experiments.yaml; and `schema`, and `action`, what each action has besides.
+    """
     names = [name for name, spec in experiments.items() if spec is not None]
-    actions = {name: {"eligibility": f'experiment.{name} != ""'} for name in names}
+    action = more.pop("action", {})
+    actions = {name: {"eligibility": f'experiment.{name} != ""'} | action for name in names}
     files = {
         "schema.yaml": SCHEMA | more.pop("schema", {}),
         "experiments.yaml": {"experiments": dict(experiments), **more},

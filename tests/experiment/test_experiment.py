@@ -156,6 +156,17 @@ def test_explaining_changes_no_exposure() -> None:
         assert plain == {name: one for name, one in explained.items() if one.exposed}
 
 
+@pytest.mark.parametrize("explain", [False, True])
+def test_an_action_outside_its_validity_exposes_nobody(explain: bool) -> None:
+    """Its conditions are not asked, whether or not anybody asks why."""
+    over = {"valid": {"until": "2020-01-01T00:00:00Z"}}
+    engine = engine_of(plan_of({"one": HALVES}, action=over))
+    told = decide(engine, "ann", explain=explain)
+    assert not any(one.exposed for one in told.values())
+    assert engine.telemetry.decisions().candidates["page", "outside_validity"] == 1
+    assert engine.telemetry.decisions().exposures == 0
+
+
 def test_experiments_of_a_layer_exclude_one_another() -> None:
     def part(start: float, end: float) -> dict[str, Any]:
         return HALVES | {"layer": {"name": "cart", "range": [start, end]}}
