@@ -13,7 +13,7 @@ LEVELS: Final = (
     "answers are whole",
     "answers leave out scoring where their placements let them",
     "answers are fallbacks where their placements let them",
-    "some calls are refused",
+    "calls that waited too long are refused",
 )
 
 _log = logging.getLogger(__name__)

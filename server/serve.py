@@ -174,6 +174,7 @@ async def serve(
             await _end(parts, telemetry)
             if used is not compiler:
                 used.close()
+    _log.info("stopped")
     if parts.failures:
         raise parts.failures[0]
     lane.check()
@@ -346,12 +347,11 @@ async def _serve(parts: _Parts, telemetry: Telemetry, announce: Announce) -> Non
 
 
 async def _end(parts: _Parts, telemetry: Telemetry) -> None:
-    """What the log lacks goes first: a receiver of telemetry may be away, which takes seconds."""
+    """Let go of the log, and tell the last of telemetry."""
+    # What the log lacks goes first: a receiver of telemetry may be away, which takes seconds.
     await parts.keeper.stop(parts.config.listen.drain_grace_ms / 1_000)
     await telemetry.stop()
     parts.waiting.close()
-    if parts.open.is_set():
-        _log.info("stopped")
 
 
 def _sink(parts: _Parts) -> Sink | None:

@@ -3,8 +3,9 @@
 A call is kept when its caller or chance sampled it, and always when it was slower than its
 method's objective, degraded or in error: that is known at its end only, so every call's steps
 are timed, and nothing else is done for those that are not kept.  But of the calls that an
-overload has refused a thread keeps one in 10 ms, and counts the others: a trace of each would
-cost most when there is least to spare, and says what the ones before it have said.
+overload has shed, slow or not, a thread keeps one in SHED_EVERY_S besides the sampled ones, and
+counts the others: a trace of each would cost most when there is least to spare, and say what the
+ones before it have said.
 """
 
 cdef enum:
@@ -52,9 +53,9 @@ cdef struct Meter:
     Ring ring
     # Of a thread of the fast lane.
     bint fast
-    # When the last refused call was kept, in ticks, and how many were not.
-    uint64_t refused_ticks
-    uint64_t refused_passed
+    # When the last shed call was kept, in ticks, and how many were not.
+    uint64_t shed_ticks
+    uint64_t skipped
     # What chance draws from.
     Identifiers random
 
@@ -66,8 +67,8 @@ cdef struct Metering:
     uint64_t slow_over[METERED_METHODS]
     # Of 2 ** 64: how many calls without a caller's decision are sampled.  What is drawn is never 0.
     uint64_t ratio
-    # How far apart the refused calls are that one thread keeps, in ticks.
-    uint64_t refused_every
+    # How far apart the shed calls are that one thread keeps, in ticks.
+    uint64_t shed_every
     # Whether a caller's decision counts.
     bint parent_based
     bint records
@@ -133,16 +134,16 @@ cdef inline uint8_t keep_reasons(
     return reasons
 
 
-cdef inline bint refusal_passed(
+cdef inline bint shed_skip(
     Meter* meter, const Metering* metering, const CallTrace* trace, uint8_t reasons,
 ) noexcept nogil:
-    """Whether a call is one of many that were refused of late, which it is counted as."""
+    """Count a shed call that is not kept, for another one was just before; False for any other."""
     if trace.fault != FAULT_OVERLOADED or reasons & KEEP_SAMPLED:
         return False
-    if trace.last - meter.refused_ticks >= metering.refused_every:
-        meter.refused_ticks = trace.last
+    if trace.last - meter.shed_ticks >= metering.shed_every:
+        meter.shed_ticks = trace.last
         return False
-    counter_add(&meter.refused_passed, 1)
+    counter_add(&meter.skipped, 1)
     return True
 
 
@@ -164,7 +165,7 @@ cdef void meter_end(
     if not metering.records or method == METHOD_UNMETERED:
         return
     reasons = keep_reasons(metering, trace, code, ticks, draw)
-    if reasons and not refusal_passed(meter, metering, trace, reasons):
+    if reasons and not shed_skip(meter, metering, trace, reasons):
         meter_keep(meter, trace, code, reasons, draw, answer, length)
 
 

@@ -15,8 +15,8 @@ cdef enum:
     CALIBRATION_NS = 20000000
     TAKEN_MAX = 10000
 
-# How far apart refused calls are that one thread keeps.
-REFUSED_EVERY_S = 0.01
+# How far apart shed calls are that one thread keeps.
+SHED_EVERY_S = 0.01
 
 METERED_NAMES = (
     "other", "Decide", "DecideBatch", "Track", "Check", "UpsertProfile", "LinkIdentity",
@@ -105,7 +105,8 @@ cdef class Telemetry:
         """Set what is counted and kept, before any thread serves.
 
         bounds_s: upper bounds of the buckets, in seconds, ascending, at most 63.
-        objectives_s: by method, the time above which a call is kept; each one of `bounds_s`.
+        objectives_s: by method, the time above which a call is kept, unless it is one of many
+        that an overload has shed; each one of `bounds_s`.
         keep: whether calls are kept for a trace at all: for nobody who takes them they are not.
         ratio: how many calls of 1 are sampled where the caller has not decided.
         parent_based: whether a caller's decision counts.
@@ -119,7 +120,7 @@ cdef class Telemetry:
         latency_bounds_index(&metering.bounds)
         for method, objective in objectives_s.items():
             metering.slow_over[METERED_NAMES.index(method)] = <uint64_t>round(objective * rate)
-        metering.refused_every = <uint64_t>(REFUSED_EVERY_S * rate)
+        metering.shed_every = <uint64_t>(SHED_EVERY_S * rate)
         metering.parent_based = parent_based
         metering.ratio = UINT64_MAX if ratio >= 1.0 else int(ratio * 2.0**64)
         metering.records = keep
@@ -165,7 +166,8 @@ cdef class Telemetry:
         return self.told.counts(self.state)
 
     def kept(self) -> dict[str, int]:
-        """By method, how many calls were worth a trace; those that were dropped are among them."""
+        """By method, how many calls were worth a trace: those that were dropped are among them,
+        those that were skipped are not."""
         cdef Counts total
         cdef int method
         self.add_up_all(&total)
@@ -214,15 +216,15 @@ cdef class Telemetry:
         return total
 
     @property
-    def refused_passed(self) -> int:
-        """Calls that an overload refused and no trace is kept of, for others were just before."""
+    def skipped(self) -> int:
+        """Calls that an overload has shed and that were not kept, for others were just before."""
         cdef int i
         cdef Meter* meter
         total = 0
         for i in range(SEATS_MAX):
             meter = atomic_pointer_read(&self.state.meters[i])
             if meter != NULL:
-                total += counter_read(&meter.refused_passed)
+                total += counter_read(&meter.skipped)
         return total
 
     def take(self, int most=1_000) -> list[KeptCall]:
@@ -230,6 +232,7 @@ cdef class Telemetry:
         cdef int i
         cdef Meter* meter
         cdef const Record* record
+        cdef Moment now = moment_now()
         taken = []
         for i in range(SEATS_MAX):
             meter = atomic_pointer_read(&self.state.meters[i])
@@ -239,7 +242,7 @@ cdef class Telemetry:
                 record = ring_first(&meter.ring)
                 if record == NULL:
                     break
-                taken.append(kept_call(record))
+                taken.append(kept_call(record, &now))
                 ring_free_first(&meter.ring)
         return taken
 
@@ -267,17 +270,32 @@ cdef int require_bounds(bounds_s, objectives_s, double ratio) except -1:
     return 0
 
 
-cdef object kept_call(const Record* record):
+cdef struct Moment:
+    # One moment on both clocks.
+    uint64_t ticks
+    int64_t wall_ns
+
+
+cdef Moment moment_now() noexcept:
+    cdef Moment now
+    cdef timespec wall
+    now.ticks = ticks_now()
+    clock_gettime(CLOCK_REALTIME, &wall)
+    now.wall_ns = wall.tv_sec * 1_000_000_000 + wall.tv_nsec
+    return now
+
+
+cdef object kept_call(const Record* record, const Moment* now):
+    """With times by one reading of the clocks: what was taken together keeps its order."""
     cdef const CallTrace* trace = &record.trace
     cdef double ns_per_tick = 1e9 / ticks_per_s()
-    cdef timespec wall
-    cdef int64_t ago_ns = <int64_t>((ticks_now() - trace.began) * ns_per_tick)
-    clock_gettime(CLOCK_REALTIME, &wall)
+    # The clock of another core may be a little ahead.
+    cdef int64_t ago_ns = <int64_t>(<int64_t>(now.ticks - trace.began) * ns_per_tick)
     return KeptCall(
         METERED_NAMES[trace.method],
         record.code,
         tuple([name for bit, name in KEEP_NAMES.items() if record.reasons & bit]),
-        wall.tv_sec * 1_000_000_000 + wall.tv_nsec - ago_ns,
+        now.wall_ns - ago_ns,
         tuple([<int64_t>(trace.spent[step] * ns_per_tick) for step in range(METERED_STEPS)]),
         trace.traceparent[:TRACEPARENT_BYTES] if trace.has_parent else b"",
         (<const char*>record.state)[:record.state_length],

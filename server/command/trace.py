@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -21,7 +21,7 @@ from nextbest.server.command.console import (
     table,
 )
 from nextbest.server.command.units import seconds
-from nextbest.server.telemetry.methods import short_name
+from nextbest.server.telemetry.methods import CODES, METHODS, REASONS, short_name
 from nextbest.v1 import trace_pb2
 
 if TYPE_CHECKING:
@@ -39,10 +39,14 @@ def trace_command(
     ] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Of a list.")] = 20,
     kept_for: Annotated[
-        str, typer.Option(help="List those alone: slow, degraded, error or sampled.")
+        str, typer.Option(help=f"List those alone that were kept for it: {', '.join(REASONS)}.")
     ] = "",
-    method: Annotated[str, typer.Option(help="List those alone: Decide, Track ...")] = "",
-    code: Annotated[str, typer.Option(help="List those alone: OK, UNAVAILABLE ...")] = "",
+    method: Annotated[
+        str, typer.Option(help=f"List those of one method alone: {', '.join(METHODS)}.")
+    ] = "",
+    code: Annotated[
+        str, typer.Option(help="List those with one gRPC status alone: OK, UNAVAILABLE ...")
+    ] = "",
     to: To = ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -62,14 +66,27 @@ def trace_command(
     if id and not TRACE_ID.fullmatch(id.lower()):
         raise typer.BadParameter(f"{id!r}, allowed: 32 hexadecimal digits", param_hint="ID")
     if id and (kept_for or method or code):
-        raise typer.BadParameter("an id, or what to list", param_hint="ID")
+        text = "give an id, or an option for a list of them, not both"
+        raise typer.BadParameter(text, param_hint="ID")
+    reason = _name(kept_for, REASONS, "--kept-for")
+    name = _name(method, METHODS, "--method")
+    status = _name(code, CODES, "--code")
 
     def ask(client: Client) -> Traced:
         if id:
             return client.trace(id.lower())
-        return client.traces(limit=limit, kept_for=kept_for, method=method, code=code.upper())
+        return client.traces(limit=limit, kept_for=reason, method=name, code=status)
 
     show_each(to, _found(addresses_of(to), ask), as_json, _show if id else _show_list)
+
+
+def _name(given: str, names: Iterable[str], option: str) -> str:
+    """The name that is meant, however it is written; empty for none."""
+    found = {name.lower(): name for name in names}
+    if given and given.lower() not in found:
+        allowed = ", ".join(found.values())
+        raise typer.BadParameter(f"{given!r}, allowed: {allowed}", param_hint=option)
+    return found.get(given.lower(), "")
 
 
 def _found(addresses: Sequence[str], ask: Callable[[Client], Traced]) -> dict[str, Traced]:
@@ -89,7 +106,10 @@ def _found(addresses: Sequence[str], ask: Callable[[Client], Traced]) -> dict[st
 
 def _show_list(answer: Traced) -> None:
     if not answer.calls:
-        out().print("no such calls are remembered: none was slow, degraded, in error or sampled")
+        out().print(
+            "no such call is remembered; those that were slow, degraded, in error or sampled are "
+            "(OTEL_TRACES_SAMPLER=always_on for the server: all)"
+        )
         return
     columns = ("trace", "began", "took#", "call", "kept for")
     rows = [

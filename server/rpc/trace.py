@@ -17,7 +17,7 @@ from nextbest.server.errors import UnknownTraceError
 from nextbest.server.rpc.message import parse
 from nextbest.server.rpc.router import Handlers, unary
 from nextbest.server.rpc.status import refuse
-from nextbest.server.telemetry.methods import CODES, METHODS, full_name
+from nextbest.server.telemetry.methods import CODES, METHODS, REASONS, full_name
 from nextbest.server.telemetry.trace import answer as answers
 from nextbest.server.telemetry.trace import timeline
 from nextbest.server.telemetry.trace.captured import Captured
@@ -31,11 +31,7 @@ SERVICE = "/nextbest.v1.TraceService/"
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 LIMIT, LIMIT_MAX = 100, 1_000
 # What a list may be restricted to, by field.
-NAMES = {
-    "kept_for": ("sampled", "slow", "degraded", "error"),
-    "method": tuple(METHODS),
-    "code": CODES,
-}
+NAMES = {"kept_for": REASONS, "method": tuple(METHODS), "code": CODES}
 # Told beside the attributes.
 FIELDS = {
     "rpc.system.name",

@@ -245,10 +245,10 @@ KEPT_WAITING_MAX = Metric(
 KEPT_DROPPED = Metric(
     "nextbest_traces_dropped", "counter", "Calls worth a trace that found the ring full."
 )
-KEPT_REFUSED = Metric(
-    "nextbest_traces_of_refused_left_out",
+KEPT_SKIPPED = Metric(
+    "nextbest_traces_skipped",
     "counter",
-    "Calls refused in an overload that no trace is kept of: others were within 10 ms.",
+    "Calls shed in an overload of which no trace is kept: others were, within 10 ms.",
 )
 SINK_FAILURES = Metric(
     "nextbest_traces_sink_failures",

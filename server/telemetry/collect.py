@@ -44,7 +44,7 @@ class Collected:
             catalogue.STEP_DURATION: _steps(self._telemetry.steps()),
             **_decisions(self._telemetry.decisions()),
             catalogue.KEPT_DROPPED: {(): self._telemetry.dropped},
-            catalogue.KEPT_REFUSED: {(): self._telemetry.refused_passed},
+            catalogue.KEPT_SKIPPED: {(): self._telemetry.skipped},
             catalogue.KEPT_WAITING: {(): waiting},
             catalogue.KEPT_WAITING_MAX: {(): room},
             **_lanes(dict(self._lane())),

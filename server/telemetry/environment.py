@@ -64,13 +64,23 @@ def check_endpoint(environment: Environment, name: str, protocol: str) -> None:
     wrong = f"{name}: {shown!r}, allowed: http://host:port or https://host:port"
     try:
         parts = urlsplit(text)
-        # gRPC takes an address without a scheme.
-        if text and parts.port != 0 and (parts.scheme in {"http", "https"} or protocol == GRPC):
+        # gRPC takes an address without a scheme, and names of its own resolvers.
+        if (
+            text
+            and parts.port != 0
+            and (parts.scheme in {"http", "https"} or (protocol == GRPC and _is_target(text)))
+        ):
             return
     except ValueError:
         raise ConfigError([wrong]) from None
     if text:
         raise ConfigError([wrong])
+
+
+def _is_target(text: str) -> bool:
+    """Whether it may be an address of gRPC's (grpc/doc/naming.md)."""
+    scheme, separator, _ = text.partition("://")
+    return not separator or scheme in {"dns", "unix"}
 
 
 def check_headers(environment: Environment, name: str) -> None:
@@ -115,13 +125,26 @@ def protocol(environment: Environment, signal: str) -> str:
 
 def warn_of_tls(environment: Environment) -> None:
     """Say that an endpoint without a scheme has TLS: the errors of a receiver without do not."""
-    names = {
-        name
-        for signal in SIGNALS
-        if protocol(environment, signal) == GRPC
-        and not any(map(environment.get, variables(signal, "INSECURE")))
-        for name in variables(signal, "ENDPOINT")
-        if "://" not in (environment.get(name, "").strip() or "://")
-    }
-    for name in sorted(names):
-        _log.warning("%s names neither http:// nor https://, so that TLS is used", name)
+    for name in sorted({_tls_implied(environment, signal) for signal in SIGNALS} - {""}):
+        _log.warning(
+            "%s names neither http:// nor https://, so that TLS is used: where its receiver has "
+            "none, write http:// before it, or set OTEL_EXPORTER_OTLP_INSECURE=true",
+            name,
+        )
+
+
+def _tls_implied(environment: Environment, signal: str) -> str:
+    """The variable of a signal's endpoint if it has TLS without saying so, else empty."""
+    if exporter(environment, signal) != "otlp" or protocol(environment, signal) != GRPC:
+        return ""
+    name, endpoint = _first(environment, variables(signal, "ENDPOINT"))
+    _, insecure = _first(environment, variables(signal, "INSECURE"))
+    return "" if "://" in endpoint or insecure.lower() == "true" else name
+
+
+def _first(environment: Environment, names: Sequence[str]) -> tuple[str, str]:
+    """The first variable that is set, and what it says; both empty for none."""
+    for name in names:
+        if text := environment.get(name, "").strip():
+            return name, text
+    return "", ""

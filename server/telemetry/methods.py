@@ -22,6 +22,8 @@ CODES = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
+# Why a call is kept for a trace (core/telemetry/meter.pyx).
+REASONS = ("sampled", "slow", "degraded", "error")
 # What OpenTelemetry's conventions for gRPC call an error of the server; the rest is the caller's.
 SERVER_FAULTS = frozenset(
     ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")

@@ -91,13 +91,15 @@ class _Quiet(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        # A library has few lines to write.
-        self._passed_s: dict[tuple[str, int, str], float] = {}
+        # A library has few lines to write, about few signals and addresses.
+        self._passed_s: dict[tuple[object, ...], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written."""
         now_s = time.monotonic()
-        line = (record.name, record.levelno, str(record.msg))
+        about = record.args if isinstance(record.args, tuple) else ()
+        words = [one for one in about if isinstance(one, str)]
+        line = (record.name, record.levelno, str(record.msg), *words)
         if now_s - self._passed_s.get(line, -QUIET_S) < QUIET_S:
             return False
         self._passed_s[line] = now_s

@@ -157,13 +157,21 @@ def test_explaining_changes_no_exposure() -> None:
 
 
 @pytest.mark.parametrize("explain", [False, True])
-def test_an_action_outside_its_validity_exposes_nobody(explain: bool) -> None:
-    """Its conditions are not asked, whether or not anybody asks why."""
-    over = {"valid": {"until": "2020-01-01T00:00:00Z"}}
-    engine = engine_of(plan_of({"one": HALVES}, action=over))
+@pytest.mark.parametrize(
+    "valid", [{"until": "2020-01-01T00:00:00Z"}, {"from": "2100-01-01T00:00:00Z"}]
+)
+def test_an_action_outside_its_validity_exposes_nobody(
+    valid: dict[str, str], explain: bool
+) -> None:
+    """Its conditions are not asked, whether or not anybody asks why.
+
+    Another candidate of the placement has no validity.
+    """
+    engine = engine_of(plan_of({"one": HALVES}, action={"valid": valid}))
     told = decide(engine, "ann", explain=explain)
     assert not any(one.exposed for one in told.values())
-    assert engine.telemetry.decisions().candidates["page", "outside_validity"] == 1
+    fates = engine.telemetry.decisions().candidates
+    assert fates == {("page", "outside_validity"): 1, ("page", "proposed"): 1}
     assert engine.telemetry.decisions().exposures == 0
 
 

@@ -17,7 +17,7 @@ def test_the_log_tells_when_it_begins_gets_worse_and_ends(
         told.look()
     assert caplog.messages == [
         "overload of the fast lane: answers leave out scoring where their placements let them",
-        "overload of the fast lane: some calls are refused",
+        "overload of the fast lane: calls that waited too long are refused",
         "overload of the fast lane is over, calls refused: 5",
         "overload of the fast lane is over, calls refused: 1",
     ]

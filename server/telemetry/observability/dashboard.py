@@ -288,7 +288,7 @@ def _traces() -> Panel:
         [
             Target(select(catalogue.KEPT_WAITING, HERE), "{{instance}} waiting"),
             Target(rate(catalogue.KEPT_DROPPED, WINDOW, HERE), "{{instance}} ring full"),
-            Target(rate(catalogue.KEPT_REFUSED, WINDOW, HERE), "{{instance}} refused, left out"),
+            Target(rate(catalogue.KEPT_SKIPPED, WINDOW, HERE), "{{instance}} shed, skipped"),
             Target(by(("reason",), rate(catalogue.SPANS_DROPPED, WINDOW, HERE)), "{{reason}}"),
         ],
     )

@@ -83,30 +83,36 @@ def test_a_sink_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> Non
     assert sum("bad failed" in line for line in caplog.messages) == 2
 
 
-def refused(engine: Engine, count: int, parent: str = "") -> None:
+def shed(engine: Engine, count: int, parent: str = "") -> None:
     for _ in range(count):
         call = engine.begin_call("Decide", parent.encode())
         call.end(RESOURCE_EXHAUSTED, error=OverloadedError(retry_ms=100))
 
 
-def test_of_refused_calls_a_few_are_kept_and_all_counted() -> None:
+def test_of_shed_calls_one_in_10_ms_is_kept_and_all_are_counted() -> None:
     counted = Engine()
     counted.telemetry.configure(bounds_s(), {}, ratio=0.0)
     began_s = time.monotonic()
-    refused(counted, 1_000)
+    shed(counted, 1_000)
+    time.sleep(0.011)
+    shed(counted, 1_000)
     took_s = time.monotonic() - began_s
     kept = counted.telemetry.take()
-    # One in 10 ms.
-    assert 1 <= len(kept) <= 1 + took_s / 0.01
+    assert 2 <= len(kept) <= 1 + took_s / 0.01
     assert {(one.reasons, one.reason) for one in kept} == {(("error",), "OVERLOADED")}
-    assert counted.telemetry.refused_passed == 1_000 - len(kept)
+    assert counted.telemetry.skipped == 2_000 - len(kept)
     assert counted.telemetry.dropped == 0
-    assert sum(sum(one.buckets) for one in counted.telemetry.calls()) == 1_000
-    # Other failures, and refused calls whose caller samples, are all kept.
+    assert sum(sum(one.buckets) for one in counted.telemetry.calls()) == 2_000
+
+
+def test_other_failures_and_sampled_calls_are_all_kept() -> None:
+    counted = Engine()
+    counted.telemetry.configure(bounds_s(), {}, ratio=0.0)
     for _ in range(100):
         counted.begin_call("Decide").end(INTERNAL)
-    refused(counted, 100, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    shed(counted, 100, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     assert len(counted.telemetry.take()) == 200
+    assert counted.telemetry.skipped == 0
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,22 @@ def test_failures_are_counted_and_told_once(
     assert len(set(caplog.messages)) == len(caplog.messages) <= 3
 
 
+def test_a_signal_that_fails_does_not_silence_another(
+    nobody: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Traces, metrics and logs are exported by one module, with the same words."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "0.1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"http://{nobody}")
+    push = Push(PushSettings("otlp", "grpc", 3_600))
+    push.start([dict])
+    library = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter")
+    for signal in 3 * ("traces", "logs"):
+        library.error("test: failed to export %s to %s", signal, nobody)
+    push.stop()
+    told = [line for line in caplog.messages if line.startswith("test:")]
+    assert told == [f"test: failed to export {one} to {nobody}" for one in ("traces", "logs")]
+
+
 def test_an_end_sends_what_was_counted_last(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = Histogram((1.0, 2.0))
     with Receiver() as receiver:

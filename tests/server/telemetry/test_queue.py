@@ -18,7 +18,7 @@ from nextbest.core import LANE_MISSING, Engine, lane_available
 from nextbest.core.engine import KeptCall
 from nextbest.server.errors import ConfigError
 from nextbest.server.telemetry.buckets import bounds_s
-from nextbest.server.telemetry.environment import warn_of_tls
+from nextbest.server.telemetry.environment import SIGNALS, warn_of_tls
 from nextbest.server.telemetry.trace.export import exporter
 from nextbest.server.telemetry.trace.queue import SpanQueue
 from nextbest.server.telemetry.trace.settings import TraceSettings, read
@@ -172,6 +172,13 @@ def test_an_endpoint_over_http_is_a_url() -> None:
         read(environment)
 
 
+def test_an_endpoint_of_grpc_has_no_other_scheme() -> None:
+    with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_ENDPOINT: 'ftp://collector'"):
+        read({"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://collector"})
+    for target in ("collector:4317", "dns:///collector:4317", "unix:///tmp/collector"):
+        assert read({"OTEL_EXPORTER_OTLP_ENDPOINT": target}).exports
+
+
 @pytest.mark.parametrize("head", ["http://me:secret", "http://me:sec@ret"])
 def test_a_refused_endpoint_is_told_without_its_password(head: str) -> None:
     with pytest.raises(ConfigError, match=r"\.\.\.@collector:port', allowed") as refused:
@@ -215,6 +222,19 @@ def test_nothing_is_exported_without_an_endpoint() -> None:
                 "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317",
                 "OTEL_EXPORTER_OTLP_INSECURE": "true",
             },
+            [],
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317",
+                "OTEL_EXPORTER_OTLP_INSECURE": "false",
+            },
+            ["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317", "OTEL_SDK_DISABLED": "true"}, []),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}
+            | {f"OTEL_EXPORTER_OTLP_{one}_ENDPOINT": "http://other:4317" for one in SIGNALS},
             [],
         ),
         ({}, []),
