@@ -56,7 +56,8 @@ class Push:
         """Begin to send what the sources have."""
         self._sources = sources
         for name in _LOGGERS:
-            logging.getLogger(name).addFilter(_QUIET)
+            # In place of the library's own, which lets traces silence metrics and logs.
+            logging.getLogger(name).filters[:] = [_QUIET]
         self._thread.start()
 
     def stop(self) -> None:
