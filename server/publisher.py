@@ -359,7 +359,7 @@ class Publisher:
         kept = {one.hash for one in catalogued} | {self._engine.playbook_hash}
         self._refused = {h: why for h, why in self._refused.items() if h in kept}
         self._ready = {h: ready for h, ready in self._ready.items() if h in kept}
-        if self._engine.playbook_hash != before:
+        if before and self._engine.playbook_hash != before:
             hash_text = self._engine.playbook_hash.hex()
             _log.info("generation %d (%s) is active", self._engine.generation, hash_text)
         # Plans live long and have no cycles: the collector need not go over them again.

@@ -146,14 +146,6 @@ def test_other_words_are_refused() -> None:
         load(flags={"telemetry.log_format": "xml"})
 
 
-def test_the_first_playbook_of_an_empty_server_is_told(tmp_path: Path) -> None:
-    with Server(tmp_path, playbook=None) as server, Client(server.address) as client:
-        hash_text = client.publish_playbook(EXAMPLE).playbook_hash
-        told = server.printed()
-    assert "no playbook is active yet" in told
-    assert f" INFO generation 1 ({hash_text}) is active\n" in told
-
-
 def test_another_playbook_is_told(tmp_path: Path) -> None:
     with Server(tmp_path) as server, Client(server.address) as client:
         hash_text = client.publish_playbook(EXAMPLE).playbook_hash
