@@ -45,6 +45,8 @@ cdef struct Counts:
     uint64_t ticks[METERED_METHODS][METERED_CODES]
     uint64_t steps[METERED_METHODS][METERED_STEPS]
     uint64_t kept[METERED_METHODS]
+    # Shed calls that were not kept.
+    uint64_t skipped
 
 
 cdef struct Meter:
@@ -53,9 +55,8 @@ cdef struct Meter:
     Ring ring
     # Of a thread of the fast lane.
     bint fast
-    # When the last shed call was kept, in ticks, and how many were not.
+    # When the last shed call was kept, in ticks.
     uint64_t shed_ticks
-    uint64_t skipped
     # What chance draws from.
     Identifiers random
 
@@ -143,7 +144,7 @@ cdef inline bint shed_skip(
     if trace.last - meter.shed_ticks >= metering.shed_every:
         meter.shed_ticks = trace.last
         return False
-    counter_add(&meter.skipped, 1)
+    counter_add(&meter.counts.skipped, 1)
     return True
 
 

@@ -218,14 +218,9 @@ cdef class Telemetry:
     @property
     def skipped(self) -> int:
         """Calls that an overload has shed and that were not kept, for others were just before."""
-        cdef int i
-        cdef Meter* meter
-        total = 0
-        for i in range(SEATS_MAX):
-            meter = atomic_pointer_read(&self.state.meters[i])
-            if meter != NULL:
-                total += counter_read(&meter.skipped)
-        return total
+        cdef Counts total
+        self.add_up_all(&total)
+        return total.skipped
 
     def take(self, int most=1_000) -> list[KeptCall]:
         """The oldest kept calls, at most `most` of each thread, which they make room for."""

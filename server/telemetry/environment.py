@@ -15,8 +15,6 @@ EXPORTERS = ("otlp", "console", "none")
 NUMBER_MAX = 1_000_000
 SECONDS_MAX = 3_600
 
-_log = logging.getLogger(__name__)
-
 Environment = Mapping[str, str]
 
 # A field name of RFC 9110, 5.1, and a value of W3C Baggage, 3.3.1, or with spaces: what the
@@ -25,17 +23,18 @@ _HEADER = re.compile(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[\x20\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
 )
 
+_log = logging.getLogger(__name__)
+
 
 def word(
     environment: Environment, names: Sequence[str], default: str, allowed: Sequence[str]
 ) -> str:
     """The first variable that is set, in lower case."""
-    for name in names:
-        if text := environment.get(name, "").strip().lower():
-            if text not in allowed:
-                raise ConfigError([f"{name}: {text!r}, allowed: {', '.join(allowed)}"])
-            return text
-    return default
+    name, given = _first(environment, names)
+    text = given.lower()
+    if text and text not in allowed:
+        raise ConfigError([f"{name}: {text!r}, allowed: {', '.join(allowed)}"])
+    return text or default
 
 
 def count(environment: Environment, name: str, default: int) -> int:

@@ -27,14 +27,13 @@ class Server:
         self,
         folder: Path,
         *arguments: str,
-        playbook: Path | None = PLAYBOOK,
+        playbook: Path = PLAYBOOK,
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = COMMAND,
     ) -> None:
         self.address = f"unix:{folder}/main"
         self.lane = f"unix:{folder}/lane" if lane_available else ""
-        command = [*program, "serve", "-l", self.address]
-        command += ["-p", str(playbook)] if playbook else []
+        command = [*program, "serve", "-l", self.address, "-p", str(playbook)]
         command += ["--set", "telemetry.address=127.0.0.1:0", *arguments]
         command += ["--fast-lane", self.lane] if self.lane else []
         # A file and no pipe: one that nobody reads fills, and the server waits then.
